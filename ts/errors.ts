@@ -1,0 +1,156 @@
+/**
+ * The errors of sluice, all in one place.
+ *
+ *     Error
+ *     +-- IncompleteReadError   ERR_INCOMPLETE_READ       the stream ended before the read was satisfied
+ *     +-- LimitOverrunError     ERR_LIMIT_OVERRUN         a frame is longer than the limit
+ *     +-- StateError            ERR_CONCURRENT_READ       a second read while one waits
+ *     |                         ERR_STREAM_WRITE_ONLY     reading a stream without a reading side
+ *     |                         ERR_STREAM_READ_ONLY      writing a stream without a writing side
+ *     |                         ERR_WRITE_AFTER_EOF       writing after writeEof()
+ *     |                         ERR_SERVER_STATE          a server call out of order
+ *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection is gone (the code of the system)
+ *     TypeError                 ERR_INVALID_ARG_TYPE      an argument of the wrong type
+ *     RangeError                ERR_OUT_OF_RANGE          an argument outside of its range
+ *                               ERR_SEPARATOR_EMPTY       a separator without bytes
+ *                               ERR_BUFFER_TOO_LARGE      more bytes asked for than can be allocated
+ *
+ * Only what a caller is expected to catch has a class of its own; misuse throws the closest built-in class with a
+ * Node-style `code`. This file imports nothing, so that every other file may import it.
+ */
+
+/**
+ * The stream ended before a read was satisfied: `readexactly` and `readuntil` reject with it.
+ *
+ * The bytes that did arrive are in {@link partial} and are consumed; the stream is at its end.
+ *
+ * asyncio: `IncompleteReadError`
+ */
+export class IncompleteReadError extends Error {
+  override readonly name = 'IncompleteReadError';
+  readonly code = 'ERR_INCOMPLETE_READ';
+  /** The bytes read before the end of the stream. */
+  readonly partial: Buffer;
+  /** How many bytes were asked for; `null` where a separator was awaited. */
+  readonly expected: number | null;
+
+  constructor(partial: Buffer, expected: number | null, action?: string) {
+    const call = action ?? (expected === null ? 'readuntil' : `readexactly(${expected})`);
+    const awaited = expected === null ? ' without the separator' : '';
+    super(`${call}: ${count(partial.length, 'byte')} read before EOF${awaited}`);
+    this.partial = partial;
+    this.expected = expected;
+  }
+}
+
+/**
+ * A frame is longer than the limit of the stream.
+ *
+ * After `readuntil` and `readframes` the bytes are left in the buffer; after `readline` the line is skipped.
+ *
+ * asyncio: `LimitOverrunError`
+ */
+export class LimitOverrunError extends Error {
+  override readonly name = 'LimitOverrunError';
+  readonly code = 'ERR_LIMIT_OVERRUN';
+  /** How many buffered bytes can be consumed without taking a part of a separator. */
+  readonly consumed: number;
+
+  constructor(message: string, consumed: number) {
+    super(message);
+    this.consumed = consumed;
+  }
+}
+
+/** The codes of {@link StateError}. */
+export type StateErrorCode =
+  | 'ERR_CONCURRENT_READ'
+  | 'ERR_STREAM_WRITE_ONLY'
+  | 'ERR_STREAM_READ_ONLY'
+  | 'ERR_WRITE_AFTER_EOF'
+  | 'ERR_FRAMES_EXPIRED'
+  | 'ERR_SERVER_STATE';
+
+/** A call that the state of the stream or the server does not allow. */
+export class StateError extends Error {
+  override readonly name = 'StateError';
+  readonly code: StateErrorCode;
+
+  constructor(code: StateErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/**
+ * The connection is gone, or never came to be. `code` is the name the system gives it, such as `ECONNRESET`; an error of
+ * the operating system that led here is the `cause`.
+ *
+ * asyncio: `ConnectionError` and its subclasses
+ */
+export class ConnectionError extends Error {
+  override readonly name = 'ConnectionError';
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An error with a Node-style `code`. */
+export type CodedError<E extends Error> = E & { readonly code: string };
+
+function coded<E extends Error>(error: E, code: string): CodedError<E> {
+  Object.defineProperty(error, 'code', { value: code, enumerable: true, configurable: true, writable: true });
+  return error as CodedError<E>;
+}
+
+/** `connect: port must be an integer from 0 to 65535, not "x"` */
+export function invalidType(action: string, name: string, expected: string, actual: unknown): CodedError<TypeError> {
+  return coded(new TypeError(`${action}: ${name} must be ${expected}, not ${show(actual)}`), 'ERR_INVALID_ARG_TYPE');
+}
+
+/** `readexactly: n must be an integer from 0 to 9007199254740991, not -1` */
+export function outOfRange(action: string, name: string, expected: string, actual: unknown): CodedError<RangeError> {
+  return coded(new RangeError(`${action}: ${name} must be ${expected}, not ${show(actual)}`), 'ERR_OUT_OF_RANGE');
+}
+
+/** A separator, or a list of them, that holds nothing to search for. */
+export function emptySeparator(action: string, what: string): CodedError<RangeError> {
+  return coded(new RangeError(`${action}: ${what}`), 'ERR_SEPARATOR_EMPTY');
+}
+
+/** More memory asked for than the runtime can give. */
+export function tooLarge(action: string, bytes: number, cause?: unknown): CodedError<RangeError> {
+  const reason = cause instanceof Error ? `: ${cause.message}` : '';
+  return coded(
+    new RangeError(`${action}: cannot allocate ${count(bytes, 'byte')}${reason}`, { cause }),
+    'ERR_BUFFER_TOO_LARGE',
+  );
+}
+
+/** The number and its noun: `1 byte`, `4 bytes`. */
+export function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`;
+}
+
+/** A value as an error message shows it: short, and telling its type where the value alone would not. */
+function show(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return value.length > 40 ? `${JSON.stringify(value.slice(0, 40))}...` : JSON.stringify(value);
+    case 'bigint':
+      return `${value}n`;
+    case 'function':
+      return value.name === '' ? 'a function' : `function ${value.name}`;
+    case 'object': {
+      if (value === null) return 'null';
+      if (Array.isArray(value)) return `an array of ${value.length}`;
+      const constructor: unknown = (value as { constructor?: unknown }).constructor;
+      return typeof constructor === 'function' && constructor.name !== '' ? `an instance of ${constructor.name}` : 'an object';
+    }
+    default:
+      return String(value);
+  }
+}
