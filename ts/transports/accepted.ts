@@ -1,0 +1,74 @@
+/**
+ * Accepted sockets that read into reused memory.
+ *
+ * Node documents the `onread` option for sockets that connect, and gives no way to ask for it on a socket that a server
+ * accepted. The option works on any handle, though: so the handle of the accepted socket is moved to a new `net.Socket`
+ * made with it. This is the only file that touches what Node does not document (`_handle`, `_server`); where anything
+ * looks different from what is known, nothing is changed and `null` tells the caller to read by `'data'` events.
+ *
+ * The server's count of connections moves along: it goes down when the new socket is destroyed, so that `server.close()`
+ * and `maxConnections` work as ever. The accepted socket is left without handle; whoever still holds it finds that it
+ * reads as not connected, and that writing to it fails.
+ */
+import { Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from 'node:net';
+
+interface Handle {
+  reading?: boolean;
+  readStop(): number;
+  useUserBuffer(buffer: Uint8Array): void;
+}
+
+interface Insides {
+  _handle: Handle | null;
+  _server: Server | null;
+  server: Server | null;
+}
+
+interface AdoptingOpts extends SocketConstructorOpts {
+  handle: Handle;
+  pauseOnCreate: boolean;
+  onread: OnReadOpts;
+}
+
+// Bun and Deno have objects of the same names, which do not do the same.
+const runtime = process.versions as NodeJS.ProcessVersions & { bun?: string; deno?: string };
+const isNode = process.release.name === 'node' && runtime.bun === undefined && runtime.deno === undefined;
+
+/**
+ * Moves the connection of a socket that a server has just accepted, and of which nothing was read yet, to a new socket
+ * that is paused and reads by `onread`.
+ *
+ * @returns the new socket, half-open; or null, with `socket` as it was, where the runtime does not allow it
+ */
+export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
+  const old = socket as unknown as Insides;
+  const handle = old._handle;
+  if (!isNode || !isHandle(handle) || socket.constructor !== Socket) return null;
+  if (socket.destroyed || socket.connecting || !socket.readable || !socket.writable) return null;
+  if (socket.bytesRead !== 0 || socket.bytesWritten !== 0 || socket.readableLength !== 0) return null;
+  if (handle.reading === true) {
+    // A read that Windows has begun goes on into memory of the old socket.
+    if (process.platform === 'win32') return null;
+    handle.reading = false;
+    handle.readStop();
+  }
+
+  old._handle = null;
+  let adopted: Socket;
+  try {
+    const options: AdoptingOpts = { handle, allowHalfOpen: true, pauseOnCreate: true, onread };
+    adopted = new Socket(options);
+  } catch {
+    old._handle = handle;
+    return null;
+  }
+  const insides = adopted as unknown as Insides;
+  insides.server = old.server;
+  insides._server = old._server;
+  old._server = null;
+  return adopted;
+}
+
+function isHandle(handle: Partial<Handle> | null | undefined): handle is Handle {
+  return typeof handle?.useUserBuffer === 'function' && typeof handle.readStop === 'function';
+}

@@ -1,0 +1,366 @@
+/**
+ * A transport over any byte stream of Node: what the public API of `Readable`, `Writable` and `Duplex` gives, nothing else.
+ *
+ * The socket transport is built on it: writing, half-close, the end and its reasons are the same there; a socket adds
+ * reading into reused memory, the facts of the connection, and memory that need not be copied.
+ *
+ * Life. `open` until this side closes or the stream is lost. Closing runs `end()`, waits for `'finish'` (the end of file
+ * is on its way), drops what still comes in for a moment, and destroys. Whatever happens, `'close'` of the stream ends it,
+ * and that is reported to the sink once.
+ */
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { getSystemErrorMap } from 'node:util';
+import { ConnectionError, invalidType } from '../errors.js';
+import { StreamMode, type Transport, type TransportSink } from './transport.js';
+
+/** How long an orderly close may take, in ms: what asyncio gives a TLS shutdown. The connection is destroyed then. */
+const CLOSE_TIMEOUT_MS = 30_000;
+
+/** How long received bytes are dropped after our end of file while the peer goes on sending, in ms. */
+const LINGER_MS = 1000;
+
+/**
+ * A system error as the error of a connection: the same code, a message that names the call and the peer
+ * (`connect 127.0.0.1:1: connection refused`), the original as the cause. Other errors are returned as they are.
+ */
+export function connectionError(error: Error, peer?: string): Error {
+  const { code, errno, syscall } = error as NodeJS.ErrnoException;
+  if (error instanceof ConnectionError || typeof code !== 'string' || typeof errno !== 'number') return error;
+  const words = getSystemErrorMap().get(errno)?.[1] ?? error.message;
+  const where = [syscall, peer].filter(Boolean).join(' ');
+  return new ConnectionError(code, where === '' ? words : `${where}: ${words}`, { cause: error });
+}
+
+/** A `Transport` over a Node stream of bytes. */
+export class DuplexTransport implements Transport {
+  readonly mode: StreamMode;
+  protected readonly readable: Readable | null;
+  protected readonly writable: Writable | null;
+
+  readonly #stream: Readable | Writable;
+  #sink: TransportSink | null = null;
+  #reason: Error | null = null;
+  #onData: ((chunk: Uint8Array) => void) | null = null;
+
+  #closing = false;
+  /** Nothing that comes in, and no error, is of interest any more: this side is done. */
+  #done = false;
+  #lost = false;
+  #ended = false;
+  #discarding = false;
+  #discarded = 0;
+  #timer: NodeJS.Timeout | null = null;
+
+  #pending = 0;
+  #batchDone: (() => void) | null = null;
+  /** Callbacks still to come of writes that were complete when `write` returned. */
+  #completed = 0;
+
+  /**
+   * @param stream - a stream of bytes; it belongs to the transport from now on
+   * @param mode - the directions to use it in; `READ` for a `Readable`, `WRITE` for a `Writable`
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` when the stream is in object mode or decodes to strings
+   */
+  constructor(stream: Duplex, mode?: typeof StreamMode.READWRITE);
+  constructor(stream: Readable, mode: typeof StreamMode.READ);
+  constructor(stream: Writable, mode: typeof StreamMode.WRITE);
+  constructor(stream: Duplex | Readable | Writable, mode: StreamMode = StreamMode.READWRITE) {
+    this.mode = mode;
+    this.#stream = stream;
+    this.readable = (mode & StreamMode.READ) !== 0 ? (stream as Readable) : null;
+    this.writable = (mode & StreamMode.WRITE) !== 0 ? (stream as Writable) : null;
+    if (this.readable?.readableObjectMode === true || this.writable?.writableObjectMode === true) {
+      throw invalidType('connect', 'sock', 'a stream of bytes', 'a stream in object mode');
+    }
+    if (this.readable !== null && this.readable.readableEncoding !== null) {
+      throw invalidType(
+        'connect',
+        'sock',
+        'a stream of bytes',
+        `a stream that decodes ${this.readable.readableEncoding}`,
+      );
+    }
+    // Else Node ends the writing side as soon as the peer has ended its own.
+    if (mode === StreamMode.READWRITE) (stream as Duplex).allowHalfOpen = true;
+
+    stream.on('error', (error: Error) => {
+      this.#reason ??= error;
+    });
+    stream.once('close', () => {
+      this.#connectionLost();
+    });
+    this.readable?.once('end', () => {
+      this.#endOfFile();
+    });
+    if (stream.destroyed) {
+      // Its 'close' may be over already. Two immediates: where it is still to come, it comes first.
+      this.#reason ??= stream.errored;
+      setImmediate(() => setImmediate(() => this.#connectionLost()));
+    }
+  }
+
+  get canWriteEof(): boolean {
+    return this.mode === StreamMode.READWRITE;
+  }
+
+  get isClosing(): boolean {
+    return this.#closing || this.#lost || this.#stream.destroyed || this.#stream.errored !== null;
+  }
+
+  get pendingBytes(): number {
+    return this.#pending;
+  }
+
+  /** How bytes come in: by `'data'` events, or into memory that is used again. */
+  readonly readPath: 'data' | 'direct' = 'data';
+
+  start(sink: TransportSink): void {
+    this.#sink = sink;
+    if (this.#lost) {
+      setImmediate(() => {
+        this.#report();
+      });
+    } else if (this.readable !== null && !this.#closing) {
+      if (this.readable.readableEnded) setImmediate(() => this.#endOfFile());
+      else this.startReading(this.readable);
+    }
+  }
+
+  /** Begins to read; a way of reading that is not `'data'` hands its bytes to {@link received}. */
+  protected startReading(readable: Readable): void {
+    this.#onData = (chunk) => {
+      if (!this.received(chunk)) readable.pause();
+    };
+    readable.on('data', this.#onData);
+    readable.resume();
+  }
+
+  /** Hands `chunk` to the sink, or drops it where the transport is closing. `false`: stop reading. */
+  protected received(chunk: Uint8Array): boolean {
+    const sink = this.receiver(chunk.length);
+    if (sink === null) return true;
+    try {
+      return sink.feed(chunk);
+    } catch (error) {
+      this.failed(error);
+      return false;
+    }
+  }
+
+  /** The sink, or null when received bytes are to be dropped. */
+  protected receiver(count: number): TransportSink | null {
+    if (!this.#discarding) return this.#sink;
+    this.#discarded += count;
+    return null;
+  }
+
+  /** The sink, or the user's stream, threw: that ends this connection, and must not end the process. */
+  protected failed(error: unknown): void {
+    this.#stream.destroy(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  pauseReading(): void {
+    if (!this.#discarding) this.readable?.pause();
+  }
+
+  resumeReading(): void {
+    if (this.#sink !== null && !this.isClosing) this.readable?.resume();
+  }
+
+  /**
+   * The bytes as the stream may keep them. A `Duplex` may hold on to a chunk for as long as it likes after it has called
+   * back (a `PassThrough` does), while the memory given to {@link write} is used again then.
+   */
+  protected lend(data: Uint8Array): Uint8Array {
+    return Buffer.from(data);
+  }
+
+  write(data: Uint8Array, done: () => void): boolean {
+    const stream = this.#beginBatch(done, data.length);
+    if (stream === null) return false;
+    try {
+      stream.write(this.lend(data), this.#onWritten);
+    } catch (error) {
+      this.failed(error);
+    }
+    return this.#batchWritten(stream);
+  }
+
+  writev(pieces: readonly Uint8Array[], done: () => void): boolean {
+    let total = 0;
+    for (const piece of pieces) total += piece.length;
+    const stream = this.#beginBatch(done, total);
+    if (stream === null) return false;
+    const last = pieces.length - 1;
+    stream.cork();
+    for (let i = 0; i < last; i++) stream.write(this.lend(pieces[i]!));
+    stream.write(this.lend(pieces[last]!), this.#onWritten);
+    try {
+      stream.uncork();
+    } catch (error) {
+      this.failed(error);
+    }
+    return this.#batchWritten(stream);
+  }
+
+  /** The stream to write to, or null where the connection is gone (which is, or will be, reported). */
+  #beginBatch(done: () => void, size: number): Writable | null {
+    const stream = this.writable;
+    if (stream === null || this.#lost || stream.destroyed || stream.errored !== null) return null;
+    this.#batchDone = done;
+    this.#pending = size;
+    return stream;
+  }
+
+  /** Whether all of the batch was taken at once: then its callback, which Node calls later all the same, is to be ignored. */
+  #batchWritten(stream: Writable): boolean {
+    // A write that failed at once leaves nothing in the stream either.
+    if (stream.writableLength !== 0 || stream.errored !== null || stream.destroyed) return false;
+    this.#pending = 0;
+    this.#batchDone = null;
+    this.#completed++;
+    return true;
+  }
+
+  // One function for all writes: Node gathers equal callbacks of one turn into one tick.
+  readonly #onWritten = (error?: Error | null): void => {
+    if (this.#completed > 0) {
+      this.#completed--;
+      return;
+    }
+    // Node calls back without an error also where a destroyed handle cancelled the write.
+    if ((error ?? null) !== null || this.#lost || this.#stream.destroyed) return;
+    const done = this.#batchDone;
+    this.#batchDone = null;
+    this.#pending = 0;
+    done?.();
+  };
+
+  writeEof(): void {
+    if (this.writable !== null && !this.isClosing && !this.writable.writableEnded) this.writable.end();
+  }
+
+  close(): void {
+    if (this.#closing || this.#lost) return;
+    this.#closing = true;
+    this.#discarding = true;
+    const stream = this.writable;
+    if (stream === null) {
+      this.#done = true;
+      this.destroyStream();
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#reason ??= new ConnectionError('ETIMEDOUT', `close: not done within ${CLOSE_TIMEOUT_MS} ms`);
+      this.destroyStream();
+    }, CLOSE_TIMEOUT_MS).unref();
+    // Without reading there is no 'end', and what lies unread makes a TCP close a reset, which takes what we have just
+    // sent away from the peer.
+    this.readable?.resume();
+    if (stream.writableFinished) {
+      this.#linger();
+    } else {
+      stream.once('finish', () => {
+        this.#linger();
+      });
+      if (!stream.writableEnded) stream.end();
+    }
+  }
+
+  /** Drops what comes in until a turn of the event loop brings nothing, then destroys. */
+  #linger(): void {
+    this.#done = true;
+    const deadline = Date.now() + LINGER_MS;
+    let before = -1;
+    const look = (): void => {
+      if (this.#lost) return;
+      if (this.#discarded === before || Date.now() > deadline) {
+        this.destroyStream();
+        return;
+      }
+      before = this.#discarded;
+      // Between two immediates lies one whole poll for input.
+      setImmediate(() => setImmediate(look));
+    };
+    look();
+  }
+
+  abort(): void {
+    if (this.#lost) return;
+    this.#closing = true;
+    this.#discarding = true;
+    // A loss that is known already, if not reported yet, stays the reason.
+    if (this.#stream.errored === null) this.#done = true;
+    this.destroyStream();
+  }
+
+  /** Destroys the stream and sees to it that its end is reported. */
+  protected destroyStream(): void {
+    this.#stream.destroy();
+    // A stream made with `emitClose: false` says nothing when it is done.
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.#stream.closed) this.#connectionLost();
+      }),
+    );
+  }
+
+  ref(): void {
+    // Only a handle of the event loop keeps the process alive, and a plain stream has none that it would show.
+  }
+
+  unref(): void {
+    // As ref().
+  }
+
+  getExtraInfo(_name: string): unknown {
+    return undefined;
+  }
+
+  /** The peer as error messages name it. */
+  protected get peer(): string | undefined {
+    return undefined;
+  }
+
+  #endOfFile(): void {
+    if (this.#ended || this.#discarding || this.#lost || this.#sink === null) return;
+    this.#ended = true;
+    this.#sink.eof();
+  }
+
+  #connectionLost(): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.#batchDone = null;
+    this.#pending = 0;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#report();
+  }
+
+  #report(): void {
+    const sink = this.#sink;
+    if (sink === null) return;
+    if (this.readable !== null && this.#onData !== null) {
+      this.readable.off('data', this.#onData);
+      // Bytes before errors: what had come in before the stream failed is still in it where reading was paused.
+      for (;;) {
+        const chunk = this.#discarding ? null : (this.readable.read() as Uint8Array | null);
+        if (chunk === null) break;
+        this.received(chunk);
+      }
+    }
+    sink.closed(this.#lossReason());
+  }
+
+  #lossReason(): Error | null {
+    if (this.#done) return null;
+    const reason = this.#reason ?? this.#stream.errored;
+    if (reason !== null) return connectionError(reason, this.peer);
+    const read = this.readable?.readableEnded ?? true;
+    const written = this.writable?.writableFinished ?? true;
+    // Node closes a stream by itself once both of its directions have come to their end.
+    if (this.#closing || (read && written)) return null;
+    const where = this.peer === undefined ? '' : ` ${this.peer}`;
+    return new ConnectionError('ECONNRESET', `read${where}: the stream was destroyed before its end`);
+  }
+}

@@ -1,0 +1,313 @@
+/**
+ * The transport over `net.Socket` (of which `tls.TLSSocket` is one).
+ *
+ * Two ways of reading. *Direct*: libuv reads into memory that is used again for every read, through the `onread` option
+ * of the socket: three times the throughput of the other. It has to be asked for when the socket is made, so it is for
+ * sockets that we connect ourselves, and for accepted ones as far as `accepted.ts` can arrange it. *Data*: `'data'`
+ * events, for all other sockets. `SLUICE_READS=data` in the environment forces the second.
+ */
+import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
+import type { Readable } from 'node:stream';
+import { adopt } from './accepted.js';
+import { DuplexTransport, connectionError } from './duplex.js';
+
+/** What one read may bring, in bytes: what libuv asks of the kernel at once. */
+const READ_BYTES = 65536;
+
+/**
+ * On POSIX libuv asks for memory, reads and calls back in one go, so that all sockets of the thread can read into one
+ * block. On Windows the read is handed to the system ahead of time and fills its memory whenever data comes: there each
+ * socket must have a block of its own.
+ */
+const SHARED_READS = process.platform !== 'win32';
+let shared: Uint8Array | null = null;
+
+function readBlock(): Uint8Array {
+  if (!SHARED_READS) return Buffer.allocUnsafeSlow(READ_BYTES);
+  return (shared ??= Buffer.allocUnsafeSlow(READ_BYTES));
+}
+
+/** The address of one end: asyncio has a tuple of host and port here. For a Unix socket it is the path, a string. */
+export interface SocketAddress {
+  readonly address: string;
+  readonly port: number;
+  readonly family: string;
+}
+
+/** What is set on a socket when a transport is made over it. */
+export interface SocketOptions {
+  /** `TCP_NODELAY`: small writes are sent at once. Default true. */
+  noDelay?: boolean | undefined;
+  /** `SO_KEEPALIVE`: the system finds out about a peer that is gone. Default false. */
+  keepAlive?: boolean | undefined;
+}
+
+/** Where to connect to, and from where. */
+export interface ConnectSocketOptions extends SocketOptions {
+  /** A TCP port, with `host`. */
+  port?: number | undefined;
+  /** A name or an address; default `localhost`. A name is resolved to one address. */
+  host?: string | undefined;
+  /** 4 or 6: which addresses of a name to take; 0 (default): any. */
+  family?: number | undefined;
+  localAddress?: string | undefined;
+  localPort?: number | undefined;
+  /** Resolves a name, as `dns.lookup`. */
+  lookup?: LookupFunction | undefined;
+  /** The path of a Unix socket, in place of host and port. */
+  path?: string | undefined;
+  /** Ends the attempt: the socket is destroyed, the call rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The two functions that Node calls around a direct read. They are made before the socket is, and the transport joins
+ * later. `buffer` is asked for the memory of the *next* read, after `callback` has had the last one: and once when the
+ * handle is set up, when there is no transport yet.
+ */
+export class DirectReads {
+  readonly onread: OnReadOpts;
+  #transport: DirectReader | null = null;
+  #block: Uint8Array | null = null;
+
+  constructor() {
+    this.onread = {
+      buffer: () => this.#transport?.directTarget() ?? (this.#block ??= readBlock()),
+      callback: (count, memory) => {
+        const transport = this.#transport;
+        if (transport === null) return false;
+        if (memory !== this.#block) return transport.directFilled(count);
+        const whole = count === memory.length;
+        return transport.directReceived(whole ? memory : new Uint8Array(memory.buffer, memory.byteOffset, count));
+      },
+    };
+  }
+
+  /** @internal */
+  join(transport: DirectReader): void {
+    this.#transport = transport;
+  }
+}
+
+/** What {@link DirectReads} asks of the transport. */
+interface DirectReader {
+  directTarget(): Uint8Array | null;
+  directFilled(count: number): boolean;
+  directReceived(chunk: Uint8Array): boolean;
+}
+
+/** A `Transport` over a connected `net.Socket`. */
+export class SocketTransport extends DuplexTransport {
+  override readonly readPath: 'data' | 'direct';
+  readonly #socket: Socket;
+  readonly #reads: DirectReads | null;
+  #peername: SocketAddress | string | undefined;
+  #sockname: SocketAddress | string | undefined;
+
+  /**
+   * @param socket - connected; it belongs to the transport from now on
+   * @param reads - the direct reads that the socket was made with, if any
+   */
+  constructor(socket: Socket, reads: DirectReads | null = null) {
+    super(socket);
+    this.#socket = socket;
+    this.#reads = reads;
+    this.readPath = reads === null ? 'data' : 'direct';
+    this.#remember();
+  }
+
+  /**
+   * Connects a new socket and waits until it is connected.
+   *
+   * @throws ConnectionError with the code of the system, such as `ECONNREFUSED`
+   */
+  static connect(options: ConnectSocketOptions): Promise<SocketTransport> {
+    return new Promise((resolve, reject) => {
+      const { noDelay = true, keepAlive = false, signal, path, ...tcp } = options;
+      if (signal?.aborted === true) {
+        reject(signal.reason as Error);
+        return;
+      }
+      const reads = directReads();
+      const onread = reads === null ? {} : { onread: reads.onread };
+      const socket = new Socket({ allowHalfOpen: true, ...onread });
+      // Nothing is read before the sink is there.
+      socket.pause();
+      socket.setNoDelay(noDelay);
+      if (keepAlive) socket.setKeepAlive(true);
+
+      const onAbort = (): void => {
+        settle();
+        socket.once('error', ignore).destroy();
+        reject(signal?.reason as Error);
+      };
+      const onError = (error: Error): void => {
+        settle();
+        const { address, port } = error as { address?: string; port?: number };
+        reject(connectionError(error, path ?? hostAndPort(address ?? tcp.host, port ?? tcp.port)));
+      };
+      const onConnect = (): void => {
+        settle();
+        const transport = new SocketTransport(socket, reads);
+        if (path !== undefined) transport.#nameUnix(path, '');
+        resolve(transport);
+      };
+      const settle = (): void => {
+        signal?.removeEventListener('abort', onAbort);
+        socket.off('error', onError).off('connect', onConnect);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      socket.on('error', onError).on('connect', onConnect);
+      try {
+        if (path !== undefined) socket.connect({ path });
+        else socket.connect({ ...defined(tcp), port: tcp.port!, autoSelectFamily: false });
+      } catch (error) {
+        settle();
+        socket.destroy();
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Over a socket that a server has just accepted. The server should be made with `pauseOnConnect: true`, else what it
+   * reads before this call keeps the socket on the `'data'` path.
+   *
+   * @param options - `path`: the path that a Unix server listens on, for `sockname`
+   */
+  static accepted(socket: Socket, options: SocketOptions & { path?: string | undefined } = {}): SocketTransport {
+    const { noDelay = true, keepAlive = false, path } = options;
+    const reads = directReads();
+    const adopted = reads === null ? null : adopt(socket, reads.onread);
+    const transport = adopted === null ? new SocketTransport(socket) : new SocketTransport(adopted, reads);
+    if (path === undefined) transport.#socket.setNoDelay(noDelay);
+    else transport.#nameUnix('', path);
+    if (keepAlive) transport.#socket.setKeepAlive(true);
+    return transport;
+  }
+
+  /** Over a connected socket of the user's: read by `'data'` events, its options left alone. */
+  static over(socket: Socket): SocketTransport {
+    return new SocketTransport(socket);
+  }
+
+  /** True but for TLS, where the end of one direction ends the connection. */
+  override get canWriteEof(): boolean {
+    return (this.#socket as Socket & { encrypted?: boolean }).encrypted !== true;
+  }
+
+  protected override startReading(readable: Readable): void {
+    if (this.#reads === null) {
+      super.startReading(readable);
+    } else {
+      this.#reads.join(this);
+      readable.resume();
+    }
+  }
+
+  override close(): void {
+    this.#reads?.join(this);
+    super.close();
+  }
+
+  /** @internal */
+  directTarget(): Uint8Array | null {
+    return this.isClosing ? null : (this.receiver(0)?.readTarget() ?? null);
+  }
+
+  /** @internal */
+  directFilled(count: number): boolean {
+    const sink = this.receiver(count);
+    if (sink === null) return true;
+    try {
+      return sink.commit(count);
+    } catch (error) {
+      this.failed(error);
+      return false;
+    }
+  }
+
+  /** @internal */
+  directReceived(chunk: Uint8Array): boolean {
+    return this.received(chunk);
+  }
+
+  /** The kernel, or the TLS engine, has copied the bytes by the time it calls back. */
+  protected override lend(data: Uint8Array): Uint8Array {
+    return data;
+  }
+
+  /** A socket always says when it is closed: when the descriptor is, which is later than `closed` turns true. */
+  protected override destroyStream(): void {
+    this.#socket.destroy();
+  }
+
+  override ref(): void {
+    this.#socket.ref();
+  }
+
+  override unref(): void {
+    this.#socket.unref();
+  }
+
+  /**
+   * `peername`, `sockname`: a {@link SocketAddress}, or the path of a Unix socket ('' where it has none); known also after
+   * the close. `socket`: the `net.Socket`.
+   */
+  override getExtraInfo(name: string): unknown {
+    switch (name) {
+      case 'peername':
+        this.#remember();
+        return this.#peername;
+      case 'sockname':
+        this.#remember();
+        return this.#sockname;
+      case 'socket':
+        return this.#socket;
+      default:
+        return undefined;
+    }
+  }
+
+  protected override get peer(): string | undefined {
+    const peer = this.#peername;
+    return typeof peer === 'object' ? hostAndPort(peer.address, peer.port) : peer === '' ? undefined : peer;
+  }
+
+  /** Asks while the socket can still tell. */
+  #remember(): void {
+    const { remoteAddress, remotePort, remoteFamily, localAddress, localPort, localFamily } = this.#socket;
+    this.#peername ??= socketAddress(remoteAddress, remotePort, remoteFamily);
+    this.#sockname ??= socketAddress(localAddress, localPort, localFamily);
+  }
+
+  #nameUnix(peername: string, sockname: string): void {
+    this.#peername = peername;
+    this.#sockname = sockname;
+  }
+}
+
+/** Direct reads for a socket to be made, or null where the environment forbids them. */
+export function directReads(): DirectReads | null {
+  return process.env.SLUICE_READS === 'data' ? null : new DirectReads();
+}
+
+function socketAddress(address: unknown, port: unknown, family: unknown): SocketAddress | undefined {
+  if (typeof address !== 'string' || typeof port !== 'number') return undefined;
+  return Object.freeze({ address, port, family: String(family) });
+}
+
+function hostAndPort(host: string | undefined, port: number | undefined): string {
+  const name = host ?? 'localhost';
+  return `${name.includes(':') ? `[${name}]` : name}:${String(port)}`;
+}
+
+/** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */
+function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}
+
+/** The listener for an error of a socket that nobody waits for any more. */
+function ignore(): void {
+  // Nothing is left to do.
+}

@@ -1,0 +1,638 @@
+/**
+ * The writing half of a stream: coalescing, watermarks, close.
+ *
+ * The path of a byte. `write` puts it into the queue: small pieces are copied, one behind the other, into a slab; large
+ * ones are kept by reference. The queue is handed to the transport as one batch: at once for the first write of a turn, so
+ * that a single request is not delayed; at the end of the turn for what followed, so that a hundred replies are one system
+ * call; in between when the queue reaches the high watermark. One batch is in flight at a time; the next one leaves when
+ * the kernel has taken it.
+ *
+ * Buffered bytes are those queued and those in flight. Above the high watermark the writer is *full*, until they are down
+ * to the low one: that is what `drain()`, and the result of `write()`, wait for.
+ */
+import { Buffer } from 'node:buffer';
+import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
+import type { Transport } from './transports/transport.js';
+
+/** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
+const HIGH_WATERMARK = 65536;
+
+/** Pieces up to this size are copied. */
+const COPY_BYTES = 4096;
+
+/** The memory that small pieces are gathered in, and how many such blocks the thread keeps. */
+const SLAB_BYTES = 16384;
+const POOLED_SLABS = 64;
+
+/**
+ * Where the kernel takes everything, `for (;;) await stream.write(data)` would never let the event loop turn: no other
+ * connection would be served, and the loss of this one not noticed. So each call takes its bytes, and this much for itself,
+ * from an allowance; when it is used up the next wait takes one turn of the event loop.
+ */
+const TURN_ALLOWANCE = 1024 * 1024;
+const CALL_COST = 256;
+
+/** One promise for every call that need not wait. */
+const RESOLVED: Promise<void> = Promise.resolve();
+
+const spareSlabs: Buffer[] = [];
+
+/** What the waiting calls of the writer take. */
+interface WaitOptions {
+  /** Ends the wait: the call rejects with the signal's reason. Nothing of what was written is taken back. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The watermarks of a writer, in bytes. */
+export interface WriteBufferLimits {
+  /** Above this many buffered bytes writers wait. Default: four times `low`, or 65536. */
+  high?: number | undefined;
+  /** At this many, or fewer, they go on. Default: a quarter of `high`. */
+  low?: number | undefined;
+}
+
+/** A promise and its two ends; its rejection counts as handled, so that nobody is obliged to look at it. */
+class Deferred {
+  readonly promise: Promise<void>;
+  resolve!: () => void;
+  reject!: (reason: unknown) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.promise.catch(ignore);
+  }
+}
+
+/** A `flush()` that waits until `position` bytes of all that were ever written are with the kernel. */
+interface Flush {
+  readonly position: number;
+  readonly deferred: Deferred;
+}
+
+/**
+ * The writing half of a stream, usable alone over any transport.
+ *
+ * ```ts
+ * writer.write('GET / HTTP/1.0\r\n');
+ * writer.write('\r\n');
+ * await writer.drain();
+ * await writer.close();
+ * ```
+ *
+ * asyncio: `StreamWriter`
+ */
+export class StreamWriter {
+  /** What carries the bytes. asyncio: `transport` */
+  readonly transport: Transport;
+
+  #high = HIGH_WATERMARK;
+  #low = HIGH_WATERMARK / 4;
+  #bytesWritten = 0;
+  #queued = 0;
+  #inFlight = 0;
+  #full = false;
+  /** Whether this turn of the event loop has seen a write, so that later ones are gathered until it ends. */
+  #turn = false;
+  #allowance = TURN_ALLOWANCE;
+  #turning = false;
+
+  /** The queue: finished pieces, then what lies in the slab from `#slabStart` to `#slabEnd`. */
+  #pieces: Uint8Array[] = [];
+  #slab: Buffer | null = null;
+  #slabStart = 0;
+  #slabEnd = 0;
+  /** Full slabs of which the pieces are parts, and those of the batch in flight. */
+  #fullSlabs: Buffer[] | null = null;
+  #flyingSlabs: Buffer[] | null = null;
+
+  #closing = false;
+  #aborted = false;
+  /** The end of the writing side: asked for, not sent yet, and the promise of it. */
+  #eof = false;
+  #eofPending = false;
+  #eofSent: Deferred | null = null;
+  #lost = false;
+  #loss: Error | null = null;
+  #dropped = false;
+
+  #drained: Deferred | null = null;
+  #flushes: Flush[] | null = null;
+  #closed: Deferred | null = null;
+
+  constructor(transport: Transport) {
+    this.transport = transport;
+  }
+
+  /** Bytes that `write` has accepted, whether they have left or not. */
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  /** Bytes written that the kernel has not taken yet. asyncio: `transport.get_write_buffer_size()` */
+  get writeBufferSize(): number {
+    return this.#queued + this.#inFlight;
+  }
+
+  /** Whether `close` or `abort` was called, or the connection is lost. asyncio: `is_closing()` */
+  isClosing(): boolean {
+    return this.#closing || this.#lost || this.transport.isClosing;
+  }
+
+  /**
+   * Writes bytes, or a string as UTF-8. Tries the connection at once; what it does not take, and further writes of the same
+   * turn of the event loop, are queued and sent together.
+   *
+   * A piece of up to 4 KiB is copied. A larger one is kept by reference while it is queued: do not change it before `flush`
+   * has resolved.
+   *
+   * The result need not be awaited. Awaiting it applies back-pressure: it resolves at once while no more than the high
+   * watermark is buffered, else as {@link drain}. After `close`, `abort` or the loss of the connection it rejects with a
+   * {@link ConnectionError} `ECONNRESET`, after `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`; a rejection that
+   * nobody awaits is not reported as unhandled.
+   *
+   * asyncio: `write()`, and `await writer.write()` of the generation with `Stream`
+   *
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` when the data is neither a string nor a `Uint8Array`
+   */
+  write(data: Uint8Array | string): Promise<void> {
+    if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
+      throw invalidType('write', 'data', 'a string or Uint8Array', data);
+    }
+    if (this.#closing || this.#lost || this.#eof) return this.#refused('write');
+    this.#enqueue(data);
+    this.#moved(!this.#turn);
+    return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
+  }
+
+  /**
+   * Writes several pieces, in one system call where possible. Nothing is written when one of them is of a wrong type.
+   *
+   * The result and the errors are those of {@link write}. asyncio: `writelines()`
+   */
+  writelines(list: Iterable<Uint8Array | string>): Promise<void> {
+    if (typeof (list as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
+      throw invalidType('writelines', 'list', 'an iterable of strings or Uint8Arrays', list);
+    }
+    if (typeof list === 'string' || list instanceof Uint8Array) return this.write(list);
+    const pieces = [...list];
+    for (const [i, piece] of pieces.entries()) {
+      if (typeof piece !== 'string' && !(piece instanceof Uint8Array)) {
+        throw invalidType('writelines', `list[${i}]`, 'a string or Uint8Array', piece);
+      }
+    }
+    if (this.#closing || this.#lost || this.#eof) return this.#refused('writelines');
+    for (const piece of pieces) this.#enqueue(piece);
+    this.#moved(!this.#turn);
+    return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
+  }
+
+  /**
+   * Waits until more may be written: resolves at once unless the writer is full, which it is from more than the high
+   * watermark buffered down to the low one. Any number of callers may wait.
+   *
+   * Rejects with a {@link ConnectionError} when the connection is lost or was closed by this side (`ECONNRESET`), also while
+   * it waits. asyncio: `drain()`
+   *
+   * @param options - `signal`: ends the wait; what was written stays written
+   */
+  drain(options?: WaitOptions): Promise<void> {
+    const signal = checkedSignal('drain', options);
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    if (this.#closing || this.#lost) return this.#connectionRefused('drain');
+    this.#allowance -= CALL_COST;
+    if (!this.#full && this.#allowance > 0 && !this.transport.isClosing) return RESOLVED;
+    return abortable(this.#wait(), signal);
+  }
+
+  /**
+   * Waits until every byte written before this call is with the kernel. Rejects with a {@link ConnectionError} when the
+   * connection is lost, or aborted, before that.
+   *
+   * @param options - `signal`: ends the wait; what was written stays written
+   */
+  flush(options?: WaitOptions): Promise<void> {
+    const signal = checkedSignal('flush', options);
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    if (this.#lost) {
+      return this.#loss !== null || this.#dropped ? this.#connectionRefused('flush') : RESOLVED;
+    }
+    if (this.#aborted) return this.#connectionRefused('flush');
+    if (this.#inFlight === 0) this.#progress();
+    if (this.#queued + this.#inFlight === 0 && !this.transport.isClosing) return RESOLVED;
+    const deferred = new Deferred();
+    (this.#flushes ??= []).push({ position: this.#bytesWritten, deferred });
+    return abortable(deferred.promise, signal);
+  }
+
+  /**
+   * Sets the watermarks, in bytes. One of them gives the other: `low` a quarter of `high`, `high` four times `low`. With
+   * `high: 0` every byte that the kernel has not taken makes writers wait. asyncio: `transport.set_write_buffer_limits()`
+   *
+   * @throws RangeError `ERR_OUT_OF_RANGE` when they are not integers with 0 <= low <= high
+   */
+  setWriteBufferLimits(limits: WriteBufferLimits = {}): void {
+    const action = 'setWriteBufferLimits';
+    if (typeof limits !== 'object' || (limits as unknown) === null) {
+      throw invalidType(action, 'limits', 'an object', limits);
+    }
+    const high = limits.high ?? (limits.low === undefined ? HIGH_WATERMARK : 4 * limits.low);
+    const low = limits.low ?? Math.floor(high / 4);
+    for (const [name, value] of [
+      ['high', limits.high],
+      ['low', limits.low],
+    ] as const) {
+      if (value === undefined) continue;
+      if (typeof value !== 'number') throw invalidType(action, name, 'an integer', value);
+      if (!Number.isSafeInteger(value) || value < 0) throw outOfRange(action, name, 'an integer of 0 or more', value);
+    }
+    if (low > high) throw outOfRange(action, 'low', `at most high, ${high}`, low);
+    this.#high = high;
+    this.#low = low;
+    if (!this.#lost) this.#moved(false);
+  }
+
+  /** Whether {@link writeEof} works here. asyncio: `can_write_eof()` */
+  canWriteEof(): boolean {
+    return this.transport.canWriteEof;
+  }
+
+  /**
+   * Ends the writing side after all that was written: the peer reads to the end, the other direction goes on. Resolves when
+   * the end is sent; called again it gives the same promise. It need not be awaited.
+   *
+   * Rejects with a {@link ConnectionError} when the connection is closed or lost before. asyncio: `write_eof()`
+   *
+   * @throws StateError `ERR_WRITE_EOF_UNSUPPORTED` where {@link canWriteEof} is false
+   */
+  writeEof(): Promise<void> {
+    if (this.#eofSent !== null) return this.#eofSent.promise;
+    if (!this.transport.canWriteEof) {
+      throw new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: this transport has no half-close');
+    }
+    if (this.#closing || this.#lost) return this.#connectionRefused('writeEof');
+    this.#eof = true;
+    this.#eofPending = true;
+    const sent = (this.#eofSent = new Deferred());
+    if (this.#inFlight === 0) this.#progress();
+    return sent.promise;
+  }
+
+  /**
+   * Sends what is queued, then closes the connection. Resolves when it is closed, rejects with the error when it was lost by
+   * one. May be called again, also concurrently: every call gives the same promise. It need not be awaited.
+   *
+   * A peer that takes nothing keeps it waiting, as long as the system keeps the connection; {@link abort} does not wait.
+   * asyncio: `close()`, and `await stream.close()` of the generation with `Stream`
+   */
+  close(): Promise<void> {
+    if (!this.#closing && !this.#lost) {
+      this.#closing = true;
+      if (this.#inFlight === 0) this.#progress();
+    }
+    return this.#whenClosed();
+  }
+
+  /**
+   * Waits until the connection is closed, whoever closes it; like the promise of {@link close}, without starting to close.
+   * asyncio: `wait_closed()`
+   *
+   * @param options - `signal`: ends the wait
+   */
+  waitClosed(options?: WaitOptions): Promise<void> {
+    const signal = checkedSignal('waitClosed', options);
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    return abortable(this.#whenClosed(), signal);
+  }
+
+  /** Closes at once and drops what is queued; {@link waitClosed} tells when that is done. asyncio: `abort()` */
+  abort(): void {
+    if (this.#aborted || this.#lost) return;
+    this.#closing = true;
+    this.#aborted = true;
+    this.#drop();
+    this.transport.abort();
+  }
+
+  /**
+   * A fact of the connection: `peername`, `sockname`, `socket`, ...; `fallback` where it is not known.
+   * asyncio: `get_extra_info()`
+   */
+  getExtraInfo(name: string, fallback?: unknown): unknown {
+    return this.transport.getExtraInfo(name) ?? fallback;
+  }
+
+  /**
+   * The writing half of `TransportSink.closed`.
+   *
+   * @internal
+   */
+  connectionLost(error: Error | null): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.#loss = error;
+    this.#drop();
+    // Not given back to the pool: a stream that failed may still hold the memory.
+    this.#flyingSlabs = null;
+    if (this.#inFlight > 0) this.#dropped = true;
+    this.#inFlight = 0;
+    this.#full = false;
+
+    const drained = this.#drained;
+    const flushes = this.#flushes;
+    this.#drained = null;
+    this.#flushes = null;
+    drained?.reject(this.#connectionError('drain'));
+    for (const { deferred } of flushes ?? []) {
+      if (error === null && !this.#dropped) deferred.resolve();
+      else deferred.reject(this.#connectionError('flush'));
+    }
+    // Without effect where the end was sent.
+    this.#eofSent?.reject(this.#connectionError('writeEof'));
+    if (this.#closed !== null) this.#settleClosed(this.#closed);
+  }
+
+  /** Puts data into the queue. */
+  #enqueue(data: Uint8Array | string): void {
+    const size = typeof data === 'string' ? this.#enqueueString(data) : this.#enqueueBytes(data);
+    this.#queued += size;
+    this.#bytesWritten += size;
+    this.#allowance -= size + CALL_COST;
+  }
+
+  #enqueueBytes(data: Uint8Array): number {
+    const size = data.length;
+    if (size > COPY_BYTES) {
+      this.#endPiece();
+      this.#pieces.push(data);
+    } else if (size > 0) {
+      const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= size ? this.#slab : this.#nextSlab();
+      slab.set(data, this.#slabEnd);
+      this.#slabEnd += size;
+    }
+    return size;
+  }
+
+  #enqueueString(text: string): number {
+    // A UTF-16 code unit is at most three bytes of UTF-8; only where that might not fit is it worth counting.
+    let most = text.length * 3;
+    if (most > SLAB_BYTES - this.#slabEnd) most = Buffer.byteLength(text);
+    if (most > COPY_BYTES * 3) {
+      this.#endPiece();
+      const bytes = Buffer.from(text);
+      this.#pieces.push(bytes);
+      return bytes.length;
+    }
+    if (most === 0) return 0;
+    const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= most ? this.#slab : this.#nextSlab();
+    const size = slab.write(text, this.#slabEnd);
+    this.#slabEnd += size;
+    return size;
+  }
+
+  /** Makes what lies in the slab a piece of the queue, so that another piece can come behind it. */
+  #endPiece(): void {
+    if (this.#slab === null || this.#slabEnd === this.#slabStart) return;
+    this.#pieces.push(this.#slab.subarray(this.#slabStart, this.#slabEnd));
+    this.#slabStart = this.#slabEnd;
+  }
+
+  #nextSlab(): Buffer {
+    this.#endPiece();
+    if (this.#slab !== null) (this.#fullSlabs ??= []).push(this.#slab);
+    this.#slabStart = 0;
+    this.#slabEnd = 0;
+    this.#slab = spareSlabs.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
+    return this.#slab;
+  }
+
+  /** Sends what has to go, and finds out whether the writer is full. */
+  #moved(atOnce: boolean): void {
+    if (this.#queued > 0) {
+      if (!this.#turn) {
+        this.#turn = true;
+        endTurnOf(this);
+      }
+      if (this.#inFlight === 0 && (atOnce || this.#queued >= this.#high)) this.#send();
+    }
+    this.#measure();
+  }
+
+  /**
+   * The turn is over: what was gathered in it leaves.
+   *
+   * @internal
+   */
+  endTurn(): void {
+    this.#turn = false;
+    if (this.#queued > 0 && this.#inFlight === 0) this.#progress();
+  }
+
+  /** Hands the queue over as one batch. Only called with nothing in flight. */
+  #send(): void {
+    const size = this.#queued;
+    if (size === 0) return;
+    const slab = this.#slab;
+    let slabs = this.#fullSlabs;
+    const pieces = this.#pieces;
+    let single: Uint8Array | undefined;
+    if (pieces.length === 0 && slab !== null) {
+      single = slab.subarray(this.#slabStart, this.#slabEnd);
+    } else {
+      this.#endPiece();
+      if (pieces.length === 1) single = pieces[0];
+      this.#pieces = [];
+    }
+    this.#slab = null;
+    this.#slabStart = 0;
+    this.#slabEnd = 0;
+    this.#fullSlabs = null;
+    this.#queued = 0;
+    this.#inFlight = size;
+    const taken =
+      single === undefined ? this.transport.writev(pieces, this.#taken) : this.transport.write(single, this.#taken);
+    if (slab !== null) {
+      if (taken && slabs === null) {
+        giveBack(slab);
+        this.#inFlight = 0;
+        return;
+      }
+      slabs = slabs === null ? [slab] : [...slabs, slab];
+    }
+    if (taken) {
+      this.#inFlight = 0;
+      slabs?.forEach(giveBack);
+    } else {
+      this.#flyingSlabs = slabs;
+    }
+  }
+
+  /** The kernel has taken the batch in flight. */
+  readonly #taken = (): void => {
+    if (this.#lost || this.#aborted) return;
+    this.#inFlight = 0;
+    this.#flyingSlabs?.forEach(giveBack);
+    this.#flyingSlabs = null;
+    this.#progress();
+  };
+
+  /** Sends what is queued, and wakes whoever waited for what has left. */
+  #progress(): void {
+    this.#send();
+    this.#measure();
+    this.#finish();
+  }
+
+  #measure(): void {
+    const size = this.#queued + this.#inFlight;
+    if (size > this.#high) this.#full = true;
+    else if (this.#full && size <= this.#low) this.#full = false;
+    if (this.#drained !== null) this.#wake();
+    if (this.#flushes !== null && !this.#aborted) this.#wakeFlushes(this.#flushes, this.#bytesWritten - size);
+  }
+
+  #wakeFlushes(flushes: Flush[], taken: number): void {
+    let n = 0;
+    for (; n < flushes.length; n++) {
+      const flush = flushes[n]!;
+      if (flush.position > taken) break;
+      flush.deferred.resolve();
+    }
+    if (n === flushes.length) this.#flushes = null;
+    else flushes.splice(0, n);
+  }
+
+  /** The promise of all who wait for room, for a turn of the event loop, or for the news of a loss. */
+  #wait(): Promise<void> {
+    this.#drained ??= new Deferred();
+    if (this.#allowance <= 0 && !this.#turning) {
+      this.#turning = true;
+      setImmediate(() => {
+        this.#turning = false;
+        this.#allowance = TURN_ALLOWANCE;
+        this.#wake();
+      });
+    }
+    return this.#drained.promise;
+  }
+
+  #wake(): void {
+    // Where the transport is going down, the reason is about to be reported: that is what the waiting must see.
+    if (this.#full || this.#turning || this.#drained === null || (this.transport.isClosing && !this.#closing)) return;
+    const drained = this.#drained;
+    this.#drained = null;
+    drained.resolve();
+  }
+
+  /** What was to follow the last byte: the end of file, the close. */
+  #finish(): void {
+    if (this.#queued + this.#inFlight > 0 || this.#aborted || this.#lost) return;
+    if (this.#eofPending) {
+      this.#eofPending = false;
+      this.transport.writeEof();
+      this.#eofSent?.resolve();
+    }
+    if (this.#closing) this.transport.close();
+  }
+
+  /** Empties the queue without sending it. */
+  #drop(): void {
+    if (this.#queued > 0) this.#dropped = true;
+    this.#queued = 0;
+    this.#pieces = [];
+    this.#fullSlabs?.forEach(giveBack);
+    this.#fullSlabs = null;
+    if (this.#slab !== null) giveBack(this.#slab);
+    this.#slab = null;
+    this.#slabStart = 0;
+    this.#slabEnd = 0;
+  }
+
+  #whenClosed(): Promise<void> {
+    if (this.#closed === null) {
+      this.#closed = new Deferred();
+      if (this.#lost) this.#settleClosed(this.#closed);
+    }
+    return this.#closed.promise;
+  }
+
+  #settleClosed(closed: Deferred): void {
+    if (this.#loss === null) closed.resolve();
+    else closed.reject(this.#loss);
+  }
+
+  #refused(action: string): Promise<void> {
+    if (this.#closing || this.#lost) return handled(this.#connectionError(action, 'ECONNRESET'));
+    return handled(new StateError('ERR_WRITE_AFTER_EOF', `${action}: the writing side was ended by writeEof()`));
+  }
+
+  #connectionRefused(action: string): Promise<void> {
+    return handled(this.#connectionError(action));
+  }
+
+  /** Why `action` cannot be: with the code of the loss, unless a `code` says otherwise. */
+  #connectionError(action: string, code?: string): ConnectionError {
+    const loss = this.#loss;
+    if (loss === null) {
+      const how = this.#aborted ? 'aborted' : this.#lost ? 'closed' : 'closing';
+      return new ConnectionError('ECONNRESET', `${action}: the connection is ${how}`);
+    }
+    const lost: unknown = (loss as NodeJS.ErrnoException).code;
+    const known = code ?? (typeof lost === 'string' ? lost : 'ECONNRESET');
+    return new ConnectionError(known, `${action}: the connection is lost: ${loss.message}`, { cause: loss });
+  }
+}
+
+/** Writers that have written in this turn of the event loop. */
+let turnWriters: StreamWriter[] = [];
+
+function endTurnOf(writer: StreamWriter): void {
+  // Ticks run when the microtasks are done: a handler that answers a hundred buffered requests has answered them by then.
+  if (turnWriters.push(writer) === 1) process.nextTick(endTurn);
+}
+
+function endTurn(): void {
+  const writers = turnWriters;
+  turnWriters = [];
+  for (const writer of writers) writer.endTurn();
+}
+
+function giveBack(slab: Buffer): void {
+  if (spareSlabs.length < POOLED_SLABS) spareSlabs.push(slab);
+}
+
+/** A rejection that need not be looked at. */
+function handled(error: Error): Promise<void> {
+  const promise = Promise.reject(error);
+  promise.catch(ignore);
+  return promise;
+}
+
+function checkedSignal(action: string, options: WaitOptions | undefined): AbortSignal | undefined {
+  const signal = options?.signal;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidType(action, 'signal', 'an AbortSignal', signal);
+  }
+  return signal;
+}
+
+/** `promise`, or the reason of the signal where that comes first. */
+function abortable(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', onAbort);
+    });
+  });
+}
+
+/** Marks a rejection as handled. */
+function ignore(): void {
+  // Whoever has the promise sees the rejection; nobody is obliged to.
+}
