@@ -7,7 +7,6 @@
  * them the message of an error, `SLUICE_ENGINE=typescript` touches no binary at all.
  */
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** A separator as the native engine keeps it. */
@@ -42,17 +41,27 @@ export interface Addon {
   ): number;
 }
 
-/** What {@link findAddon} came to. */
-export interface Found {
-  readonly addon: Addon | null;
-  /** Each place that was looked at in vain, and why it was in vain. */
-  readonly reasons: readonly string[];
-}
-
 const FUNCTIONS = ['Separator', 'write', 'unread', 'copyTo', 'relocate', 'index'] as const;
 
+const require = createRequire(import.meta.url);
 /** The root of the package, seen from `dist/`. */
 const PACKAGE_ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** Where a binary can be, in the order in which the places are tried. */
+const PLACES: readonly { readonly name: string; load(): unknown }[] = [
+  {
+    name: 'built on this machine',
+    load: () => (require('node-gyp-build') as (root: string) => unknown)(PACKAGE_ROOT),
+  },
+  {
+    name: 'package of this platform',
+    load: () => {
+      const platform = platformName();
+      if (platform === null) throw new Error(`none is made for ${process.platform} on ${process.arch}`);
+      return require(`sluice-${platform}`) as unknown;
+    },
+  },
+];
 
 /**
  * The binary that the environment asks for; `null` where the TypeScript engine is to be used.
@@ -60,51 +69,35 @@ const PACKAGE_ROOT = fileURLToPath(new URL('..', import.meta.url));
  * @throws Error `ERR_NATIVE_UNAVAILABLE` when the native engine is forced and cannot be loaded
  * @throws TypeError `ERR_INVALID_ARG_VALUE` when `SLUICE_ENGINE` names no engine
  */
-export function loadAddon(environment: NodeJS.ProcessEnv = process.env, root: string = PACKAGE_ROOT): Addon | null {
+export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Addon | null {
   const wanted = environment['SLUICE_ENGINE'] ?? '';
   if (wanted !== '' && wanted !== 'native' && wanted !== 'typescript') {
     const message = `SLUICE_ENGINE must be 'native' or 'typescript', not ${JSON.stringify(wanted)}`;
     throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
   }
   if (wanted === 'typescript') return null;
-  const { addon, reasons } = findAddon(root);
-  if (environment['SLUICE_DEBUG'] === '1' && reasons.length > 0) {
-    const outcome = addon === null ? 'the TypeScript engine is used' : 'the native engine was found';
-    process.stderr.write(`sluice: ${outcome}\n${list(reasons)}\n`);
+
+  const reasons: string[] = [];
+  let addon: Addon | null = null;
+  for (const place of PLACES) {
+    try {
+      const candidate = place.load();
+      checkAddon(candidate);
+      addon = candidate;
+      break;
+    } catch (error) {
+      reasons.push(`  - ${place.name}: ${reasonOf(error)}`);
+    }
+  }
+  if (environment['SLUICE_DEBUG'] === '1') {
+    const outcome = addon === null ? 'the TypeScript engine is used; no binary' : 'the native engine is used';
+    process.stderr.write(`${[`sluice: ${outcome}`, ...reasons].join('\n')}\n`);
   }
   if (addon === null && wanted === 'native') {
-    const message = `SLUICE_ENGINE=native, but no binary can be loaded:\n${list(reasons)}`;
+    const message = ['SLUICE_ENGINE=native, but no binary can be loaded:', ...reasons].join('\n');
     throw Object.assign(new Error(message), { code: 'ERR_NATIVE_UNAVAILABLE' });
   }
   return addon;
-}
-
-/** Looks at each place where a binary can be, and stops at the first one that fits. */
-export function findAddon(root: string): Found {
-  const reasons: string[] = [];
-  const platform = platformName();
-  const places: readonly (readonly [string, (require: NodeJS.Require) => unknown])[] = [
-    ['build on this machine', (require) => (require('node-gyp-build') as (root: string) => unknown)(root)],
-    [
-      platform === null ? 'platform package' : `package sluice-${platform}`,
-      (require) => {
-        if (platform === null) throw new Error(`none is made for ${process.platform} on ${process.arch}`);
-        return require(`sluice-${platform}`) as unknown;
-      },
-    ],
-  ];
-  const require = createRequire(join(root, 'package.json'));
-  for (const [place, load] of places) {
-    try {
-      const found = load(require);
-      const missing = missingFrom(found);
-      if (missing.length === 0) return { addon: found as Addon, reasons };
-      reasons.push(`${place}: the binary does not match this version (missing: ${missing.join(', ')})`);
-    } catch (error) {
-      reasons.push(`${place}: ${reasonOf(error)}`);
-    }
-  }
-  return { addon: null, reasons };
 }
 
 /** The name of the platform as the packages of napi-rs have it; `null` where none is made. */
@@ -126,33 +119,32 @@ export function platformName(
   }
 }
 
-/** Whether the C library of the process is musl: its report then has no glibc version. */
+/** Whether the C library of the process is musl: its report then has no version of glibc. */
 function isMusl(): boolean {
-  const { report } = process;
-  // A report with the network would look up the name of each open connection's host.
-  const options = report as { excludeNetwork?: boolean };
-  const before = options.excludeNetwork;
+  // Not every runtime has reports; those that lack them are built for glibc.
+  const report = process.report as (typeof process.report & { excludeNetwork?: boolean }) | undefined;
+  if (typeof report?.getReport !== 'function') return false;
+  const before = report.excludeNetwork ?? false;
   try {
-    options.excludeNetwork = true;
+    // Otherwise the report looks up the host name of each open connection.
+    report.excludeNetwork = true;
     const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
     return header?.glibcVersionRuntime === undefined;
   } finally {
-    options.excludeNetwork = before ?? false;
+    report.excludeNetwork = before;
   }
 }
 
-function missingFrom(candidate: unknown): readonly string[] {
-  const names: readonly string[] = FUNCTIONS;
-  if ((typeof candidate !== 'object' && typeof candidate !== 'function') || candidate === null) return names;
-  return names.filter((name) => typeof (candidate as Record<string, unknown>)[name] !== 'function');
+function checkAddon(candidate: unknown): asserts candidate is Addon {
+  const functions = (candidate ?? {}) as Record<string, unknown>;
+  const missing = FUNCTIONS.filter((name) => typeof functions[name] !== 'function');
+  if (missing.length > 0) {
+    throw new Error(`the binary does not match this version (missing: ${missing.join(', ')})`);
+  }
 }
 
-/** The first line of a message: the loaders append the stack of modules and empty lines. */
+/** The first line of a message: loaders append the stack of modules to it. */
 function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.split('\n', 1)[0]!.trim();
-}
-
-function list(reasons: readonly string[]): string {
-  return reasons.map((reason) => `  - ${reason}`).join('\n');
 }
