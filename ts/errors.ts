@@ -8,8 +8,11 @@
  *     |                         ERR_STREAM_WRITE_ONLY     reading a stream without a reading side
  *     |                         ERR_STREAM_READ_ONLY      writing a stream without a writing side
  *     |                         ERR_WRITE_AFTER_EOF       writing after writeEof()
+ *     |                         ERR_WRITE_EOF_UNSUPPORTED writeEof() where there is no half-close
+ *     |                         ERR_FEED_AFTER_EOF        feeding a reader after feedEof()
  *     |                         ERR_SERVER_STATE          a server call out of order
  *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection is gone (the code of the system)
+ *     AggregateError            ECONNREFUSED, ...         no address of a host could be connected to; one error each in `errors`
  *     TypeError                 ERR_INVALID_ARG_TYPE      an argument of the wrong type
  *     RangeError                ERR_OUT_OF_RANGE          an argument outside of its range
  *                               ERR_SEPARATOR_EMPTY       a separator without bytes
@@ -68,6 +71,8 @@ export type StateErrorCode =
   | 'ERR_STREAM_WRITE_ONLY'
   | 'ERR_STREAM_READ_ONLY'
   | 'ERR_WRITE_AFTER_EOF'
+  | 'ERR_WRITE_EOF_UNSUPPORTED'
+  | 'ERR_FEED_AFTER_EOF'
   | 'ERR_FRAMES_EXPIRED'
   | 'ERR_SERVER_STATE';
 
@@ -153,4 +158,38 @@ function show(value: unknown): string {
     default:
       return String(value);
   }
+}
+
+/** Why one of several addresses could not be connected to; what the attempt rejected with is the `cause`. */
+export type AttemptError = ConnectionError & { readonly address: string; readonly family: 4 | 6 };
+
+/**
+ * `192.0.2.1 ECONNREFUSED (connect ECONNREFUSED 192.0.2.1:80)`. A reason without a `code` of its own gets `UNKNOWN`, as the
+ * system calls an error that it has no name for.
+ */
+export function attemptFailed(target: { address: string; family: 4 | 6 }, reason: unknown): AttemptError {
+  const given = typeof reason === 'object' && reason !== null ? (reason as { code?: unknown }).code : undefined;
+  const code = typeof given === 'string' && given !== '' ? given : 'UNKNOWN';
+  const text = reason instanceof Error ? reason.message : show(reason);
+  const message = `${target.address} ${code}${text === '' ? '' : ` (${text})`}`;
+  const { address, family } = target;
+  return Object.assign(new ConnectionError(code, message, { cause: reason }), { address, family });
+}
+
+/**
+ * `connect example.org:80: all 2 attempts failed: 2001:db8::1 ENETUNREACH (...), 192.0.2.1 ECONNREFUSED (...)`
+ *
+ * The errors are in the order in which the addresses were tried. `code` is the one they share; where they differ, that of
+ * the last address, since the first ones are usually of the family that the host has no route for.
+ *
+ * asyncio: `OSError('Multiple exceptions: ...')`
+ */
+export function allAttemptsFailed(
+  action: string,
+  errors: readonly [AttemptError, ...AttemptError[]],
+): CodedError<AggregateError> {
+  const failed = errors.length === 1 ? 'the only attempt failed' : `all ${errors.length} attempts failed`;
+  const list = errors.map((error) => error.message).join(', ');
+  const last = errors[errors.length - 1] ?? errors[0];
+  return coded(new AggregateError(errors, `${action}: ${failed}: ${list}`), last.code);
 }

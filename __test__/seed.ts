@@ -1,0 +1,9 @@
+/** The seed of a randomised test: `SLUICE_SEED` where that is set, to run a failure again; printed either way. */
+import type { ExecutionContext } from 'ava';
+
+export function seed(t: ExecutionContext<unknown>): number {
+  const given = process.env['SLUICE_SEED'];
+  const value = given === undefined ? Math.floor(Math.random() * 0x7fffffff) : Number(given);
+  t.log(`SLUICE_SEED=${value}`);
+  return value;
+}

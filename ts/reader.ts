@@ -1,0 +1,850 @@
+/**
+ * The reading half of a stream, sans-IO: bytes come in by `feedData`, frames go out by promises.
+ *
+ * How it works. Unread bytes lie in a ring, which the reader owns only while it has something to keep: a drained reader
+ * gives its ring back to a pool. `readline` and `readuntil` do not search frame by frame: one search lists many frame ends
+ * (the index), and complete frames are copied out of the ring up to 8 KiB at a time (the cut), of which each frame is a view.
+ * So a call that finds its frame listed and cut moves two numbers and makes a view.
+ *
+ * Positions. `base`, `position`, the index and the cut count in one coordinate, which starts anew with every search:
+ * `base` is the ring's oldest byte, `position` the oldest byte that no read has taken. The ring learns of taken bytes late
+ * (`settle`), because telling it for each frame would cost more than the frame.
+ *
+ * One read waits at a time. It is an `attempt` that is made again whenever bytes, EOF or an error come in, so that a result
+ * depends on the bytes alone and never on how they were cut into chunks.
+ */
+import { Buffer } from 'node:buffer';
+import { createRing } from './engine.js';
+import { IncompleteReadError, LimitOverrunError, StateError, count, invalidType, outOfRange, tooLarge } from './errors.js';
+import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
+import { Separator } from './separator.js';
+import { SLAB_BYTES, allocateResult, bufferView } from './slab.js';
+
+/** The limit of a reader for which none is given, in bytes. */
+export const DEFAULT_LIMIT = 65536;
+
+/** What every call that waits takes. */
+export interface WaitOptions {
+  /** Ends the wait: the call rejects with the signal's reason, nothing is consumed, the stream stays usable. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What a bounded reader takes. */
+export interface LimitOptions {
+  /** The longest frame, without its separator, in bytes; also where back-pressure begins (above twice of it). */
+  limit?: number | undefined;
+}
+
+/** What a reader asks of the source of its bytes. */
+export interface Flow {
+  pauseReading(): void;
+  resumeReading(): void;
+}
+
+/** A ring with the index over it. Pooled: most streams are idle most of the time, and an idle stream should own neither. */
+interface Store {
+  readonly ring: Ring;
+  readonly words: Uint32Array;
+}
+
+/** A read that waits. */
+interface PendingRead {
+  readonly action: string;
+  /** The result, or undefined to go on waiting; throws to fail the read. */
+  readonly attempt: () => unknown;
+  /** Where the bytes of a read are gathered that do not pass through the ring. */
+  readonly fill: Fill | null;
+  readonly resolve: (value: never) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: (() => void) | undefined;
+}
+
+/** The result of a large read while it is being filled. */
+interface Fill {
+  target: Buffer;
+  filled: number;
+  /** Whether the target grows as needed (until EOF) or is what was asked for. */
+  readonly growing: boolean;
+}
+
+const INDEX_WORDS = 1024;
+const MOST_FRAMES = INDEX_WORDS - FrameIndex.ENDS;
+
+/** Rings that the pool keeps, and the memory that each of them may keep. */
+const POOLED_STORES = 32;
+const POOLED_CAPACITY = 131072;
+
+/** Where the ways of reading part, in bytes. Tests set them low, to get at every way with little data. */
+export interface ReaderTuning {
+  /** From this size on a read that waits is filled by the transport itself, past the ring. */
+  readonly largeRead: number;
+  /** A chunk of this size says that the source has more than fits the transport's own memory. */
+  readonly fullChunk: number;
+  /** What a stream that keeps its source busy has the transport read at once, into its own ring. */
+  readonly directRead: number;
+}
+
+const TUNING: ReaderTuning = Object.freeze({ largeRead: 65536, fullChunk: 65536, directRead: 65536 });
+
+const LF = Separator.from('\n', 'readline');
+const EMPTY = Buffer.alloc(0);
+const NO_WORDS = new Uint32Array(0);
+const pool: Store[] = [];
+
+/**
+ * The reading half of a stream. It does no input of its own: feed it from anything, also without a socket.
+ *
+ * ```ts
+ * const reader = new StreamReader({ limit: 1024 });
+ * reader.feedData(Buffer.from('hello\nwor'));
+ * reader.feedData(Buffer.from('ld\n'));
+ * reader.feedEof();
+ * for await (const line of reader) console.log(line.toString());
+ * ```
+ *
+ * asyncio: `StreamReader`
+ */
+export class StreamReader {
+  readonly #limit: number;
+  readonly #tuning: ReaderTuning;
+  #flow: Flow | null = null;
+  #paused = false;
+
+  #store: Store | null = null;
+  #base = 0;
+  #position = 0;
+
+  /** The index: which separator it is for, the words of its listed ends that are not taken yet, where to search on. */
+  #separator: Separator | null = null;
+  #words: Uint32Array = NO_WORDS;
+  #next = 0;
+  #stop = 0;
+  #resume = 0;
+  #overlong = false;
+  /** How many frames the next search lists at most: grows while only frames are read, so that mixed reads search little. */
+  #batch = 1;
+
+  /** The cut: its memory, what to add to a position to get the offset there, and the positions that it holds. */
+  #cut: ArrayBufferLike = EMPTY.buffer;
+  #cutShift = 0;
+  #cutStart = 0;
+  #cutEnd = 0;
+
+  #pending: PendingRead | null = null;
+  #skipping = false;
+  #eof = false;
+  #exception: Error | null = null;
+  #hasThrown = false;
+  #bytesRead = 0;
+
+  #busy = false;
+  /** Memory that the transport holds to read into: of the ring, of a fill, or of what was one of them. */
+  #target: Uint8Array | null = null;
+  #targetRing: Ring | null = null;
+  #targetFill: Fill | null = null;
+
+  /**
+   * @param options - `limit`: the longest frame without its separator, in bytes (default 65536)
+   * @throws RangeError `ERR_OUT_OF_RANGE` when the limit is not a positive integer
+   */
+  constructor(options?: LimitOptions);
+  /** @internal */
+  constructor(options: LimitOptions, tuning: ReaderTuning);
+  constructor(options: LimitOptions = {}, tuning: ReaderTuning = TUNING) {
+    this.#limit = checkLimit('StreamReader', options.limit);
+    this.#tuning = tuning;
+  }
+
+  /** The longest frame without its separator, in bytes. asyncio: the `limit` argument */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** Bytes received and not read yet. */
+  get buffered(): number {
+    const fill = this.#pending?.fill?.filled ?? 0;
+    return (this.#store === null ? 0 : this.#store.ring.length - (this.#position - this.#base)) + fill;
+  }
+
+  /** Bytes received so far, read or not. */
+  get bytesRead(): number {
+    return this.#bytesRead;
+  }
+
+  /** Whether the stream has ended and every byte has been read. asyncio: `at_eof` */
+  atEof(): boolean {
+    return this.#eof && this.buffered === 0;
+  }
+
+  /** The error that ended the stream, or null. asyncio: `exception` */
+  exception(): Error | null {
+    return this.#exception;
+  }
+
+  /** @internal Whether a read has rejected with {@link exception}, so that the caller knows of it. */
+  get hasThrown(): boolean {
+    return this.#hasThrown;
+  }
+
+  // ---------------------------------------------------------------------------------------------- the feeding side
+
+  /**
+   * Appends a copy of `data` to the buffer and wakes the read that waits. asyncio: `feed_data`
+   *
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` when data is no Uint8Array
+   * @throws StateError `ERR_FEED_AFTER_EOF` after {@link feedEof}
+   */
+  feedData(data: Uint8Array): void {
+    if (!(data instanceof Uint8Array)) throw invalidType('feedData', 'data', 'a Uint8Array', data);
+    if (this.#eof) throw new StateError('ERR_FEED_AFTER_EOF', `feedData: ${count(data.length, 'byte')} after feedEof()`);
+    if (data.length > 0 && !this.feed(data) && this.#flow !== null) this.#flow.pauseReading();
+  }
+
+  /** Says that no more data will come. Waiting reads end as documented for each. asyncio: `feed_eof` */
+  feedEof(): void {
+    if (this.#eof || this.#exception !== null) return;
+    this.#eof = true;
+    this.#wake();
+  }
+
+  /**
+   * Ends the stream with an error: bytes received before it are still read first, and the first read that they cannot
+   * satisfy rejects with it, as do all later ones. After {@link feedEof} it changes nothing but {@link exception}: the stream
+   * had come to its end. asyncio: `set_exception` (where reads fail at once, whatever was received)
+   */
+  setException(error: Error): void {
+    if (this.#exception !== null) return;
+    this.#exception = error;
+    this.#wake();
+  }
+
+  /** @internal Connects the source, which is paused above twice the limit and resumed at the limit. */
+  attach(flow: Flow): void {
+    this.#flow = flow;
+  }
+
+  /** @internal See `TransportSink.readTarget`. */
+  readTarget(): Uint8Array | null {
+    const fill = this.#pending?.fill ?? null;
+    this.#targetRing = null;
+    this.#targetFill = null;
+    this.#target = null;
+    if (this.#skipping || this.#eof || this.#exception !== null) return null;
+    if (fill !== null) {
+      if (fill.target.length - fill.filled < this.#tuning.largeRead / 2) return null;
+      this.#targetFill = fill;
+      this.#target = fill.target.subarray(fill.filled);
+    } else if (this.#busy) {
+      this.#settle(true);
+      const { ring } = this.#open();
+      const size = this.#tuning.directRead;
+      const region = ring.reserve(size);
+      this.#targetRing = ring;
+      this.#target = region.length > size ? region.subarray(0, size) : region;
+    }
+    return this.#target;
+  }
+
+  /** @internal See `TransportSink.commit`. */
+  commit(count: number): boolean {
+    const target = this.#target;
+    if (target === null || count <= 0) return !this.#paused;
+    const fill = this.#pending?.fill ?? null;
+    if (fill !== null && fill === this.#targetFill) {
+      this.#bytesRead += count;
+      this.#busy = count === target.length;
+      fill.filled += count;
+      this.#target = fill.target.subarray(fill.filled);
+    } else if (fill === null && !this.#skipping && this.#targetRing !== null && this.#targetRing === this.#store?.ring) {
+      this.#bytesRead += count;
+      // A read that leaves half of its memory empty says that the source has calmed down.
+      if (count < target.length / 2) this.#busy = false;
+      this.#targetRing.commit(count);
+      this.#targetRing = null;
+      this.#target = null;
+    } else {
+      // What the memory was lent for is gone (a cancelled read, a ring that was replaced): the bytes still count.
+      return this.feed(target.subarray(0, count));
+    }
+    this.#wake();
+    return this.#flowing();
+  }
+
+  /** @internal See `TransportSink.feed`. */
+  feed(chunk: Uint8Array): boolean {
+    this.#bytesRead += chunk.length;
+    this.#busy = chunk.length >= this.#tuning.fullChunk;
+    let rest = chunk;
+    if (this.#skipping) rest = this.#skipIn(rest);
+    const pending = this.#pending;
+    if (pending !== null && pending.fill !== null) rest = this.#fillFrom(pending, pending.fill, rest);
+    if (rest.length > 0) {
+      try {
+        this.#releaseTarget();
+        this.#settle(true);
+        this.#open().ring.write(rest);
+      } catch (error) {
+        // Memory has run out. These bytes are lost, so nothing that comes behind them may be read.
+        this.setException(error as Error);
+        return false;
+      }
+    }
+    this.#wake();
+    return this.#flowing();
+  }
+
+  // ---------------------------------------------------------------------------------------------- the reading side
+
+  /**
+   * Reads up to `n` bytes, as soon as there is at least one; with `n` of -1 (the default) everything up to EOF.
+   *
+   * Waits for the first byte (with -1: for EOF). Resolves with an empty buffer at EOF and for `read(0)`. Not bounded by the
+   * limit. asyncio: `read`
+   *
+   * @throws RangeError `ERR_OUT_OF_RANGE` (as a rejection) when n is not an integer of -1 or more
+   */
+  read(n = -1, options?: WaitOptions): Promise<Buffer> {
+    if (!Number.isSafeInteger(n) || n < -1) return Promise.reject(badCount('read', n, -1));
+    if (n === 0) return this.#refusal('read', options) ?? Promise.resolve(EMPTY);
+    if (n === -1) return this.#readAll(options);
+    return this.#begin('read', options, () => {
+      const buffered = this.#rewind();
+      if (buffered > 0) return this.#take(Math.min(n, buffered));
+      return this.#ended() ? EMPTY : undefined;
+    });
+  }
+
+  /**
+   * Reads one line with its `\n`; at EOF what is left, and an empty buffer when nothing is.
+   *
+   * Waits for the end of the line. A line longer than the limit rejects once with {@link LimitOverrunError} and is skipped
+   * up to its end, also when that has not arrived yet; the next call gives the next line. asyncio: `readline`
+   */
+  readline(options?: WaitOptions): Promise<Buffer> {
+    if (this.#next < this.#stop && this.#separator === LF && options === undefined && this.#pending === null) {
+      return Promise.resolve(this.#nextFrame());
+    }
+    return this.#begin('readline', options, () => {
+      const line = this.#frame(LF, 'readline');
+      return line ?? (this.#ended() ? this.#take(this.#rewind()) : undefined);
+    });
+  }
+
+  /**
+   * Reads up to and including the separator: a string (as UTF-8), bytes, or a list of them, of which the match that ends
+   * first wins.
+   *
+   * Waits for the separator. A frame over the limit rejects with {@link LimitOverrunError} and is left in the buffer; at EOF
+   * the rest is consumed and becomes the `partial` of an {@link IncompleteReadError}. asyncio: `readuntil`
+   *
+   * @throws RangeError `ERR_SEPARATOR_EMPTY` (as a rejection) when a separator is empty or the list is
+   */
+  readuntil(separator: string | Uint8Array | readonly (string | Uint8Array)[] = '\n', options?: WaitOptions): Promise<Buffer> {
+    let wanted: Separator;
+    try {
+      wanted = Separator.from(separator, 'readuntil');
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    if (this.#next < this.#stop && this.#separator === wanted && options === undefined && this.#pending === null) {
+      return Promise.resolve(this.#nextFrame());
+    }
+    return this.#begin('readuntil', options, () => {
+      const frame = this.#frame(wanted, 'readuntil');
+      if (frame === undefined && this.#ended()) throw new IncompleteReadError(this.#take(this.#rewind()), null);
+      return frame;
+    });
+  }
+
+  /**
+   * Reads exactly `n` bytes. Not bounded by the limit; memory for all n bytes is taken when the call has to wait.
+   *
+   * Waits for n bytes. At EOF the rest is consumed and becomes the `partial` of an {@link IncompleteReadError}.
+   * asyncio: `readexactly`
+   *
+   * @throws RangeError (as a rejection) `ERR_OUT_OF_RANGE` when n is not an integer of 0 or more; `ERR_BUFFER_TOO_LARGE` when
+   * n bytes cannot be allocated: nothing is consumed
+   */
+  readexactly(n: number, options?: WaitOptions): Promise<Buffer> {
+    if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(badCount('readexactly', n, 0));
+    if (n === 0) return this.#refusal('readexactly', options) ?? Promise.resolve(EMPTY);
+    let fill: Fill | null = null;
+    if (n >= this.#tuning.largeRead && n > this.buffered) {
+      // Checked in front of the allocation, which a call that is refused should not make.
+      const refusal = this.#refusal('readexactly', options);
+      if (refusal !== null) return refusal;
+      try {
+        fill = { target: Buffer.allocUnsafeSlow(n), filled: 0, growing: false };
+      } catch (error) {
+        return Promise.reject(tooLarge(`readexactly(${n})`, n, error));
+      }
+    }
+    return this.#begin(
+      'readexactly',
+      options,
+      () => {
+        if (fill !== null) {
+          if (fill.filled === n) return fill.target;
+          if (!this.#ended()) return undefined;
+          throw new IncompleteReadError(compact(fill), n);
+        }
+        const buffered = this.#rewind();
+        if (buffered >= n) return this.#take(n);
+        if (!this.#ended()) return undefined;
+        throw new IncompleteReadError(this.#take(buffered), n);
+      },
+      fill,
+    );
+  }
+
+  /**
+   * Looks at the next `n` bytes without consuming them; fewer only at EOF. Not bounded by the limit.
+   *
+   * @throws RangeError (as a rejection) `ERR_OUT_OF_RANGE` when n is not an integer of 0 or more; `ERR_BUFFER_TOO_LARGE` when
+   * n bytes cannot be buffered
+   */
+  peek(n: number, options?: WaitOptions): Promise<Buffer> {
+    if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(badCount('peek', n, 0));
+    if (n === 0) return this.#refusal('peek', options) ?? Promise.resolve(EMPTY);
+    if (n > MAX_CAPACITY) return Promise.reject(tooLarge(`peek(${n})`, n));
+    return this.#begin('peek', options, () => {
+      const buffered = this.buffered;
+      if (buffered < n && !this.#ended()) return undefined;
+      const size = Math.min(n, buffered);
+      return size === 0 ? EMPTY : this.#copy(size);
+    });
+  }
+
+  /**
+   * Reads 1 to `buffer.length` bytes into the caller's memory, as soon as there is at least one, and resolves with their
+   * number; 0 at EOF and for an empty buffer. The memory must not be touched while the call waits.
+   */
+  readinto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
+    if (!(buffer instanceof Uint8Array)) {
+      return Promise.reject(invalidType('readinto', 'buffer', 'a Uint8Array', buffer));
+    }
+    if (buffer.length === 0) return this.#refusal<number>('readinto', options) ?? Promise.resolve(0);
+    return this.#begin('readinto', options, () => {
+      const size = Math.min(buffer.length, this.#rewind());
+      if (size > 0) {
+        const from = this.#position - this.#base;
+        this.#store?.ring.copyTo(buffer, 0, from, from + size);
+        this.#advance(size);
+        return size;
+      }
+      return this.#ended() ? 0 : undefined;
+    });
+  }
+
+  /**
+   * Puts `data` back in front of the unread bytes, for a parser that has read too far. Works at EOF, too.
+   *
+   * @throws StateError `ERR_CONCURRENT_READ` while a read waits: its bytes would come out of order
+   */
+  unread(data: Uint8Array): void {
+    if (!(data instanceof Uint8Array)) throw invalidType('unread', 'data', 'a Uint8Array', data);
+    if (this.#pending !== null) throw concurrent('unread', this.#pending.action);
+    if (data.length === 0) return;
+    this.#rewind();
+    this.#putBack(data);
+    if (!this.#flowing() && this.#flow !== null) this.#flow.pauseReading();
+  }
+
+  /**
+   * Lines with their `\n`, as {@link readline} gives them, until EOF. Leaving the loop consumes nothing more, and a new loop
+   * goes on where the last one left. asyncio: `__aiter__`
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
+    // By hand, because an async generator costs three promises a line.
+    const iterator: AsyncIterableIterator<Buffer, undefined> = {
+      next: () => this.readline().then(asIteratorResult),
+      return: () => Promise.resolve(DONE),
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  // ---------------------------------------------------------------------------------------------- waiting
+
+  #begin<T>(action: string, options: WaitOptions | undefined, attempt: () => T | undefined, fill: Fill | null = null): Promise<T> {
+    const refusal = this.#refusal<T>(action, options);
+    if (refusal !== null) return refusal;
+    try {
+      if (fill !== null) this.#moveInto(fill);
+      const result = attempt();
+      if (result !== undefined) return Promise.resolve(result);
+    } catch (error) {
+      if (fill !== null) this.#putBackFill(fill, error);
+      return Promise.reject(error as Error);
+    }
+    const signal = options?.signal;
+    return new Promise<T>((resolve, reject) => {
+      const onAbort = signal === undefined ? undefined : () => this.#cancel(pending, signal.reason);
+      const pending: PendingRead = { action, attempt, fill, resolve, reject, signal, onAbort };
+      this.#pending = pending;
+      if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
+      // A read that waits needs bytes whatever the limit says: readexactly(n) must not stall when n exceeds it.
+      if (this.#paused) this.#resumeReading();
+    });
+  }
+
+  /** Why a read cannot even begin, or null. */
+  #refusal<T = Buffer>(action: string, options: WaitOptions | undefined): Promise<T> | null {
+    if (options !== undefined) {
+      const signal: unknown = options.signal;
+      if (signal !== undefined) {
+        if (!(signal instanceof AbortSignal)) {
+          return Promise.reject(invalidType(action, 'signal', 'an AbortSignal', signal));
+        }
+        if (signal.aborted) return Promise.reject(signal.reason as Error);
+      }
+    }
+    return this.#pending === null ? null : Promise.reject(concurrent(action, this.#pending.action));
+  }
+
+  /** Makes the attempt of the waiting read again. */
+  #wake(): void {
+    const pending = this.#pending;
+    if (pending === null) return;
+    let result: unknown;
+    try {
+      result = pending.attempt();
+    } catch (error) {
+      this.#fail(pending, error);
+      return;
+    }
+    if (result === undefined) return;
+    this.#finish(pending);
+    pending.resolve(result as never);
+  }
+
+  #cancel(pending: PendingRead, reason: unknown): void {
+    this.#fail(pending, reason);
+    if (!this.#flowing() && this.#flow !== null) this.#flow.pauseReading();
+  }
+
+  #fail(pending: PendingRead, reason: unknown): void {
+    this.#finish(pending);
+    if (pending.fill !== null) this.#putBackFill(pending.fill, reason);
+    pending.reject(reason);
+  }
+
+  #finish(pending: PendingRead): void {
+    this.#pending = null;
+    if (pending.onAbort !== undefined) pending.signal?.removeEventListener('abort', pending.onAbort);
+  }
+
+  /** Whether no more bytes will come. Throws the error that ended the stream: every byte that could be used has been. */
+  #ended(): boolean {
+    if (this.#eof) return true;
+    if (this.#exception === null) return false;
+    this.#hasThrown = true;
+    throw this.#exception;
+  }
+
+  // ---------------------------------------------------------------------------------------------- back-pressure
+
+  /** Whether the source may go on; false from above twice the limit until {@link #resumeReading}. */
+  #flowing(): boolean {
+    // While a read waits, all that has come is too little for it.
+    if (!this.#paused && this.#pending === null && this.buffered > 2 * this.#limit) this.#paused = true;
+    return !this.#paused;
+  }
+
+  #resumeReading(): void {
+    this.#paused = false;
+    if (!this.#eof && this.#exception === null) this.#flow?.resumeReading();
+  }
+
+  // ---------------------------------------------------------------------------------------------- the ring
+
+  #open(): Store {
+    return (this.#store ??= pool.pop() ?? { ring: createRing(), words: new Uint32Array(INDEX_WORDS) });
+  }
+
+  /** Tells the ring what has been taken; gives a drained ring back, unless it is `kept` for what comes next. */
+  #settle(kept = false): void {
+    const store = this.#store;
+    if (store === null) return;
+    const taken = this.#position - this.#base;
+    if (taken > 0) {
+      store.ring.consume(taken);
+      this.#base = this.#position;
+    }
+    if (kept || store.ring.length > 0 || this.#targetRing === store.ring) return;
+    this.#store = null;
+    this.#forget();
+    if (pool.length < POOLED_STORES) {
+      store.ring.trim(POOLED_CAPACITY);
+      pool.push(store);
+    }
+  }
+
+  /** Drops the index and the cut. */
+  #forget(): void {
+    this.#separator = null;
+    this.#next = this.#stop = 0;
+    this.#cut = EMPTY.buffer;
+    this.#cutStart = this.#cutEnd = 0;
+    this.#base = this.#position = 0;
+    this.#overlong = false;
+  }
+
+  /** Leaves frame-wise reading, for a read that takes bytes at any place: returns how many bytes are buffered. */
+  #rewind(): number {
+    const store = this.#store;
+    if (store === null) return 0;
+    if (this.#separator !== null) {
+      this.#settle(true);
+      this.#forget();
+      this.#batch = 1;
+    }
+    return store.ring.length - (this.#position - this.#base);
+  }
+
+  /** Takes `size` buffered bytes as a result. */
+  #take(size: number): Buffer {
+    if (size === 0) return EMPTY;
+    const result = this.#copy(size);
+    this.#advance(size);
+    return result;
+  }
+
+  #copy(size: number): Buffer {
+    let result: Buffer;
+    try {
+      result = allocateResult(size);
+    } catch (error) {
+      throw tooLarge('read', size, error);
+    }
+    const from = this.#position - this.#base;
+    this.#store?.ring.copyTo(result, 0, from, from + size);
+    return result;
+  }
+
+  #advance(size: number): void {
+    this.#position += size;
+    this.#settle();
+    if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
+  }
+
+  #putBack(data: Uint8Array): void {
+    this.#releaseTarget();
+    this.#settle(true);
+    this.#open().ring.unread(data);
+  }
+
+  /**
+   * Moves the bytes to another ring when the transport holds memory of this one: that memory lies in the free part, which
+   * the ring is about to write to. The transport may still fill it; `commit` then copies from there.
+   */
+  #releaseTarget(): void {
+    const store = this.#store;
+    if (store === null || this.#targetRing !== store.ring) return;
+    this.#settle(true);
+    const { length } = store.ring;
+    const fresh: Store = { ring: createRing(), words: store.words };
+    if (length > 0) {
+      store.ring.copyTo(fresh.ring.reserve(length), 0, 0, length);
+      fresh.ring.commit(length);
+    }
+    this.#store = fresh;
+    this.#targetRing = null;
+  }
+
+  // ---------------------------------------------------------------------------------------------- frames
+
+  /** The next frame, or undefined when it is not complete. Throws when it is over the limit. */
+  #frame(separator: Separator, action: 'readline' | 'readuntil'): Buffer | undefined {
+    if (this.#separator !== separator || this.#next === this.#stop) this.#search(separator);
+    if (this.#next < this.#stop) return this.#nextFrame();
+    const store = this.#store;
+    if (store === null) return undefined;
+    if (this.#overlong) {
+      const body = this.#words[FrameIndex.OVERLONG_BODY] as number;
+      const error = new LimitOverrunError(
+        `${action}: the separator is found, but the frame of ${count(body, 'byte')} is over the limit of ${this.#limit}`,
+        body,
+      );
+      if (action === 'readline') {
+        this.#rewind();
+        this.#advance(body + separator.longest);
+      }
+      throw error;
+    }
+    const searched = this.#resume - this.#position;
+    if (searched > this.#limit) {
+      const buffered = store.ring.length - (this.#position - this.#base);
+      const error = new LimitOverrunError(
+        `${action}: the separator is not found in ${count(buffered, 'byte')}, which is over the limit of ${this.#limit}`,
+        searched,
+      );
+      if (action === 'readline') {
+        this.#rewind();
+        this.#skipping = true;
+        this.#advance(buffered);
+      }
+      throw error;
+    }
+    return undefined;
+  }
+
+  /** Lists the frames that are complete, going on where the last search for the same separator ended. */
+  #search(separator: Separator): void {
+    const store = this.#store;
+    if (store === null) return;
+    let resume = 0;
+    if (this.#separator === separator) {
+      resume = this.#resume - this.#position;
+      this.#batch = Math.min(this.#batch * 4, MOST_FRAMES);
+    } else if (this.#separator !== null) {
+      this.#batch = 1;
+    }
+    this.#settle(true);
+    this.#forget();
+    const { ring, words } = store;
+    const found = ring.index(separator, 0, resume, Math.min(this.#limit, MAX_CAPACITY), this.#batch, words);
+    this.#separator = separator;
+    this.#words = words;
+    this.#next = FrameIndex.ENDS;
+    this.#stop = FrameIndex.ENDS + found;
+    this.#resume = words[FrameIndex.RESUME] as number;
+    this.#overlong = found === 0 && ((words[FrameIndex.FLAGS] as number) & FrameIndex.OVERLONG) !== 0;
+  }
+
+  /** Takes the next listed frame. */
+  #nextFrame(): Buffer {
+    const start = this.#position;
+    const end = this.#words[this.#next++] as number;
+    if (end > this.#cutEnd || start < this.#cutStart) this.#makeCut(start, end);
+    const frame = bufferView(this.#cut, start + this.#cutShift, end - start);
+    this.#position = end;
+    if (this.#next === this.#stop) this.#settle();
+    if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
+    return frame;
+  }
+
+  /** Copies the frame from `start` to `end` out of the ring, and with it as many listed bytes behind it as fit a slab. */
+  #makeCut(start: number, end: number): void {
+    const listed = this.#words[this.#stop - 1] as number;
+    const size = Math.max(end - start, Math.min(SLAB_BYTES, listed - start));
+    const memory = allocateResult(size);
+    const from = start - this.#base;
+    this.#store?.ring.copyTo(memory, 0, from, from + size);
+    this.#cut = memory.buffer;
+    this.#cutShift = memory.byteOffset - start;
+    this.#cutStart = start;
+    this.#cutEnd = start + size;
+  }
+
+  /** What is left of a chunk behind the end of a line that is being skipped. */
+  #skipIn(chunk: Uint8Array): Uint8Array {
+    const end = chunk.indexOf(0x0a);
+    if (end === -1) return EMPTY;
+    this.#skipping = false;
+    return chunk.subarray(end + 1);
+  }
+
+  // ---------------------------------------------------------------------------------------------- fills
+
+  #readAll(options: WaitOptions | undefined): Promise<Buffer> {
+    const refusal = this.#refusal('read', options);
+    if (refusal !== null) return refusal;
+    const fill: Fill = { target: EMPTY, filled: 0, growing: true };
+    return this.#begin(
+      'read',
+      options,
+      () => {
+        if (this.#ended()) return compact(fill);
+        if (fill.filled === fill.target.length) growFill(fill, fill.filled + 1);
+        return undefined;
+      },
+      fill,
+    );
+  }
+
+  /** Moves what is buffered into a fill that begins. */
+  #moveInto(fill: Fill): void {
+    const buffered = this.#rewind();
+    if (buffered === 0) return;
+    if (fill.growing) growFill(fill, buffered);
+    const size = Math.min(buffered, fill.target.length);
+    const from = this.#position - this.#base;
+    this.#store?.ring.copyTo(fill.target, 0, from, from + size);
+    fill.filled = size;
+    this.#position += size;
+    this.#settle();
+  }
+
+  /** Copies what a fill takes of the chunk; returns what is left. */
+  #fillFrom(pending: PendingRead, fill: Fill, chunk: Uint8Array): Uint8Array {
+    if (fill.growing && fill.target.length - fill.filled < chunk.length) {
+      try {
+        growFill(fill, fill.filled + chunk.length);
+      } catch (error) {
+        this.#fail(pending, error);
+        return chunk;
+      }
+    }
+    const size = Math.min(chunk.length, fill.target.length - fill.filled);
+    fill.target.set(size === chunk.length ? chunk : chunk.subarray(0, size), fill.filled);
+    fill.filled += size;
+    return chunk.subarray(size);
+  }
+
+  /** Gives the bytes of a fill that failed back to the ring, unless they left with the error. */
+  #putBackFill(fill: Fill, error: unknown): void {
+    if (fill.filled === 0 || error instanceof IncompleteReadError) return;
+    const { target, filled } = fill;
+    fill.filled = 0;
+    try {
+      this.#putBack(target.subarray(0, filled));
+    } catch (failure) {
+      this.setException(tooLarge('read', filled, failure));
+    }
+  }
+}
+
+const DONE: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });
+
+function asIteratorResult(line: Buffer): IteratorResult<Buffer, undefined> {
+  return line.length === 0 ? DONE : { done: false, value: line };
+}
+
+/** Makes room for `size` bytes, twice as much as there was, so that copying stays linear in the length of the stream. */
+function growFill(fill: Fill, size: number): void {
+  const capacity = Math.max(size, 2 * fill.target.length, TUNING.largeRead);
+  let target: Buffer;
+  try {
+    target = Buffer.allocUnsafeSlow(capacity);
+  } catch (error) {
+    throw tooLarge('read', capacity, error);
+  }
+  target.set(fill.target.subarray(0, fill.filled));
+  fill.target = target;
+}
+
+/** The bytes of a fill, in memory of about their size. */
+function compact(fill: Fill): Buffer {
+  const { target, filled } = fill;
+  return filled >= (target.length / 4) * 3 ? target.subarray(0, filled) : Buffer.from(target.subarray(0, filled));
+}
+
+function concurrent(action: string, waiting: string): StateError {
+  return new StateError('ERR_CONCURRENT_READ', `${action}: another read is waiting (${waiting})`);
+}
+
+function badCount(action: string, n: unknown, least: number): Error {
+  return typeof n === 'number'
+    ? outOfRange(action, 'n', `an integer from ${least} to ${Number.MAX_SAFE_INTEGER}`, n)
+    : invalidType(action, 'n', 'an integer', n);
+}
+
+/** The limit that an option asks for. */
+export function checkLimit(action: string, limit: number | undefined): number {
+  if (limit === undefined) return DEFAULT_LIMIT;
+  if (typeof limit !== 'number') throw invalidType(action, 'limit', 'a positive integer', limit);
+  if (!Number.isSafeInteger(limit) || limit <= 0) throw outOfRange(action, 'limit', 'a positive integer', limit);
+  return limit;
+}
