@@ -1,0 +1,25 @@
+/** The public names of sluice, nothing more. */
+export { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
+export { engine } from './engine.js';
+export {
+  ConnectionError,
+  IncompleteReadError,
+  LimitOverrunError,
+  StateError,
+  type AttemptError,
+  type CodedError,
+  type StateErrorCode,
+} from './errors.js';
+export { StreamReader, type LimitOptions, type WaitOptions } from './reader.js';
+export {
+  StreamServer,
+  type ClientHandler,
+  type HandlerContext,
+  type ServerErrorHandler,
+  type StreamServerOptions,
+} from './server.js';
+export { socketpair } from './socketpair.js';
+export { Stream, StreamMode } from './stream.js';
+export type { SocketAddress } from './transports/socket.js';
+export type { Transport, TransportSink } from './transports/transport.js';
+export { StreamWriter, type WriteBufferLimits } from './writer.js';

@@ -1,0 +1,586 @@
+/**
+ * The TCP server: listening, and the life of the connections it has accepted.
+ *
+ *     new ---bind---> bound ---startServing---> serving ---close, abort---> closed
+ *      \________________\______________________________________________/
+ *
+ * A connection is `waiting` until the server is serving, then a {@link Client}: it goes when its handler has settled *and*
+ * its stream is closed. Closing the server waits for the last client to go, with a bound on the time.
+ */
+import { createServer, type Server as Listener, type Socket } from 'node:net';
+import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
+import { checkLimit, type LimitOptions, type WaitOptions } from './reader.js';
+import { Stream, peerName, type StreamOwner } from './stream.js';
+import { SocketTransport } from './transports/socket.js';
+import type { Transport } from './transports/transport.js';
+
+const DEFAULT_BACKLOG = 100;
+const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
+
+/** The longest time that a timer of Node can be set to. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** A failing `accept` fails again at once and goes on failing: it is told this often at most, in ms. */
+const ACCEPT_REPORT_INTERVAL_MS = 1000;
+
+/** What a handler gets besides the stream. */
+export interface HandlerContext {
+  /**
+   * Aborted when the server is closed and the handler has not settled within `shutdownTimeout`. Pass it on to what the
+   * handler waits for. A handler that rejects with the reason of this signal is not reported.
+   */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Called for each connection.
+ *
+ * When the promise of an async handler settles, the stream is closed if it is still open. A plain function that returns
+ * leaves its stream open: somebody else has it now. A handler that throws or rejects has its stream aborted and its error
+ * reported through `onError`.
+ */
+export type ClientHandler = (stream: Stream, context: HandlerContext) => void | PromiseLike<void>;
+
+/** Where errors that nobody waits for are reported; the stream is null when none is concerned. */
+export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void;
+
+/** What a server takes. */
+export interface StreamServerOptions extends LimitOptions {
+  /** The longest frame of its streams without separator, in bytes. Default 65536. asyncio: `limit` */
+  limit?: number | undefined;
+  /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
+  backlog?: number | undefined;
+  /**
+   * How many connections there may be at once, those that wait for `startServing` included. One more is closed as soon as it
+   * is accepted, and the first one after the cap was reached is reported. Default: no cap.
+   */
+  maxConnections?: number | undefined;
+  /**
+   * Where a failing handler, a failing `accept` and handlers that ignore their cancellation are reported. Default:
+   * `process.emitWarning` with the type `StreamServerWarning`. When it fails itself, both errors become such warnings.
+   */
+  onError?: ServerErrorHandler | undefined;
+  /** How long `close` waits for the handlers, and again after their signal was aborted, in ms. Default 60000.
+   * asyncio: `shutdown_timeout` (seconds) */
+  shutdownTimeout?: number | undefined;
+  /** `TCP_NODELAY` on accepted connections. Default true. */
+  noDelay?: boolean | undefined;
+  /** `SO_KEEPALIVE` on accepted connections. Default false. */
+  keepAlive?: boolean | undefined;
+}
+
+/**
+ * A TCP server that hands each connection to a handler as a {@link Stream}.
+ *
+ * ```ts
+ * await using server = new StreamServer(
+ *   async (stream) => {
+ *     for await (const line of stream) await stream.write(line);
+ *   },
+ *   '127.0.0.1',
+ *   8888,
+ * );
+ * await server.serveForever();
+ * ```
+ *
+ * The class is final. Making a server opens nothing. A server that was closed stays closed.
+ *
+ * asyncio: `StreamServer`
+ */
+export class StreamServer {
+  readonly #handler: ClientHandler;
+  readonly #hosts: readonly (string | null)[];
+  readonly #port: number;
+  readonly #options: Checked;
+
+  #listeners: Listener[] = [];
+  #binding: Promise<void> | null = null;
+  #serving = false;
+  #forever = false;
+  #closing: Promise<void> | null = null;
+  readonly #ended: Promise<void>;
+  #end!: () => void;
+
+  readonly #waiting = new Set<Socket>();
+  readonly #clients = new Set<Client>();
+  #onIdle: (() => void) | null = null;
+  #full = false;
+  #acceptReportedAt = -Infinity;
+
+  /**
+   * @param handler - called with a stream for each connection
+   * @param host - an address or name to listen on, or several; null (default): all interfaces
+   * @param port - 0 (default): any free port, which `sockets[0].address()` tells
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
+   */
+  constructor(
+    handler: ClientHandler,
+    host: string | readonly string[] | null = null,
+    port = 0,
+    options: StreamServerOptions = {},
+  ) {
+    if (new.target !== StreamServer) throw new TypeError('StreamServer is final: it cannot be subclassed');
+    if (typeof handler !== 'function') throw invalidType('StreamServer', 'handler', 'a function', handler);
+    this.#handler = handler;
+    this.#hosts = checkHosts(host);
+    this.#port = checkInteger('port', port, 0, 65535);
+    this.#options = checkOptions(options);
+    this.#ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  /**
+   * What the server listens on: one `net.Server` for each address, empty unless the server is bound. For the addresses:
+   * `server.sockets[0].address()`. asyncio: `sockets`
+   */
+  get sockets(): readonly Listener[] {
+    return [...this.#listeners];
+  }
+
+  /** Whether the address is taken. asyncio: `is_bound` */
+  isBound(): boolean {
+    return this.#listeners.length > 0;
+  }
+
+  /** Whether connections are handed to the handler. asyncio: `is_serving` */
+  isServing(): boolean {
+    return this.#serving;
+  }
+
+  /**
+   * Takes the address. Connections are accepted from now on, and wait for {@link startServing}. Does nothing when the server
+   * is bound; may be called again when it has failed. asyncio: `bind`
+   *
+   * @throws (as a rejection) the error of the system, such as `EADDRINUSE`, with `address` and `port`; StateError
+   * `ERR_SERVER_STATE` when the server is closed
+   */
+  bind(): Promise<void> {
+    if (this.#closing !== null) return Promise.reject(closed('bind'));
+    return (this.#binding ??= this.#listen());
+  }
+
+  /** Binds if need be, and begins to hand connections to the handler. asyncio: `start_serving` */
+  async startServing(): Promise<void> {
+    if (this.#closing !== null) throw closed('startServing');
+    await this.bind();
+    if (this.#closing !== null) throw closed('startServing');
+    if (this.#serving) return;
+    this.#serving = true;
+    for (const socket of this.#waiting) {
+      this.#waiting.delete(socket);
+      this.#serve(socket);
+    }
+  }
+
+  /**
+   * Binds and starts if need be, and waits until the server is closed. When `signal` is aborted, closes the server, waits
+   * for that, and rejects with the reason of the signal. asyncio: `serve_forever`
+   *
+   * @throws (as a rejection) what {@link bind} does; StateError `ERR_SERVER_STATE` when another call is running
+   */
+  async serveForever({ signal }: WaitOptions = {}): Promise<void> {
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw invalidType('serveForever', 'signal', 'an AbortSignal', signal);
+    }
+    if (this.#forever) throw new StateError('ERR_SERVER_STATE', 'serveForever: another call is running');
+    if (this.#closing !== null) throw closed('serveForever');
+    let aborted = false;
+    const onAbort = (): void => {
+      aborted = this.#closing === null;
+      void this.close();
+    };
+    this.#forever = true;
+    try {
+      if (signal?.aborted === true) {
+        onAbort();
+      } else {
+        signal?.addEventListener('abort', onAbort, { once: true });
+        await this.startServing().catch((error: unknown) => {
+          if (!this.#isClosing) throw error;
+        });
+      }
+      await this.#ended;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      this.#forever = false;
+    }
+    if (aborted) throw signal?.reason;
+  }
+
+  /**
+   * Stops listening and closes every stream, with a flush. Waits `shutdownTimeout` for the handlers to settle and the streams
+   * to close, then aborts the signals of the handlers and all streams and waits as long once more. Handlers that have not
+   * settled by then are reported, each with its peer, and left to themselves.
+   *
+   * Any number of calls share one closing; none of them rejects. A handler must not wait for it, for it waits for the handler.
+   * asyncio: `close`
+   */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#shutDown(false));
+  }
+
+  /** As {@link close}, without flushing: every stream is aborted. Cuts a `close` that is under way short. asyncio: `abort` */
+  abort(): Promise<void> {
+    if (this.#closing !== null) this.abortClients();
+    return (this.#closing ??= this.#shutDown(true));
+  }
+
+  /** `await using`: {@link close}. asyncio: `__aexit__` */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Closes the streams that there are now, with a flush; the server goes on. Does not wait. asyncio: `close_clients` */
+  closeClients(): void {
+    for (const { stream } of this.#clients) closeQuietly(stream);
+  }
+
+  /** Aborts the streams that there are now; the server goes on. Does not wait. asyncio: `abort_clients` */
+  abortClients(): void {
+    for (const { stream } of this.#clients) void stream.abort();
+  }
+
+  // ---------------------------------------------------------------------------------------------- listening
+
+  get #isClosing(): boolean {
+    return this.#closing !== null;
+  }
+
+  async #listen(): Promise<void> {
+    const opened: Listener[] = [];
+    try {
+      for (const host of this.#hosts) opened.push(await this.#listenOn(host));
+      if (this.#isClosing) throw closed('bind');
+    } catch (error) {
+      for (const listener of opened) listener.close();
+      this.#dropWaiting();
+      this.#binding = null;
+      throw error;
+    }
+    this.#listeners = opened;
+  }
+
+  #listenOn(host: string | null): Promise<Listener> {
+    const { backlog, noDelay, keepAlive } = this.#options;
+    // Paused: whoever takes the connection arranges how it is read, before the first byte.
+    const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay, keepAlive });
+    listener.on('connection', (socket) => this.#accepted(socket));
+    return new Promise((resolve, reject) => {
+      listener.once('error', reject);
+      // An IPv6 address among several stands for itself: without it `::` takes the port of the IPv4 ones, too.
+      const ipv6Only = host !== null && this.#hosts.length > 1;
+      listener.listen({ port: this.#port, backlog, ipv6Only, ...(host === null ? {} : { host }) }, () => {
+        listener.off('error', reject);
+        listener.on('error', (error) => this.#acceptFailed(error));
+        resolve(listener);
+      });
+    });
+  }
+
+  #acceptFailed(error: Error): void {
+    const now = performance.now();
+    if (now - this.#acceptReportedAt < ACCEPT_REPORT_INTERVAL_MS) return;
+    this.#acceptReportedAt = now;
+    this.#report(error, null, 'accepting a connection failed');
+  }
+
+  #accepted(socket: Socket): void {
+    if (this.#isClosing) {
+      drop(socket);
+      return;
+    }
+    const count = this.#clients.size + this.#waiting.size;
+    if (count >= this.#options.maxConnections) {
+      drop(socket);
+      if (this.#full) return;
+      this.#full = true;
+      const message = `StreamServer: a connection is dropped, there are ${count} of at most ${count}`;
+      this.#report(new ConnectionError('ECONNREFUSED', message), null, 'too many connections');
+      return;
+    }
+    if (this.#serving) {
+      this.#serve(socket);
+    } else {
+      this.#waiting.add(socket.on('error', ignore));
+      socket.once('close', () => this.#waiting.delete(socket));
+    }
+  }
+
+  #dropWaiting(): void {
+    for (const socket of this.#waiting) drop(socket);
+    this.#waiting.clear();
+  }
+
+  // ---------------------------------------------------------------------------------------------- serving
+
+  #serve(socket: Socket): void {
+    const { limit, noDelay, keepAlive } = this.#options;
+    const transport = SocketTransport.accepted(socket, { noDelay, keepAlive });
+    const client = new Client(transport, limit, this.#releaseIfGone);
+    this.#clients.add(client);
+    this.#handle(client);
+  }
+
+  #handle(client: Client): void {
+    let result: unknown;
+    try {
+      result = this.#handler.call(undefined, client.stream, new Context(client));
+      if (isThenable(result)) {
+        result.then(
+          () => {
+            closeQuietly(client.stream);
+            client.handlerSettled();
+          },
+          (error: unknown) => this.#failed(client, error),
+        );
+        return;
+      }
+    } catch (error) {
+      this.#failed(client, error);
+      return;
+    }
+    client.handlerSettled();
+  }
+
+  #failed(client: Client, error: unknown): void {
+    void client.stream.abort();
+    if (!client.isCancellation(error)) this.#report(error, client.stream, `the handler of ${client.peer} failed`);
+    client.handlerSettled();
+  }
+
+  readonly #releaseIfGone = (client: Client): void => {
+    if (client.running || client.open || !this.#clients.delete(client)) return;
+    this.#full = false;
+    if (this.#clients.size === 0) this.#onIdle?.();
+  };
+
+  // ---------------------------------------------------------------------------------------------- closing
+
+  async #shutDown(hard: boolean): Promise<void> {
+    const { shutdownTimeout } = this.#options;
+    this.#serving = false;
+    for (const listener of this.#listeners) listener.close();
+    this.#listeners = [];
+    this.#dropWaiting();
+    if (hard) this.abortClients();
+    else this.closeClients();
+    // A bind under way sees that the server is closing, and gives its address back.
+    await this.#binding?.catch(ignore);
+
+    if (!(await this.#idle(shutdownTimeout))) {
+      const reason = new DOMException('The server is closed', 'AbortError');
+      for (const client of this.#clients) {
+        client.cancel(reason);
+        void client.stream.abort();
+      }
+      if (!(await this.#idle(shutdownTimeout))) {
+        for (const client of this.#clients) {
+          if (!client.running) continue;
+          const message = `StreamServer: the handler of ${client.peer} ignored cancellation request`;
+          this.#report(new StateError('ERR_SERVER_STATE', message), client.stream, null);
+        }
+        this.#clients.clear();
+      }
+    }
+    this.#end();
+  }
+
+  /** Waits until there are no clients: true; false when the time is up first. */
+  #idle(ms: number): Promise<boolean> {
+    if (this.#clients.size === 0) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#onIdle = null;
+        resolve(false);
+      }, ms);
+      this.#onIdle = () => {
+        this.#onIdle = null;
+        clearTimeout(timer);
+        resolve(true);
+      };
+    });
+  }
+
+  // ---------------------------------------------------------------------------------------------- reporting
+
+  #report(error: unknown, stream: Stream | null, what: string | null): void {
+    const { onError } = this.#options;
+    if (onError === null) {
+      warn(error, what);
+      return;
+    }
+    const failed = (failure: unknown): void => {
+      warn(error, what);
+      warn(failure, 'onError failed');
+    };
+    try {
+      const result: unknown = onError(error, stream);
+      if (isThenable(result)) result.then(ignore, failed);
+    } catch (failure) {
+      failed(failure);
+    }
+  }
+}
+
+/** A connection that was handed to the handler. */
+class Client implements StreamOwner {
+  readonly stream: Stream;
+  /** Whether the handler has not settled yet. */
+  running = true;
+  /** Whether the connection is not gone yet. */
+  open = true;
+  #controller: AbortController | null = null;
+  #reason: DOMException | null = null;
+  readonly #changed: (client: Client) => void;
+
+  constructor(transport: Transport, limit: number, changed: (client: Client) => void) {
+    this.#changed = changed;
+    this.stream = new Stream(transport, { limit, serverSide: true, owner: this });
+  }
+
+  streamClosed(): void {
+    this.open = false;
+    this.#changed(this);
+  }
+
+  handlerSettled(): void {
+    this.running = false;
+    this.#changed(this);
+  }
+
+  /** Made when it is first asked for: most handlers never do, and an idle connection should not pay for it. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#reason !== null) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  cancel(reason: DOMException): void {
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+
+  /** Whether a handler failed just because it was cancelled. Node's own functions wrap the reason as the cause. */
+  isCancellation(error: unknown): boolean {
+    if (this.#reason === null) return false;
+    return error === this.#reason || (error instanceof Error && error.cause === this.#reason);
+  }
+
+  get peer(): string {
+    return peerName(this.stream) ?? 'an unknown peer';
+  }
+}
+
+/** What the handler may see of its client. */
+class Context implements HandlerContext {
+  readonly #client: Client;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  get signal(): AbortSignal {
+    return this.#client.signal;
+  }
+}
+
+/** The options with their defaults. */
+interface Checked {
+  readonly limit: number;
+  readonly backlog: number;
+  readonly maxConnections: number;
+  readonly onError: ServerErrorHandler | null;
+  readonly shutdownTimeout: number;
+  readonly noDelay: boolean;
+  readonly keepAlive: boolean;
+}
+
+function checkOptions(options: StreamServerOptions): Checked {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidType('StreamServer', 'options', 'an object', options);
+  }
+  const { backlog = DEFAULT_BACKLOG, maxConnections = Infinity, onError = null } = options;
+  const { shutdownTimeout = DEFAULT_SHUTDOWN_TIMEOUT_MS, noDelay = true, keepAlive = false } = options;
+  if (onError !== null && typeof onError !== 'function') {
+    throw invalidType('StreamServer', 'onError', 'a function', onError);
+  }
+  if (typeof shutdownTimeout !== 'number') {
+    throw invalidType('StreamServer', 'shutdownTimeout', 'a number of milliseconds', shutdownTimeout);
+  }
+  if (!(shutdownTimeout >= 0 && shutdownTimeout <= LONGEST_TIMEOUT_MS)) {
+    const expected = `a number of milliseconds from 0 to ${LONGEST_TIMEOUT_MS}`;
+    throw outOfRange('StreamServer', 'shutdownTimeout', expected, shutdownTimeout);
+  }
+  for (const [name, value] of Object.entries({ noDelay, keepAlive })) {
+    if (typeof value !== 'boolean') throw invalidType('StreamServer', name, 'a boolean', value);
+  }
+  return {
+    limit: checkLimit('StreamServer', options.limit),
+    backlog: checkInteger('backlog', backlog, 1, 2 ** 31 - 1),
+    maxConnections:
+      maxConnections === Infinity
+        ? Infinity
+        : checkInteger('maxConnections', maxConnections, 1, Number.MAX_SAFE_INTEGER),
+    onError,
+    shutdownTimeout,
+    noDelay,
+    keepAlive,
+  };
+}
+
+function checkHosts(host: unknown): readonly (string | null)[] {
+  if (host === null) return [null];
+  const hosts: unknown[] = Array.isArray(host) ? host : [host];
+  if (hosts.length === 0) throw outOfRange('StreamServer', 'host', 'at least one host', host);
+  for (const one of hosts) {
+    if (typeof one !== 'string') throw invalidType('StreamServer', 'host', 'a string, a list of strings or null', one);
+    if (one === '' || one.includes('\0')) throw outOfRange('StreamServer', 'host', 'a host name or an address', one);
+  }
+  return hosts as string[];
+}
+
+function checkInteger(name: string, value: unknown, least: number, most: number): number {
+  const expected = `an integer from ${least} to ${most}`;
+  if (typeof value !== 'number') throw invalidType('StreamServer', name, expected, value);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw outOfRange('StreamServer', name, expected, value);
+  return value;
+}
+
+function closed(action: string): StateError {
+  return new StateError('ERR_SERVER_STATE', `${action}: the server is closed`);
+}
+
+/** Closes a stream of which nobody waits for the end; an error of the connection concerns nobody then. */
+function closeQuietly(stream: Stream): void {
+  stream.close().catch(ignore);
+}
+
+function drop(socket: Socket): void {
+  socket.on('error', ignore).destroy();
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    (typeof value === 'object' || typeof value === 'function') &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
+/** The last resort: tells whoever runs the process, and never fails. */
+function warn(error: unknown, what: string | null): void {
+  const known = error instanceof Error;
+  const text = known ? error.message : String(error);
+  const code: unknown = known ? (error as { code?: unknown }).code : undefined;
+  process.emitWarning(what === null ? text : `StreamServer: ${what}: ${text}`, {
+    type: 'StreamServerWarning',
+    code: typeof code === 'string' ? code : 'ERR_HANDLER_FAILED',
+    detail: known && error.stack !== undefined ? error.stack : '',
+  });
+}
+
+function ignore(): void {}

@@ -1,0 +1,87 @@
+/**
+ * Two sockets connected to each other.
+ *
+ * Node has no `socketpair(2)`. The pair is made over the loopback interface by a listener that lives for one connection.
+ * Any process of the machine could connect to it first, so what is accepted is taken only when it comes from the very port
+ * that our own end is connected from; everything else is dropped.
+ */
+import { createServer, Socket, type AddressInfo } from 'node:net';
+
+/**
+ * Makes two connected TCP sockets: what is written to one is read from the other. Both are half-open and have `TCP_NODELAY`
+ * set; they are plain `net.Socket`s that belong to the caller, who gives one to `connect({ sock })`, say.
+ *
+ * ```ts
+ * const [left, right] = await socketpair();
+ * await using stream = await connect({ sock: left });
+ * right.end('hello');
+ * console.log((await stream.read()).toString());
+ * ```
+ *
+ * Waits for the connection. Rejects with the error of the system when there is none to be had (no file descriptors left).
+ *
+ * asyncio: `socket.socketpair()`, which the example for waiting on a socket uses
+ */
+export function socketpair(): Promise<[Socket, Socket]> {
+  return new Promise((resolve, reject) => {
+    const listener = createServer({ allowHalfOpen: true, noDelay: true });
+    const ours = new Socket({ allowHalfOpen: true });
+    ours.setNoDelay(true);
+    const candidates = new Set<Socket>();
+    let connected = false;
+
+    const fail = (error: Error): void => {
+      release();
+      ours.destroy();
+      for (const candidate of candidates) candidate.destroy();
+      reject(error);
+    };
+    const release = (): void => {
+      listener.close();
+      // What is still accepted until the listener is gone has nobody to take it.
+      listener.removeAllListeners('connection').on('connection', (late: Socket) => late.on('error', ignore).destroy());
+      ours.off('error', fail);
+    };
+    const match = (): void => {
+      if (!connected) return;
+      for (const candidate of candidates) {
+        candidates.delete(candidate);
+        if (!joined(ours, candidate)) {
+          candidate.destroy();
+          continue;
+        }
+        release();
+        for (const stranger of candidates) stranger.destroy();
+        candidate.off('error', ignore);
+        resolve([ours, candidate]);
+        return;
+      }
+    };
+
+    listener.on('error', fail);
+    listener.on('connection', (socket) => {
+      candidates.add(socket.on('error', ignore));
+      match();
+    });
+    ours.on('error', fail);
+    listener.listen({ host: '127.0.0.1', port: 0 }, () => {
+      const { address, port } = listener.address() as AddressInfo;
+      ours.connect({ host: address, port }, () => {
+        connected = true;
+        match();
+      });
+    });
+  });
+}
+
+/** Whether the two are the ends of one connection. */
+function joined(one: Socket, other: Socket): boolean {
+  return (
+    one.localPort === other.remotePort &&
+    one.remotePort === other.localPort &&
+    one.localAddress === other.remoteAddress &&
+    one.remoteAddress === other.localAddress
+  );
+}
+
+function ignore(): void {}
