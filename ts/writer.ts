@@ -117,6 +117,7 @@ export class StreamWriter {
   #lost = false;
   #loss: Error | null = null;
   #dropped = false;
+  #hasThrown = false;
 
   #drained: Deferred | null = null;
   #flushes: Flush[] | null = null;
@@ -325,6 +326,15 @@ export class StreamWriter {
   }
 
   /**
+   * Whether the loss of the connection has made a call reject, other than `close` and `waitClosed`.
+   *
+   * @internal
+   */
+  get hasThrown(): boolean {
+    return this.#hasThrown;
+  }
+
+  /**
    * The writing half of `TransportSink.closed`.
    *
    * @internal
@@ -344,6 +354,7 @@ export class StreamWriter {
     const flushes = this.#flushes;
     this.#drained = null;
     this.#flushes = null;
+    this.#hasThrown = drained !== null || flushes !== null;
     drained?.reject(this.#connectionError('drain'));
     for (const { deferred } of flushes ?? []) {
       if (error === null && !this.#dropped) deferred.resolve();
@@ -564,12 +575,13 @@ export class StreamWriter {
   }
 
   #refused(action: string): Promise<void> {
-    if (this.#closing || this.#lost) return handled(this.#connectionError(action, 'ECONNRESET'));
+    if (this.#closing || this.#lost) return this.#connectionRefused(action, 'ECONNRESET');
     return handled(new StateError('ERR_WRITE_AFTER_EOF', `${action}: the writing side was ended by writeEof()`));
   }
 
-  #connectionRefused(action: string): Promise<void> {
-    return handled(this.#connectionError(action));
+  #connectionRefused(action: string, code?: string): Promise<void> {
+    if (this.#lost) this.#hasThrown = true;
+    return handled(this.#connectionError(action, code));
   }
 
   /** Why `action` cannot be: with the code of the loss, unless a `code` says otherwise. */
