@@ -1,0 +1,355 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+import test from 'ava';
+
+import type { Case, Entry, Settings } from '../benchmarks/case.js';
+import { holds, judge, JUDGED_ROUNDS, median, ratio, remark, spread, type Verdict } from '../benchmarks/judge.js';
+import { parse, UsageError } from '../benchmarks/options.js';
+import { ProgramError, run, withPrograms } from '../benchmarks/programs.js';
+import { page, type Results, summary, table, warnings } from '../benchmarks/report.js';
+import { runCase } from '../benchmarks/runner.js';
+import { compareVersions } from '../benchmarks/toolchain.js';
+import { checkAnswer, expectedOf, textBlock, verifiableOf, WrongAnswerError } from '../benchmarks/workload.js';
+
+const full = (value: number): number[] => Array<number>(JUDGED_ROUNDS).fill(value);
+
+test('the median is the middle value, whatever the order', (t) => {
+  t.is(median([3]), 3);
+  t.is(median([9, 1, 5]), 5);
+  t.is(median([4, 1, 3, 2]), 2.5);
+  t.is(median([10, 9, 1, 100, 2]), 9);
+  t.throws(() => median([]), { instanceOf: RangeError });
+});
+
+test('the median leaves its argument as it is', (t) => {
+  const values = [3, 1, 2];
+  median(values);
+  t.deepEqual(values, [3, 1, 2]);
+});
+
+test('the spread is the range over the median', (t) => {
+  t.is(spread([2, 2, 2]), 0);
+  t.is(spread([1, 2, 3]), 1);
+  t.is(spread([0, 0]), 0);
+});
+
+test('a ratio is taken so that more of ours is better, or less of it', (t) => {
+  t.is(ratio(6, 2, 'ours / theirs'), 3);
+  t.is(ratio(6, 3, 'theirs / ours'), 0.5);
+});
+
+test('a bound holds at its very value', (t) => {
+  t.true(holds(2, { atLeast: 2 }));
+  t.false(holds(1.999, { atLeast: 2 }));
+  t.true(holds(1.5, { atMost: 1.5 }));
+  t.false(holds(1.501, { atMost: 1.5 }));
+});
+
+test('the medians are what is judged', (t) => {
+  t.deepEqual(judge('x', [4, 4, 4, 0, 100], [2, 2, 2, 50, 0], 'ours / theirs', { atLeast: 2 }), {
+    name: 'x',
+    value: 2,
+    ratio: 2,
+    atLeast: 2,
+    holds: true,
+  });
+  t.false(judge('x', full(3), full(2), 'ours / theirs', { atLeast: 2 }).holds);
+  t.false(judge('x', full(4), full(2), 'ours / theirs', { atMost: 1.5 }).holds);
+});
+
+test('too few rounds are compared but not judged', (t) => {
+  const verdict = judge('x', [4], [2], 'ours / theirs', { atLeast: 2 });
+  t.is(verdict.ratio, 2);
+  t.is(verdict.holds, null);
+});
+
+test('a missing contender is missing, not beaten', (t) => {
+  t.deepEqual(judge('x', full(4), { missing: 'not installed' }, 'ours / theirs', { atLeast: 2 }), {
+    name: 'x',
+    value: null,
+    ratio: null,
+    atLeast: 2,
+    holds: null,
+    missing: 'not installed',
+  });
+});
+
+test('nothing holds when ours is missing', (t) => {
+  const verdict = judge('x', { missing: 'not built' }, full(2), 'ours / theirs', { atLeast: 2 });
+  t.is(verdict.value, 2);
+  t.is(verdict.ratio, null);
+  t.is(verdict.holds, null);
+  t.is(remark('x', { missing: 'not built' }, full(2), 'ours / theirs').ratio, null);
+});
+
+test('versions are ordered by number, not by letter', (t) => {
+  t.true(compareVersions('3.13.0', '3.9.18') > 0);
+  t.true(compareVersions('3.8', '3.8.1') < 0);
+  t.is(compareVersions('3.8.0', '3.8'), 0);
+});
+
+test('a text block holds whole frames of the length asked for, the same ones every time', (t) => {
+  const block = textBlock(1000, 64);
+  t.is(block.bytes.length, 15 * 64);
+  const lines = block.bytes.toString().split('\n');
+  t.is(lines.pop(), '');
+  t.deepEqual(new Set(lines.map((line) => line.length)), new Set([63]));
+  t.deepEqual(textBlock(1000, 64).bytes, block.bytes);
+});
+
+test('what is expected counts frames without their separators', (t) => {
+  const block = { bytes: Buffer.from('a\r\nbcd\r\n\r\n'), separator: '\r\n' };
+  t.deepEqual(expectedOf(block, 3), { frames: 9, bytes: 12 });
+  t.throws(() => expectedOf({ bytes: Buffer.from('a\nb'), separator: '\n' }, 1), { instanceOf: RangeError });
+});
+
+test('the digest tells apart frames that hold the same bytes', (t) => {
+  const digest = (text: string): string => verifiableOf({ bytes: Buffer.from(text), separator: '\n' }, 1).digest;
+  t.is(digest('ab\nc\n'), digest('ab\nc\n'));
+  t.not(digest('ab\nc\n'), digest('a\nbc\n'));
+});
+
+test('an answer is refused unless it is the expected one', (t) => {
+  const expected = { frames: 2, bytes: 3, digest: 'd' };
+  const right = { ...expected, seconds: 0.5 };
+  const check = (output: string) => checkAnswer('x', output, expected);
+  t.deepEqual(check(`a warning\n${JSON.stringify(right)}\n`), right);
+  for (const wrong of [{ frames: 1 }, { bytes: 4 }, { digest: 'e' }, { digest: undefined }, { seconds: 0 }]) {
+    t.throws(() => check(JSON.stringify({ ...right, ...wrong })), { instanceOf: WrongAnswerError });
+  }
+  for (const output of ['', 'Segmentation fault', 'null']) {
+    t.throws(() => check(output), { instanceOf: WrongAnswerError }, output);
+  }
+});
+
+test('the command line', (t) => {
+  const known = ['one', 'two'];
+  t.deepEqual(parse([], known), {
+    cases: [],
+    json: false,
+    quick: false,
+    record: false,
+    rounds: JUDGED_ROUNDS,
+    engine: null,
+  });
+  t.is(parse(['--quick'], known).rounds, 1);
+  t.is(parse(['two', '--rounds', '7', '--engine', 'native'], known).rounds, 7);
+  for (const words of [
+    ['three'],
+    ['--fast'],
+    ['--rounds', '0'],
+    ['--rounds', '1.5'],
+    ['--rounds', 'x'],
+    ['--engine', 'v8'],
+    ['--quick', '--record'],
+    ['--quick', '--rounds', '9'],
+  ]) {
+    t.throws(() => parse(words, known), { instanceOf: UsageError }, words.join(' '));
+  }
+});
+
+const results: Results = {
+  machine: {
+    cpu: 'a processor',
+    cores: 2,
+    memoryGiB: 4,
+    os: 'an os',
+    versions: { node: '20.19.0' },
+    sluice: '0.0.0',
+    engine: 'native',
+    date: '2026-01-02T03:04:05.678Z',
+  },
+  rounds: 5,
+  cases: [
+    {
+      name: 'case',
+      title: 'what it measures',
+      unit: 'Ml/s',
+      ratioOf: 'ours / theirs',
+      ours: 4.00000001,
+      oursName: 'sluice',
+      against: [
+        judge('slower', full(4), full(2), 'ours / theirs', { atLeast: 2 }),
+        judge('faster', full(4), full(5), 'ours / theirs', { atLeast: 2 }),
+        judge('absent', full(4), { missing: 'not here' }, 'ours / theirs', { atLeast: 5 }),
+      ],
+      also: [remark('sender, into a sink', full(4), full(4.5), 'ours / theirs')],
+      samples: { sluice: full(4), slower: full(2), faster: full(5), 'sender, into a sink': full(4.5) },
+    },
+  ],
+};
+
+test('the table tells what holds, what does not, and what is missing', (t) => {
+  const lines = table(results.cases[0] as Results['cases'][0]).split('\n');
+  const lineOf = (name: string): string => lines.find((line) => line.startsWith(name)) ?? '';
+  t.regex(lineOf('slower'), /2\.00 x {2}at least 2: holds$/);
+  t.regex(lineOf('faster'), /0\.800 x {2}at least 2: DOES NOT HOLD$/);
+  t.regex(lineOf('absent'), /- {2}at least 5: missing, not here$/);
+  t.regex(lines.at(-1) ?? '', /^note: the sender/);
+});
+
+test('a sender that is fast enough is not warned about', (t) => {
+  const [result] = results.cases as [Results['cases'][0]];
+  const samples = { ...result.samples, faster: full(3) };
+  t.is(warnings(result).length, 1);
+  t.is(warnings({ ...result, samples: { ...samples, sluice: full(3) } }).length, 0);
+});
+
+test('the record page holds the machine, the command and every row', (t) => {
+  const text = page(results, 'npm run bench');
+  for (const part of [
+    '# 2026-01-02',
+    '`npm run bench`',
+    '| cpu | a processor |',
+    '| node | 20.19.0 |',
+    '| slower | 2.00 |',
+  ]) {
+    t.true(text.includes(part), part);
+  }
+});
+
+test('the summary is plain JSON with rounded values', (t) => {
+  const { cases } = JSON.parse(JSON.stringify(summary(results))) as { cases: { ours: number }[] };
+  t.is(cases[0]?.ours, 4);
+});
+
+function fakeEntry(name: string, calls: string[], value: number): Entry {
+  return {
+    name,
+    locate: () => Promise.resolve(value < 0 ? { missing: 'not here' } : { command: name, args: [] }),
+    verify: ({ command }) => {
+      calls.push(`verify ${command}`);
+      return value === 0 ? Promise.reject(new WrongAnswerError(name)) : Promise.resolve();
+    },
+    time: ({ command }) => Promise.resolve(calls.push(command) && value),
+  };
+}
+
+function fakeCase(calls: string[], ours: number, theirs: number): Case {
+  return {
+    name: 'fake',
+    title: 'a case without programs',
+    unit: 'x',
+    ratio: 'ours / theirs',
+    plan: () => ({
+      ours: fakeEntry('a', calls, ours),
+      against: [{ ...fakeEntry('b', calls, theirs), bound: { atLeast: 2 } }],
+      also: [fakeEntry('c', calls, -1)],
+      sender: fakeEntry('d', calls, 9),
+    }),
+  };
+}
+
+const settings = { engine: 'native', bothEngines: false, quick: true } as Settings;
+
+test('every answer is verified before anything is timed, and the contenders take turns', async (t) => {
+  const calls: string[] = [];
+  const result = await runCase(fakeCase(calls, 4, 2), settings, 2, () => undefined);
+  t.deepEqual(calls, ['verify a', 'verify b', 'verify d', 'a', 'b', 'd', 'a', 'b', 'd']);
+  t.is(result.ours, 4);
+  t.is(result.against[0]?.ratio, 2);
+  t.deepEqual(
+    result.also.map(({ name, value, missing }) => [name, value, missing]),
+    [
+      ['c', null, 'not here'],
+      ['d', 9, undefined],
+    ],
+  );
+  t.deepEqual(result.samples, { a: [4, 4], b: [2, 2], d: [9, 9] });
+});
+
+test('a wrong answer ends the case before anything is timed', async (t) => {
+  const calls: string[] = [];
+  const run = runCase(fakeCase(calls, 4, 0), settings, 2, () => undefined);
+  await t.throwsAsync(run, { instanceOf: WrongAnswerError });
+  t.deepEqual(calls, ['verify a', 'verify b']);
+});
+
+const node = { command: process.execPath, args: ['-e'] };
+
+test('a program that fails says what it printed', async (t) => {
+  const error = await t.throwsAsync(run(node, 'console.error("no such luck"); process.exit(3)'), {
+    instanceOf: ProgramError,
+  });
+  t.regex(error?.message ?? '', /ended with 3\n.*no such luck/s);
+  await t.throwsAsync(run({ command: '/nonexistent/program', args: [] }), { instanceOf: ProgramError });
+});
+
+test('a program that prints nothing does not leave the runner waiting', async (t) => {
+  const first = withPrograms((start) => start(node, '').firstLine());
+  await t.throwsAsync(first, { instanceOf: ProgramError });
+});
+
+test('no program outlives the action that started it', async (t) => {
+  const pid = await withPrograms(async (start) => {
+    return Number(await start(node, 'console.log(process.pid); setInterval(() => {}, 1000)').firstLine());
+  });
+  const gone = (): boolean => {
+    try {
+      return !process.kill(pid, 0);
+    } catch {
+      return true;
+    }
+  };
+  while (!gone()) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.true(gone());
+});
+
+interface Summary {
+  machine: Record<string, unknown>;
+  cases: { name: string; unit: string; ours: number; against: Verdict[]; also: Verdict[] }[];
+}
+
+function bench(...words: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const program = fileURLToPath(new URL('../benchmarks/run.js', import.meta.url));
+    const child = spawn(process.execPath, [program, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, stdout, stderr }));
+  });
+}
+
+test('every contender that is here answers correctly, and the last line is the whole result', async (t) => {
+  t.timeout(120_000);
+  const { code, stdout, stderr } = await bench('readline-await', 'drip', '--quick', '--json');
+  t.is(code, 0, stderr);
+  const { machine, cases } = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Summary;
+  t.is((machine['versions'] as Record<string, string>)['node'], process.versions.node);
+  t.deepEqual(
+    cases.map(({ name, unit }) => [name, unit]),
+    [
+      ['readline-await', 'Ml/s'],
+      ['drip', 'ns/byte'],
+    ],
+  );
+  for (const { name, ours, against, also } of cases) {
+    t.true(ours > 0, name);
+    t.true(against.length > 0, name);
+    for (const verdict of against) {
+      t.true('atLeast' in verdict !== 'atMost' in verdict, verdict.name);
+      t.is(verdict.holds, null, verdict.name);
+    }
+    for (const { name: contender, value, ratio: compared, missing } of [...against, ...also]) {
+      if (missing === undefined) t.true((value ?? 0) > 0 && (compared ?? 0) > 0, contender);
+      else t.true(value === null && compared === null, contender);
+    }
+  }
+  const installed = cases.flatMap(({ against, also }) => [...against, ...also]).filter((row) => !row.missing);
+  for (const name of ['hand-written await reader', "node:readline, 'line' event", 'split2']) {
+    t.true(
+      installed.some((row) => row.name === name),
+      name,
+    );
+  }
+});
+
+test('a case that there is not is refused with the list of those that there are', async (t) => {
+  const { code, stderr } = await bench('readline-awiat');
+  t.is(code, 2);
+  t.regex(stderr, /no case readline-awiat; there are readline-await, drip/);
+});

@@ -1,0 +1,40 @@
+import { type Case, otherEngine, Receivers } from '../case.js';
+import { node, python, sluice } from '../toolchain.js';
+import { textBlock } from '../workload.js';
+
+const LINE_BYTES = 64;
+
+export const readlineAwait: Case = {
+  name: 'readline-await',
+  title: '64-byte lines over loopback, awaited one at a time',
+  unit: 'Ml/s',
+  ratio: 'ours / theirs',
+  plan(settings) {
+    const receivers = new Receivers(
+      {
+        block: textBlock(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
+        repeats: settings.quick ? 16 : 192,
+        verifyRepeats: 3,
+        value: ({ frames }, seconds) => frames / seconds / 1e6,
+      },
+      settings,
+    );
+    const entry = receivers.entry.bind(receivers);
+    return {
+      ours: entry('sluice', sluice('sluice-readline', settings.engine)),
+      against: [
+        { ...entry('hand-written await reader', node('hand-await')), bound: { atLeast: 2 } },
+        { ...entry('CPython asyncio', python('asyncio_readline.py')), bound: { atLeast: 5 } },
+      ],
+      also: [
+        ...otherEngine(settings, entry, 'sluice-readline'),
+        entry('sluice, for await', sluice('sluice-for-await', settings.engine)),
+        entry("node:readline, 'line' event", node('node-readline')),
+        entry('node:readline, for await', node('node-readline-for-await')),
+        entry('split2', node('split2', 'split2')),
+        entry('CPython asyncio with uvloop', python('asyncio_readline.py', { uvloop: true })),
+      ],
+      sender: receivers.sender(),
+    };
+  },
+};

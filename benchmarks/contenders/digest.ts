@@ -1,0 +1,17 @@
+import { createHash, type Hash } from 'node:crypto';
+
+/**
+ * A digest of frames that depends on where each of them ends: the length and the content of every frame, without its
+ * separator.
+ */
+export class Digest {
+  readonly #hash: Hash = createHash('sha256');
+
+  frame(content: Uint8Array | string): void {
+    this.#hash.update(`${content.length}:`).update(content);
+  }
+
+  toString(): string {
+    return this.#hash.digest('hex');
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * What the Node contenders have in common: how they are told what to do, and how they answer.
+ *
+ *     node contender.js PORT [verify]
+ *
+ * A receiver connects to PORT of 127.0.0.1, starts its clock once the connection is established, reads to the end, stops
+ * its clock, and prints one line of JSON. With `verify` it also digests every frame, so that the runner can tell a wrong
+ * answer from a right one; this run is not timed.
+ */
+import { Digest } from './digest.js';
+
+/** The port of the sender. */
+export const port = Number(process.argv[2]);
+
+/** The digest to fill in, or null in a timed run. */
+export const digest = process.argv[3] === 'verify' ? new Digest() : null;
+
+/** Seconds since a moment that does not matter. */
+export function now(): number {
+  return performance.now() / 1000;
+}
+
+/**
+ * Prints the answer.
+ *
+ * @param frames how many frames came
+ * @param bytes how many bytes they hold, without their separators
+ * @param seconds from the established connection to EOF
+ */
+export function answer(frames: number, bytes: number, seconds: number): void {
+  console.log(JSON.stringify({ frames, bytes, seconds, ...(digest && { digest: String(digest) }) }));
+}

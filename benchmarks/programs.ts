@@ -1,0 +1,119 @@
+/**
+ * The programs of a benchmark as child processes: started, listened to, and stopped, whatever happens.
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+
+/** A command that can be run. */
+export interface Program {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Why a program cannot be run on this machine. */
+export interface Missing {
+  readonly missing: string;
+}
+
+/** A program failed: it could not be started, ended with an error, or took too long. */
+export class ProgramError extends Error {
+  override readonly name = 'ProgramError';
+}
+
+/** The longest any one program may take. */
+const PATIENCE_MS = 300_000;
+
+/** How much of what a program complained about is worth showing. */
+const STDERR_SHOWN = 2000;
+
+/** A program that is running, or has ended. */
+export class Running {
+  readonly #program: Program;
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #ended: Promise<void>;
+  readonly #timer: NodeJS.Timeout;
+  #stdout = '';
+  #stderr = '';
+  #onOutput: (() => void) | null = null;
+
+  constructor(program: Program, args: readonly (string | number)[]) {
+    this.#program = program;
+    const words = [...program.args, ...args.map(String)];
+    this.#child = spawn(program.command, words, { stdio: 'pipe', env: { ...process.env, ...program.env } });
+    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.#stdout += text;
+      this.#onOutput?.();
+    });
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
+    // A program that ends without reading its input is judged by how it ended, not by the broken pipe.
+    this.#child.stdin.on('error', () => undefined);
+    this.#timer = setTimeout(() => this.stop(), PATIENCE_MS);
+    this.#ended = new Promise((resolve, reject) => {
+      this.#child.once('error', (error) => reject(new ProgramError(`${this}: ${error.message}`)));
+      this.#child.once('close', (code, signal) => {
+        if (code === 0) resolve();
+        else
+          reject(new ProgramError(`${this} ended with ${signal ?? code}\n${this.#stderr.slice(-STDERR_SHOWN)}`.trim()));
+      });
+    });
+    this.#ended.catch(() => undefined).finally(() => clearTimeout(this.#timer));
+  }
+
+  toString(): string {
+    return [this.#program.command, ...this.#program.args].join(' ');
+  }
+
+  /** The first line of the program's output, as soon as it is complete. */
+  async firstLine(): Promise<string> {
+    const complete = new Promise<void>((resolve) => {
+      this.#onOutput = () => this.#stdout.includes('\n') && resolve();
+      this.#onOutput();
+    });
+    await Promise.race([complete, this.#ended]);
+    const end = this.#stdout.indexOf('\n');
+    if (end === -1) throw new ProgramError(`${this} printed nothing`);
+    return this.#stdout.slice(0, end);
+  }
+
+  /** Lets the program know that nothing more is wanted: its input ends. */
+  release(): void {
+    this.#child.stdin.end();
+  }
+
+  /** Waits for the program's end; everything that it printed. */
+  async output(): Promise<string> {
+    await this.#ended;
+    return this.#stdout;
+  }
+
+  /** Ends the program if it is still running. */
+  stop(): void {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGKILL');
+  }
+}
+
+/** Starts programs, and stops every one that is left when `action` is through. */
+export async function withPrograms<T>(
+  action: (start: (program: Program, ...args: (string | number)[]) => Running) => Promise<T>,
+): Promise<T> {
+  const started: Running[] = [];
+  try {
+    return await action((program, ...args) => {
+      const running = new Running(program, args);
+      started.push(running);
+      return running;
+    });
+  } finally {
+    for (const running of started) running.stop();
+  }
+}
+
+/** Runs one program to its end. */
+export function run(program: Program, ...args: (string | number)[]): Promise<string> {
+  return withPrograms(async (start) => {
+    const running = start(program, ...args);
+    running.release();
+    return running.output();
+  });
+}

@@ -1,0 +1,70 @@
+/**
+ * The command line of the benchmarks; see README.md next to this file.
+ *
+ * Ends with 0 when everything ran, whatever the judgement; with 1 when an answer was wrong, a program failed, or ours
+ * could not run; with 2 when it was asked for something that there is not.
+ */
+import { cases } from './cases.js';
+import { machine } from './machine.js';
+import { type Options, parse, usage, UsageError } from './options.js';
+import { ProgramError } from './programs.js';
+import { record } from './record.js';
+import { type Results, summary, table } from './report.js';
+import { type CaseResult, runCase } from './runner.js';
+import { type Engine, engineFailure } from './toolchain.js';
+import { Blocks, WrongAnswerError } from './workload.js';
+
+/** The engine asked for, on the command line or in the environment; else the first one that loads. */
+async function chooseEngine(asked: Engine | null): Promise<Engine> {
+  const forced = process.env['SLUICE_ENGINE'];
+  const wanted = asked ?? (forced === 'native' || forced === 'typescript' ? forced : null);
+  for (const engine of wanted === null ? (['native', 'typescript'] as const) : [wanted]) {
+    if ((await engineFailure(engine)) === null) return engine;
+  }
+  throw new ProgramError(`sluice does not load: ${await engineFailure(wanted ?? 'typescript')}`);
+}
+
+async function measure(options: Options): Promise<Results> {
+  const engine = await chooseEngine(options.engine);
+  const blocks = await Blocks.create();
+  try {
+    const settings = { engine, bothEngines: options.engine === null, quick: options.quick, blocks };
+    const results: CaseResult[] = [];
+    for (const wanted of cases.filter(({ name }) => options.cases.length === 0 || options.cases.includes(name))) {
+      const result = await runCase(wanted, settings, options.rounds, progress);
+      progress('');
+      console.log(`${table(result)}\n`);
+      results.push(result);
+    }
+    return { machine: await machine(engine), rounds: options.rounds, cases: results };
+  } finally {
+    await blocks.remove();
+  }
+}
+
+/** One line that overwrites itself, and only where somebody watches. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+}
+
+const words = process.argv.slice(2);
+try {
+  const options = parse(
+    words,
+    cases.map(({ name }) => name),
+  );
+  const results = await measure(options);
+  if (options.record) console.log(`recorded in ${await record(results, ['npm run bench --', ...words].join(' '))}`);
+  if (options.json) console.log(JSON.stringify(summary(results)));
+} catch (error) {
+  progress('');
+  if (error instanceof UsageError) {
+    console.error(`${error.message}\n\n${usage}`);
+    process.exitCode = 2;
+  } else if (error instanceof WrongAnswerError || error instanceof ProgramError) {
+    console.error(`${error.name}: ${error.message}`);
+    process.exitCode = 1;
+  } else {
+    throw error;
+  }
+}

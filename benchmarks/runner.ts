@@ -1,0 +1,73 @@
+/**
+ * Runs one case: first every answer is verified, then the contenders are timed, in turn within each round.
+ */
+import type { Case, Entry, Settings } from './case.js';
+import { isMissing, judge, type RatioOf, type Remark, remark, type Samples, type Verdict } from './judge.js';
+import type { Program } from './programs.js';
+
+/** The outcome of a case. */
+export interface CaseResult {
+  readonly name: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly ratioOf: RatioOf;
+  /** The median of ours; null when ours could not run. */
+  readonly ours: number | null;
+  readonly oursName: string;
+  readonly against: readonly Verdict[];
+  readonly also: readonly Remark[];
+  /** Every value measured, by contender, in the order of the rounds. */
+  readonly samples: Readonly<Record<string, readonly number[]>>;
+}
+
+/** Runs a case; `progress` is told what happens. Throws `WrongAnswerError` when an answer is wrong. */
+export async function runCase(
+  { name, title, unit, ratio, plan }: Case,
+  settings: Settings,
+  rounds: number,
+  progress: (text: string) => void,
+): Promise<CaseResult> {
+  const { ours, against, also, sender } = plan(settings);
+  const entries: Entry[] = [ours, ...against, ...also, ...(sender ? [sender] : [])];
+
+  const programs = new Map<Entry, Program>();
+  const samples = new Map<Entry, number[] | { readonly missing: string }>();
+  for (const entry of entries) {
+    const located = await entry.locate();
+    if ('missing' in located) {
+      samples.set(entry, located);
+    } else {
+      progress(`${name}: verifying ${entry.name}`);
+      await entry.verify(located);
+      programs.set(entry, located);
+      samples.set(entry, []);
+    }
+  }
+
+  for (let round = 1; round <= rounds; round++) {
+    for (const [entry, program] of programs) {
+      progress(`${name}: round ${round} of ${rounds}: ${entry.name}`);
+      const value = await entry.time(program);
+      (samples.get(entry) as number[]).push(value);
+    }
+  }
+
+  const of = (entry: Entry): Samples => samples.get(entry) as Samples;
+  const asRemark = (entry: Entry): Remark => remark(entry.name, of(ours), of(entry), ratio);
+  return {
+    name,
+    title,
+    unit,
+    ratioOf: ratio,
+    ours: remark(ours.name, of(ours), of(ours), ratio).value,
+    oursName: ours.name,
+    against: against.map((rival) => judge(rival.name, of(ours), of(rival), ratio, rival.bound)),
+    also: [...also, ...(sender ? [sender] : [])].map(asRemark),
+    samples: Object.fromEntries(
+      entries.flatMap((entry) => {
+        const values = of(entry);
+        return isMissing(values) ? [] : [[entry.name, values]];
+      }),
+    ),
+  };
+}

@@ -1,0 +1,190 @@
+/**
+ * What the machine has to run contenders with: Node, Python, a C compiler; and how each contender is found.
+ */
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { type Missing, type Program, run } from './programs.js';
+
+/** The project; this file runs as out/benchmarks/toolchain.js. */
+export const root = fileURLToPath(new URL('../../', import.meta.url));
+
+const contenders = fileURLToPath(new URL('contenders/', import.meta.url));
+const builds = join(root, 'out', 'benchmarks', 'native');
+
+export type Engine = 'native' | 'typescript';
+
+/** How a contender is found: the program to run, or why there is none. */
+export type Locate = () => Promise<Program | Missing>;
+
+function once<T>(find: () => Promise<T>): () => Promise<T> {
+  let found: Promise<T> | undefined;
+  return () => (found ??= find());
+}
+
+/** A contender in `benchmarks/contenders`, run by this Node; `needs` names a package that it cannot do without. */
+export function node(name: string, needs?: string): Locate {
+  return async () => {
+    if (needs !== undefined) {
+      try {
+        createRequire(import.meta.url).resolve(needs);
+      } catch {
+        return { missing: `package ${needs} is not installed` };
+      }
+    }
+    return { command: process.execPath, args: [join(contenders, `${name}.js`)] };
+  };
+}
+
+/** A contender that imports sluice, on the given engine. */
+export function sluice(name: string, engine: Engine): Locate {
+  return async () => {
+    const broken = await engineFailure(engine);
+    if (broken !== null) return { missing: broken };
+    return { command: process.execPath, args: [join(contenders, `${name}.js`)], env: { SLUICE_ENGINE: engine } };
+  };
+}
+
+const failures = new Map<Engine, Promise<string | null>>();
+
+/** Why an engine cannot be loaded; null when it can. */
+export function engineFailure(engine: Engine): Promise<string | null> {
+  let failure = failures.get(engine);
+  if (failure === undefined) {
+    failure = probeEngine(engine);
+    failures.set(engine, failure);
+  }
+  return failure;
+}
+
+/** Loads sluice in a process of its own, as a contender does, and has it say on which engine it is. */
+async function probeEngine(engine: Engine): Promise<string | null> {
+  const probe = `import(${JSON.stringify(import.meta.resolve('sluice'))}).then(
+    ({ engine }) => console.log(engine),
+    ({ message }) => console.log(message.replace(/\\s+/g, ' ')))`;
+  const found = await run({ command: process.execPath, args: ['-e', probe], env: { SLUICE_ENGINE: engine } });
+  return found.trim() === engine ? null : `the ${engine} engine does not load: ${found.trim()}`;
+}
+
+interface Python {
+  readonly command: string;
+  readonly version: string;
+  readonly uvloop: string | null;
+}
+
+const PYTHON_PROBE = `
+import sys
+try:
+    import uvloop
+    found = uvloop.__version__
+except ImportError:
+    found = ''
+print('.'.join(map(str, sys.version_info[:3])), found)
+`;
+
+/** The contenders use assignment expressions. */
+const OLDEST_PYTHON = '3.8.0';
+
+/** Every CPython on PATH and below pyenv, newest first; `SLUICE_BENCH_PYTHON` names one more. */
+const pythons = once(async (): Promise<Python[]> => {
+  const commands = new Set<string>();
+  if (process.env['SLUICE_BENCH_PYTHON']) commands.add(process.env['SLUICE_BENCH_PYTHON']);
+  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
+    for (const name of await names(directory)) {
+      if (/^python3(\.\d+)?(\.exe)?$/.test(name)) commands.add(join(directory, name));
+    }
+  }
+  const pyenv = join(process.env['PYENV_ROOT'] ?? join(process.env['HOME'] ?? '', '.pyenv'), 'versions');
+  for (const version of await names(pyenv)) {
+    if (/^3\.\d/.test(version)) commands.add(join(pyenv, version, 'bin', 'python3'));
+  }
+  const found: Python[] = [];
+  for (const command of commands) {
+    try {
+      const [version = '', uvloop = ''] = (await run({ command, args: ['-c', PYTHON_PROBE] })).trim().split(' ');
+      if (compareVersions(version, OLDEST_PYTHON) >= 0) found.push({ command, version, uvloop: uvloop || null });
+    } catch {
+      // A shim without an interpreter behind it is no Python.
+    }
+  }
+  return found.sort((a, b) => compareVersions(b.version, a.version));
+});
+
+async function names(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch {
+    return [];
+  }
+}
+
+/** Orders dotted versions: negative when `a` is the older one. */
+export function compareVersions(a: string, b: string): number {
+  const left = a.split('.').map(Number);
+  const right = b.split('.').map(Number);
+  for (let i = 0; i < Math.max(left.length, right.length); i++) {
+    const difference = (left[i] ?? 0) - (right[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** The newest CPython of the machine, or the newest that has uvloop. */
+async function newestPython(uvloop: boolean): Promise<Python | undefined> {
+  return (await pythons()).find((python) => !uvloop || python.uvloop !== null);
+}
+
+/** A contender in Python; its source is run where it is. */
+export function python(file: string, { uvloop = false } = {}): Locate {
+  return async () => {
+    const found = await newestPython(uvloop);
+    if (found === undefined) {
+      return { missing: uvloop ? 'no CPython with uvloop' : `no CPython ${OLDEST_PYTHON} or later` };
+    }
+    return {
+      command: found.command,
+      args: [join(root, 'benchmarks', 'contenders', file)],
+      ...(uvloop && { env: { SLUICE_BENCH_LOOP: 'uvloop' } }),
+    };
+  };
+}
+
+/** The versions behind the contenders, for the record. */
+export async function versions(): Promise<Record<string, string>> {
+  const plain = await newestPython(false);
+  const withUvloop = await newestPython(true);
+  return {
+    node: process.versions.node,
+    ...(plain && { python: plain.version }),
+    ...(withUvloop && { uvloop: `${withUvloop.uvloop} on CPython ${withUvloop.version}` }),
+  };
+}
+
+/** The other end: the C program where a compiler is, else its counterpart for Node, which has the same arguments. */
+export const loopback = once(async (): Promise<Program> => {
+  const source = join(root, 'benchmarks', 'native', 'loopback.c');
+  const target = join(builds, 'loopback');
+  if (process.platform !== 'win32') {
+    if (await isNewer(target, source)) return { command: target, args: [] };
+    await mkdir(builds, { recursive: true });
+    for (const command of ['cc', 'gcc', 'clang']) {
+      try {
+        await run({ command, args: ['-O2', '-o', target, source] });
+        return { command: target, args: [] };
+      } catch {
+        // The next compiler, or none.
+      }
+    }
+  }
+  return { command: process.execPath, args: [join(contenders, '..', 'loopback.js')] };
+});
+
+async function isNewer(target: string, source: string): Promise<boolean> {
+  try {
+    return (await stat(target)).mtimeMs > (await stat(source)).mtimeMs;
+  } catch {
+    return false;
+  }
+}
