@@ -44,7 +44,9 @@ test('limit is 64 KiB where none is given', (t) => {
 
 for (const limit of [0, -1, Number.NaN, Infinity, 1.5, 2 ** 53]) {
   test(`limit ${limit} is refused`, (t) => {
-    const error = t.throws<RangeError & { code?: string }>(() => new StreamReader({ limit }), { instanceOf: RangeError });
+    const error = t.throws<RangeError & { code?: string }>(() => new StreamReader({ limit }), {
+      instanceOf: RangeError,
+    });
     t.is(error.code, 'ERR_OUT_OF_RANGE');
     t.true(error.message.includes(String(limit)), error.message);
   });
@@ -165,7 +167,10 @@ for (const [name, size] of cuttings) {
     const reader = new StreamReader();
     feedCut(reader, 'one\r\n\ntwo', size);
     reader.feedEof();
-    t.deepEqual([text(await reader.readline()), text(await reader.readline()), text(await reader.readline())], ['one\r\n', '\n', 'two']);
+    t.deepEqual(
+      [text(await reader.readline()), text(await reader.readline()), text(await reader.readline())],
+      ['one\r\n', '\n', 'two'],
+    );
     t.is((await reader.readline()).length, 0);
     t.true(reader.atEof());
   });
@@ -491,7 +496,11 @@ test('bytes come before the error, for every read that they satisfy', async (t) 
 
 test('the error reaches the read that waits', async (t) => {
   const boom = new Error('boom');
-  for (const wait of [(r: StreamReader) => r.readline(), (r: StreamReader) => r.read(), (r: StreamReader) => r.readexactly(1e6)]) {
+  for (const wait of [
+    (r: StreamReader) => r.readline(),
+    (r: StreamReader) => r.read(),
+    (r: StreamReader) => r.readexactly(1e6),
+  ]) {
     const reader = fed('part');
     const promise = wait(reader);
     reader.setException(boom);
@@ -625,7 +634,11 @@ test('lines that are taken resume, too', async (t) => {
 });
 
 test('a read of more than the limit goes on reading, and pauses again when it is done', async (t) => {
-  for (const wait of [(r: StreamReader) => r.readexactly(100), (r: StreamReader) => r.peek(100), (r: StreamReader) => r.readexactly(90_000)]) {
+  for (const wait of [
+    (r: StreamReader) => r.readexactly(100),
+    (r: StreamReader) => r.peek(100),
+    (r: StreamReader) => r.readexactly(90_000),
+  ]) {
     const reader = new StreamReader({ limit: 10 });
     const flow = new CountingFlow();
     reader.attach(flow);
@@ -697,4 +710,16 @@ test('memory lent for a read that was aborted still delivers its bytes', async (
   target.set(Buffer.from('late\n'));
   reader.commit(5);
   t.is(text(await reader.readline()), 'late\n');
+});
+
+test('memory lent before a line turned out overlong: its tail is skipped there, too', async (t) => {
+  const reader = new StreamReader({ limit: 4 }, { largeRead: 1000, fullChunk: 10, directRead: 16 });
+  reader.feed(Buffer.from('x'.repeat(10)));
+  const target = reader.readTarget() as Uint8Array;
+  t.is(target.length, 16);
+  await failure(t, reader.readline(), 'ERR_LIMIT_OVERRUN');
+  target.set(Buffer.from('still long\nnext\n'));
+  reader.commit(16);
+  t.is(text(await reader.readline()), 'next\n');
+  t.is(reader.buffered, 0);
 });

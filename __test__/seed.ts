@@ -4,6 +4,7 @@ import type { ExecutionContext } from 'ava';
 export function seed(t: ExecutionContext<unknown>): number {
   const given = process.env['SLUICE_SEED'];
   const value = given === undefined ? Math.floor(Math.random() * 0x7fffffff) : Number(given);
+  if (!Number.isInteger(value)) throw new RangeError(`SLUICE_SEED must be an integer, not ${JSON.stringify(given)}`);
   t.log(`SLUICE_SEED=${value}`);
   return value;
 }

@@ -153,7 +153,9 @@ function show(value: unknown): string {
       if (value === null) return 'null';
       if (Array.isArray(value)) return `an array of ${value.length}`;
       const constructor: unknown = (value as { constructor?: unknown }).constructor;
-      return typeof constructor === 'function' && constructor.name !== '' ? `an instance of ${constructor.name}` : 'an object';
+      return typeof constructor === 'function' && constructor.name !== ''
+        ? `an instance of ${constructor.name}`
+        : 'an object';
     }
     default:
       return String(value);

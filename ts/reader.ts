@@ -15,7 +15,15 @@
  */
 import { Buffer } from 'node:buffer';
 import { createRing } from './engine.js';
-import { IncompleteReadError, LimitOverrunError, StateError, count, invalidType, outOfRange, tooLarge } from './errors.js';
+import {
+  IncompleteReadError,
+  LimitOverrunError,
+  StateError,
+  count,
+  invalidType,
+  outOfRange,
+  tooLarge,
+} from './errors.js';
 import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
 import { Separator } from './separator.js';
 import { SLAB_BYTES, allocateResult, bufferView } from './slab.js';
@@ -125,10 +133,9 @@ export class StreamReader {
   /** How many frames the next search lists at most: grows while only frames are read, so that mixed reads search little. */
   #batch = 1;
 
-  /** The cut: its memory, what to add to a position to get the offset there, and the positions that it holds. */
+  /** The cut: its memory, what to add to a position to get the offset there, and the position where it ends. */
   #cut: ArrayBufferLike = EMPTY.buffer;
   #cutShift = 0;
-  #cutStart = 0;
   #cutEnd = 0;
 
   #pending: PendingRead | null = null;
@@ -197,7 +204,8 @@ export class StreamReader {
    */
   feedData(data: Uint8Array): void {
     if (!(data instanceof Uint8Array)) throw invalidType('feedData', 'data', 'a Uint8Array', data);
-    if (this.#eof) throw new StateError('ERR_FEED_AFTER_EOF', `feedData: ${count(data.length, 'byte')} after feedEof()`);
+    if (this.#eof)
+      throw new StateError('ERR_FEED_AFTER_EOF', `feedData: ${count(data.length, 'byte')} after feedEof()`);
     if (data.length > 0 && !this.feed(data) && this.#flow !== null) this.#flow.pauseReading();
   }
 
@@ -256,7 +264,12 @@ export class StreamReader {
       this.#busy = count === target.length;
       fill.filled += count;
       this.#target = fill.target.subarray(fill.filled);
-    } else if (fill === null && !this.#skipping && this.#targetRing !== null && this.#targetRing === this.#store?.ring) {
+    } else if (
+      fill === null &&
+      !this.#skipping &&
+      this.#targetRing !== null &&
+      this.#targetRing === this.#store?.ring
+    ) {
       this.#bytesRead += count;
       // A read that leaves half of its memory empty says that the source has calmed down.
       if (count < target.length / 2) this.#busy = false;
@@ -340,7 +353,10 @@ export class StreamReader {
    *
    * @throws RangeError `ERR_SEPARATOR_EMPTY` (as a rejection) when a separator is empty or the list is
    */
-  readuntil(separator: string | Uint8Array | readonly (string | Uint8Array)[] = '\n', options?: WaitOptions): Promise<Buffer> {
+  readuntil(
+    separator: string | Uint8Array | readonly (string | Uint8Array)[] = '\n',
+    options?: WaitOptions,
+  ): Promise<Buffer> {
     let wanted: Separator;
     try {
       wanted = Separator.from(separator, 'readuntil');
@@ -467,7 +483,12 @@ export class StreamReader {
 
   // ---------------------------------------------------------------------------------------------- waiting
 
-  #begin<T>(action: string, options: WaitOptions | undefined, attempt: () => T | undefined, fill: Fill | null = null): Promise<T> {
+  #begin<T>(
+    action: string,
+    options: WaitOptions | undefined,
+    attempt: () => T | undefined,
+    fill: Fill | null = null,
+  ): Promise<T> {
     const refusal = this.#refusal<T>(action, options);
     if (refusal !== null) return refusal;
     try {
@@ -586,7 +607,7 @@ export class StreamReader {
     this.#separator = null;
     this.#next = this.#stop = 0;
     this.#cut = EMPTY.buffer;
-    this.#cutStart = this.#cutEnd = 0;
+    this.#cutEnd = 0;
     this.#base = this.#position = 0;
     this.#overlong = false;
   }
@@ -717,7 +738,7 @@ export class StreamReader {
   #nextFrame(): Buffer {
     const start = this.#position;
     const end = this.#words[this.#next++] as number;
-    if (end > this.#cutEnd || start < this.#cutStart) this.#makeCut(start, end);
+    if (end > this.#cutEnd) this.#makeCut(start, end);
     const frame = bufferView(this.#cut, start + this.#cutShift, end - start);
     this.#position = end;
     if (this.#next === this.#stop) this.#settle();
@@ -734,7 +755,6 @@ export class StreamReader {
     this.#store?.ring.copyTo(memory, 0, from, from + size);
     this.#cut = memory.buffer;
     this.#cutShift = memory.byteOffset - start;
-    this.#cutStart = start;
     this.#cutEnd = start + size;
   }
 
