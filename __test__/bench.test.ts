@@ -10,7 +10,16 @@ import { ProgramError, run, withPrograms } from '../benchmarks/programs.js';
 import { page, type Results, summary, table, warnings } from '../benchmarks/report.js';
 import { runCase } from '../benchmarks/runner.js';
 import { compareVersions } from '../benchmarks/toolchain.js';
-import { checkAnswer, expectedOf, textBlock, verifiableOf, WrongAnswerError } from '../benchmarks/workload.js';
+import {
+  checkAnswer,
+  chopped,
+  expectedOf,
+  headers,
+  lines,
+  separated,
+  verifiableOf,
+  WrongAnswerError,
+} from '../benchmarks/workload.js';
 
 const full = (value: number): number[] => Array<number>(JUDGED_ROUNDS).fill(value);
 
@@ -89,23 +98,38 @@ test('versions are ordered by number, not by letter', (t) => {
   t.is(compareVersions('3.8.0', '3.8'), 0);
 });
 
-test('a text block holds whole frames of the length asked for, the same ones every time', (t) => {
-  const block = textBlock(1000, 64);
+test('a block of lines holds whole lines of the length asked for, the same ones every time', (t) => {
+  const block = lines(1000, 64);
   t.is(block.bytes.length, 15 * 64);
-  const lines = block.bytes.toString().split('\n');
-  t.is(lines.pop(), '');
-  t.deepEqual(new Set(lines.map((line) => line.length)), new Set([63]));
-  t.deepEqual(textBlock(1000, 64).bytes, block.bytes);
+  t.is(block.contents.length, 15);
+  t.true(block.contents.every((line) => line.length === 63 && !line.includes('\n')));
+  t.deepEqual(lines(1000, 64).bytes, block.bytes);
+});
+
+test('a block of headers holds fields, and an empty line only at the end of each', (t) => {
+  const block = headers(3000, 1024);
+  t.is(block.bytes.length, 2048);
+  t.deepEqual(
+    block.contents.map((content) => content.length),
+    [1020, 1020],
+  );
+  t.true(block.contents.every((content) => content.toString().split('\r\n').length > 20));
 });
 
 test('what is expected counts frames without their separators', (t) => {
-  const block = { bytes: Buffer.from('a\r\nbcd\r\n\r\n'), separator: '\r\n' };
+  const block = separated(Buffer.from('a\r\nbcd\r\n\r\n'), '\r\n');
+  t.deepEqual(block.contents.map(String), ['a', 'bcd', '']);
   t.deepEqual(expectedOf(block, 3), { frames: 9, bytes: 12 });
-  t.throws(() => expectedOf({ bytes: Buffer.from('a\nb'), separator: '\n' }, 1), { instanceOf: RangeError });
+  t.deepEqual(expectedOf(chopped(Buffer.alloc(8), 4), 2), { frames: 4, bytes: 16 });
+});
+
+test('a block that ends within a frame is refused', (t) => {
+  t.throws(() => separated(Buffer.from('a\nb'), '\n'), { instanceOf: RangeError });
+  t.throws(() => chopped(Buffer.alloc(9), 4), { instanceOf: RangeError });
 });
 
 test('the digest tells apart frames that hold the same bytes', (t) => {
-  const digest = (text: string): string => verifiableOf({ bytes: Buffer.from(text), separator: '\n' }, 1).digest;
+  const digest = (text: string): string => verifiableOf(separated(Buffer.from(text), '\n'), 1).digest;
   t.is(digest('ab\nc\n'), digest('ab\nc\n'));
   t.not(digest('ab\nc\n'), digest('a\nbc\n'));
 });
@@ -181,12 +205,12 @@ const results: Results = {
 };
 
 test('the table tells what holds, what does not, and what is missing', (t) => {
-  const lines = table(results.cases[0] as Results['cases'][0]).split('\n');
-  const lineOf = (name: string): string => lines.find((line) => line.startsWith(name)) ?? '';
+  const shown = table(results.cases[0] as Results['cases'][0]).split('\n');
+  const lineOf = (name: string): string => shown.find((line) => line.startsWith(name)) ?? '';
   t.regex(lineOf('slower'), /2\.00 x {2}at least 2: holds$/);
   t.regex(lineOf('faster'), /0\.800 x {2}at least 2: DOES NOT HOLD$/);
   t.regex(lineOf('absent'), /- {2}at least 5: missing, not here$/);
-  t.regex(lines.at(-1) ?? '', /^note: the sender/);
+  t.regex(shown.at(-1) ?? '', /^note: the sender/);
 });
 
 test('a sender that is fast enough is not warned about', (t) => {

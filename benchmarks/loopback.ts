@@ -91,7 +91,10 @@ function echo(port: number, depth: number, count: number, length: number): void 
       at += some;
       received += some;
     }
-    if (received < total) return ask();
+    if (received < total) {
+      ask();
+      return;
+    }
     console.log(JSON.stringify({ lines: count, bytes: received, seconds: now() - start }));
     socket.destroy();
   });

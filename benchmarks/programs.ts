@@ -50,11 +50,15 @@ export class Running {
     this.#child.stdin.on('error', () => undefined);
     this.#timer = setTimeout(() => this.stop(), PATIENCE_MS);
     this.#ended = new Promise((resolve, reject) => {
-      this.#child.once('error', (error) => reject(new ProgramError(`${this}: ${error.message}`)));
+      this.#child.once('error', (error) => reject(new ProgramError(`${this.toString()}: ${error.message}`)));
       this.#child.once('close', (code, signal) => {
         if (code === 0) resolve();
         else
-          reject(new ProgramError(`${this} ended with ${signal ?? code}\n${this.#stderr.slice(-STDERR_SHOWN)}`.trim()));
+          reject(
+            new ProgramError(
+              `${this.toString()} ended with ${signal ?? code}\n${this.#stderr.slice(-STDERR_SHOWN)}`.trim(),
+            ),
+          );
       });
     });
     this.#ended.catch(() => undefined).finally(() => clearTimeout(this.#timer));
@@ -72,7 +76,7 @@ export class Running {
     });
     await Promise.race([complete, this.#ended]);
     const end = this.#stdout.indexOf('\n');
-    if (end === -1) throw new ProgramError(`${this} printed nothing`);
+    if (end === -1) throw new ProgramError(`${this.toString()} printed nothing`);
     return this.#stdout.slice(0, end);
   }
 

@@ -22,12 +22,13 @@ export interface CaseResult {
 
 /** Runs a case; `progress` is told what happens. Throws `WrongAnswerError` when an answer is wrong. */
 export async function runCase(
-  { name, title, unit, ratio, plan }: Case,
+  wanted: Case,
   settings: Settings,
   rounds: number,
   progress: (text: string) => void,
 ): Promise<CaseResult> {
-  const { ours, against, also, sender } = plan(settings);
+  const { name, title, unit, ratio } = wanted;
+  const { ours, against, also, sender } = wanted.plan(settings);
   const entries: Entry[] = [ours, ...against, ...also, ...(sender ? [sender] : [])];
 
   const programs = new Map<Entry, Program>();

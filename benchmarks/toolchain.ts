@@ -26,16 +26,18 @@ function once<T>(find: () => Promise<T>): () => Promise<T> {
 
 /** A contender in `benchmarks/contenders`, run by this Node; `needs` names a package that it cannot do without. */
 export function node(name: string, needs?: string): Locate {
-  return async () => {
-    if (needs !== undefined) {
-      try {
-        createRequire(import.meta.url).resolve(needs);
-      } catch {
-        return { missing: `package ${needs} is not installed` };
-      }
-    }
-    return { command: process.execPath, args: [join(contenders, `${name}.js`)] };
-  };
+  const program = { command: process.execPath, args: [join(contenders, `${name}.js`)] };
+  const installed = needs === undefined || isInstalled(needs);
+  return () => Promise.resolve(installed ? program : { missing: `package ${needs} is not installed` });
+}
+
+function isInstalled(packageName: string): boolean {
+  try {
+    createRequire(import.meta.url).resolve(packageName);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A contender that imports sluice, on the given engine. */

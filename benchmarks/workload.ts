@@ -43,63 +43,79 @@ export function checkAnswer(name: string, output: string, expected: Expected): A
   return answer as Answer;
 }
 
-/** A block of bytes that holds whole frames and is sent over and over. */
+/** Bytes that are sent over and over, and the frames in them. */
 export interface Block {
   readonly bytes: Buffer;
-  /** The separator at the end of every frame. */
-  readonly separator: string;
+  /** What each frame holds, without its separator. */
+  readonly contents: readonly Buffer[];
 }
 
-/** Printable characters, in an order that depends on the seed alone. */
-function* characters(seed: number): Generator<number, never> {
+/** A block whose frames end with a separator. */
+export function separated(bytes: Buffer, separator: string): Block {
+  const contents: Buffer[] = [];
+  let start = 0;
+  for (let end = bytes.indexOf(separator); end !== -1; end = bytes.indexOf(separator, start)) {
+    contents.push(bytes.subarray(start, end));
+    start = end + separator.length;
+  }
+  if (start !== bytes.length) throw new RangeError('the block does not end with a whole frame');
+  return { bytes, contents };
+}
+
+/** A block whose frames have one length, and nothing between them. */
+export function chopped(bytes: Buffer, length: number): Block {
+  if (bytes.length % length !== 0) throw new RangeError('the block does not end with a whole frame');
+  const contents: Buffer[] = [];
+  for (let start = 0; start < bytes.length; start += length) contents.push(bytes.subarray(start, start + length));
+  return { bytes, contents };
+}
+
+/** Printable characters without order, but the same ones every time. */
+export function text(size: number): Buffer {
   const alphabet = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789, ');
-  let state = seed;
-  for (;;) {
+  const bytes = Buffer.allocUnsafe(size);
+  let state = 0x51b1ce;
+  for (let i = 0; i < size; i++) {
     // Marsaglia's xorshift32.
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
-    yield alphabet[state & 63] as number;
+    bytes[i] = alphabet[state & 63] as number;
   }
+  return bytes;
 }
 
-/** About `size` bytes of frames, each `length` bytes long with its separator. */
-export function textBlock(size: number, length: number, separator = '\n'): Block {
-  const count = Math.max(1, Math.floor(size / length));
-  const bytes = Buffer.allocUnsafe(count * length);
-  const source = characters(0x51b1ce);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = source.next().value;
-  for (let i = 1; i <= count; i++) bytes.write(separator, i * length - separator.length, 'latin1');
-  return { bytes, separator };
+/** About `size` bytes of lines, each `length` bytes long with its LF. */
+export function lines(size: number, length: number): Block {
+  const bytes = text(size - (size % length));
+  for (let end = length; end <= bytes.length; end += length) bytes.write('\n', end - 1);
+  return separated(bytes, '\n');
+}
+
+/** About `size` bytes of blocks of header fields, each `length` bytes long with the empty line at its end. */
+export function headers(size: number, length: number): Block {
+  const field = 40;
+  const bytes = text(size - (size % length));
+  for (let start = 0; start < bytes.length; start += length) {
+    for (let end = start + field; end < start + length - field; end += field) bytes.write('\r\n', end - 2);
+    bytes.write('\r\n\r\n', start + length - 4);
+  }
+  return separated(bytes, '\r\n\r\n');
 }
 
 /** What a block sent `repeats` times amounts to: the frames, and their bytes without separators. */
-export function expectedOf(block: Block, repeats: number): Required<Omit<Expected, 'digest'>> {
-  let frames = 0;
-  let bytes = 0;
-  for (const frame of framesOf(block)) {
-    frames++;
-    bytes += frame.length;
-  }
-  return { frames: frames * repeats, bytes: bytes * repeats };
+export function expectedOf({ contents }: Block, repeats: number): Required<Omit<Expected, 'digest'>> {
+  const bytes = contents.reduce((sum, content) => sum + content.length, 0);
+  return { frames: contents.length * repeats, bytes: bytes * repeats };
 }
 
 /** The same, together with the digest of all frames. */
 export function verifiableOf(block: Block, repeats: number): Required<Expected> {
   const digest = new Digest();
   for (let i = 0; i < repeats; i++) {
-    for (const frame of framesOf(block)) digest.frame(frame);
+    for (const content of block.contents) digest.frame(content);
   }
   return { ...expectedOf(block, repeats), digest: String(digest) };
-}
-
-function* framesOf({ bytes, separator }: Block): Generator<Buffer, void> {
-  let start = 0;
-  for (let end = bytes.indexOf(separator); end !== -1; end = bytes.indexOf(separator, start)) {
-    yield bytes.subarray(start, end);
-    start = end + separator.length;
-  }
-  if (start !== bytes.length) throw new RangeError('the block does not end with a whole frame');
 }
 
 /** A directory for the blocks of one run. */

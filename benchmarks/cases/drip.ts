@@ -1,6 +1,6 @@
 import { alone, type Case, otherEngine, Receivers } from '../case.js';
 import { python, sluice, type Locate } from '../toolchain.js';
-import { type Block, verifiableOf } from '../workload.js';
+import { type Block, separated, verifiableOf } from '../workload.js';
 
 const PIECE_BYTES = 16;
 const FILL = 'drip\rdrop, ';
@@ -10,7 +10,7 @@ const SEPARATOR = '\r\n';
 function frameOf(length: number): Block {
   const bytes = Buffer.alloc(length, FILL);
   bytes.write(SEPARATOR, length - SEPARATOR.length);
-  return { bytes, separator: SEPARATOR };
+  return separated(bytes, SEPARATOR);
 }
 
 export const drip: Case = {

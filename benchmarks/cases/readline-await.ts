@@ -1,6 +1,6 @@
 import { type Case, otherEngine, Receivers } from '../case.js';
 import { node, python, sluice } from '../toolchain.js';
-import { textBlock } from '../workload.js';
+import { lines } from '../workload.js';
 
 const LINE_BYTES = 64;
 
@@ -12,7 +12,7 @@ export const readlineAwait: Case = {
   plan(settings) {
     const receivers = new Receivers(
       {
-        block: textBlock(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
+        block: lines(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
         repeats: settings.quick ? 16 : 192,
         verifyRepeats: 3,
         value: ({ frames }, seconds) => frames / seconds / 1e6,

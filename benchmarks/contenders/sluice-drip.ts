@@ -19,6 +19,9 @@ frame.write('\r\n', frameBytes - 2);
 const pieces: Buffer[] = [];
 for (let at = 0; at < frameBytes; at += PIECE) pieces.push(frame.subarray(at, at + PIECE));
 
+/** Lets everything run that is ready to, and no more. */
+const aMoment = Promise.resolve();
+
 const reader = new StreamReader({ limit: frameBytes });
 
 async function read(count: number): Promise<number> {
@@ -27,7 +30,7 @@ async function read(count: number): Promise<number> {
     const waiting = reader.readuntil('\r\n');
     for (const piece of pieces) {
       reader.feedData(piece);
-      await undefined;
+      await aMoment;
     }
     const got = await waiting;
     bytes += got.length - 2;
