@@ -1,0 +1,97 @@
+/** Real connections over the loopback interface, gone when the test is over. */
+import type { ExecutionContext } from 'ava';
+import { Buffer } from 'node:buffer';
+import { once } from 'node:events';
+import { createServer, connect as netConnect, Socket, type AddressInfo } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
+import { connect, type ConnectOptions, type Stream, type StreamServer } from 'sluice';
+
+/** A plain socket of Node whose errors are looked at by nobody. */
+export function quiet(socket: Socket): Socket {
+  return socket.on('error', () => {});
+}
+
+/** A plain server; `sockets` are what it has accepted so far. */
+export async function listen(
+  t: ExecutionContext<unknown>,
+  onConnection: (socket: Socket) => void = () => {},
+  host = '127.0.0.1',
+): Promise<{ port: number; sockets: Socket[]; close: () => void }> {
+  const sockets: Socket[] = [];
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.push(quiet(socket));
+    onConnection(socket);
+  });
+  const close = (): void => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  t.teardown(close);
+  server.listen(0, host);
+  await once(server, 'listening');
+  return { port: (server.address() as AddressInfo).port, sockets, close };
+}
+
+/** A plain connection to a port. */
+export async function dial(t: ExecutionContext<unknown>, port: number, host = '127.0.0.1'): Promise<Socket> {
+  const socket = quiet(netConnect({ port, host, allowHalfOpen: true }));
+  t.teardown(() => socket.destroy());
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** A stream that `connect` made, and the plain socket at its other end. */
+export async function streamAndPeer(
+  t: ExecutionContext<unknown>,
+  options?: ConnectOptions,
+): Promise<{ stream: Stream; peer: Socket }> {
+  let accepted!: (socket: Socket) => void;
+  const peer = new Promise<Socket>((resolve) => {
+    accepted = resolve;
+  });
+  const { port } = await listen(t, accepted);
+  const stream = await connect('127.0.0.1', port, options);
+  t.teardown(() => stream.abort());
+  return { stream, peer: await peer };
+}
+
+/** All that a socket receives up to its end of file; unlike by iteration, the socket is not destroyed then. */
+export function gather(socket: Socket): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    socket.once('end', () => resolve(Buffer.concat(chunks)));
+    socket.resume();
+    socket.once('error', reject);
+  });
+}
+
+/** The port that a server has taken. */
+export function portOf(server: StreamServer): number {
+  return (server.sockets[0]?.address() as AddressInfo).port;
+}
+
+/** Lets the event loop turn until the condition holds. The runner gives up when it never does. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn();
+}
+
+/** Lets the event loop turn, for things that must not happen. */
+export async function turns(n: number): Promise<void> {
+  for (let i = 0; i < n; i++) await turn();
+}
+
+/** A promise and its ends. */
+export function deferred<T = void>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (e: unknown) => void;
+} {
+  let resolve!: (value: T) => void;
+  let reject!: (e: unknown) => void;
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
