@@ -4,7 +4,15 @@
 import type { Bound, RatioOf } from './judge.js';
 import { type Program, run, withPrograms } from './programs.js';
 import { type Engine, loopback, type Locate, sluice } from './toolchain.js';
-import { type Block, type Blocks, checkAnswer, type Expected, expectedOf, verifiableOf } from './workload.js';
+import {
+  type Block,
+  type Blocks,
+  checkAnswer,
+  type Expected,
+  expectedOf,
+  verifiableOf,
+  WrongAnswerError,
+} from './workload.js';
 
 /** How a run is set up: what every case needs to know to plan its contenders. */
 export interface Settings {
@@ -58,7 +66,7 @@ export interface Stream {
   readonly chunk?: number;
   /** Words for the contender's command line, after the port. */
   readonly words?: readonly (string | number)[];
-  value(sent: { readonly frames: number; readonly bytes: number }, seconds: number): number;
+  readonly value: (sent: { readonly frames: number; readonly bytes: number }, seconds: number) => number;
 }
 
 /** Measures receivers: whole programs that connect to the sender and read to the end. */
@@ -145,14 +153,72 @@ export function alone(
   };
 }
 
+/** Requests to an echo server, and how the seconds that they took become a value. */
+export interface Requests {
+  /** How many are in flight at once. */
+  readonly depth: number;
+  readonly count: number;
+  readonly length: number;
+  readonly value: (count: number, seconds: number) => number;
+}
+
+/**
+ * Measures echo servers: whole programs that print their port and serve until they are stopped. The client compares each
+ * answer with its request, and its clock is the one that counts.
+ */
+export function echoServers({ depth, count, length, value }: Requests): (name: string, locate: Locate) => Entry {
+  const ask = (name: string, program: Program, requests: number): Promise<number> =>
+    withPrograms(async (start) => {
+      const port = await start(program).firstLine();
+      const output = await start(await loopback(), 'echo', port, depth, requests, length).output();
+      return checkAnswer(name, output, { frames: requests, bytes: requests * length }).seconds;
+    });
+  return (name, locate) => ({
+    name,
+    locate,
+    verify: async (program) => {
+      await ask(name, program, depth * 10);
+    },
+    time: async (program) => value(count, await ask(name, program, count)),
+  });
+}
+
+/**
+ * Measures what an idle connection costs a server: whole programs that print their port, wait for the connections, and
+ * print the resident bytes that each of them added. The value is in KiB, and has the allowance added to it.
+ */
+export function idleServers(connections: number, allowanceKiB = 0): (name: string, locate: Locate) => Entry {
+  const measure = (program: Program): Promise<number> =>
+    withPrograms(async (start) => {
+      const server = start(program, connections);
+      const port = await server.firstLine();
+      const clients = start(await loopback(), 'hold', port, connections);
+      const answer = JSON.parse((await server.output()).trimEnd().split('\n').at(-1) ?? '') as Record<string, number>;
+      clients.release();
+      await clients.output();
+      if (answer['connections'] !== connections) {
+        throw new WrongAnswerError(`${answer['connections']} connections, expected ${connections}`);
+      }
+      return (answer['bytes'] as number) / 1024;
+    });
+  return (name, locate) => ({
+    name,
+    locate,
+    // The number of connections is all that there is to be right or wrong, and every run checks it.
+    verify: () => Promise.resolve(),
+    time: async (program) => (await measure(program)) + allowanceKiB,
+  });
+}
+
 /** Ours on the engine that was not chosen, where both are to be shown. */
 export function otherEngine(
   { engine, bothEngines }: Settings,
   entry: (name: string, locate: Locate) => Entry,
   contender: string,
   detail = '',
+  flags: readonly string[] = [],
 ): Entry[] {
   if (!bothEngines) return [];
   const other = engine === 'native' ? 'typescript' : 'native';
-  return [entry(`sluice on the ${other} engine${detail}`, sluice(contender, other))];
+  return [entry(`sluice on the ${other} engine${detail}`, sluice(contender, other, flags))];
 }

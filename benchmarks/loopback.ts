@@ -95,7 +95,7 @@ function echo(port: number, depth: number, count: number, length: number): void 
       ask();
       return;
     }
-    console.log(JSON.stringify({ lines: count, bytes: received, seconds: now() - start }));
+    console.log(JSON.stringify({ frames: count, bytes: received, seconds: now() - start }));
     socket.destroy();
   });
   socket.on('end', () => {

@@ -25,8 +25,8 @@ function once<T>(find: () => Promise<T>): () => Promise<T> {
 }
 
 /** A contender in `benchmarks/contenders`, run by this Node; `needs` names a package that it cannot do without. */
-export function node(name: string, needs?: string): Locate {
-  const program = { command: process.execPath, args: [join(contenders, `${name}.js`)] };
+export function node(name: string, { needs, flags = [] }: { needs?: string; flags?: readonly string[] } = {}): Locate {
+  const program = { command: process.execPath, args: [...flags, join(contenders, `${name}.js`)] };
   const installed = needs === undefined || isInstalled(needs);
   return () => Promise.resolve(installed ? program : { missing: `package ${needs} is not installed` });
 }
@@ -41,11 +41,12 @@ function isInstalled(packageName: string): boolean {
 }
 
 /** A contender that imports sluice, on the given engine. */
-export function sluice(name: string, engine: Engine): Locate {
+export function sluice(name: string, engine: Engine, flags: readonly string[] = []): Locate {
   return async () => {
     const broken = await engineFailure(engine);
     if (broken !== null) return { missing: broken };
-    return { command: process.execPath, args: [join(contenders, `${name}.js`)], env: { SLUICE_ENGINE: engine } };
+    const args = [...flags, join(contenders, `${name}.js`)];
+    return { command: process.execPath, args, env: { SLUICE_ENGINE: engine } };
   };
 }
 

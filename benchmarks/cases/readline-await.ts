@@ -31,7 +31,7 @@ export const readlineAwait: Case = {
         entry('sluice, for await', sluice('sluice-for-await', settings.engine)),
         entry("node:readline, 'line' event", node('node-readline')),
         entry('node:readline, for await', node('node-readline-for-await')),
-        entry('split2', node('split2', 'split2')),
+        entry('split2', node('split2', { needs: 'split2' })),
         entry('CPython asyncio with uvloop', python('asyncio_readline.py', { uvloop: true })),
       ],
       sender: receivers.sender(),

@@ -11,7 +11,7 @@
  *
  *     loopback echo PORT DEPTH COUNT LENGTH
  *         Connects to an echo server and has DEPTH requests of LENGTH bytes (the last one LF) in flight until COUNT are
- *         answered; compares every answer with what was sent; prints {"lines", "bytes", "seconds"}.
+ *         answered; compares every answer with what was sent; prints {"frames", "bytes", "seconds"}.
  *
  *     loopback hold PORT CONNECTIONS
  *         Opens that many connections, prints {"connections"}, and keeps them until its input ends.
@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -209,10 +210,14 @@ static void echo(const char *port, long long depth, long long count, long long l
     }
     if (received > sent) refuse("more answers than requests");
   }
-  printf("{\"lines\":%lld,\"bytes\":%lld,\"seconds\":%.9f}\n", count, received, now() - start);
+  printf("{\"frames\":%lld,\"bytes\":%lld,\"seconds\":%.9f}\n", count, received, now() - start);
 }
 
 static void hold(const char *port, long long connections) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) fail("getrlimit");
+  files.rlim_cur = files.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &files) != 0) fail("setrlimit");
   for (long long i = 0; i < connections; i++) dial(port);
   printf("{\"connections\":%lld}\n", connections);
   fflush(stdout);

@@ -1,0 +1,35 @@
+import { type Case, otherEngine, Receivers } from '../case.js';
+import { node, python, sluice } from '../toolchain.js';
+import { chopped, text } from '../workload.js';
+
+const FRAME_BYTES = 1024 * 1024;
+
+export const exactly1m: Case = {
+  name: 'exactly-1m',
+  title: '1 MiB frames over loopback',
+  unit: 'GB/s',
+  ratio: 'ours / theirs',
+  plan(settings) {
+    const receivers = new Receivers(
+      {
+        // Not one frame: if two were swapped, the digest would tell.
+        block: chopped(text(2 * FRAME_BYTES), FRAME_BYTES),
+        repeats: settings.quick ? 4 : 1024,
+        verifyRepeats: 4,
+        value: ({ bytes }, seconds) => bytes / seconds / 1e9,
+      },
+      settings,
+    );
+    const entry = receivers.entry.bind(receivers);
+    return {
+      ours: entry('sluice', sluice('sluice-exactly', settings.engine)),
+      against: [{ ...entry("'data' and Buffer.concat", node('hand-exactly')), bound: { atLeast: 1.3 } }],
+      also: [
+        ...otherEngine(settings, entry, 'sluice-exactly'),
+        entry('CPython asyncio', python('asyncio_exactly.py')),
+        entry('CPython asyncio with uvloop', python('asyncio_exactly.py', { uvloop: true })),
+      ],
+      sender: receivers.sender(),
+    };
+  },
+};

@@ -1,0 +1,34 @@
+import { type Case, otherEngine, Receivers } from '../case.js';
+import { node, python, sluice } from '../toolchain.js';
+import { headers } from '../workload.js';
+
+const BLOCK_BYTES = 1024;
+
+export const untilCrlfCrlf: Case = {
+  name: 'until-crlfcrlf',
+  title: '1 KiB blocks of header fields over loopback, up to the empty line',
+  unit: 'Mblocks/s',
+  ratio: 'ours / theirs',
+  plan(settings) {
+    const receivers = new Receivers(
+      {
+        block: headers(settings.quick ? 64 * 1024 : 1024 * 1024, BLOCK_BYTES),
+        repeats: settings.quick ? 16 : 1024,
+        verifyRepeats: 16,
+        value: ({ frames }, seconds) => frames / seconds / 1e6,
+      },
+      settings,
+    );
+    const entry = receivers.entry.bind(receivers);
+    return {
+      ours: entry('sluice', sluice('sluice-until', settings.engine)),
+      against: [{ ...entry("indexOf loop on 'data'", node('hand-until')), bound: { atLeast: 1.5 } }],
+      also: [
+        ...otherEngine(settings, entry, 'sluice-until'),
+        entry('CPython asyncio', python('asyncio_until.py')),
+        entry('CPython asyncio with uvloop', python('asyncio_until.py', { uvloop: true })),
+      ],
+      sender: receivers.sender(),
+    };
+  },
+};

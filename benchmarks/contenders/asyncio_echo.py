@@ -1,0 +1,30 @@
+"""CPython asyncio: a server that echoes lines. Prints its port.
+
+    python asyncio_echo.py
+
+`SLUICE_BENCH_LOOP=uvloop` runs it on uvloop. It drains where asyncio's documentation says so: after every write.
+"""
+
+import asyncio
+import os
+
+
+async def echo(reader, writer):
+    while line := await reader.readline():
+        writer.write(line)
+        await writer.drain()
+    writer.close()
+
+
+async def main():
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if os.environ.get("SLUICE_BENCH_LOOP") == "uvloop":
+    import uvloop
+
+    uvloop.install()
+asyncio.run(main())

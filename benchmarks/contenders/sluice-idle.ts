@@ -1,0 +1,20 @@
+/** sluice: a server whose handlers all wait for a line that does not come. */
+import type { AddressInfo } from 'node:net';
+
+import { StreamServer } from 'sluice';
+
+import { expected, measure } from './idle.js';
+
+let open = 0;
+const server = new StreamServer(
+  async (stream) => {
+    open++;
+    await stream.readline();
+  },
+  '127.0.0.1',
+  0,
+  { backlog: expected },
+);
+await server.startServing();
+await measure((server.sockets[0]?.address() as AddressInfo).port, () => open);
+process.exit();
