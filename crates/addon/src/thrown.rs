@@ -1,0 +1,143 @@
+//! What goes wrong in a call, as the JavaScript error it becomes: class, code and message. The codes
+//! are those of `ts/errors.ts`.
+
+use std::{ffi::CStr, fmt};
+
+use sluice_ring::{Bytes, Error};
+
+/// Why a call throws.
+#[derive(Debug)]
+pub enum Thrown {
+    /// The ring does not take the arguments.
+    Ring(Error),
+    /// An argument of the wrong type.
+    Type { name: &'static str, expected: &'static str, actual: &'static str },
+    /// A number that is no integer of 32 bits.
+    NoWord { name: &'static str, value: f64 },
+    /// Two arguments that share memory.
+    Overlap { names: [&'static str; 2] },
+    /// A target that ends before the bytes that are copied to it.
+    Target { bytes: usize, target_start: usize, room: usize },
+    /// An array whose memory was given away.
+    Detached { name: &'static str },
+    /// Memory that other threads can write to.
+    Shared { name: &'static str },
+    /// Words that do not lie where words can lie.
+    Misaligned { name: &'static str },
+    /// A mistake in the addon, told instead of ending the process.
+    Panic,
+    /// JavaScript that the call ran has thrown already.
+    Already,
+}
+
+/// The class of a JavaScript error.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Class {
+    Type,
+    Range,
+    Error,
+}
+
+impl Thrown {
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Type { .. }
+            | Self::Overlap { .. }
+            | Self::Detached { .. }
+            | Self::Shared { .. } => Class::Type,
+            Self::Ring(_) | Self::NoWord { .. } | Self::Target { .. } | Self::Misaligned { .. } => {
+                Class::Range
+            }
+            Self::Panic | Self::Already => Class::Error,
+        }
+    }
+
+    pub fn code(&self) -> &'static CStr {
+        match self {
+            Self::Ring(Error::NoSequence | Error::EmptySequence { .. }) => c"ERR_SEPARATOR_EMPTY",
+            Self::Ring(Error::BlockTooLarge { .. } | Error::SeparatorTooLarge) => {
+                c"ERR_BUFFER_TOO_LARGE"
+            }
+            Self::Ring(_) | Self::NoWord { .. } | Self::Target { .. } | Self::Misaligned { .. } => {
+                c"ERR_OUT_OF_RANGE"
+            }
+            Self::Type { .. }
+            | Self::Overlap { .. }
+            | Self::Detached { .. }
+            | Self::Shared { .. } => c"ERR_INVALID_ARG_TYPE",
+            Self::Panic | Self::Already => c"ERR_INTERNAL",
+        }
+    }
+}
+
+impl From<Error> for Thrown {
+    fn from(error: Error) -> Self {
+        Self::Ring(error)
+    }
+}
+
+impl fmt::Display for Thrown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring(error) => error.fmt(f),
+            Self::Type { name, expected, actual } => {
+                write!(f, "{name} must be {expected}, not {actual}")
+            }
+            Self::NoWord { name, value } => {
+                write!(f, "{name} must be an integer from 0 to {}, not ", u32::MAX)?;
+                match value {
+                    value if value.is_infinite() && *value > 0.0 => f.write_str("Infinity"),
+                    value if value.is_infinite() => f.write_str("-Infinity"),
+                    value if value.abs() >= 1e21 => write!(f, "{value:e}"),
+                    value => value.fmt(f),
+                }
+            }
+            Self::Overlap { names: [a, b] } => write!(f, "{a} and {b} must not share memory"),
+            Self::Target { bytes, target_start, room } => write!(
+                f,
+                "no room for {} at {target_start} of a target of {}",
+                Bytes(*bytes),
+                Bytes(*room)
+            ),
+            Self::Detached { name } => write!(f, "{name} is detached from its memory"),
+            Self::Shared { name } => {
+                write!(f, "{name} must lie in an ArrayBuffer, not in a SharedArrayBuffer")
+            }
+            Self::Misaligned { name } => write!(f, "{name} must begin at a multiple of 4 bytes"),
+            Self::Panic => f.write_str("the native engine failed"),
+            Self::Already => f.write_str("thrown already"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_numbers_as_javascript_writes_them() {
+        let message = |value| Thrown::NoWord { name: "start", value }.to_string();
+        let expected = "start must be an integer from 0 to 4294967295, not ";
+        for (value, written) in [
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+            (-1.0, "-1"),
+            (1.5, "1.5"),
+            (4_294_967_296.0, "4294967296"),
+        ] {
+            assert_eq!(message(value), format!("{expected}{written}"));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_mistake_has_its_class_and_code() {
+        let full = Thrown::from(Error::Full { needed: 2, free: 1 });
+        assert_eq!((full.class(), full.code()), (Class::Range, c"ERR_OUT_OF_RANGE"));
+        let empty = Thrown::from(Error::NoSequence);
+        assert_eq!((empty.class(), empty.code()), (Class::Range, c"ERR_SEPARATOR_EMPTY"));
+        let overlap = Thrown::Overlap { names: ["block", "data"] };
+        assert_eq!((overlap.class(), overlap.code()), (Class::Type, c"ERR_INVALID_ARG_TYPE"));
+        assert_eq!((Thrown::Panic.class(), Thrown::Panic.code()), (Class::Error, c"ERR_INTERNAL"));
+    }
+}

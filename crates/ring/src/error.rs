@@ -1,0 +1,118 @@
+//! What can be wrong with what a caller passes. Nothing else in this crate fails.
+
+use std::fmt;
+
+/// A block, a position or a size that does not fit. The ring is as it was before the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A block too small to hold its header.
+    BlockTooShort {
+        /// Bytes of the block.
+        bytes: usize,
+    },
+    /// A block whose data is larger than [`MAX_CAPACITY`](crate::MAX_CAPACITY).
+    BlockTooLarge {
+        /// Bytes of the block.
+        bytes: usize,
+    },
+    /// A header whose words cannot be true: the head lies outside of the data, or more bytes are
+    /// unread than the data holds.
+    Cursor {
+        /// The word that says where the oldest unread byte lies.
+        head: u32,
+        /// The word that says how many bytes are unread.
+        length: u32,
+        /// Bytes of data behind the header.
+        capacity: usize,
+    },
+    /// Positions that are out of order or behind the last unread byte.
+    Positions {
+        /// The first position.
+        start: usize,
+        /// The second position.
+        end: usize,
+        /// How many bytes are unread: the highest position there is.
+        length: usize,
+    },
+    /// More bytes than there is room for.
+    Full {
+        /// Bytes that were to be stored.
+        needed: usize,
+        /// Bytes that there is room for.
+        free: usize,
+    },
+    /// An index too small to hold its summary.
+    IndexTooShort {
+        /// Words of the index.
+        words: usize,
+    },
+    /// A separator without sequences.
+    NoSequence,
+    /// A separator with a sequence that holds no bytes.
+    EmptySequence {
+        /// Which one, from 0.
+        index: usize,
+    },
+    /// A separator whose sequences are too large to be searched for together.
+    SeparatorTooLarge,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::BlockTooShort { bytes } => {
+                write!(f, "a block of {} is too short for its header of 16", Bytes(bytes))
+            }
+            Self::BlockTooLarge { bytes } => {
+                write!(f, "a block of {bytes} bytes holds more than 2147483648 bytes of data")
+            }
+            Self::Cursor { head, length, capacity } => write!(
+                f,
+                "the block is damaged: head {head} and length {length} with a capacity of {capacity}"
+            ),
+            Self::Positions { start, end, length } => {
+                write!(f, "positions must be in order and at most {length}, not {start} and {end}")
+            }
+            Self::Full { needed, free } => {
+                write!(f, "no room for {}: the ring takes {free} more", Bytes(needed))
+            }
+            Self::IndexTooShort { words } => {
+                write!(f, "an index of {words} words is too short for its summary of 4")
+            }
+            Self::NoSequence => f.write_str("a separator needs at least one sequence"),
+            Self::EmptySequence { index } => {
+                write!(f, "sequence {index} of the separator is empty")
+            }
+            Self::SeparatorTooLarge => f.write_str(
+                "the sequences of the separator are too large to be searched for together",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A number of bytes as a message names it: `1 byte`, `2 bytes`.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes(pub usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} byte{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_numbers() {
+        let full = Error::Full { needed: 1, free: 0 };
+        assert_eq!(full.to_string(), "no room for 1 byte: the ring takes 0 more");
+        let short = Error::BlockTooShort { bytes: 3 };
+        assert_eq!(short.to_string(), "a block of 3 bytes is too short for its header of 16");
+        let positions = Error::Positions { start: 5, end: 2, length: 8 };
+        assert_eq!(positions.to_string(), "positions must be in order and at most 8, not 5 and 2");
+    }
+}

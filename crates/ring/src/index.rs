@@ -1,0 +1,133 @@
+//! The frame index: where all frames end that are complete now, found in one call and written to
+//! words that the caller reads at leisure.
+
+use std::ops::ControlFlow;
+
+use crate::{Error, Match, Segments, Separator};
+
+/// The words of an index: a summary of [`ENDS`](FrameIndex::ENDS) words, behind it the ends of the
+/// frames, ascending positions just behind the separator of each.
+pub struct FrameIndex;
+
+impl FrameIndex {
+    /// Word: how many frames are listed.
+    pub const COUNT: usize = 0;
+    /// Word: where to go on searching. See [`Query::resume`].
+    pub const RESUME: usize = 1;
+    /// Word: [`ASCII`](Self::ASCII) and [`OVERLONG`](Self::OVERLONG), or'ed.
+    pub const FLAGS: usize = 2;
+    /// Word: with [`OVERLONG`](Self::OVERLONG), the length of the body, without its separator, of
+    /// the frame that ended the search; 0 otherwise.
+    pub const OVERLONG_BODY: usize = 3;
+    /// The first word of the ends.
+    pub const ENDS: usize = 4;
+
+    /// Flag: all bytes of the listed frames are below 0x80. Set when none is listed.
+    pub const ASCII: u32 = 1;
+    /// Flag: the frame behind the last listed one is complete, but its body is longer than the
+    /// limit; it is not listed.
+    pub const OVERLONG: u32 = 2;
+}
+
+/// What to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Where the first frame begins.
+    pub start: usize,
+    /// `start`, or the [`RESUME`](FrameIndex::RESUME) word of an earlier search for the same
+    /// separator from the same `start` (less what was consumed since). At least `start`. No frame
+    /// from `start` ends at or before it, and bytes in front of `resume - separator.longest() + 1`
+    /// are not looked at again.
+    pub resume: usize,
+    /// The most bytes that the body of a frame may have.
+    pub limit: usize,
+    /// The most frames to list. No more than fit are listed anyway.
+    pub max: usize,
+}
+
+impl Segments<'_> {
+    /// Lists the frames that are complete: the first begins at `query.start`, each next one behind
+    /// the one before. A frame ends with the earliest end of a match in it; of matches that end
+    /// together the longest is its separator, and what lies in front of that is its body.
+    ///
+    /// The word RESUME says where to go on. Where the listing stopped at `query.max` frames, at the
+    /// end of `words`, or at an overlong frame: behind the last listed frame, or at `query.start`
+    /// when none is listed, so that an overlong frame is found again. Where the bytes ran out: at
+    /// the first byte that a separator can begin with that is not complete yet, and not before
+    /// the end of the last listed frame nor before `query.resume`.
+    ///
+    /// Returns how many frames are listed, which is also in the word COUNT.
+    ///
+    /// ```
+    /// use sluice_ring::{FrameIndex, Query, Segments, Separator};
+    ///
+    /// let bytes = Segments { front: b"one\ntw", back: b"o\nthr" };
+    /// let mut words = [0; FrameIndex::ENDS + 10];
+    /// let query = Query { start: 0, resume: 0, limit: 100, max: 10 };
+    /// let count = bytes.index(&Separator::new(&["\n"])?, query, &mut words)?;
+    /// assert_eq!(words[FrameIndex::ENDS..][..count], [4, 8]);
+    /// assert_eq!(words[FrameIndex::RESUME], 11);
+    /// # Ok::<(), sluice_ring::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Positions`] for a `start` behind `resume` or a `resume` behind the last byte;
+    /// [`Error::IndexTooShort`] for fewer than [`FrameIndex::ENDS`] words. Nothing is written then.
+    pub fn index(
+        &self,
+        separator: &Separator,
+        query: Query,
+        words: &mut [u32],
+    ) -> Result<usize, Error> {
+        let Query { start, resume, limit, max } = query;
+        let length = self.len();
+        if start > resume || resume > length {
+            return Err(Error::Positions { start, end: resume, length });
+        }
+        let too_short = Error::IndexTooShort { words: words.len() };
+        let (summary, ends) = words.split_at_mut_checked(FrameIndex::ENDS).ok_or(too_short)?;
+        let room = ends.len().min(max);
+        let ends = &mut ends[..room];
+
+        let mut count = 0;
+        let mut behind = start;
+        let mut overlong = None;
+        let stopped = if ends.is_empty() {
+            ControlFlow::Break(())
+        } else {
+            self.each(separator, start, resume, |Match { end, length }| {
+                let body = end - length - behind;
+                if body > limit {
+                    overlong = Some(body);
+                    return ControlFlow::Break(());
+                }
+                ends[count] = word(end);
+                count += 1;
+                behind = end;
+                if count == ends.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        };
+
+        let resume = match stopped {
+            ControlFlow::Break(()) => behind,
+            ControlFlow::Continue(()) => {
+                let searched = length.saturating_sub(separator.longest() - 1);
+                if count == 0 { searched.max(resume) } else { searched.max(behind) }
+            }
+        };
+        let ascii = if self.is_ascii(start, behind) { FrameIndex::ASCII } else { 0 };
+        let flags = ascii | if overlong.is_some() { FrameIndex::OVERLONG } else { 0 };
+        summary[FrameIndex::COUNT] = word(count);
+        summary[FrameIndex::RESUME] = word(resume);
+        summary[FrameIndex::FLAGS] = flags;
+        summary[FrameIndex::OVERLONG_BODY] = word(overlong.unwrap_or(0));
+        Ok(count)
+    }
+}
+
+/// A position as a word: at most [`MAX_CAPACITY`](crate::MAX_CAPACITY) in a ring, which fits.
+#[expect(clippy::cast_possible_truncation, reason = "the hot path: a check per frame costs")]
+fn word(position: usize) -> u32 {
+    position as u32
+}

@@ -1,0 +1,128 @@
+//! Looking for separators in bytes that lie in two pieces, without moving them.
+//!
+//! Three stretches are searched in turn: the front, a small *window* of the bytes around the seam,
+//! and the back. Only the window is a copy: the last `longest - 1` bytes of the front and as many
+//! of the back, which is all that a match across the seam can touch. What each stretch leaves to the
+//! next follows from the order: a match that ends in the front was found there, so that the first
+//! match in the window crosses the seam, and none that starts in front of the seam ends behind the
+//! window.
+
+use std::ops::ControlFlow;
+
+use crate::{Match, Separator};
+
+/// Windows up to this size lie on the stack: separators of up to 129 bytes.
+const STACK_WINDOW: usize = 256;
+
+/// Bytes of a ring where they lie: in two pieces, of which the second is empty when they do not
+/// cross the seam.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segments<'a> {
+    /// The older bytes.
+    pub front: &'a [u8],
+    /// The bytes that follow.
+    pub back: &'a [u8],
+}
+
+impl Segments<'_> {
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.front.len() + self.back.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A copy in one piece.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        [self.front, self.back].concat()
+    }
+
+    /// Whether the bytes from `start` to `end`, which are positions in order, are all below 0x80.
+    pub(crate) fn is_ascii(&self, start: usize, end: usize) -> bool {
+        let seam = self.front.len();
+        self.front[start.min(seam)..end.min(seam)].is_ascii()
+            && self.back[start.max(seam) - seam..end.max(seam) - seam].is_ascii()
+    }
+
+    /// The first match from `start` on. `searched` (at least `start`) says how far an earlier search
+    /// from the same `start` has looked: no match ends there or before. Bytes in front of
+    /// `searched - separator.longest() + 1` are not looked at again.
+    ///
+    /// A search that finds nothing has looked at all bytes; the next one, with more bytes, passes
+    /// the length as `searched`:
+    ///
+    /// ```
+    /// use sluice_ring::{Match, Segments, Separator};
+    ///
+    /// let separator = Separator::new(&["\r\n"])?;
+    /// let so_far = Segments { front: b"GET /", back: b" HTTP/1.1\r" };
+    /// assert_eq!(so_far.find(&separator, 0, 0), None);
+    /// let with_more = Segments { front: b"GET /", back: b" HTTP/1.1\r\nHost:" };
+    /// let found = with_more.find(&separator, 0, so_far.len());
+    /// assert_eq!(found, Some(Match { end: 16, length: 2 }));
+    /// # Ok::<(), sluice_ring::Error>(())
+    /// ```
+    #[must_use]
+    pub fn find(&self, separator: &Separator, start: usize, searched: usize) -> Option<Match> {
+        let mut first = None;
+        let _ = self.each(separator, start, searched, |found| {
+            first = Some(found);
+            ControlFlow::Break(())
+        });
+        first
+    }
+
+    /// Calls `found` with each match from `start` on, positions counted over both pieces, until it
+    /// breaks. Each search begins fresh behind the match before. `searched` is as in
+    /// [`find`](Self::find).
+    pub(crate) fn each(
+        &self,
+        separator: &Separator,
+        start: usize,
+        searched: usize,
+        mut found: impl FnMut(Match) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Self { front, back } = *self;
+        let seam = front.len();
+        let reach = separator.longest() - 1;
+        let mut from = start.max(searched.saturating_sub(reach));
+        let mut search = |stretch: &[u8], base: usize, from: &mut usize| {
+            separator.each(stretch, |Match { end, length }| {
+                *from = base + end;
+                found(Match { end: *from, length })
+            })
+        };
+
+        if from < seam {
+            search(&front[from..], from, &mut from)?;
+        }
+        if from < seam && reach > 0 && !back.is_empty() {
+            let older = &front[from.max(seam.saturating_sub(reach))..];
+            let newer = &back[..reach.min(back.len())];
+            let base = seam - older.len();
+            let size = older.len() + newer.len();
+            let mut stack = [0; STACK_WINDOW];
+            let mut heap = Vec::new();
+            let window = if let Some(window) = stack.get_mut(..size) {
+                window
+            } else {
+                heap.resize(size, 0);
+                &mut heap[..]
+            };
+            window[..older.len()].copy_from_slice(older);
+            window[older.len()..].copy_from_slice(newer);
+            search(window, base, &mut from)?;
+        }
+        let from_back = from.max(seam) - seam;
+        if from_back < back.len() {
+            search(&back[from_back..], seam + from_back, &mut from)?;
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,184 @@
+//! The search and the index against a quadratic scan, with the bytes at every offset of the ring, so
+//! that whatever is found crosses the seam at each of its bytes.
+
+mod oracle;
+
+use proptest::{collection::vec, prelude::*, sample::select};
+use sluice_ring::{FrameIndex, Query, Ring, Separator};
+
+/// Few different bytes, so that sequences are found, and nearly found, all the time.
+fn bytes(length: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<u8>> {
+    vec(select(&b"aab\r\n\x80"[..]), length)
+}
+
+/// Sequences for each kind of machinery: bytes, one sequence, short and long sets.
+fn sequences() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    prop_oneof![
+        vec(bytes(1), 1..=6),
+        vec(bytes(1..=4), 1..=1),
+        vec(bytes(1..=4), 2..=3),
+        vec(bytes(1..=20), 4..=8),
+        vec(vec(select(&b"ab"[..]), 1..=20), 1..=2),
+    ]
+}
+
+/// Bytes with some of the sequences strewn in.
+fn haystack() -> impl Strategy<Value = (Vec<Vec<u8>>, Vec<u8>)> {
+    sequences().prop_flat_map(|sequences| {
+        let piece = prop_oneof![bytes(0..8), select(sequences.clone()), vec(Just(b'x'), 0..40)];
+        (Just(sequences), vec(piece, 0..12).prop_map(|pieces| pieces.concat()))
+    })
+}
+
+fn index<M: AsRef<[u8]>>(
+    ring: &Ring<M>,
+    separator: &Separator,
+    query: Query,
+    room: usize,
+) -> Vec<usize> {
+    let mut words = vec![u32::MAX; FrameIndex::ENDS + room];
+    let count = ring.unread_bytes().index(separator, query, &mut words).unwrap();
+    assert_eq!(words[FrameIndex::COUNT] as usize, count);
+    assert!(words[FrameIndex::ENDS + count..].iter().all(|word| *word == u32::MAX));
+    words.truncate(FrameIndex::ENDS + count);
+    words.into_iter().map(|word| word as usize).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_search_finds_what_a_scan_finds((sequences, bytes) in haystack(), start in 0..20usize) {
+        let separator = Separator::new(&sequences).unwrap();
+        let start = start.min(bytes.len());
+        let expected = oracle::first(&bytes, &sequences, start);
+        // All that an earlier search may have looked at without a match ending there.
+        let unmatched = expected.map_or(bytes.len(), |found| found.end - 1);
+        let capacity = bytes.len() + 3;
+        for head in 0..capacity {
+            let ring = oracle::placed(&bytes, head, capacity);
+            for searched in [start, start.midpoint(unmatched), unmatched] {
+                let found = ring.unread_bytes().find(&separator, start, searched);
+                prop_assert_eq!(found, expected, "head {} searched {}", head, searched);
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_lists_what_a_scan_lists(
+        (sequences, bytes) in haystack(),
+        start in 0..20usize,
+        (limit, max, room) in (0..60usize, 0..12usize, 0..12usize),
+    ) {
+        let separator = Separator::new(&sequences).unwrap();
+        let start = start.min(bytes.len());
+        let query = Query { start, resume: start, limit, max };
+        let expected = oracle::index(&bytes, &sequences, query, room);
+        let capacity = bytes.len() + 3;
+        for head in 0..capacity {
+            let ring = oracle::placed(&bytes, head, capacity);
+            prop_assert_eq!(&index(&ring, &separator, query, room), &expected, "head {}", head);
+        }
+    }
+
+    /// Bytes arrive in pieces, each search goes on where the one before ended: the frames are those
+    /// of the whole.
+    #[test]
+    fn going_on_gives_what_starting_over_gives(
+        (sequences, bytes) in haystack(),
+        pieces in vec(1..9usize, 1..6),
+        max in 1..5usize,
+    ) {
+        let separator = Separator::new(&sequences).unwrap();
+        let query = Query { start: 0, resume: 0, limit: usize::MAX, max: usize::MAX };
+        let whole = oracle::index(&bytes, &sequences, query, usize::MAX);
+        let capacity = bytes.len() + 1;
+        for head in 0..capacity {
+            let mut ring = oracle::placed(&[], head, capacity);
+            let mut listed = vec![];
+            let mut consumed = 0;
+            let mut resume = 0;
+            let mut rest = &bytes[..];
+            let mut pieces = pieces.iter().cycle();
+            loop {
+                let query = Query { start: 0, resume, limit: usize::MAX, max };
+                let words = index(&ring, &separator, query, max);
+                let ends = &words[FrameIndex::ENDS..];
+                listed.extend(ends.iter().map(|end| consumed + end));
+                let behind = ends.last().copied().unwrap_or(0);
+                ring.consume(behind).unwrap();
+                consumed += behind;
+                resume = words[FrameIndex::RESUME] - behind;
+                if ends.len() == max {
+                    continue;
+                }
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, later) = rest.split_at(rest.len().min(*pieces.next().unwrap()));
+                ring.write(piece).unwrap();
+                rest = later;
+            }
+            prop_assert_eq!(&listed[..], &whole[FrameIndex::ENDS..], "head {}", head);
+        }
+    }
+}
+
+/// Sequences too long for the window on the stack, at every offset around the seam.
+#[test]
+fn long_sequences_are_found_across_the_seam() {
+    for longest in [128, 129, 130, 131, 400] {
+        let long = [vec![b'a'; longest - 1], vec![b'b']].concat();
+        for sequences in [vec![long.clone()], vec![long.clone(), b"ac".to_vec()]] {
+            let separator = Separator::new(&sequences).unwrap();
+            let bytes = [&b"aaa"[..], &long, b"-aac-"].concat();
+            let query = Query { start: 0, resume: 0, limit: 1000, max: 9 };
+            let expected = oracle::index(&bytes, &sequences, query, 9);
+            let capacity = bytes.len() + 1;
+            for head in 0..capacity {
+                let ring = oracle::placed(&bytes, head, capacity);
+                assert_eq!(index(&ring, &separator, query, 9), expected, "head {head}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_overlong_frame_is_reported_again_until_the_limit_allows_it() {
+    let ring = oracle::placed(b"a\nbcd\ne\n", 5, 9);
+    let separator = Separator::new(&["\n"]).unwrap();
+    let mut query = Query { start: 0, resume: 0, limit: 2, max: 9 };
+    let flags = (FrameIndex::OVERLONG | FrameIndex::ASCII) as usize;
+    assert_eq!(index(&ring, &separator, query, 9), [1, 2, flags, 3, 2]);
+    query.start = 2;
+    query.resume = 2;
+    assert_eq!(index(&ring, &separator, query, 9), [0, 2, flags, 3]);
+    query.limit = 3;
+    assert_eq!(index(&ring, &separator, query, 9), [2, 8, 1, 0, 6, 8]);
+}
+
+#[test]
+fn ascii_covers_the_listed_frames_alone() {
+    let separator = Separator::new(&["\n"]).unwrap();
+    let ring = oracle::placed("é\nb\nç".as_bytes(), 5, 9);
+    let flags = |start, max| {
+        let query = Query { start, resume: start, limit: 9, max };
+        index(&ring, &separator, query, 9)[FrameIndex::FLAGS]
+    };
+    assert_eq!(flags(0, 9), 0);
+    assert_eq!(flags(0, 0), 1);
+    assert_eq!(flags(3, 9), 1);
+    assert_eq!(flags(5, 9), 1);
+}
+
+#[test]
+fn positions_out_of_order_change_no_word() {
+    let ring = oracle::placed(b"a\n", 0, 4);
+    let separator = Separator::new(&["\n"]).unwrap();
+    let mut words = [7; 5];
+    for (start, resume) in [(1, 0), (0, 3), (3, 3)] {
+        let query = Query { start, resume, limit: 9, max: 9 };
+        assert!(ring.unread_bytes().index(&separator, query, &mut words).is_err());
+    }
+    let query = Query { start: 0, resume: 0, limit: 9, max: 9 };
+    assert!(ring.unread_bytes().index(&separator, query, &mut words[..3]).is_err());
+    assert_eq!(words, [7; 5]);
+}
