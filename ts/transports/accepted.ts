@@ -1,5 +1,5 @@
 /**
- * Accepted sockets that read into reused memory.
+ * The handle behind a `net.Socket`: accepted sockets that read into reused memory, and an end that may be none.
  *
  * Node documents the `onread` option for sockets that connect, and gives no way to ask for it on a socket that a server
  * accepted. The option works on any handle, though: so the handle of the accepted socket is moved to a new `net.Socket`
@@ -14,6 +14,8 @@ import { Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from
 
 interface Handle {
   reading?: boolean;
+  readStart(): number;
+  getpeername?(out: object): number;
   readStop(): number;
   useUserBuffer(buffer: Uint8Array): void;
 }
@@ -67,6 +69,23 @@ export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
   insides._server = old._server;
   old._server = null;
   return adopted;
+}
+
+/**
+ * Reads once more behind an end of file that looks wrong.
+ *
+ * A reset that is found in one go with the last bytes comes out of libuv as an end of file, and a stream that was cut off
+ * would pass for a whole one. But a socket of which this side is still open and which has no peer any more was reset. Only
+ * another read can tell whether the peer had ended its side before: it gives the end again, or the error.
+ *
+ * @returns whether an `'error'` may follow in the next poll for input
+ */
+export function readPastEnd(socket: Socket): boolean {
+  if (!isNode || socket.destroyed || socket.writableEnded) return false;
+  const handle = (socket as unknown as Insides)._handle;
+  if (!isHandle(handle) || typeof handle.readStart !== 'function' || typeof handle.getpeername !== 'function')
+    return false;
+  return handle.getpeername({}) !== 0 && handle.readStart() === 0;
 }
 
 function isHandle(handle: Partial<Handle> | null | undefined): handle is Handle {

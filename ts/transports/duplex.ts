@@ -90,7 +90,9 @@ export class DuplexTransport implements Transport {
       this.#connectionLost();
     });
     this.readable?.once('end', () => {
-      this.#endOfFile();
+      // Two immediates: one whole poll for input, in which the error would come.
+      if (this.doubtsEnd()) setImmediate(() => setImmediate(() => this.#endOfFile()));
+      else this.#endOfFile();
     });
     if (stream.destroyed) {
       // Its 'close' may be over already. Two immediates: where it is still to come, it comes first.
@@ -133,6 +135,11 @@ export class DuplexTransport implements Transport {
     };
     readable.on('data', this.#onData);
     readable.resume();
+  }
+
+  /** Whether the end that was just reported may be an error, which is reported within a turn if it is one. */
+  protected doubtsEnd(): boolean {
+    return false;
   }
 
   /** Hands `chunk` to the sink, or drops it where the transport is closing. `false`: stop reading. */

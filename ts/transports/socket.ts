@@ -8,7 +8,7 @@
  */
 import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
-import { adopt } from './accepted.js';
+import { adopt, readPastEnd } from './accepted.js';
 import { DuplexTransport, connectionError } from './duplex.js';
 
 /** What one read may bring, in bytes: what libuv asks of the kernel at once. */
@@ -99,6 +99,7 @@ interface DirectReader {
 /** A `Transport` over a connected `net.Socket`. */
 export class SocketTransport extends DuplexTransport {
   override readonly readPath: 'data' | 'direct';
+  #paused = false;
   readonly #socket: Socket;
   readonly #reads: DirectReads | null;
   #peername: SocketAddress | string | undefined;
@@ -206,6 +207,7 @@ export class SocketTransport extends DuplexTransport {
   }
 
   override close(): void {
+    this.#paused = false;
     this.#reads?.join(this);
     super.close();
   }
@@ -220,7 +222,7 @@ export class SocketTransport extends DuplexTransport {
     const sink = this.receiver(count);
     if (sink === null) return true;
     try {
-      return sink.commit(count);
+      return sink.commit(count) && !this.#paused;
     } catch (error) {
       this.failed(error);
       return false;
@@ -229,7 +231,23 @@ export class SocketTransport extends DuplexTransport {
 
   /** @internal */
   directReceived(chunk: Uint8Array): boolean {
-    return this.received(chunk);
+    return this.received(chunk) && !this.#paused;
+  }
+
+  // Node starts a socket that reads by `onread` again where pause() follows resume() within one tick: so what comes in
+  // while reading is paused stops it once more.
+  override pauseReading(): void {
+    this.#paused = true;
+    super.pauseReading();
+  }
+
+  override resumeReading(): void {
+    this.#paused = false;
+    super.resumeReading();
+  }
+
+  protected override doubtsEnd(): boolean {
+    return readPastEnd(this.#socket);
   }
 
   /** The kernel, or the TLS engine, has copied the bytes by the time it calls back. */

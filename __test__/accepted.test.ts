@@ -1,0 +1,142 @@
+import net, { type AddressInfo, type OnReadOpts } from 'node:net';
+import { once } from 'node:events';
+import test from 'ava';
+import { adopt } from '#ts/transports/accepted.js';
+import { turns } from './transport-contract.js';
+
+const onNode = process.versions['bun'] === undefined && process.versions['deno'] === undefined;
+
+async function accepted(
+  pauseOnConnect = true,
+): Promise<{ server: net.Server; client: net.Socket; socket: net.Socket }> {
+  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const [[socket]] = await Promise.all([once(server, 'connection') as Promise<[net.Socket]>, once(client, 'connect')]);
+  return { server, client, socket };
+}
+
+function reads(): { onread: OnReadOpts; text: () => string } {
+  let text = '';
+  const buffer = Buffer.alloc(64);
+  return {
+    onread: {
+      buffer: () => buffer,
+      callback: (count, memory) => {
+        text += Buffer.from(memory.subarray(0, count)).toString('latin1');
+        return true;
+      },
+    },
+    text: () => text,
+  };
+}
+
+const close = (server: net.Server): Promise<unknown> => new Promise((resolve) => server.close(resolve));
+
+test('the handle moves to a socket that is paused and reads by onread', async (t) => {
+  const { server, client, socket } = await accepted();
+  const { onread, text } = reads();
+  const moved = adopt(socket, onread);
+  if (!onNode) {
+    t.is(moved, null);
+    client.destroy();
+    socket.destroy();
+    await close(server);
+    return;
+  }
+  t.true(moved instanceof net.Socket);
+  const adopted = moved as net.Socket;
+  client.write('hello');
+  await turns();
+  t.is(text(), '', 'it is paused');
+  adopted.resume();
+  while (text() !== 'hello') await turns(1);
+  t.is(adopted.remotePort, client.localPort);
+  t.true(adopted.allowHalfOpen);
+
+  const answered = once(client, 'data') as Promise<[Buffer]>;
+  adopted.write('world');
+  const [answer] = await answered;
+  t.is(answer.toString(), 'world');
+
+  client.end();
+  await once(adopted, 'end');
+  adopted.destroy();
+  await close(server);
+  t.pass('the server has counted it out');
+});
+
+test('the accepted socket is left without connection: writing fails, destroying it harms nobody', async (t) => {
+  const { server, client, socket } = await accepted();
+  const adopted = adopt(socket, reads().onread);
+  if (adopted === null) {
+    t.false(onNode);
+  } else {
+    t.is(socket.remoteAddress, undefined);
+    socket.destroy();
+    await turns();
+    t.false(adopted.destroyed);
+    t.is(adopted.remotePort, client.localPort);
+    const count = await new Promise((resolve) => server.getConnections((_error, n) => resolve(n)));
+    t.is(count, 1);
+    adopted.destroy();
+  }
+  client.destroy();
+  await close(server);
+});
+
+test('a server that reads at once: nothing was read yet within the event, so it is moved', async (t) => {
+  const server = net.createServer();
+  const { onread, text } = reads();
+  const moved = new Promise<net.Socket | null>((resolve) => {
+    server.on('connection', (socket) => {
+      resolve(adopt(socket, onread));
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+  client.write('at once');
+  const adopted = await moved;
+  if (adopted !== null) {
+    adopted.resume();
+    while (text() !== 'at once') await turns(1);
+    adopted.destroy();
+  }
+  t.is(adopted !== null, onNode && process.platform !== 'win32');
+  client.destroy();
+  server.close();
+});
+
+test('what is not a fresh accepted socket is left alone', async (t) => {
+  const { onread } = reads();
+  t.is(adopt(new net.Socket(), onread), null, 'no handle');
+
+  class Special extends net.Socket {}
+  t.is(adopt(new Special(), onread), null, 'a class of the user’s');
+
+  const { server, client, socket } = await accepted();
+  socket.write('x');
+  t.is(adopt(socket, onread), null, 'written to');
+  t.true(socket.writable);
+  socket.destroy();
+  t.is(adopt(socket, onread), null, 'destroyed');
+  client.destroy();
+  await close(server);
+});
+
+test('onread that Node refuses: the socket is as it was', async (t) => {
+  const { server, client, socket } = await accepted();
+  const refused: OnReadOpts = {
+    buffer: () => {
+      throw new Error('no memory');
+    },
+    callback: () => true,
+  };
+  t.is(adopt(socket, refused), null);
+  t.is(socket.remotePort, client.localPort);
+  t.true(socket.writable);
+  socket.destroy();
+  client.destroy();
+  await close(server);
+});
