@@ -429,6 +429,33 @@ test('over a user’s socket: at its end, destroyed with a reason, and destroyed
   await closed(server);
 });
 
+for (const reads of ['direct', 'data'] as const) {
+  test(`an end of file stays one when a reset follows it: ${reads}`, async (t) => {
+    const pair = await tcpPair(reads);
+    const sink = new RecordingSink();
+    pair.served.start(sink);
+    const peer = raw(pair.client);
+    // The peer answers, ends, and is gone before what we send reaches it.
+    sink.goOn = false;
+    await written(pair.client, 'x');
+    await sink.until(() => sink.bytes === 1);
+    peer.end('answer');
+    await once(peer, 'finish');
+    peer.destroy();
+    await turns();
+    await written(pair.served, 'too late');
+    await turns();
+    sink.goOn = true;
+    pair.served.resumeReading();
+    await sink.until(() => sink.eofs === 1 || sink.isClosed);
+    t.is(sink.text, 'xanswer');
+    t.is(sink.eofs, 1);
+    t.deepEqual(sink.closes, []);
+    pair.served.abort();
+    await pair.dispose();
+  });
+}
+
 test('a socket that fails before start: no uncaught error, the reason is kept', async (t) => {
   const pair = await tcpPair('direct');
   const reason = new Error('cable cut');

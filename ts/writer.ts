@@ -37,6 +37,9 @@ const RESOLVED: Promise<void> = Promise.resolve();
 
 const spareSlabs: Buffer[] = [];
 
+/** Sends what a writer has gathered in the turn that is over. */
+let finishTurn: (writer: StreamWriter) => void;
+
 /** What the waiting calls of the writer take. */
 interface WaitOptions {
   /** Ends the wait: the call rejects with the signal's reason. Nothing of what was written is taken back. */
@@ -431,14 +434,11 @@ export class StreamWriter {
     this.#measure();
   }
 
-  /**
-   * The turn is over: what was gathered in it leaves.
-   *
-   * @internal
-   */
-  endTurn(): void {
-    this.#turn = false;
-    if (this.#queued > 0 && this.#inFlight === 0) this.#progress();
+  static {
+    finishTurn = (writer) => {
+      writer.#turn = false;
+      if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
+    };
   }
 
   /** Hands the queue over as one batch. Only called with nothing in flight. */
@@ -608,7 +608,7 @@ function endTurnOf(writer: StreamWriter): void {
 function endTurn(): void {
   const writers = turnWriters;
   turnWriters = [];
-  for (const writer of writers) writer.endTurn();
+  for (const writer of writers) finishTurn(writer);
 }
 
 function giveBack(slab: Buffer): void {
