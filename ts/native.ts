@@ -9,11 +9,8 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-/** A separator as the native engine keeps it. */
-export interface NativeSeparator {
-  /** Tells the type apart from other objects. */
-  readonly constructor: Addon['Separator'];
-}
+/** A separator of the native engine; opaque to JavaScript. */
+export type NativeSeparator = object;
 
 /**
  * The functions of the binary. `block` is the whole block of a ring, lent for the length of the call; nothing is kept.

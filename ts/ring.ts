@@ -566,9 +566,14 @@ class Text {
     if (from >= this.#length) return false;
     const segment = from < this.#seam ? this.#first : this.#second!;
     const base = from < this.#seam ? 0 : this.#seam;
-    this.#window = segment.subarray(from - base, from - base + this.#windowSize);
-    this.#windowStart = from;
-    this.#windowEnd = from + this.#window.length;
+    if (segment.length - (from - base) <= this.#windowSize) {
+      this.#window = segment;
+      this.#windowStart = base;
+    } else {
+      this.#window = segment.subarray(from - base, from - base + this.#windowSize);
+      this.#windowStart = from;
+    }
+    this.#windowEnd = this.#windowStart + this.#window.length;
     this.#windowSize *= 2;
     this.#next.fill(NONE);
     return true;

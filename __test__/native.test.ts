@@ -1,0 +1,372 @@
+/** The binary itself: what it does with wrong arguments, and how it is looked for. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { type Addon, loadAddon, platformName } from '#ts/native.js';
+import { NativeRing } from '#ts/native-ring.js';
+import { FrameIndex, HEADER_BYTES } from '#ts/ring.js';
+import { Separator } from '#ts/separator.js';
+
+const addon = loadAddon();
+
+/** A test of the binary; without one, it says so. */
+function native(title: string, run: (t: ExecutionContext, addon: Addon) => void): void {
+  test(title, (t) => {
+    if (addon !== null) {
+      run(t, addon);
+      return;
+    }
+    t.log('no binary is loaded');
+    t.not(process.env['SLUICE_ENGINE'], 'native');
+  });
+}
+
+/** A block with these cursors and, as its data, as many bytes as are given. */
+function block(head: number, length: number, data: string): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES + data.length);
+  new Uint32Array(bytes.buffer, 0, 2).set([head, length]);
+  bytes.set(Buffer.from(data, 'latin1'), HEADER_BYTES);
+  return bytes;
+}
+
+function cursors(bytes: Uint8Array): number[] {
+  return [...new Uint32Array(bytes.buffer, bytes.byteOffset, 4)];
+}
+
+/** Each function with a block, and otherwise with right arguments. */
+function calls(addon: Addon): Record<string, (block: Uint8Array) => unknown> {
+  const line = new addon.Separator([Uint8Array.of(10)]);
+  return {
+    write: (block) => addon.write(block, Buffer.from('x')),
+    unread: (block) => addon.unread(block, Buffer.from('x')),
+    copyTo: (block) => addon.copyTo(block, 0, 1, Buffer.alloc(1), 0),
+    relocate: (block) => addon.relocate(block, new Uint8Array(HEADER_BYTES + 64)),
+    index: (block) => addon.index(block, line, 0, 0, 9, 9, new Uint32Array(16)),
+  };
+}
+
+native('the functions work on a block in place', (t, addon) => {
+  const bytes = block(6, 3, 'c.....ab');
+  addon.write(bytes, Buffer.from('de'));
+  addon.unread(bytes, Buffer.from('XY'));
+  t.deepEqual(cursors(bytes), [4, 7, 0, 0]);
+  const copy = Buffer.alloc(9, 0x2d);
+  addon.copyTo(bytes, 0, 7, copy, 1);
+  t.is(copy.toString(), '-XYabcde-');
+  const other = block(5, 2, '..........');
+  addon.relocate(bytes, other);
+  t.deepEqual(cursors(other), [0, 7, 0, 0]);
+  t.is(Buffer.from(other.buffer, HEADER_BYTES).toString(), 'XYabcde...');
+  const out = new Uint32Array(8);
+  const separator = new addon.Separator([Buffer.from('bc'), Buffer.from('Y')]);
+  t.is(addon.index(bytes, separator, 0, 0, 9, 9, out), 2);
+  t.deepEqual([...out], [2, 6, FrameIndex.ASCII, 0, 2, 5, 0, 0]);
+});
+
+native('a block whose cursors cannot be true is a RangeError, and stays as it is', (t, addon) => {
+  for (const [head, length] of [
+    [8, 1],
+    [0, 9],
+    [2 ** 32 - 1, 1],
+    [0, 2 ** 32 - 1],
+    [2 ** 31, 2 ** 31],
+  ] as const) {
+    for (const [name, call] of Object.entries(calls(addon))) {
+      const bytes = block(head, length, 'a\nbcdefg');
+      t.throws(() => call(bytes), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' }, name);
+      t.deepEqual(cursors(bytes), [head, length, 0, 0]);
+    }
+  }
+});
+
+native('a block that is too short, or gone, is an error', (t, addon) => {
+  for (const [name, call] of Object.entries(calls(addon))) {
+    for (const size of [0, 1, 15]) {
+      t.throws(() => call(new Uint8Array(size)), { instanceOf: RangeError }, `${name}, ${size} bytes`);
+    }
+    const detached = block(0, 4, 'a\nbcdefg');
+    structuredClone(detached.buffer, { transfer: [detached.buffer as ArrayBuffer] });
+    t.throws(() => call(detached), { instanceOf: Error, message: new RegExp(`^${name}: `) }, name);
+  }
+});
+
+native('a block of another type is a TypeError', (t, addon) => {
+  const wrong: readonly unknown[] = [
+    undefined,
+    null,
+    1,
+    'block',
+    {},
+    [1, 2],
+    new ArrayBuffer(32),
+    new Uint16Array(32),
+    new DataView(new ArrayBuffer(32)),
+    new Uint8Array(new SharedArrayBuffer(32)),
+  ];
+  for (const [name, call] of Object.entries(calls(addon))) {
+    for (const value of wrong) {
+      t.throws(() => call(value as Uint8Array), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' }, name);
+    }
+  }
+});
+
+native('other arguments of the wrong type are TypeErrors', (t, addon) => {
+  const bytes = block(0, 4, 'a\nbcdefg');
+  const line = new addon.Separator([Uint8Array.of(10)]);
+  const out = new Uint32Array(8);
+  type Loose = Record<string, (...list: unknown[]) => unknown>;
+  const loose = addon as unknown as Loose;
+  for (const wrong of [undefined, null, 'x', {}, [], Symbol('x'), new Float64Array(8), () => 1]) {
+    const expected = { instanceOf: TypeError };
+    t.throws(() => loose['write']!(bytes, wrong), expected);
+    t.throws(() => loose['unread']!(bytes, wrong), expected);
+    t.throws(() => loose['relocate']!(bytes, wrong), expected);
+    t.throws(() => loose['copyTo']!(bytes, wrong, 1, Buffer.alloc(1), 0), expected);
+    t.throws(() => loose['copyTo']!(bytes, 0, 1, wrong, 0), expected);
+    t.throws(() => loose['index']!(bytes, wrong, 0, 0, 9, 9, out), expected);
+    t.throws(() => loose['index']!(bytes, line, 0, 0, 9, 9, wrong), expected);
+    t.throws(() => loose['index']!(bytes, line, 0, wrong, 9, 9, out), expected);
+  }
+  for (const name of ['write', 'unread', 'relocate', 'copyTo', 'index']) {
+    t.throws(() => loose[name]!(), { instanceOf: TypeError });
+  }
+  t.deepEqual(cursors(bytes), [0, 4, 0, 0]);
+});
+
+native('positions that are out of order, or none, are RangeErrors', (t, addon) => {
+  const bytes = block(6, 4, 'a\nbcdefg');
+  const line = new addon.Separator([Uint8Array.of(10)]);
+  const out = new Uint32Array(8).fill(7);
+  const target = Buffer.alloc(4, 7);
+  const expected = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
+  for (const [start, end] of [
+    [0, 5],
+    [3, 2],
+    [-1, 2],
+    [0.5, 2],
+    [NaN, 2],
+    [0, 2 ** 32],
+    [2 ** 32 - 1, 2 ** 32 - 1],
+    [0, Infinity],
+  ] as const) {
+    t.throws(() => addon.copyTo(bytes, start, end, target, 0), expected);
+    t.throws(() => addon.index(bytes, line, start, end, 9, 9, out), expected);
+  }
+  for (const at of [1, 4, 5, 2 ** 32 - 1, -1, NaN]) {
+    t.throws(() => addon.copyTo(bytes, 0, 4, target, at), expected);
+  }
+  t.deepEqual([...target], [7, 7, 7, 7]);
+  t.deepEqual([...out], Array<number>(8).fill(7));
+});
+
+native('what has no room is a RangeError, and nothing is written', (t, addon) => {
+  const bytes = block(6, 4, 'a\nbcdefg');
+  const before = Uint8Array.from(bytes);
+  const expected = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
+  t.throws(() => addon.write(bytes, Buffer.alloc(5)), expected);
+  t.throws(() => addon.unread(bytes, Buffer.alloc(5)), expected);
+  t.throws(() => addon.relocate(bytes, new Uint8Array(HEADER_BYTES + 3)), expected);
+  t.throws(() => addon.relocate(bytes, new Uint8Array(3)), expected);
+  const line = new addon.Separator([Uint8Array.of(10)]);
+  for (const words of [0, 3]) {
+    t.throws(() => addon.index(bytes, line, 0, 0, 9, 9, new Uint32Array(words)), expected);
+  }
+  t.deepEqual(bytes, before);
+  const few = new Uint32Array(FrameIndex.ENDS);
+  t.is(addon.index(bytes, line, 0, 0, 9, 9, few), 0);
+});
+
+native('arrays that overlap are TypeErrors', (t, addon) => {
+  const bytes = block(0, 4, 'a\nbcdefg........');
+  const before = Uint8Array.from(bytes);
+  const line = new addon.Separator([Uint8Array.of(10)]);
+  const expected = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE', message: /share memory/ };
+  t.throws(() => addon.write(bytes, bytes.subarray(20, 24)), expected);
+  t.throws(() => addon.unread(bytes, bytes.subarray(0, 4)), expected);
+  t.throws(() => addon.copyTo(bytes, 0, 4, bytes.subarray(28), 0), expected);
+  t.throws(() => addon.relocate(bytes, bytes), expected);
+  t.throws(() => addon.relocate(bytes, bytes.subarray(8)), expected);
+  t.throws(() => addon.index(bytes, line, 0, 0, 9, 9, new Uint32Array(bytes.buffer)), expected);
+  t.deepEqual(bytes, before);
+});
+
+native('a separator that is none is an error', (t, addon) => {
+  const make = (value: unknown) => () => new addon.Separator(value as Uint8Array[]);
+  t.throws(make([]), { instanceOf: RangeError, code: 'ERR_SEPARATOR_EMPTY' });
+  t.throws(make([Uint8Array.of(1), new Uint8Array()]), { instanceOf: RangeError, code: 'ERR_SEPARATOR_EMPTY' });
+  for (const value of [undefined, null, 1, 'x', {}, Uint8Array.of(1), ['x'], [[1]], [new Uint16Array(1)]]) {
+    t.throws(make(value), { instanceOf: TypeError });
+  }
+  // Reading an element runs JavaScript, which may do anything, even to the array that is being read.
+  const hostile: unknown[] = [Uint8Array.of(1), Uint8Array.of(2)];
+  Object.defineProperty(hostile, 0, {
+    get: () => {
+      hostile.length = 1;
+      throw new RangeError('mine');
+    },
+  });
+  t.throws(make(hostile), { message: 'mine' });
+});
+
+native('a separator keeps its bytes, whatever becomes of the arrays', (t, addon) => {
+  const bytes = block(0, 8, 'ab;cd;ef');
+  const sequence = Buffer.from(';');
+  const separator = new addon.Separator([sequence]);
+  sequence.fill(0);
+  const out = new Uint32Array(8);
+  t.is(addon.index(bytes, separator, 0, 0, 9, 9, out), 2);
+});
+
+native('a ring does itself what the binary refuses to', (t, addon) => {
+  const ring = new NativeRing(addon, 0);
+  const shared = new Uint8Array(new SharedArrayBuffer(300)).fill(0x61);
+  ring.write(shared);
+  ring.unread(shared);
+  ring.write(ring.view(0, 5)!);
+  const target = new Uint8Array(new SharedArrayBuffer(605));
+  ring.copyTo(target, 0, 0, 605);
+  t.is(ring.length, 605);
+  t.true(target.every((byte) => byte === 0x61));
+  const out = new Uint32Array(8);
+  t.is(ring.index(Separator.from('a', 't'), 0, 0, 1.5, Infinity, out), 4);
+  ring.write(Buffer.from('\n'));
+  ring.consume(604);
+  t.is(ring.index(Separator.from('\n', 't'), 0, 0, 0.5, Infinity, out), 0);
+  t.is(out[FrameIndex.OVERLONG_BODY], 1);
+});
+
+// --- Looking for it
+
+test('the name of a platform is that of its package', (t) => {
+  const named = (platform: string, arch: string, musl = false) => platformName(platform, arch, () => musl);
+  t.is(named('linux', 'x64'), 'linux-x64-gnu');
+  t.is(named('linux', 'x64', true), 'linux-x64-musl');
+  t.is(named('linux', 'arm64'), 'linux-arm64-gnu');
+  t.is(named('darwin', 'x64'), 'darwin-x64');
+  t.is(named('darwin', 'arm64'), 'darwin-arm64');
+  t.is(named('win32', 'x64'), 'win32-x64-msvc');
+  t.is(named('win32', 'arm64'), 'win32-arm64-msvc');
+  t.is(named('linux', 'riscv64'), null);
+  t.is(named('freebsd', 'x64'), null);
+  if (process.platform === 'linux') t.regex(platformName() ?? 'none', /^linux-(x64|arm64)-(gnu|musl)$|^none$/);
+});
+
+/** The package without a binary, in a directory of its own. */
+function fakePackage(t: ExecutionContext): string {
+  const root = mkdtempSync(join(tmpdir(), 'sluice-native-'));
+  t.teardown(() => rmSync(root, { recursive: true, force: true }));
+  const require = createRequire(import.meta.url);
+  const home = join(dirname(require.resolve('#ts/native.js')), '..');
+  mkdirSync(join(root, 'dist'));
+  for (const file of ['engine', 'native', 'native-ring', 'ring', 'separator', 'errors']) {
+    cpSync(join(home, 'dist', `${file}.js`), join(root, 'dist', `${file}.js`));
+  }
+  writeFileSync(join(root, 'package.json'), JSON.stringify({ name: 'sluice', type: 'module' }));
+  mkdirSync(join(root, 'node_modules'));
+  symlinkSync(
+    dirname(require.resolve('node-gyp-build/package.json')),
+    join(root, 'node_modules', 'node-gyp-build'),
+    'junction',
+  );
+  return root;
+}
+
+/** Puts a file where a build on this machine leaves its binary. */
+function leaveBuild(root: string, content: string | Buffer): void {
+  mkdirSync(join(root, 'build', 'Release'), { recursive: true });
+  writeFileSync(join(root, 'build', 'Release', 'sluice.node'), content);
+}
+
+/** Installs a package for this platform that exports what `code` says. */
+function installPlatformPackage(root: string, code: string): void {
+  const home = join(root, 'node_modules', `sluice-${platformName()}`);
+  mkdirSync(home);
+  writeFileSync(join(home, 'package.json'), JSON.stringify({ name: `sluice-${platformName()}`, main: 'main.cjs' }));
+  writeFileSync(join(home, 'main.cjs'), code);
+}
+
+const complete = `
+  module.exports = { Separator: class {}, write() {}, unread() {}, copyTo() {}, relocate() {}, index() {} };
+`;
+
+const program = `
+  const { engine, createRing } = await import(process.argv[1]).catch((error) => {
+    console.log('failed:', error.name, error.code, error.message);
+    process.exit(3);
+  });
+  const ring = createRing();
+  ring.write(Buffer.from('works'));
+  console.log(engine, ring.view(0, ring.length).toString());
+`;
+
+/** What a process of its own prints that loads the engine of the package in `root`. */
+function load(root: string, environment: Record<string, string>) {
+  const { SLUICE_ENGINE: _engine, SLUICE_DEBUG: _debug, ...rest } = process.env;
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--input-type=module', '--eval', program, '--', join(root, 'dist', 'engine.js')],
+    { env: { ...rest, ...environment }, encoding: 'utf8' },
+  );
+  return { status, stdout: stdout.trimEnd(), stderr: stderr.trimEnd() };
+}
+
+test('without a binary the TypeScript engine serves, and says why when asked', (t) => {
+  const root = fakePackage(t);
+  t.deepEqual(load(root, {}), { status: 0, stdout: 'typescript works', stderr: '' });
+  const { stdout, stderr } = load(root, { SLUICE_DEBUG: '1' });
+  t.is(stdout, 'typescript works');
+  const lines = stderr.split('\n');
+  t.is(lines.length, 3, stderr);
+  t.is(lines[0], 'sluice: the TypeScript engine is used; no binary');
+  t.regex(lines[1]!, /^ {2}- built on this machine: No native build was found/);
+  t.regex(lines[2]!, /^ {2}- package of this platform: (Cannot find module 'sluice-|none is made for )/);
+});
+
+test('the native engine, forced and not to be had, is one error with every cause', (t) => {
+  const root = fakePackage(t);
+  leaveBuild(root, 'this is no binary');
+  const { status, stdout } = load(root, { SLUICE_ENGINE: 'native' });
+  t.is(status, 3);
+  t.regex(stdout, /^failed: Error ERR_NATIVE_UNAVAILABLE SLUICE_ENGINE=native, but no binary can be loaded:\n/);
+  t.regex(stdout, /- built on this machine: .*sluice\.node/);
+  t.regex(stdout, /- package of this platform: /);
+  t.deepEqual(load(root, {}), { status: 0, stdout: 'typescript works', stderr: '' });
+});
+
+test('a value of SLUICE_ENGINE that names no engine is an error', (t) => {
+  const { status, stdout } = load(fakePackage(t), { SLUICE_ENGINE: 'rust' });
+  t.is(status, 3);
+  t.is(stdout, `failed: TypeError ERR_INVALID_ARG_VALUE SLUICE_ENGINE must be 'native' or 'typescript', not "rust"`);
+});
+
+test('the package of the platform is next, and is not touched where the TypeScript engine is forced', (t) => {
+  if (platformName() === null) {
+    t.pass('no package is made for this platform');
+    return;
+  }
+  const root = fakePackage(t);
+  leaveBuild(root, '');
+  installPlatformPackage(root, `console.log('touched');${complete}`);
+  t.is(load(root, { SLUICE_ENGINE: 'native' }).stdout, 'touched\nnative works');
+  t.is(load(root, {}).stdout, 'touched\nnative works');
+  t.deepEqual(load(root, { SLUICE_ENGINE: 'typescript', SLUICE_DEBUG: '1' }), {
+    status: 0,
+    stdout: 'typescript works',
+    stderr: '',
+  });
+});
+
+test('a binary of another version is passed over', (t) => {
+  if (platformName() === null) {
+    t.pass('no package is made for this platform');
+    return;
+  }
+  const root = fakePackage(t);
+  installPlatformPackage(root, 'exports.write = exports.unread = exports.copyTo = exports.Separator = () => {};');
+  const { stdout } = load(root, { SLUICE_ENGINE: 'native' });
+  t.regex(stdout, /package of this platform: the binary does not match this version \(missing: relocate, index\)$/);
+  t.is(load(root, {}).stdout, 'typescript works');
+});

@@ -1,0 +1,688 @@
+/**
+ * The contract of a ring, run on every engine. The models are one `Buffer` and obvious code: `ModelRing` for what a ring
+ * holds, `expectedIndex` for what a search finds.
+ */
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import { NativeRing } from '#ts/native-ring.js';
+import { loadAddon } from '#ts/native.js';
+import { FrameIndex, grownCapacity, MAX_CAPACITY, type Ring, TypeScriptRing } from '#ts/ring.js';
+import { Separator } from '#ts/separator.js';
+import { seed } from './seed.js';
+
+interface Maker {
+  readonly name: string;
+  make(): Ring;
+}
+
+const addon = loadAddon();
+
+const makers: readonly Maker[] = [
+  { name: 'TypeScript', make: () => new TypeScriptRing() },
+  ...(addon === null
+    ? []
+    : [
+        // Every byte is touched by the native engine; and mixed, as programs use it.
+        { name: 'native only', make: () => new NativeRing(addon, 0) },
+        { name: 'native', make: () => new NativeRing(addon) },
+      ]),
+];
+
+test('the engines under test', (t) => {
+  const names = makers.map((maker) => maker.name).join(', ');
+  t.log(addon === null ? `${names}; no binary is loaded, the native rings are left out` : names);
+  t.is(makers.length, addon === null ? 1 : 3);
+});
+
+function contract(title: string, run: (t: ExecutionContext, make: () => Ring) => void): void {
+  for (const { name, make } of makers) test(`${name}: ${title}`, (t) => run(t, make));
+}
+
+/** Deterministic bytes in which each position is different from its neighbours. */
+function pattern(size: number, from = 0): Buffer {
+  return Buffer.from(Uint8Array.from({ length: size }, (_, i) => ((from + i) * 151) % 251));
+}
+
+function contents(ring: Ring): Buffer {
+  const bytes = Buffer.alloc(ring.length);
+  ring.copyTo(bytes, 0, 0, ring.length);
+  return bytes;
+}
+
+/** A ring that holds `bytes` with the seam behind the first `seam` of them, if it has that many. */
+function ringWithSeam(make: () => Ring, bytes: Uint8Array, seam: number): Ring {
+  const ring = make();
+  ring.reserve(Math.max(bytes.length, seam, 1));
+  const { capacity } = ring;
+  const filler = capacity - seam;
+  ring.write(Buffer.alloc(filler, 0xee));
+  ring.write(bytes.subarray(0, seam));
+  ring.consume(filler);
+  ring.write(bytes.subarray(seam));
+  if (ring.capacity !== capacity) throw new Error('the ring has grown, and the seam is lost');
+  return ring;
+}
+
+const rangeError = (message: RegExp) => ({ instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE', message });
+
+// --- Bytes in, bytes out
+
+contract('owns no memory until bytes come', (t, make) => {
+  const ring = make();
+  t.is(ring.length, 0);
+  t.is(ring.capacity, 0);
+  ring.write(Buffer.alloc(0));
+  ring.unread(Buffer.alloc(0));
+  ring.consume(0);
+  ring.trim(0);
+  ring.copyTo(Buffer.alloc(0), 0, 0, 0);
+  t.deepEqual(ring.view(0, 0), Buffer.alloc(0));
+  const out = new Uint32Array(8).fill(7);
+  t.is(ring.index(Separator.from('\n', 't'), 0, 0, 10, 4, out), 0);
+  t.deepEqual([...out], [0, 0, FrameIndex.ASCII, 0, 7, 7, 7, 7]);
+  t.is(ring.capacity, 0);
+});
+
+contract('gives back what was written, read and put back', (t, make) => {
+  const ring = make();
+  ring.write(Buffer.from('lo wor'));
+  ring.unread(Buffer.from('hel'));
+  const region = ring.reserve(2);
+  region.set(Buffer.from('ld'));
+  ring.commit(2);
+  t.is(contents(ring).toString(), 'hello world');
+  ring.consume(6);
+  t.is(contents(ring).toString(), 'world');
+  t.is(ring.view(1, 4)?.toString() ?? null, 'orl');
+});
+
+contract('a region stays where it is while bytes are consumed', (t, make) => {
+  const ring = make();
+  ring.write(pattern(10));
+  const region = ring.reserve(5);
+  ring.consume(10);
+  region.set(pattern(5, 90));
+  ring.commit(5);
+  t.deepEqual(contents(ring), pattern(5, 90));
+});
+
+contract('a region is as large as asked for, and the same one for a reader that drains the ring', (t, make) => {
+  const ring = make();
+  const first = ring.reserve(1000);
+  t.true(first.length >= 1000);
+  for (let round = 0; round < 3; round++) {
+    const region = ring.reserve(1000);
+    t.is(region, first);
+    region.fill(round);
+    ring.commit(700);
+    t.deepEqual(contents(ring), Buffer.alloc(700, round));
+    ring.consume(700);
+  }
+  t.is(ring.reserve(3000).length >= 3000, true);
+});
+
+contract('bytes go across the seam rather than to more memory', (t, make) => {
+  const ring = make();
+  ring.reserve(256);
+  const { capacity } = ring;
+  for (let at = 0; at < 3 * capacity; at += 24) {
+    ring.write(pattern(200, at));
+    t.deepEqual(contents(ring), pattern(200, at));
+    ring.consume(200);
+    // Something stays, so that the ring never starts afresh.
+    ring.write(pattern(24, at));
+    t.deepEqual(contents(ring), pattern(24, at));
+    ring.write(pattern(capacity - 24, at + 24));
+    t.deepEqual(contents(ring), pattern(capacity, at));
+    ring.consume(capacity - 7);
+    ring.unread(pattern(capacity - 7, at));
+    t.deepEqual(contents(ring), pattern(capacity, at));
+    ring.consume(capacity);
+  }
+  t.is(ring.capacity, capacity);
+});
+
+contract('every seam: writing, putting back, copying, viewing', (t, make) => {
+  const bytes = pattern(60);
+  const { capacity } = ringWithSeam(make, bytes, 0);
+  for (let seam = 0; seam <= bytes.length; seam++) {
+    const ring = ringWithSeam(make, bytes, seam);
+    t.deepEqual(contents(ring), bytes);
+    for (const [start, end] of [
+      [0, 60],
+      [0, seam],
+      [seam, 60],
+      [10, 50],
+      [59, 60],
+      [30, 30],
+    ] as const) {
+      const target = Buffer.alloc(70, 0xaa);
+      ring.copyTo(target, 5, start, end);
+      const expected = Buffer.alloc(70, 0xaa);
+      bytes.copy(expected, 5, start, end);
+      t.deepEqual(target, expected);
+      const view = ring.view(start, end);
+      if (start < seam && seam < end) t.is(view, null);
+      else t.deepEqual(view, bytes.subarray(start, end));
+    }
+    for (const size of [1, 2, 8, 16, 17, 40]) {
+      const front = ringWithSeam(make, bytes.subarray(size), Math.max(seam - size, 0));
+      front.unread(bytes.subarray(0, size));
+      t.deepEqual(contents(front), bytes);
+      t.is(front.capacity, capacity);
+    }
+  }
+});
+
+contract('growing takes the bytes along, wherever the seam is', (t, make) => {
+  const bytes = pattern(256);
+  for (const seam of [0, 1, 100, 255, 256]) {
+    for (const more of [1, 20, 5000]) {
+      const written = ringWithSeam(make, bytes, seam);
+      written.write(pattern(more, 256));
+      t.deepEqual(contents(written), pattern(256 + more));
+      const before = ringWithSeam(make, bytes, seam);
+      before.unread(pattern(more, 7));
+      t.deepEqual(contents(before), Buffer.concat([pattern(more, 7), bytes]));
+      const reserved = ringWithSeam(make, bytes, seam);
+      reserved.reserve(more).set(pattern(more, 256));
+      reserved.commit(more);
+      t.deepEqual(contents(reserved), pattern(256 + more));
+    }
+  }
+});
+
+contract('what a ring holds may be written to the ring itself', (t, make) => {
+  const ring = make();
+  ring.write(pattern(100));
+  ring.write(ring.view(0, 100)!);
+  ring.unread(ring.view(50, 100)!);
+  ring.write(ring.view(0, 50)!);
+  const twice = Buffer.concat([pattern(100), pattern(100)]);
+  const half = pattern(50, 50);
+  t.deepEqual(contents(ring), Buffer.concat([half, twice, half]));
+});
+
+contract('moving bytes costs a constant time for each byte, whatever is reserved', (t, make) => {
+  // A slow consumer behind a steady reader: the ring must neither move all bytes each time nor grow without end.
+  const ring = make();
+  ring.write(pattern(1000));
+  let moved = 0;
+  let at = ring.reserve(100).byteOffset;
+  for (let round = 0; round < 2000; round++) {
+    const region = ring.reserve(100);
+    const stepped = region.byteOffset - at;
+    if (stepped !== 1) moved += ring.length;
+    at = region.byteOffset;
+    region[0] = 1;
+    ring.commit(1);
+    ring.consume(1);
+  }
+  t.true(moved <= 3 * 2000 + 2000, `${moved} bytes moved for 2000 that passed`);
+  t.true(ring.capacity <= 4096, `${ring.capacity} bytes for 1000`);
+});
+
+contract('memory follows the unread bytes', (t, make) => {
+  const ring = make();
+  ring.write(pattern(100_000));
+  const full = ring.capacity;
+  t.true(full < 200_000);
+  ring.trim(0);
+  t.is(ring.capacity, full);
+  ring.consume(99_000);
+  ring.trim(65_536);
+  t.true(ring.capacity <= 65_536);
+  t.deepEqual(contents(ring), pattern(1000, 99_000));
+  ring.trim(0);
+  t.true(ring.capacity <= 4000);
+  t.deepEqual(contents(ring), pattern(1000, 99_000));
+  ring.consume(1000);
+  ring.trim(ring.capacity);
+  t.true(ring.capacity > 0);
+  ring.trim(ring.capacity - 1);
+  t.is(ring.capacity, 0);
+  ring.write(pattern(3));
+  t.deepEqual(contents(ring), pattern(3));
+});
+
+contract('wrong arguments are told with their numbers, and nothing changes', (t, make) => {
+  const ring = make();
+  ring.write(pattern(10));
+  const out = new Uint32Array(10);
+  const line = Separator.from('\n', 't');
+  const target = Buffer.alloc(20);
+  for (const min of [0, -1, 1.5, NaN, Infinity]) {
+    t.throws(() => ring.reserve(min), rangeError(/^reserve: min must be an integer of 1 or more, not /));
+  }
+  const reserved = ring.reserve(1).length;
+  for (const count of [-1, 0.5, NaN, reserved + 1, 2 ** 32]) {
+    t.throws(
+      () => ring.commit(count),
+      rangeError(new RegExp(`^commit: count must be an integer from 0 to ${reserved} `)),
+    );
+  }
+  ring.commit(0);
+  t.throws(() => ring.commit(1), rangeError(/^commit: count must be an integer from 0 to 0 .*, not 1$/));
+  for (const invalidate of [
+    () => ring.write(Buffer.alloc(0)),
+    () => ring.unread(Buffer.alloc(0)),
+    () => ring.trim(Infinity),
+  ]) {
+    ring.reserve(1);
+    invalidate();
+    t.throws(() => ring.commit(1), rangeError(/^commit: /));
+  }
+  for (const count of [-1, 0.5, NaN, 11, 2 ** 32 + 1]) {
+    t.throws(() => ring.consume(count), rangeError(/^consume: count must be an integer from 0 to 10 /));
+  }
+  t.throws(() => ring.copyTo(target, 0, 4, 11), rangeError(/^copyTo: end must be .* 10 .*, not 11$/));
+  t.throws(() => ring.copyTo(target, 0, 5, 4), rangeError(/^copyTo: start must be .* 4 .*, not 5$/));
+  t.throws(() => ring.copyTo(target, 0, -1, 4), rangeError(/^copyTo: start /));
+  t.throws(
+    () => ring.copyTo(target, 11, 0, 10),
+    rangeError(/^copyTo: targetStart must be an integer from 0 to 10, not 11$/),
+  );
+  t.throws(() => ring.copyTo(target, -1, 0, 10), rangeError(/^copyTo: targetStart /));
+  t.throws(
+    () => ring.copyTo(Buffer.alloc(9), 0, 0, 10),
+    rangeError(/^copyTo: targetStart must be .* at least 10 bytes/),
+  );
+  t.throws(() => ring.view(0, 11), rangeError(/^view: end /));
+  t.throws(() => ring.view(7, 6), rangeError(/^view: start /));
+  t.throws(() => ring.index(line, 0, 11, 9, 9, out), rangeError(/^index: resume must be .* 10 .*, not 11$/));
+  t.throws(() => ring.index(line, 5, 4, 9, 9, out), rangeError(/^index: start must be .* 4 .*, not 5$/));
+  t.throws(() => ring.index(line, 0, 0, -1, 9, out), rangeError(/^index: limit /));
+  t.throws(() => ring.index(line, 0, 0, 9, NaN, out), rangeError(/^index: max /));
+  t.throws(
+    () => ring.index(line, 0, 0, 9, 9, new Uint32Array(3)),
+    rangeError(/^index: out.length must be 4 or more, not 3$/),
+  );
+  t.throws(() => ring.trim(-1), rangeError(/^trim: keep /));
+  t.throws(() => ring.trim(NaN), rangeError(/^trim: keep /));
+  t.deepEqual(contents(ring), pattern(10));
+});
+
+contract('more than a ring can hold is refused before anything is allocated', (t, make) => {
+  const ring = make();
+  ring.write(pattern(10));
+  for (const min of [MAX_CAPACITY - 9, MAX_CAPACITY, 2 ** 32, Number.MAX_SAFE_INTEGER - 10]) {
+    t.throws(() => ring.reserve(min), {
+      instanceOf: RangeError,
+      code: 'ERR_BUFFER_TOO_LARGE',
+      message: `reserve: cannot allocate ${min + 10} bytes: a ring holds at most ${MAX_CAPACITY} bytes`,
+    });
+  }
+  t.deepEqual(contents(ring), pattern(10));
+  t.true(ring.capacity < 1000);
+});
+
+test('a ring doubles, up to the most it may hold', (t) => {
+  t.is(grownCapacity(0, 1), 256);
+  t.is(grownCapacity(256, 257), 512);
+  t.is(grownCapacity(256, 10_000), 10_000);
+  t.is(grownCapacity(MAX_CAPACITY / 2 + 1, MAX_CAPACITY / 2 + 2), MAX_CAPACITY);
+  t.is(grownCapacity(MAX_CAPACITY - 1, MAX_CAPACITY), MAX_CAPACITY);
+  // Head and length of a full block: the sum of both still is a word.
+  t.true(MAX_CAPACITY - 1 + MAX_CAPACITY < 2 ** 32);
+});
+
+// --- Any order of calls
+
+type Op =
+  | { kind: 'write' | 'unread'; size: number }
+  | { kind: 'reserve'; min: number; fill: number; consume: number }
+  | { kind: 'consume'; share: number }
+  | { kind: 'copy' | 'view'; from: number; to: number }
+  | { kind: 'trim'; keep: number };
+
+const sizes = fc.oneof(
+  { weight: 6, arbitrary: fc.nat(40) },
+  { weight: 3, arbitrary: fc.nat(300) },
+  { weight: 1, arbitrary: fc.nat(5000) },
+);
+const share = fc.oneof(fc.constantFrom(0, 1), fc.double({ min: 0, max: 1, noNaN: true }));
+
+const ops: fc.Arbitrary<Op[]> = fc.array(
+  fc.oneof(
+    { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom('write' as const, 'unread' as const), size: sizes }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        kind: fc.constant('reserve' as const),
+        min: sizes.map((n) => n + 1),
+        fill: share,
+        consume: fc.oneof(fc.constant(0), share),
+      }),
+    },
+    { weight: 4, arbitrary: fc.record({ kind: fc.constant('consume' as const), share }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: fc.constantFrom('copy' as const, 'view' as const), from: share, to: share }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('trim' as const), keep: sizes }) },
+  ),
+  { maxLength: 60 },
+);
+
+contract('any order of calls gives what one Buffer would', (t, make) => {
+  const property = fc.property(ops, (list) => {
+    const ring = make();
+    let model = Buffer.alloc(0);
+    let written = 0;
+    const fresh = (size: number) => {
+      written += size;
+      return pattern(size, written);
+    };
+    for (const op of list) {
+      switch (op.kind) {
+        case 'write': {
+          const data = fresh(op.size);
+          ring.write(data);
+          model = Buffer.concat([model, data]);
+          break;
+        }
+        case 'unread': {
+          const data = fresh(op.size);
+          ring.unread(data);
+          model = Buffer.concat([data, model]);
+          break;
+        }
+        case 'reserve': {
+          const region = ring.reserve(op.min);
+          if (region.length < op.min) return false;
+          const data = fresh(Math.floor(region.length * op.fill));
+          region.set(data);
+          const count = Math.floor(model.length * op.consume);
+          ring.consume(count);
+          ring.commit(data.length);
+          model = Buffer.concat([model.subarray(count), data]);
+          break;
+        }
+        case 'consume': {
+          const count = Math.floor(model.length * op.share);
+          ring.consume(count);
+          model = model.subarray(count);
+          break;
+        }
+        case 'copy': {
+          const [start, end] = [op.from, op.to].sort((a, b) => a - b).map((x) => Math.floor(x * model.length));
+          const target = Buffer.alloc(model.length + 3, 0xcc);
+          ring.copyTo(target, 3, start!, end!);
+          const expected = Buffer.alloc(model.length + 3, 0xcc);
+          model.copy(expected, 3, start, end);
+          if (!target.equals(expected)) return false;
+          break;
+        }
+        case 'view': {
+          const [start, end] = [op.from, op.to].sort((a, b) => a - b).map((x) => Math.floor(x * model.length));
+          const view = ring.view(start!, end!);
+          if (view !== null && !view.equals(model.subarray(start, end))) return false;
+          break;
+        }
+        case 'trim':
+          ring.trim(op.keep);
+          if (ring.capacity > Math.max(op.keep, 4 * model.length, model.length === 0 ? 0 : 256)) return false;
+          break;
+      }
+      if (ring.length !== model.length || ring.capacity < ring.length) return false;
+      if (!contents(ring).equals(model)) return false;
+    }
+    return true;
+  });
+  fc.assert(property, { seed: seed(t), numRuns: 400 });
+  t.pass();
+});
+
+// --- The frame index
+
+/** The words that a search must give: a quadratic scan. */
+function expectedIndex(
+  bytes: Uint8Array,
+  sequences: readonly Uint8Array[],
+  start: number,
+  resume: number,
+  limit: number,
+  max: number,
+): number[] {
+  const longest = Math.max(...sequences.map((sequence) => sequence.length));
+  const ends: number[] = [];
+  let frame = start;
+  let stopped = max === 0;
+  let overlong: number | null = null;
+  for (let end = start + 1; end <= bytes.length && !stopped; end++) {
+    const found = sequences
+      .filter((sequence) => end - sequence.length >= frame)
+      .filter((sequence) => Buffer.compare(bytes.subarray(end - sequence.length, end), sequence) === 0);
+    if (found.length === 0) continue;
+    const body = end - frame - Math.max(...found.map((sequence) => sequence.length));
+    if (body > limit) overlong = body;
+    else {
+      ends.push(end);
+      frame = end;
+    }
+    stopped = overlong !== null || ends.length === max;
+  }
+  const ranOut = Math.max(ends.length === 0 ? resume : frame, bytes.length - longest + 1);
+  const ascii = bytes.subarray(start, frame).every((byte) => byte < 0x80) ? FrameIndex.ASCII : 0;
+  const flags = ascii | (overlong === null ? 0 : FrameIndex.OVERLONG);
+  return [ends.length, stopped ? frame : ranOut, flags, overlong ?? 0, ...ends];
+}
+
+function words(
+  ring: Ring,
+  separator: Separator,
+  start: number,
+  resume: number,
+  limit: number,
+  max: number,
+  space = ring.length,
+): number[] {
+  const out = new Uint32Array(FrameIndex.ENDS + space + 1).fill(0xdeadbeef);
+  const count = ring.index(separator, start, resume, limit, max, out.subarray(0, FrameIndex.ENDS + space));
+  if (count !== out[FrameIndex.COUNT]) throw new Error(`${count} returned, ${out[FrameIndex.COUNT]} written`);
+  if (out.subarray(FrameIndex.ENDS + count).some((word) => word !== 0xdeadbeef)) throw new Error('written too far');
+  return [...out.subarray(0, FrameIndex.ENDS + count)];
+}
+
+const latin1 = (text: string) => Buffer.from(text, 'latin1');
+
+/** Sequences of 1, 2 and 4 bytes, several of them, self-overlapping ones, and ones that end or begin like another. */
+const sets: readonly (readonly string[])[] = [
+  ['\n'],
+  ['\xff'],
+  ['\r\n'],
+  ['aa'],
+  ['aba'],
+  ['\r\n\r\n'],
+  ['aaaa'],
+  ['abababab'],
+  ['\n', '\r\n'],
+  ['\n', 'a'],
+  ['\n\n', '\r\n\r\n'],
+  ['a', 'aaa'],
+  ['ab', 'abab'],
+  ['ab', 'aba', 'ba'],
+  ['b', 'ab', 'aab', 'aaab'],
+  ['\n', '\r', '\r\n', 'aa', 'ab', 'bba', '\xff', 'baab'],
+];
+const letters = ['a', 'b', '\r', '\n', '\xff', 'x'];
+
+const text = fc
+  .array(
+    fc.oneof(
+      { weight: 5, arbitrary: fc.constantFrom(...letters) },
+      { weight: 2, arbitrary: fc.constantFrom(...sets.flat()) },
+      { weight: 1, arbitrary: fc.nat(30).map((n) => 'x'.repeat(n)) },
+      { weight: 1, arbitrary: fc.nat(12).map((n) => 'a'.repeat(n)) },
+    ),
+    { maxLength: 60 },
+  )
+  .map((parts) => latin1(parts.join('')));
+
+const chosen = fc.oneof(
+  fc.constantFrom(...sets),
+  fc.array(
+    fc.array(fc.constantFrom(...letters), { minLength: 1, maxLength: 5 }).map((list) => list.join('')),
+    { minLength: 1, maxLength: 8 },
+  ),
+);
+
+contract('index finds what a quadratic scan finds', (t, make) => {
+  const property = fc.property(
+    text,
+    chosen,
+    fc.record({
+      seam: share,
+      start: fc.oneof(fc.constant(0), share),
+      limit: fc.oneof(fc.constantFrom(0, 1, 2 ** 16, 2 ** 40, Infinity), fc.nat(50)),
+      max: fc.oneof(fc.constantFrom(0, 1, 2 ** 40, Infinity), fc.nat(10)),
+      space: fc.oneof(fc.constantFrom(0, 1), fc.nat(500)),
+    }),
+    (bytes, set, { seam, start, limit, max, space }) => {
+      const ring = ringWithSeam(make, bytes, Math.floor(seam * bytes.length));
+      const from = Math.floor(start * bytes.length);
+      const sequences = set.map(latin1);
+      const found = words(ring, Separator.from(sequences, 't'), from, from, limit, max, space);
+      const expected = expectedIndex(bytes, sequences, from, from, limit, Math.min(max, space));
+      if (found.join() !== expected.join()) {
+        throw new Error(`found ${found.join()}, expected ${expected.join()}`);
+      }
+    },
+  );
+  fc.assert(property, { seed: seed(t), numRuns: 2000 });
+  t.pass();
+});
+
+contract('index goes on where it stopped, however the bytes come', (t, make) => {
+  const property = fc.property(
+    text,
+    chosen,
+    fc.record({
+      chunks: fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 20 }),
+      limit: fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, { weight: 1, arbitrary: fc.nat(40) }),
+      max: fc.integer({ min: 1, max: 5 }),
+      consuming: fc.boolean(),
+    }),
+    (bytes, set, { chunks, limit, max, consuming }) => {
+      const sequences = set.map(latin1);
+      const separator = Separator.from(sequences, 't');
+      const ring = make();
+      const ends: number[] = [];
+      // The bytes that were consumed are in front of `base`; `behind` and `resume` count from there.
+      let base = 0;
+      let behind = 0;
+      let resume = 0;
+      let overlong = 0;
+      for (let fed = 0, i = 0; fed < bytes.length && overlong === 0; i++) {
+        const chunk = bytes.subarray(fed, fed + chunks[i % chunks.length]!);
+        ring.write(chunk);
+        fed += chunk.length;
+        for (;;) {
+          const found = words(ring, separator, behind, resume, limit, max);
+          const here = bytes.subarray(base, fed);
+          const expected = expectedIndex(here, sequences, behind, resume, limit, max);
+          if (found.join() !== expected.join()) throw new Error(`found ${found.join()}, expected ${expected.join()}`);
+          const [count = 0, next = 0, flags = 0, body = 0, ...list] = found;
+          ends.push(...list.map((end) => base + end));
+          behind = list[count - 1] ?? behind;
+          resume = next;
+          if (consuming) {
+            ring.consume(behind);
+            base += behind;
+            resume -= behind;
+            behind = 0;
+          }
+          if ((flags & FrameIndex.OVERLONG) !== 0) overlong = body;
+          if (count < max) break;
+        }
+      }
+      const whole = expectedIndex(bytes, sequences, 0, 0, limit, Infinity);
+      if (ends.join() !== whole.slice(FrameIndex.ENDS).join() || overlong !== whole[FrameIndex.OVERLONG_BODY]) {
+        throw new Error(`found ${ends.join()}, expected ${whole.slice(FrameIndex.ENDS).join()}`);
+      }
+    },
+  );
+  fc.assert(property, { seed: seed(t), numRuns: 1000 });
+  t.pass();
+});
+
+contract('index: every seam of fixed texts', (t, make) => {
+  const texts = [
+    'GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\nbody\n\r\n\r\n\r\nrest\r',
+    'aaaaaaabaabababababaaab\nab\r\rba\r\n\xff\xffaab',
+    '\n\n\n\r\n\r\n\r\r\n\r\nabababababab',
+  ].map(latin1);
+  for (const bytes of texts) {
+    for (const set of sets) {
+      const sequences = set.map(latin1);
+      const separator = Separator.from(sequences, 't');
+      const expected = expectedIndex(bytes, sequences, 0, 0, 1000, Infinity).join();
+      for (let seam = 0; seam <= bytes.length; seam++) {
+        const ring = ringWithSeam(make, bytes, seam);
+        if (words(ring, separator, 0, 0, 1000, Infinity).join() !== expected) {
+          t.fail(`${JSON.stringify(set)} in ${bytes.toString('latin1')}, seam ${seam}`);
+        }
+      }
+    }
+  }
+  t.pass();
+});
+
+contract('index: a separator at every place of a long text, with the seam around it', (t, make) => {
+  const size = 3300;
+  const buffers = ['x', 'a', '\r'].map((fill) => latin1(fill.repeat(size)));
+  for (const set of [['\n'], ['\r\n'], ['\n', '\r\n'], ['\n\n', '\r\n\r\n'], ['axb', 'b\n', 'y']]) {
+    const sequences = set.map(latin1);
+    const separator = Separator.from(sequences, 't');
+    for (const blank of buffers) {
+      for (const at of [0, 1, 15, 16, 17, 1020, 1021, 1022, 1023, 1024, 1025, 3070, 3071, 3072, 3073, 3290]) {
+        const bytes = Buffer.from(blank);
+        for (const sequence of sequences) bytes.set(sequence, at);
+        const expected = expectedIndex(bytes, sequences, 0, 0, size, Infinity).join();
+        for (const seam of [0, at, at + 1, at + 2, at + 3, at + 4, 1024, size]) {
+          const ring = ringWithSeam(make, bytes, seam);
+          if (words(ring, separator, 0, 0, size, Infinity).join() !== expected) {
+            t.fail(`${JSON.stringify(set)} at ${at} among ${blank.toString('latin1', 0, 1)}, seam ${seam}`);
+          }
+        }
+      }
+    }
+  }
+  t.pass();
+});
+
+contract('index leaves what was searched before alone', (t, make) => {
+  for (const set of [['\n'], ['\r\n'], ['\n', '\r\n\r\n']]) {
+    const separator = Separator.from(set, 't');
+    const ring = ringWithSeam(make, Buffer.alloc(200, 0x78), 80);
+    const resume = words(ring, separator, 0, 0, 1000, 10)[FrameIndex.RESUME]!;
+    t.is(resume, 200 - separator.longest + 1);
+    // A separator that appears where the search has been, as it never does in life, shows that it is not looked at.
+    for (const at of [0, 60, 100, resume - separator.longest - 3]) ring.view(at, at + 4)!.write('\r\n\r\n');
+    t.deepEqual(words(ring, separator, 0, resume, 1000, 10), [0, resume, FrameIndex.ASCII, 0]);
+    ring.write(Buffer.from(`yy${set[0]!}`));
+    t.is(words(ring, separator, 0, resume, 1000, 10)[FrameIndex.COUNT], 1);
+  }
+});
+
+contract('index: a match never reaches back into the frame before', (t, make) => {
+  const ring = make();
+  ring.write(Buffer.from('aaaaa\r\n'));
+  t.deepEqual(words(ring, Separator.from('aa', 't'), 0, 0, 9, 9), [2, 6, FrameIndex.ASCII, 0, 2, 4]);
+  t.deepEqual(words(ring, Separator.from('\r\n', 't'), 6, 6, 9, 9), [0, 6, FrameIndex.ASCII, 0]);
+  t.deepEqual(words(ring, Separator.from(['\n', '\r\n'], 't'), 6, 6, 9, 9), [1, 7, FrameIndex.ASCII, 0, 7]);
+});
+
+contract('index: the flag ASCII speaks of the listed frames only', (t, make) => {
+  const bytes = latin1('\xe9plain\nna\xefve\nplain\nna');
+  for (let seam = 0; seam <= bytes.length; seam++) {
+    const ring = ringWithSeam(make, bytes, seam);
+    const line = Separator.from('\n', 't');
+    const flags = (start: number, max: number) => words(ring, line, start, start, 99, max)[FrameIndex.FLAGS];
+    t.is(flags(0, 0), FrameIndex.ASCII);
+    t.is(flags(0, 1), 0);
+    t.is(flags(1, 1), FrameIndex.ASCII);
+    t.is(flags(1, 2), 0);
+    t.is(flags(13, 9), FrameIndex.ASCII);
+  }
+});
