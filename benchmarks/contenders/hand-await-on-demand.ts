@@ -1,6 +1,6 @@
 /**
- * Another awaiting line reader by hand, which searches when a line is asked for: `'data'` events, `Buffer.concat` only for a line that
- * spans two chunks, a search that never looks at a byte twice, views instead of copies, and back-pressure.
+ * Another awaiting line reader by hand, which searches when a line is asked for: `'data'` events, `Buffer.concat` only for a
+ * line that spans two chunks, a search that never looks at a byte twice, views instead of copies, and back-pressure.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
