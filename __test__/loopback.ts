@@ -2,7 +2,7 @@
 import type { ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
-import { createServer, connect as netConnect, Socket, type AddressInfo } from 'node:net';
+import { createServer, connect as netConnect, type Socket, type AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { connect, type ConnectOptions, type Stream, type StreamServer } from 'sluice';
 
@@ -13,7 +13,7 @@ export function quiet(socket: Socket): Socket {
 
 /** A plain server; `sockets` are what it has accepted so far. */
 export async function listen(
-  t: ExecutionContext<unknown>,
+  t: ExecutionContext,
   onConnection: (socket: Socket) => void = () => {},
   host = '127.0.0.1',
 ): Promise<{ port: number; sockets: Socket[]; close: () => void }> {
@@ -33,7 +33,7 @@ export async function listen(
 }
 
 /** A plain connection to a port. */
-export async function dial(t: ExecutionContext<unknown>, port: number, host = '127.0.0.1'): Promise<Socket> {
+export async function dial(t: ExecutionContext, port: number, host = '127.0.0.1'): Promise<Socket> {
   const socket = quiet(netConnect({ port, host, allowHalfOpen: true }));
   t.teardown(() => socket.destroy());
   await once(socket, 'connect');
@@ -42,7 +42,7 @@ export async function dial(t: ExecutionContext<unknown>, port: number, host = '1
 
 /** A stream that `connect` made, and the plain socket at its other end. */
 export async function streamAndPeer(
-  t: ExecutionContext<unknown>,
+  t: ExecutionContext,
   options?: ConnectOptions,
 ): Promise<{ stream: Stream; peer: Socket }> {
   let accepted!: (socket: Socket) => void;
@@ -63,6 +63,13 @@ export function gather(socket: Socket): Promise<Buffer> {
     socket.once('end', () => resolve(Buffer.concat(chunks)));
     socket.resume();
     socket.once('error', reject);
+  });
+}
+
+/** The other side has closed the connection, in whichever way; what it sends before is dropped. */
+export function closedByPeer(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('end', resolve).once('close', resolve).resume();
   });
 }
 

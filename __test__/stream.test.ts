@@ -173,7 +173,7 @@ test('after the EOF of the peer a later loss does not change what reading gave',
   // The socket of the peer is gone altogether, so what is sent to it is answered by a reset.
   peer.destroy();
   while (!stream.isClosing()) {
-    stream.write('x');
+    void stream.write('x');
     await turns(1);
   }
   await t.throwsAsync(stream.waitClosed(), { instanceOf: ConnectionError });
@@ -193,11 +193,11 @@ test('nobody need look at a connection error', async (t) => {
     process.off('uncaughtException', note);
   });
   const { stream, peer } = await streamAndPeer(t);
-  stream.write(Buffer.alloc(8 * 1024 * 1024));
+  void stream.write(Buffer.alloc(8 * 1024 * 1024));
   peer.resetAndDestroy();
   await until(() => stream.exception() !== null);
-  stream.write('into the void');
-  stream.writelines(['into', 'the', 'void']);
+  void stream.write('into the void');
+  void stream.writelines(['into', 'the', 'void']);
   void stream.close();
   void stream.close();
   void stream.abort();
@@ -210,7 +210,7 @@ test('a tight loop of write and drain against a dead peer ends', async (t) => {
   peer.resetAndDestroy();
   const loop = async (): Promise<void> => {
     for (;;) {
-      stream.write('x');
+      void stream.write('x');
       await stream.drain();
     }
   };
@@ -222,7 +222,7 @@ test('a tight loop of write and drain against a dead peer ends', async (t) => {
 test('close sends what is queued; calls share it', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   const data = Buffer.alloc(4 * 1024 * 1024, 'x');
-  stream.write(data);
+  void stream.write(data);
   const closed = Promise.all([stream.close(), stream.close()]);
   t.true(stream.isClosing());
   t.is((await gather(peer)).length, data.length);
@@ -245,7 +245,7 @@ test('close ends a waiting read as EOF does, even while it flushes', async (t) =
       await until(() => stream.buffered === 4);
       const pending = read(stream);
       // More than the kernel takes, to a peer that does not read: the flush is still under way when the read has ended.
-      stream.write(Buffer.alloc(16 * 1024 * 1024));
+      void stream.write(Buffer.alloc(16 * 1024 * 1024));
       const closed = stream[how]();
       t.is(String(await pending), 'part', `${name} ${how}`);
       await stream.abort();
@@ -271,7 +271,7 @@ test('what was received before close can be read after it, what comes later is d
   const { stream, peer } = await streamAndPeer(t);
   peer.write('early\nrest');
   await until(() => stream.buffered === 10);
-  stream.write(Buffer.alloc(16 * 1024 * 1024));
+  void stream.write(Buffer.alloc(16 * 1024 * 1024));
   const closed = stream.close();
   peer.write('late\n');
   await turns(10);
@@ -294,7 +294,7 @@ test('close flushes to a peer that first gets rid of its own bytes', async (t) =
     peer.write(theirs, () => resolve());
   });
   await until(() => stream.buffered > 2048);
-  stream.write(ours);
+  void stream.write(ours);
   const closed = stream.close();
   await sent;
   t.is((await gather(peer)).length, ours.length);
@@ -336,7 +336,7 @@ test('await using closes the stream with a flush', async (t) => {
   const received = gather(peer);
   {
     await using stream = opened;
-    stream.write('bye');
+    void stream.write('bye');
   }
   t.is(String(await received), 'bye');
   t.true(opened.isClosing());
@@ -387,7 +387,7 @@ test('await using throws a loss that nobody was told of', async (t) => {
   await t.throwsAsync(
     async () => {
       await using stream = during.stream;
-      stream.write(Buffer.alloc(1 << 26));
+      void stream.write(Buffer.alloc(1 << 26));
       // From a later turn than the one in which the block ends.
       setImmediate(() => during.peer.resetAndDestroy());
     },
@@ -461,8 +461,8 @@ test('a refused write that nobody awaits is no unhandled rejection', async (t) =
   process.on('unhandledRejection', note);
   t.teardown(() => process.off('unhandledRejection', note));
   const stream = new Stream(new DuplexTransport(new Readable({ read() {} }), StreamMode.READ));
-  stream.write('x');
-  stream.writelines(['x']);
+  void stream.write('x');
+  void stream.writelines(['x']);
   await turns(3);
   t.deepEqual(unhandled, []);
   await stream.abort();

@@ -205,7 +205,7 @@ async function reach(target: Target): Promise<SocketTransport> {
       signal: wanted,
     });
   };
-  const { value } = await race<SocketTransport, Address>({
+  const { value } = await race<SocketTransport>({
     addresses: interleave(remotes, FIRST_FAMILY_COUNT),
     delay: ATTEMPT_DELAY_MS,
     attempt,

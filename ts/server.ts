@@ -8,6 +8,7 @@
  * its stream is closed. Closing the server waits for the last client to go, with a bound on the time.
  */
 import { createServer, type Server as Listener, type Socket } from 'node:net';
+import { inspect } from 'node:util';
 import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
 import { checkLimit, type LimitOptions, type WaitOptions } from './reader.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
@@ -42,7 +43,7 @@ export interface HandlerContext {
 export type ClientHandler = (stream: Stream, context: HandlerContext) => void | PromiseLike<void>;
 
 /** Where errors that nobody waits for are reported; the stream is null when none is concerned. */
-export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void;
+export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void | PromiseLike<void>;
 
 /** What a server takes. */
 export interface StreamServerOptions extends LimitOptions {
@@ -83,7 +84,8 @@ export interface StreamServerOptions extends LimitOptions {
  * await server.serveForever();
  * ```
  *
- * The class is final. Making a server opens nothing. A server that was closed stays closed.
+ * The class is final. Making a server opens nothing. A server that was closed stays closed. Where the process runs out of
+ * file descriptors, connections that come in are closed by the event loop, and the server goes on.
  *
  * asyncio: `StreamServer`
  */
@@ -262,9 +264,9 @@ export class StreamServer {
   }
 
   #listenOn(host: string | null): Promise<Listener> {
-    const { backlog, noDelay, keepAlive } = this.#options;
+    const { backlog } = this.#options;
     // Paused: whoever takes the connection arranges how it is read, before the first byte.
-    const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay, keepAlive });
+    const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true });
     listener.on('connection', (socket) => this.#accepted(socket));
     return new Promise((resolve, reject) => {
       listener.once('error', reject);
@@ -303,7 +305,9 @@ export class StreamServer {
       this.#serve(socket);
     } else {
       this.#waiting.add(socket.on('error', ignore));
-      socket.once('close', () => this.#waiting.delete(socket));
+      socket.once('close', () => {
+        if (this.#waiting.delete(socket)) this.#full = false;
+      });
     }
   }
 
@@ -316,8 +320,15 @@ export class StreamServer {
 
   #serve(socket: Socket): void {
     const { limit, noDelay, keepAlive } = this.#options;
-    const transport = SocketTransport.accepted(socket, { noDelay, keepAlive });
-    const client = new Client(transport, limit, this.#releaseIfGone);
+    let client: Client;
+    try {
+      const transport = SocketTransport.accepted(socket, { noDelay, keepAlive });
+      client = new Client(transport, limit, this.#releaseIfGone);
+    } catch (error) {
+      drop(socket);
+      this.#report(error, null, 'accepting a connection failed');
+      return;
+    }
     this.#clients.add(client);
     this.#handle(client);
   }
@@ -574,7 +585,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 /** The last resort: tells whoever runs the process, and never fails. */
 function warn(error: unknown, what: string | null): void {
   const known = error instanceof Error;
-  const text = known ? error.message : String(error);
+  const text = known ? error.message : inspect(error);
   const code: unknown = known ? (error as { code?: unknown }).code : undefined;
   process.emitWarning(what === null ? text : `StreamServer: ${what}: ${text}`, {
     type: 'StreamServerWarning',
