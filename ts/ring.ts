@@ -69,7 +69,7 @@ export interface Ring {
   /**
    * Lists the frames that are complete. The first begins at `start`, each next one behind the one before. `resume` (at least
    * `start`) is the RESUME word of an earlier search with the same separator and the same `start`, or `start`: bytes in front
-   * of `resume - separator.longest + 1` are not looked at again. Of several separators the earliest match end wins, and of
+   * of it are not looked at again, which are all but the last `separator.longest - 1` of those searched. Of several separators the earliest match end wins, and of
    * those that end there the longest. At most `max` frames, and no more than fit in `out`, are listed.
    *
    * @returns the number of frames, also in `out[FrameIndex.COUNT]`
@@ -325,7 +325,7 @@ export class TypeScriptRing implements Ring {
     let frame = start;
     let flags = 0;
     let overlongBody = 0;
-    let from = Math.max(start, resume - separator.longest + 1);
+    let from = resume;
     let next = start;
     while (count < max) {
       const end = text.find(from);

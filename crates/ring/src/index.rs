@@ -35,9 +35,9 @@ pub struct Query {
     /// Where the first frame begins.
     pub start: usize,
     /// `start`, or the [`RESUME`](FrameIndex::RESUME) word of an earlier search for the same
-    /// separator from the same `start` (less what was consumed since). At least `start`. No frame
-    /// from `start` ends at or before it, and bytes in front of `resume - separator.longest() + 1`
-    /// are not looked at again.
+    /// separator from the same `start` (less what was consumed since). At least `start`. The
+    /// separator of the first frame does not begin in front of it, so that bytes there are not
+    /// looked at again.
     pub resume: usize,
     /// The most bytes that the body of a frame may have.
     pub limit: usize,
@@ -96,7 +96,7 @@ impl Segments<'_> {
         let stopped = if ends.is_empty() {
             ControlFlow::Break(())
         } else {
-            self.each(separator, start, resume, |Match { end, length }| {
+            self.each(separator, resume, |Match { end, length }| {
                 let body = end - length - behind;
                 if body > limit {
                     overlong = Some(body);

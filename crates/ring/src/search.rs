@@ -71,27 +71,25 @@ impl Segments<'_> {
     #[must_use]
     pub fn find(&self, separator: &Separator, start: usize, searched: usize) -> Option<Match> {
         let mut first = None;
-        let _ = self.each(separator, start, searched, |found| {
+        let from = start.max(searched.saturating_sub(separator.longest() - 1));
+        let _ = self.each(separator, from, |found| {
             first = Some(found);
             ControlFlow::Break(())
         });
         first
     }
 
-    /// Calls `found` with each match from `start` on, positions counted over both pieces, until it
-    /// breaks. Each search begins fresh behind the match before. `searched` is as in
-    /// [`find`](Self::find).
+    /// Calls `found` with each match that begins at `from` or later, positions counted over both
+    /// pieces, until it breaks. Each search begins fresh behind the match before.
     pub(crate) fn each(
         &self,
         separator: &Separator,
-        start: usize,
-        searched: usize,
+        mut from: usize,
         mut found: impl FnMut(Match) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let Self { front, back } = *self;
         let seam = front.len();
         let reach = separator.longest() - 1;
-        let mut from = start.max(searched.saturating_sub(reach));
         let mut search = |stretch: &[u8], base: usize, from: &mut usize| {
             separator.each(stretch, |Match { end, length }| {
                 *from = base + end;
