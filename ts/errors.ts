@@ -11,6 +11,7 @@
  *     |                         ERR_WRITE_EOF_UNSUPPORTED writeEof() where there is no half-close
  *     |                         ERR_FEED_AFTER_EOF        feeding a reader after feedEof()
  *     |                         ERR_SERVER_STATE          a server call out of order
+ *     |                         ERR_SENDFILE_NOT_AVAILABLE sendfile() that may not copy
  *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection is gone (the code of the system)
  *     AggregateError            ECONNREFUSED, ...         no address of a host could be connected to; one error each in `errors`
  *     TypeError                 ERR_INVALID_ARG_TYPE      an argument of the wrong type
@@ -74,7 +75,8 @@ export type StateErrorCode =
   | 'ERR_WRITE_EOF_UNSUPPORTED'
   | 'ERR_FEED_AFTER_EOF'
   | 'ERR_FRAMES_EXPIRED'
-  | 'ERR_SERVER_STATE';
+  | 'ERR_SERVER_STATE'
+  | 'ERR_SENDFILE_NOT_AVAILABLE';
 
 /** A call that the state of the stream or the server does not allow. */
 export class StateError extends Error {

@@ -40,6 +40,24 @@ const spareSlabs: Buffer[] = [];
 /** Sends what a writer has gathered in the turn that is over. */
 let finishTurn: (writer: StreamWriter) => void;
 
+/**
+ * Takes a place in the order of what is written, for bytes that come from elsewhere: those of a file. What was written
+ * before goes out before it; what is written from now on waits until the place is released.
+ *
+ * @internal
+ */
+export let reserve: (writer: StreamWriter, action: string) => Reservation;
+
+/** A place in the order of what is written. @internal */
+export interface Reservation {
+  /** All that was written before is with the kernel. Rejects when the connection is lost before, and where writing is refused. */
+  readonly ready: Promise<void>;
+  /** Sends bytes at this place, one call at a time after {@link ready}; their memory may be used again when it resolves. */
+  send(data: Uint8Array): Promise<void>;
+  /** Lets go what was written behind this place, once a send that is under way has ended. May be called again. */
+  release(): void;
+}
+
 /** What the waiting calls of the writer take. */
 interface WaitOptions {
   /** Ends the wait: the call rejects with the signal's reason. Nothing of what was written is taken back. */
@@ -66,6 +84,19 @@ class Deferred {
       this.reject = reject;
     });
     this.promise.catch(ignore);
+  }
+}
+
+/** The writer's side of a {@link Reservation}. */
+class Place {
+  readonly ready = new Deferred();
+  readonly action: string;
+  /** The batch in flight at this place. */
+  sending: Deferred | null = null;
+  released = false;
+
+  constructor(action: string) {
+    this.action = action;
   }
 }
 
@@ -122,6 +153,13 @@ export class StreamWriter {
   #dropped = false;
   #hasThrown = false;
 
+  /** The place that is at the head now, what was written behind it with the places further back, and the bytes of that. */
+  #place: Place | null = null;
+  #held: (Uint8Array | Place)[] = [];
+  #heldBytes = 0;
+  /** Bytes that were sent at places. */
+  #placedBytes = 0;
+
   #drained: Deferred | null = null;
   #flushes: Flush[] | null = null;
   #closed: Deferred | null = null;
@@ -130,14 +168,14 @@ export class StreamWriter {
     this.transport = transport;
   }
 
-  /** Bytes that `write` has accepted, whether they have left or not. */
+  /** Bytes that `write` has accepted, whether they have left or not, and those that `sendfile` has sent. */
   get bytesWritten(): number {
-    return this.#bytesWritten;
+    return this.#bytesWritten + this.#heldBytes + this.#placedBytes;
   }
 
   /** Bytes written that the kernel has not taken yet. asyncio: `transport.get_write_buffer_size()` */
   get writeBufferSize(): number {
-    return this.#queued + this.#inFlight;
+    return this.#queued + this.#inFlight + this.#heldBytes;
   }
 
   /** Whether `close` or `abort` was called, or the connection is lost. asyncio: `is_closing()` */
@@ -225,9 +263,9 @@ export class StreamWriter {
     }
     if (this.#aborted) return this.#connectionRefused('flush');
     if (this.#inFlight === 0) this.#progress();
-    if (this.#queued + this.#inFlight === 0 && !this.transport.isClosing) return RESOLVED;
+    if (this.writeBufferSize === 0 && !this.transport.isClosing) return RESOLVED;
     const deferred = new Deferred();
-    (this.#flushes ??= []).push({ position: this.#bytesWritten, deferred });
+    (this.#flushes ??= []).push({ position: this.#bytesWritten + this.#heldBytes, deferred });
     return abortable(deferred.promise, signal);
   }
 
@@ -346,6 +384,7 @@ export class StreamWriter {
     if (this.#lost) return;
     this.#lost = true;
     this.#loss = error;
+    const placed = this.#place !== null;
     this.#drop();
     // Not given back to the pool: a stream that failed may still hold the memory.
     this.#flyingSlabs = null;
@@ -357,7 +396,7 @@ export class StreamWriter {
     const flushes = this.#flushes;
     this.#drained = null;
     this.#flushes = null;
-    this.#hasThrown = drained !== null || flushes !== null;
+    this.#hasThrown = drained !== null || flushes !== null || placed;
     drained?.reject(this.#connectionError('drain'));
     for (const { deferred } of flushes ?? []) {
       if (error === null && !this.#dropped) deferred.resolve();
@@ -370,10 +409,81 @@ export class StreamWriter {
 
   /** Puts data into the queue. */
   #enqueue(data: Uint8Array | string): void {
+    if (this.#place !== null) {
+      this.#hold(data);
+      return;
+    }
     const size = typeof data === 'string' ? this.#enqueueString(data) : this.#enqueueBytes(data);
     this.#queued += size;
     this.#bytesWritten += size;
     this.#allowance -= size + CALL_COST;
+  }
+
+  /** Keeps data back until the place before it is released. */
+  #hold(data: Uint8Array | string): void {
+    const bytes = typeof data === 'string' || data.length <= COPY_BYTES ? Buffer.from(data) : data;
+    if (bytes.length > 0) this.#held.push(bytes);
+    this.#heldBytes += bytes.length;
+    this.#allowance -= bytes.length + CALL_COST;
+  }
+
+  static {
+    reserve = (writer, action) => {
+      const place = new Place(action);
+      const { ready } = place;
+      if (writer.#closing || writer.#lost || writer.#eof) {
+        place.released = true;
+        writer.#refused(action).catch(ready.reject);
+      } else if (writer.#place === null) {
+        writer.#place = place;
+        if (writer.#inFlight === 0) writer.#progress();
+      } else {
+        writer.#held.push(place);
+      }
+      return {
+        ready: ready.promise,
+        send: (data) => writer.#sendAt(place, data),
+        release: () => {
+          place.released = true;
+          if (writer.#place === place && place.sending === null) writer.#leave();
+        },
+      };
+    };
+  }
+
+  #sendAt(place: Place, data: Uint8Array): Promise<void> {
+    if (this.#place !== place) return this.#connectionRefused(place.action);
+    const sending = (place.sending = new Deferred());
+    this.#placedBytes += data.length;
+    const sent = (): void => {
+      // Where the connection is going down, `#drop` has told, or will tell, why.
+      if (this.#place !== place) return;
+      place.sending = null;
+      sending.resolve();
+      if (place.released) this.#leave();
+    };
+    if (this.transport.write(data, sent)) sent();
+    return sending.promise;
+  }
+
+  /** The place at the head is released: what was held behind it is queued, up to the next place. */
+  #leave(): void {
+    const held = this.#held;
+    this.#place = null;
+    this.#held = [];
+    for (const [i, item] of held.entries()) {
+      if (item instanceof Place) {
+        if (item.released) continue;
+        this.#place = item;
+        this.#held = held.slice(i + 1);
+        break;
+      }
+      this.#heldBytes -= item.length;
+      const size = this.#enqueueBytes(item);
+      this.#queued += size;
+      this.#bytesWritten += size;
+    }
+    if (this.#inFlight === 0) this.#progress();
   }
 
   #enqueueBytes(data: Uint8Array): number {
@@ -493,15 +603,17 @@ export class StreamWriter {
   #progress(): void {
     this.#send();
     this.#measure();
+    if (this.#queued + this.#inFlight === 0) this.#place?.ready.resolve();
     this.#finish();
   }
 
   #measure(): void {
-    const size = this.#queued + this.#inFlight;
+    const size = this.#queued + this.#inFlight + this.#heldBytes;
     if (size > this.#high) this.#full = true;
     else if (this.#full && size <= this.#low) this.#full = false;
     if (this.#drained !== null) this.#wake();
-    if (this.#flushes !== null && !this.#aborted) this.#wakeFlushes(this.#flushes, this.#bytesWritten - size);
+    if (this.#flushes !== null && !this.#aborted)
+      this.#wakeFlushes(this.#flushes, this.#bytesWritten + this.#heldBytes - size);
   }
 
   #wakeFlushes(flushes: Flush[], taken: number): void {
@@ -539,7 +651,7 @@ export class StreamWriter {
 
   /** What was to follow the last byte: the end of file, the close. */
   #finish(): void {
-    if (this.#queued + this.#inFlight > 0 || this.#aborted || this.#lost) return;
+    if (this.#queued + this.#inFlight > 0 || this.#place !== null || this.#aborted || this.#lost) return;
     if (this.#eofPending) {
       this.#eofPending = false;
       this.transport.writeEof();
@@ -559,6 +671,22 @@ export class StreamWriter {
     this.#slab = null;
     this.#slabStart = 0;
     this.#slabEnd = 0;
+    if (this.#place !== null) this.#dropPlaces(this.#place);
+  }
+
+  /** Nothing will be sent at any place any more. */
+  #dropPlaces(head: Place): void {
+    this.#dropped = true;
+    for (const place of [head, ...this.#held]) {
+      if (!(place instanceof Place)) continue;
+      const error = this.#connectionError(place.action);
+      place.sending?.reject(error);
+      place.ready.reject(error);
+    }
+    this.#place = null;
+    this.#held = [];
+    this.#bytesWritten += this.#heldBytes;
+    this.#heldBytes = 0;
   }
 
   #whenClosed(): Promise<void> {
