@@ -1,0 +1,195 @@
+/** Every example, run as its user runs it: a process with arguments, judged by what it prints and its exit code. */
+import { createServer, type Server } from 'node:http';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { engine } from 'sluice';
+import { example, Program } from './program.js';
+
+// tcp-echo-server, tcp-echo-client
+
+async function echoServer(t: ExecutionContext): Promise<{ server: Program; port: string }> {
+  const server = new Program(t, example('tcp-echo-server'), ['0']);
+  const [, port] = await server.prints(/^Serving on 127\.0\.0\.1:(\d+)$/m);
+  return { server, port: port! };
+}
+
+test.serial('the echo client gets its message back from the echo server', async (t) => {
+  const { server, port } = await echoServer(t);
+  for (const message of ['Hello World!', 'ünïcödé']) {
+    const client = await new Program(t, example('tcp-echo-client'), [port, '127.0.0.1', message]).ended;
+    t.is(client.stderr, '');
+    t.is(client.stdout, `Send: ${message}\nReceived: ${message}\nClose the connection\n`);
+    t.is(client.code, 0);
+  }
+  server.kill('SIGINT');
+  const { code, stdout, stderr } = await server.ended;
+  t.is(stderr, '');
+  t.is(code, 0);
+  t.regex(stdout, /sent 13 bytes\n(.*\n)*.*sent 12 bytes\nStopped\n$/);
+});
+
+test.serial('the echo server stops with a client still connected', async (t) => {
+  const { server, port } = await echoServer(t);
+  const client = connect(Number(port), '127.0.0.1');
+  client.on('error', () => {});
+  t.teardown(() => client.destroy());
+  await server.prints(/ connected$/m);
+  server.kill('SIGINT');
+  const { code, stderr } = await server.ended;
+  t.is(stderr, '');
+  t.is(code, 0);
+});
+
+test.serial('the echo client tells that nobody listens', async (t) => {
+  const { server, port } = await echoServer(t);
+  server.kill('SIGINT');
+  await server.ended;
+  const client = await new Program(t, example('tcp-echo-client'), [port]).ended;
+  t.not(client.code, 0);
+  t.regex(client.stderr, /ECONNREFUSED/);
+});
+
+// http-headers
+
+async function httpServer(t: ExecutionContext): Promise<string> {
+  const server: Server = createServer((request, response) => {
+    response.writeHead(200, { 'X-Request': `${request.method} ${request.url}`, 'X-Host': request.headers.host });
+    response.end('a body that HEAD leaves out');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => void server.close());
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test.serial('http-headers prints the headers of a URL', async (t) => {
+  const host = await httpServer(t);
+  const { code, stdout, stderr } = await new Program(t, example('http-headers'), [`http://${host}/a/b?c=d`]).ended;
+  t.is(stderr, '');
+  t.is(code, 0);
+  const lines = stdout.trimEnd().split('\n');
+  t.is(lines[0], 'HTTP header> HTTP/1.1 200 OK');
+  t.true(lines.includes('HTTP header> X-Request: HEAD /a/b?c=d'));
+  t.true(lines.includes(`HTTP header> X-Host: ${host}`));
+  t.true(lines.every((line) => line.startsWith('HTTP header> ')));
+});
+
+test.serial('http-headers says how it is used', async (t) => {
+  for (const args of [[], ['no url'], ['ftp://127.0.0.1/']]) {
+    const { code, stdout, stderr } = await new Program(t, example('http-headers'), args).ended;
+    t.is(stdout, '');
+    t.regex(stderr, /^usage: /);
+    t.is(code, 2);
+  }
+});
+
+// socketpair-wait
+
+test.serial('socketpair-wait gets what the other end writes, then the end', async (t) => {
+  const { code, stdout, stderr } = await new Program(t, example('socketpair-wait')).ended;
+  t.is(stderr, '');
+  t.is(stdout, 'Received: abc\nEnd of stream: true, 0 bytes left\n');
+  t.is(code, 0);
+});
+
+// serve-file
+
+async function folder(t: ExecutionContext): Promise<string> {
+  const made = await mkdtemp(path.join(tmpdir(), 'sluice-test-'));
+  t.teardown(() => rm(made, { recursive: true, force: true }));
+  return made;
+}
+
+async function fileOf(t: ExecutionContext, content: string | Buffer): Promise<string> {
+  const file = path.join(await folder(t), 'a file.txt');
+  await writeFile(file, content);
+  return file;
+}
+
+/** Serves the content, and requires that each way of reading brings it whole: so many lines, blocks and bytes. */
+async function servesWhole(t: ExecutionContext, content: string | Buffer, lines: number): Promise<void> {
+  const file = await fileOf(t, content);
+  const { code, stdout, stderr } = await new Program(t, example('serve-file'), [file]).ended;
+  t.is(stderr, '');
+  t.is(code, 0);
+  const [head, ...rows] = stdout.trimEnd().split('\n');
+  t.true(head!.startsWith(`Serving ${file} (`), head);
+  t.true(head!.endsWith(`, ${engine} engine`), head);
+  const bytes = Buffer.byteLength(content);
+  const found = rows.map((row) =>
+    /^(.+?) {2,}([\d,]+) (\w+) +(\d+) bytes +(?:\d+ MB\/s|-) +sha256 ok$/.exec(row)?.slice(1),
+  );
+  const count = (n: number): string => n.toLocaleString('en');
+  t.deepEqual(found.slice(0, 4), [
+    ['readline', count(lines), 'lines', String(bytes)],
+    ['for await', count(lines), 'lines', String(bytes)],
+    ['readuntil', count(lines), 'lines', String(bytes)],
+    ['readexactly', count(Math.ceil(bytes / 65536)), 'blocks', String(bytes)],
+  ]);
+  const [name, , unit, total] = found[4]!;
+  t.deepEqual([name, unit, total], ['read', 'chunks', String(bytes)]);
+  t.is(found.length, 5);
+}
+
+test.serial('serve-file: a text of many lines', async (t) => {
+  const lines = Array.from({ length: 20_000 }, (_, i) => `${i} ${'x'.repeat(i % 97)}\r\n`);
+  await servesWhole(t, lines.join(''), lines.length);
+});
+
+test.serial('serve-file: no newline at the end', (t) => servesWhole(t, 'one\ntwo\nthree', 3));
+
+test.serial('serve-file: an empty file', (t) => servesWhole(t, '', 0));
+
+test.serial('serve-file: empty lines alone', (t) => servesWhole(t, '\n'.repeat(1000), 1000));
+
+test.serial('serve-file: bytes that are no text', (t) => {
+  const bytes = Buffer.alloc(300_000, Buffer.from(Array.from({ length: 256 }, (_, i) => (i * 167) % 256)));
+  return servesWhole(t, bytes, bytes.reduce((n, byte) => n + Number(byte === 0x0a), 0) + Number(bytes.at(-1) !== 0x0a));
+});
+
+test.serial('serve-file: a line as long as the limit', (t) => servesWhole(t, `${'y'.repeat(2 ** 20)}\nlast\n`, 2));
+
+async function refuses(t: ExecutionContext, args: readonly string[], reason: RegExp): Promise<void> {
+  const { code, stderr } = await new Program(t, example('serve-file'), args).ended;
+  t.regex(stderr, reason);
+  t.is(stderr.trimEnd().split('\n').length, 1, stderr);
+  t.is(code, 1);
+}
+
+test.serial('serve-file: a line over the limit is named', async (t) => {
+  const file = await fileOf(t, `short\n${'y'.repeat(2 ** 20 + 1)}\nlast\n`);
+  await refuses(t, [file], /a file\.txt: line 2 is longer than the limit of 1048576 bytes; --limit=BYTES raises it/);
+  const raised = await new Program(t, example('serve-file'), ['--limit=1048577', file]).ended;
+  t.is(raised.code, 0, raised.stderr);
+});
+
+test.serial('serve-file: what cannot be served', async (t) => {
+  const empty = await folder(t);
+  await refuses(t, [path.join(empty, 'nothing')], /nothing: no such file$/m);
+  await refuses(t, [empty], /: is a directory$/m);
+  await refuses(t, ['one', 'two'], /one FILE at a time/);
+  await refuses(t, ['--limit=0', await fileOf(t, 'text\n')], /limit must be .* not 0$/m);
+  await refuses(t, ['--limit=many', await fileOf(t, 'text\n')], /limit must be .* not NaN$/m);
+  await refuses(t, ['--speed=1'], /--speed/);
+});
+
+test.serial('serve-file: without a file it takes at least 5 MB of text', async (t) => {
+  const { code, stdout, stderr } = await new Program(t, example('serve-file')).ended;
+  t.is(stderr, '');
+  t.is(code, 0);
+  const [, bytes] = /^readline .* (\d+) bytes .* sha256 ok$/m.exec(stdout) ?? [];
+  t.true(Number(bytes) >= 5e6, stdout);
+});
+
+test.serial('serve-file: Ctrl-C ends it at once', async (t) => {
+  const file = await fileOf(t, Buffer.alloc(256 * 2 ** 20, 'a line\n'));
+  const program = new Program(t, example('serve-file'), [file]);
+  await program.prints(/^Serving /m);
+  program.kill('SIGINT');
+  const { code, stdout, stderr } = await program.ended;
+  t.is(stderr, 'Interrupted\n');
+  t.is(code, 130);
+  t.notRegex(stdout, /^read /m);
+});

@@ -1,0 +1,36 @@
+/**
+ * Prints the HTTP headers of a URL.
+ *
+ *     node out/examples/http-headers.js http://127.0.0.1:8080/path
+ */
+import { connect } from 'sluice';
+
+async function printHeaders(url: URL): Promise<void> {
+  // The URL puts an IPv6 address in brackets; connect wants the address alone.
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  await using stream = await connect(host, url.port === '' ? 80 : Number(url.port));
+
+  // Not awaited: the writes are queued, and leave together while the next line waits for the answer.
+  void stream.writelines([
+    `HEAD ${url.pathname}${url.search} HTTP/1.1\r\n`,
+    `Host: ${url.host}\r\n`,
+    'Connection: close\r\n',
+    '\r\n',
+  ]);
+
+  // Headers end with an empty line. A line longer than the limit of the stream rejects with a LimitOverrunError, so a
+  // server that never ends its line cannot fill the memory.
+  for await (const line of stream) {
+    const text = line.toString('latin1').trimEnd();
+    if (text === '') break;
+    console.log(`HTTP header> ${text}`);
+  }
+}
+
+const url = URL.canParse(process.argv[2] ?? '') ? new URL(process.argv[2] as string) : null;
+if (url?.protocol === 'http:') {
+  await printHeaders(url);
+} else {
+  console.error('usage: http-headers.js http://HOST[:PORT]/PATH');
+  process.exitCode = 2;
+}

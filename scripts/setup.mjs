@@ -1,0 +1,384 @@
+/**
+ * Sets the working tree up: dependencies, the native addon, the compiled TypeScript. Run by `npm run build`, and by the
+ * scripts behind `npm start` and `npm test` before they do their own work.
+ *
+ * Every stage carries a stamp, a hash of what its output is made from, kept inside of the output: a stage whose stamp fits is
+ * skipped, and deleting an output deletes its stamp with it. A stamp is written last and by renaming, so an interrupted stage
+ * is done again. Only one set-up works at a time; another one waits and then finds its work done.
+ *
+ * This file uses nothing but Node: it has to run before anything is installed.
+ */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+
+const inRoot = (...parts) => path.join(root, ...parts);
+
+/** Where `node-gyp-build` looks for a local build. */
+const addonFile = inRoot('build', 'Release', 'sluice.node');
+const addonStamp = inRoot('build', 'Release', 'sluice.stamp');
+const addonLog = inRoot('build', 'addon.log');
+const addonTypes = inRoot('crates', 'addon', 'index.d.ts');
+const lockFile = inRoot('build', 'setup.lock');
+
+/** A stage that failed: the message is all that the user needs to see. */
+export class SetupError extends Error {}
+
+/**
+ * Makes everything that is missing or out of date.
+ *
+ * @returns whether the native addon is there, and if not, why
+ */
+export async function setup() {
+  if (!upToDate()) await exclusively(makeAll);
+  const missing = addonIsCurrent() ? null : withoutAddon;
+  if (missing !== null) console.log(`The TypeScript engine is used: ${missing}`);
+  return { addon: missing === null };
+}
+
+/** Why there is no addon; decided by {@link makeAddon}. */
+let withoutAddon = null;
+
+function upToDate() {
+  if (!dependenciesAreCurrent() || !isCompiled(library) || !isCompiled(programs)) return false;
+  if (addonIsCurrent()) return true;
+  withoutAddon = reasonNotToBuild();
+  return withoutAddon !== null && !fs.existsSync(addonFile);
+}
+
+async function makeAll() {
+  if (!dependenciesAreCurrent()) await makeDependencies();
+  if (!addonIsCurrent()) await makeAddon();
+  if (!isCompiled(library)) await compile(library);
+  if (!isCompiled(programs)) await compile(programs);
+}
+
+// Dependencies
+
+/**
+ * Whether what npm says it installed is what the lock file asks for. npm keeps that record in node_modules and writes it
+ * last, so it serves as the stamp, also for an installation that was made by hand.
+ */
+function dependenciesAreCurrent() {
+  const installed = readJson(inRoot('node_modules', '.package-lock.json'))?.packages;
+  if (installed === undefined) return false;
+  const wanted = readJson(inRoot('package-lock.json'))?.packages;
+  if (wanted === undefined) throw new SetupError('package-lock.json is missing or cannot be read');
+  for (const [name, entry] of Object.entries(wanted)) {
+    if (name === '' || entry.link) continue;
+    const have = installed[name];
+    // npm leaves an optional package out where it does not fit the machine.
+    if (have === undefined ? !entry.optional && !entry.devOptional : have.integrity !== entry.integrity) return false;
+  }
+  return true;
+}
+
+async function makeDependencies() {
+  console.log('Installing the dependencies ...');
+  // npm names its own script when it runs this one; started by hand, the npm on PATH has to do.
+  const cli = process.env.npm_execpath;
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund'];
+  const result =
+    cli !== undefined && /npm-cli\.[cm]?js$/.test(cli)
+      ? await run(process.execPath, [cli, ...args])
+      : await run('npm', args, { shell: process.platform === 'win32' });
+  if (result.code !== 0) fail('npm ci failed', result.output);
+  if (!dependenciesAreCurrent())
+    fail('npm ci succeeded, but node_modules does not hold what package-lock.json asks for');
+}
+
+// The native addon
+
+function addonIsCurrent() {
+  return fs.existsSync(addonFile) && stampFits(addonStamp, addonHash());
+}
+
+function addonHash() {
+  const sources = ['Cargo.toml', 'Cargo.lock', ...filesUnder('crates', addonSource)];
+  return hash([...sources, 'scripts/setup.mjs'], `${process.platform} ${process.arch}`);
+}
+
+/** The fuzz targets are a workspace of their own, and the declarations are made by the build. */
+function addonSource(file) {
+  return /\.(rs|toml)$/.test(file) && !file.includes('/fuzz/') && !file.includes('/target/');
+}
+
+function reasonNotToBuild() {
+  return onPath('cargo') ? null : 'cargo is not on PATH, so the native addon was not built';
+}
+
+/** Builds the addon; a failure leaves {@link withoutAddon} behind and no addon, and is none for the set-up. */
+async function makeAddon() {
+  // A binary that does not belong to the sources is worse than none.
+  fs.rmSync(addonFile, { force: true });
+  withoutAddon = reasonNotToBuild();
+  if (withoutAddon !== null) return;
+
+  console.log('Building the native addon ...');
+  const stamp = addonHash();
+  const output = inRoot('build', `addon-${process.pid}`);
+  try {
+    const napi = binOf('@napi-rs/cli', 'napi');
+    const manifest = inRoot('crates', 'addon', 'Cargo.toml');
+    const paths = ['--manifest-path', manifest, '--package-json-path', inRoot('package.json'), '--output-dir', output];
+    const options = ['--release', '--no-js', '--dts', 'index.d.ts'];
+    const result = await run(process.execPath, [napi, 'build', ...paths, ...options, '--', '--locked']);
+    fs.writeFileSync(addonLog, result.output);
+    const built = path.join(output, 'sluice.node');
+    if (result.code !== 0 || !fs.existsSync(built)) {
+      throw new Error(`${firstError(result.output)} (all of it in ${path.relative(root, addonLog)})`);
+    }
+    createRequire(import.meta.url)(built);
+
+    const types = fs.readFileSync(path.join(output, 'index.d.ts'));
+    if (!fs.existsSync(addonTypes) || !fs.readFileSync(addonTypes).equals(types)) fs.writeFileSync(addonTypes, types);
+    fs.mkdirSync(path.dirname(addonFile), { recursive: true });
+    // Renaming, not copying: a process that has the old binary mapped goes on with it unharmed.
+    fs.renameSync(built, addonFile);
+    writeStamp(addonStamp, stamp);
+  } catch (error) {
+    withoutAddon = `the native addon cannot be built: ${error.message.split('\n')[0]}`;
+  } finally {
+    fs.rmSync(output, { recursive: true, force: true });
+  }
+}
+
+/** The line of a compiler's output that tells what went wrong. */
+function firstError(output) {
+  const lines = output.split('\n').map((line) => line.trim());
+  const telling = lines.find((line) => /^error(\[E\d+\])?:/i.test(line)) ?? lines.filter((line) => line !== '').at(-1);
+  return (telling ?? 'no output').replace(/^error(\[E\d+\])?:\s*/i, '');
+}
+
+// TypeScript
+
+/** The two compilations: which sources (folder by folder, with the folder of their output) make which output. */
+const library = {
+  name: 'the library',
+  config: 'tsconfig.json',
+  output: 'dist',
+  folders: new Map([['ts', 'dist']]),
+  dependsOn: null,
+};
+const programs = {
+  name: 'tests, examples and benchmarks',
+  config: 'tsconfig.test.json',
+  output: 'out',
+  folders: new Map(['__test__', 'examples', 'benchmarks'].map((folder) => [folder, `out/${folder}`])),
+  dependsOn: library,
+};
+
+function sourcesHash({ config, folders, dependsOn }) {
+  const sources = [...folders.keys()].flatMap((folder) => filesUnder(folder, (file) => /\.[cm]?ts$/.test(file)));
+  const settings = ['tsconfig.base.json', config, 'package.json', 'package-lock.json'];
+  return hash([...settings, ...sources], dependsOn === null ? '' : sourcesHash(dependsOn));
+}
+
+/** The sources and the compiler's own record: a compilation by hand, of other sources, makes the stamp unfit. */
+function compilationStamp(compilation) {
+  return hash([`${compilation.output}/.tsbuildinfo`], sourcesHash(compilation));
+}
+
+function isCompiled(compilation) {
+  return stampFits(inRoot(compilation.output, '.stamp'), compilationStamp(compilation));
+}
+
+async function compile(compilation) {
+  const { name, config, output, folders } = compilation;
+  console.log(`Compiling ${name} ...`);
+  const before = sourcesHash(compilation);
+  const result = await run(process.execPath, [binOf('typescript', 'tsc'), '-p', inRoot(config), '--pretty', 'false']);
+  if (result.code !== 0) fail(`Compiling ${name} failed`, result.output);
+  for (const [source, target] of folders) removeOrphans(target, source);
+  // Sources that were edited meanwhile leave the compilation without a stamp.
+  if (sourcesHash(compilation) === before) writeStamp(inRoot(output, '.stamp'), compilationStamp(compilation));
+}
+
+/** Deletes the output of sources that are gone: a deleted test must not run on. */
+function removeOrphans(output, source) {
+  for (const file of filesUnder(output, (name) => /\.(d\.ts|js)(\.map)?$/.test(name))) {
+    const stem = path.posix.relative(output, file).replace(/\.(d\.ts|js)(\.map)?$/, '');
+    if (!fs.existsSync(inRoot(source, `${stem}.ts`))) fs.rmSync(inRoot(file), { force: true });
+  }
+}
+
+// Files and stamps
+
+function readJson(file) {
+  try {
+    return JSON.parse(fs.readFileSync(file, 'utf8'));
+  } catch {
+    return null;
+  }
+}
+
+/** The files under a folder of the tree, as paths with `/` from its root, in a fixed order. */
+function filesUnder(folder, accept) {
+  const found = [];
+  const visit = (relative) => {
+    let entries;
+    try {
+      entries = fs.readdirSync(inRoot(relative), { withFileTypes: true });
+    } catch (error) {
+      if (error.code === 'ENOENT') return;
+      throw error;
+    }
+    for (const entry of entries) {
+      const name = `${relative}/${entry.name}`;
+      if (entry.isDirectory()) visit(name);
+      else if (accept(name)) found.push(name);
+    }
+  };
+  visit(folder);
+  return found.sort();
+}
+
+function hash(files, seed = '') {
+  const sum = createHash('sha256').update(seed);
+  for (const file of files) {
+    const bytes = fs.existsSync(inRoot(file)) ? fs.readFileSync(inRoot(file)) : Buffer.alloc(0);
+    sum.update(`\0${file}\0${bytes.length}\0`).update(bytes);
+  }
+  return sum.digest('hex');
+}
+
+function stampFits(file, stamp) {
+  try {
+    return fs.readFileSync(file, 'utf8') === stamp;
+  } catch {
+    return false;
+  }
+}
+
+function writeStamp(file, stamp) {
+  const draft = `${file}.${process.pid}`;
+  fs.writeFileSync(draft, stamp);
+  fs.renameSync(draft, file);
+}
+
+// Processes
+
+function onPath(program) {
+  const names = process.platform === 'win32' ? [`${program}.exe`, `${program}.cmd`] : [program];
+  const folders = (process.env.PATH ?? '').split(path.delimiter).filter((folder) => folder !== '');
+  return folders.some((folder) => names.some((name) => isExecutable(path.join(folder, name))));
+}
+
+function isExecutable(file) {
+  try {
+    fs.accessSync(file, fs.constants.X_OK);
+    return fs.statSync(file).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** The script behind a command that an installed package brings. */
+export function binOf(packageName, command) {
+  const folder = inRoot('node_modules', packageName);
+  const { bin } = JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8'));
+  return path.join(folder, typeof bin === 'string' ? bin : bin[command]);
+}
+
+/** Runs a program to its end and keeps what it prints, both streams in the order they came. */
+function run(program, args, options = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    const pieces = [];
+    child.stdout.on('data', (piece) => pieces.push(piece));
+    child.stderr.on('data', (piece) => pieces.push(piece));
+    child.on('error', (error) => resolve({ code: 127, output: `${program}: ${error.message}\n` }));
+    child.on('close', (code, signal) => {
+      const end = signal === null ? '' : `${program} was ended by ${signal}\n`;
+      resolve({ code: code ?? 1, output: Buffer.concat(pieces).toString() + end });
+    });
+  });
+}
+
+function fail(message, output = '') {
+  throw new SetupError(output === '' ? message : `${message}:\n\n${output.trimEnd()}\n`);
+}
+
+// One set-up at a time
+
+/** A lock is up for the taking when its owner is gone, or has shown no sign of life for this long. */
+const LOCK_STALE_MS = 60_000;
+
+async function exclusively(work) {
+  fs.mkdirSync(path.dirname(lockFile), { recursive: true });
+  await takeLock();
+  const alive = setInterval(() => fs.utimes(lockFile, new Date(), new Date(), () => {}), LOCK_STALE_MS / 10);
+  alive.unref();
+  const release = () => fs.rmSync(lockFile, { force: true });
+  const interrupted = (signal) => {
+    release();
+    process.kill(process.pid, signal);
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  for (const signal of signals) process.once(signal, interrupted);
+  try {
+    await work();
+  } finally {
+    for (const signal of signals) process.off(signal, interrupted);
+    clearInterval(alive);
+    release();
+  }
+}
+
+async function takeLock() {
+  // Linking a file that already names its owner: at no time is there a lock without one.
+  const draft = `${lockFile}.${process.pid}`;
+  fs.writeFileSync(draft, String(process.pid));
+  try {
+    for (let waited = false; ; waited = true) {
+      try {
+        fs.linkSync(draft, lockFile);
+        return;
+      } catch (error) {
+        if (error.code !== 'EEXIST') throw error;
+      }
+      if (lockIsStale()) {
+        fs.rmSync(lockFile, { force: true });
+        continue;
+      }
+      if (!waited) console.log(`Waiting for another set-up of this folder (${path.relative(root, lockFile)}) ...`);
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  } finally {
+    fs.rmSync(draft, { force: true });
+  }
+}
+
+function lockIsStale() {
+  try {
+    const owner = Number(fs.readFileSync(lockFile, 'utf8'));
+    if (Date.now() - fs.statSync(lockFile).mtimeMs > LOCK_STALE_MS) return true;
+    process.kill(owner, 0);
+    return false;
+  } catch (error) {
+    return error.code === 'ESRCH';
+  }
+}
+
+/** Runs a script's main function; a failed set-up is shown as its message, anything else as it comes. */
+export async function main(work) {
+  try {
+    process.exitCode = await work();
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href) {
+  await main(async () => {
+    await setup();
+    return 0;
+  });
+}
