@@ -3,7 +3,7 @@
  *
  * Block, cursors and growth are those of the TypeScript engine; the native one gets the block for the length of one call.
  */
-import type { Addon, NativeSeparator } from './native.js';
+import type { Addon } from './native.js';
 import { TypeScriptRing, type Block } from './ring.js';
 import type { Separator } from './separator.js';
 
