@@ -68,9 +68,10 @@ export interface Ring {
   view(start: number, end: number): Buffer | null;
   /**
    * Lists the frames that are complete. The first begins at `start`, each next one behind the one before. `resume` (at least
-   * `start`) is the RESUME word of an earlier search with the same separator and the same `start`, or `start`: bytes in front
-   * of it are not looked at again, which are all but the last `separator.longest - 1` of those searched. Of several separators the earliest match end wins, and of
-   * those that end there the longest. At most `max` frames, and no more than fit in `out`, are listed.
+   * `start`) is `start`, or the RESUME word of an earlier search with the same separator and the same `start`: bytes in front
+   * of it are not looked at again, which are all but the last `separator.longest - 1` of those searched. Of several
+   * separators the earliest match end wins, and of those that end there the longest. At most `max` frames, and no more than
+   * fit in `out`, are listed.
    *
    * @returns the number of frames, also in `out[FrameIndex.COUNT]`
    */
