@@ -1,6 +1,6 @@
 /**
- * The contract of a ring, run on every engine. The models are one `Buffer` and obvious code: `ModelRing` for what a ring
- * holds, `expectedIndex` for what a search finds.
+ * The contract of a ring, run on every engine. The models are obvious code: one `Buffer` for what a ring holds, a quadratic
+ * scan (`expectedIndex`) for what a search finds.
  */
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
