@@ -27,6 +27,7 @@ import {
 import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
 import { Separator } from './separator.js';
 import { SLAB_BYTES, allocateResult, bufferView } from './slab.js';
+import { Hold, type Keeper } from './unclosed.js';
 
 /** The limit of a reader for which none is given, in bytes. */
 export const DEFAULT_LIMIT = 65536;
@@ -117,6 +118,7 @@ export class StreamReader {
   readonly #limit: number;
   readonly #tuning: ReaderTuning;
   #flow: Flow | null = null;
+  #keeper: Keeper | null = null;
   #paused = false;
 
   #store: Store | null = null;
@@ -227,9 +229,53 @@ export class StreamReader {
     this.#wake();
   }
 
-  /** @internal Connects the source, which is paused above twice the limit and resumed at the limit. */
-  attach(flow: Flow): void {
+  /**
+   * @internal Connects the source, which is paused above twice the limit and resumed at the limit, and the stream that this
+   * is a half of, if any: it is held while a read waits.
+   */
+  attach(flow: Flow, keeper: Keeper | null = this.#keeper): void {
     this.#flow = flow;
+    this.#keeper = keeper;
+  }
+
+  /**
+   * Keeps every read from beginning, as a read that waits does, until {@link release}: the bytes change their meaning.
+   *
+   * @internal
+   * @throws StateError `ERR_CONCURRENT_READ` when a read waits
+   */
+  hold(action: string): void {
+    if (this.#pending !== null) throw concurrent(action, this.#pending.action);
+    const nothing = (): undefined => undefined;
+    this.#pending = {
+      action,
+      attempt: nothing,
+      fill: null,
+      resolve: nothing,
+      reject: nothing,
+      signal: undefined,
+      onAbort: undefined,
+    };
+  }
+
+  /** @internal Ends {@link hold}. */
+  release(): void {
+    this.#pending = null;
+    if (this.#flowing()) this.#resumeReading();
+    else this.#flow?.pauseReading();
+  }
+
+  /** @internal Copies up to `n` buffered bytes, which stay where they are. */
+  preview(n: number): Buffer {
+    return this.#copy(Math.min(n, this.#rewind()));
+  }
+
+  /** @internal Takes all that is buffered as if it had never been received. */
+  withdraw(): Buffer {
+    this.#skipping = false;
+    const bytes = this.#take(this.#rewind());
+    this.#bytesRead -= bytes.length;
+    return bytes;
   }
 
   /** @internal See `TransportSink.readTarget`. */
@@ -504,6 +550,7 @@ export class StreamReader {
       const onAbort = signal === undefined ? undefined : () => this.#cancel(pending, signal.reason);
       const pending: PendingRead = { action, attempt, fill, resolve, reject, signal, onAbort };
       this.#pending = pending;
+      this.#keeper?.hold(Hold.READ);
       if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
       // A read that waits needs bytes whatever the limit says: readexactly(n) must not stall when n exceeds it.
       if (this.#paused) this.#resumeReading();
@@ -553,6 +600,7 @@ export class StreamReader {
 
   #finish(pending: PendingRead): void {
     this.#pending = null;
+    this.#keeper?.release(Hold.READ);
     if (pending.onAbort !== undefined) pending.signal?.removeEventListener('abort', pending.onAbort);
   }
 

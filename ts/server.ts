@@ -14,6 +14,7 @@ import { checkLimit, type LimitOptions, type WaitOptions } from './reader.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
 import { SocketTransport } from './transports/socket.js';
 import type { Transport } from './transports/transport.js';
+import type { StreamLink } from './unclosed.js';
 
 const DEFAULT_BACKLOG = 100;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
@@ -23,6 +24,13 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** A failing `accept` fails again at once and goes on failing: it is told this often at most, in ms. */
 const ACCEPT_REPORT_INTERVAL_MS = 1000;
+
+/**
+ * What a handler resolves with to have its stream left open, as if it were a plain function that returned.
+ *
+ * @internal
+ */
+export const LEAVE_OPEN = Symbol('leave open');
 
 /** What a handler gets besides the stream. */
 export interface HandlerContext {
@@ -235,12 +243,12 @@ export class StreamServer {
 
   /** Closes the streams that there are now, with a flush; the server goes on. Does not wait. asyncio: `close_clients` */
   closeClients(): void {
-    for (const { stream } of this.#clients) closeQuietly(stream);
+    for (const client of this.#clients) client.close();
   }
 
   /** Aborts the streams that there are now; the server goes on. Does not wait. asyncio: `abort_clients` */
   abortClients(): void {
-    for (const { stream } of this.#clients) void stream.abort();
+    for (const client of this.#clients) client.abort();
   }
 
   // ---------------------------------------------------------------------------------------------- listening
@@ -330,33 +338,33 @@ export class StreamServer {
       return;
     }
     this.#clients.add(client);
-    this.#handle(client);
+    this.#handle(client, client.stream!);
   }
 
-  #handle(client: Client): void {
+  #handle(client: Client, stream: Stream): void {
     let result: unknown;
     try {
-      result = this.#handler.call(undefined, client.stream, new Context(client));
+      result = this.#handler.call(undefined, stream, new Context(client));
       if (isThenable(result)) {
         result.then(
-          () => {
-            closeQuietly(client.stream);
+          (value) => {
+            if (value !== LEAVE_OPEN) client.close();
             client.handlerSettled();
           },
-          (error: unknown) => this.#failed(client, error),
+          (error: unknown) => this.#failed(client, stream, error),
         );
         return;
       }
     } catch (error) {
-      this.#failed(client, error);
+      this.#failed(client, stream, error);
       return;
     }
     client.handlerSettled();
   }
 
-  #failed(client: Client, error: unknown): void {
-    void client.stream.abort();
-    if (!client.isCancellation(error)) this.#report(error, client.stream, `the handler of ${client.peer} failed`);
+  #failed(client: Client, stream: Stream, error: unknown): void {
+    client.abort();
+    if (!client.isCancellation(error)) this.#report(error, stream, `the handler of ${client.peer} failed`);
     client.handlerSettled();
   }
 
@@ -383,7 +391,7 @@ export class StreamServer {
       const reason = new DOMException('The server is closed', 'AbortError');
       for (const client of this.#clients) {
         client.cancel(reason);
-        void client.stream.abort();
+        client.abort();
       }
       if (!(await this.#idle(shutdownTimeout))) {
         for (const client of this.#clients) {
@@ -436,7 +444,9 @@ export class StreamServer {
 
 /** A connection that was handed to the handler. */
 class Client implements StreamOwner {
-  readonly stream: Stream;
+  readonly #link: StreamLink<Stream>;
+  /** The stream while the handler runs; after that the stream is the handler's business, which may forget it. */
+  #held: Stream | null;
   /** Whether the handler has not settled yet. */
   running = true;
   /** Whether the connection is not gone yet. */
@@ -447,7 +457,27 @@ class Client implements StreamOwner {
 
   constructor(transport: Transport, limit: number, changed: (client: Client) => void) {
     this.#changed = changed;
-    this.stream = new Stream(transport, { limit, serverSide: true, owner: this });
+    this.#held = new Stream(transport, { limit, serverSide: true, owner: this });
+    this.#link = this.#held.link;
+  }
+
+  /** Null when the stream was forgotten. */
+  get stream(): Stream | null {
+    return this.#held ?? this.#link.stream;
+  }
+
+  /** Closes the stream, without waiting for that; an error of the connection concerns nobody then. */
+  close(): void {
+    const { stream } = this;
+    if (stream === null) this.#link.transport.abort();
+    else stream.close().catch(ignore);
+  }
+
+  /** Aborts the stream, without waiting for that. */
+  abort(): void {
+    const { stream } = this;
+    if (stream === null) this.#link.transport.abort();
+    else void stream.abort();
   }
 
   streamClosed(): void {
@@ -457,6 +487,7 @@ class Client implements StreamOwner {
 
   handlerSettled(): void {
     this.running = false;
+    this.#held = null;
     this.#changed(this);
   }
 
@@ -481,7 +512,7 @@ class Client implements StreamOwner {
   }
 
   get peer(): string {
-    return peerName(this.stream) ?? 'an unknown peer';
+    return peerName(this.#link.transport) ?? 'an unknown peer';
   }
 }
 
@@ -563,11 +594,6 @@ function checkInteger(name: string, value: unknown, least: number, most: number)
 
 function closed(action: string): StateError {
   return new StateError('ERR_SERVER_STATE', `${action}: the server is closed`);
-}
-
-/** Closes a stream of which nobody waits for the end; an error of the connection concerns nobody then. */
-function closeQuietly(stream: Stream): void {
-  stream.close().catch(ignore);
 }
 
 function drop(socket: Socket): void {

@@ -14,10 +14,11 @@ import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { StateError } from './errors.js';
 import { StreamReader, type LimitOptions, type WaitOptions } from './reader.js';
-import { StreamMode, type Transport, type TransportSink } from './transports/transport.js';
+import { StreamMode, peerName, type Transport, type TransportSink } from './transports/transport.js';
+import { StreamLink, type Hold, type Keeper, type StreamOwner } from './unclosed.js';
 import { StreamWriter } from './writer.js';
 
-export { StreamMode };
+export { StreamMode, peerName, type StreamOwner };
 
 /** What a stream is made with, besides its transport. */
 export interface StreamOptions extends LimitOptions {
@@ -25,12 +26,6 @@ export interface StreamOptions extends LimitOptions {
   serverSide?: boolean | undefined;
   /** Who is told when the connection is gone. */
   owner?: StreamOwner | undefined;
-}
-
-/** Whoever keeps account of a stream: the server that accepted it. */
-export interface StreamOwner {
-  /** The connection is gone; called once. */
-  streamClosed(): void;
 }
 
 type Written = ReturnType<StreamWriter['write']>;
@@ -48,9 +43,12 @@ type Written = ReturnType<StreamWriter['write']>;
  * A call in a direction that the stream does not have fails with a {@link StateError}: `ERR_STREAM_WRITE_ONLY` for reading,
  * `ERR_STREAM_READ_ONLY` for writing. It is a rejection wherever the call returns a promise.
  *
+ * A stream that is garbage collected while it is open has its connection aborted, and is reported by a `ResourceWarning`
+ * with the code `SLUICE_UNCLOSED`. That never happens while a call waits, or while written bytes are on their way.
+ *
  * asyncio: `Stream`
  */
-export class Stream implements TransportSink {
+export class Stream implements TransportSink, Keeper {
   /** The directions of this stream, testable with `&`: `stream.mode & StreamMode.READ`. asyncio: `mode` */
   readonly mode: StreamMode;
 
@@ -58,7 +56,7 @@ export class Stream implements TransportSink {
   readonly #reader: StreamReader;
   readonly #writer: StreamWriter;
   readonly #serverSide: boolean;
-  readonly #owner: StreamOwner | undefined;
+  readonly #link: StreamLink<Stream>;
   #peerEnded = false;
   #closedHere = false;
   /** Whether the user has a promise that tells of the end of the connection. */
@@ -73,9 +71,10 @@ export class Stream implements TransportSink {
     this.#reader = new StreamReader({ limit: options.limit });
     this.#writer = new StreamWriter(transport);
     this.#serverSide = options.serverSide ?? false;
-    this.#owner = options.owner;
-    this.#reader.attach(transport);
-    transport.start(this);
+    this.#link = new StreamLink<Stream>(this, transport, options.owner);
+    this.#reader.attach(transport, this);
+    this.#writer.attach(this);
+    transport.start(this.#link);
   }
 
   // ---------------------------------------------------------------------------------------------- reading
@@ -337,7 +336,34 @@ export class Stream implements TransportSink {
     if (error === null || this.#peerEnded || this.#closedHere) this.#reader.feedEof();
     else this.#reader.setException(error);
     this.#writer.connectionLost(error);
-    this.#owner?.streamClosed();
+  }
+
+  // ---------------------------------------------------------------------------------------------- the halves' side
+
+  /** @internal The two halves; either of them keeps the stream. */
+  get halves(): [StreamReader, StreamWriter] {
+    return [this.#reader, this.#writer];
+  }
+
+  /** @internal What the transport holds of the stream. */
+  get link(): StreamLink<Stream> {
+    return this.#link;
+  }
+
+  /** @internal See `Keeper.hold`. */
+  hold(reason: Hold): void {
+    this.#link.hold(this, reason);
+  }
+
+  /** @internal See `Keeper.release`. */
+  release(reason: Hold): void {
+    this.#link.release(reason);
+  }
+
+  /** @internal See `Keeper.closing`. */
+  closing(): void {
+    this.#link.closing(this);
+    this.#endReading();
   }
 
   get #readable(): boolean {
@@ -355,16 +381,6 @@ export class Stream implements TransportSink {
     // A peer that must get rid of its bytes before it takes ours would else keep the flush waiting for ever.
     if (!this.#lost) this.#transport.resumeReading();
   }
-}
-
-/** The peer of a stream as messages name it, or null where it has no name. @internal */
-export function peerName(stream: Stream): string | null {
-  const peer = stream.getExtraInfo('peername');
-  if (typeof peer === 'string') return peer === '' ? null : peer;
-  if (typeof peer !== 'object' || peer === null) return null;
-  const { address, port } = peer as { address?: unknown; port?: unknown };
-  if (typeof address !== 'string') return null;
-  return `${address.includes(':') ? `[${address}]` : address}:${String(port)}`;
 }
 
 function modeName(mode: StreamMode): string {

@@ -13,6 +13,7 @@
 import { Buffer } from 'node:buffer';
 import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
 import type { Transport } from './transports/transport.js';
+import { Hold, type Keeper } from './unclosed.js';
 
 /** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
 const HIGH_WATERMARK = 65536;
@@ -119,9 +120,7 @@ interface Flush {
  * asyncio: `StreamWriter`
  */
 export class StreamWriter {
-  /** What carries the bytes. asyncio: `transport` */
-  readonly transport: Transport;
-
+  #transport: Transport;
   #high = HIGH_WATERMARK;
   #low = HIGH_WATERMARK / 4;
   #bytesWritten = 0;
@@ -141,6 +140,10 @@ export class StreamWriter {
   /** Full slabs of which the pieces are parts, and those of the batch in flight. */
   #fullSlabs: Buffer[] | null = null;
   #flyingSlabs: Buffer[] | null = null;
+
+  /** Whether what is written from now on has to wait for {@link release}, and what was written before and must go first. */
+  #held = false;
+  #sealed: Buffer | null = null;
 
   #closing = false;
   #aborted = false;
@@ -164,8 +167,17 @@ export class StreamWriter {
   #flushes: Flush[] | null = null;
   #closed: Deferred | null = null;
 
+  /** The stream that this is a half of, and whether it is held. */
+  #keeper: Keeper | null = null;
+  #keeping = false;
+
   constructor(transport: Transport) {
-    this.transport = transport;
+    this.#transport = transport;
+  }
+
+  /** What carries the bytes. asyncio: `transport` */
+  get transport(): Transport {
+    return this.#transport;
   }
 
   /** Bytes that `write` has accepted, whether they have left or not, and those that `sendfile` has sent. */
@@ -266,6 +278,7 @@ export class StreamWriter {
     if (this.writeBufferSize === 0 && !this.transport.isClosing) return RESOLVED;
     const deferred = new Deferred();
     (this.#flushes ??= []).push({ position: this.#bytesWritten + this.#heldBytes, deferred });
+    this.#keep();
     return abortable(deferred.promise, signal);
   }
 
@@ -315,6 +328,7 @@ export class StreamWriter {
       throw new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: this transport has no half-close');
     }
     if (this.#closing || this.#lost) return this.#connectionRefused('writeEof');
+    if (this.#held) throw new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: startTls() is under way');
     this.#eof = true;
     this.#eofPending = true;
     const sent = (this.#eofSent = new Deferred());
@@ -332,6 +346,7 @@ export class StreamWriter {
   close(): Promise<void> {
     if (!this.#closing && !this.#lost) {
       this.#closing = true;
+      this.#keeper?.closing();
       if (this.#inFlight === 0) this.#progress();
     }
     return this.#whenClosed();
@@ -354,6 +369,7 @@ export class StreamWriter {
     if (this.#aborted || this.#lost) return;
     this.#closing = true;
     this.#aborted = true;
+    this.#keeper?.closing();
     this.#drop();
     this.transport.abort();
   }
@@ -373,6 +389,15 @@ export class StreamWriter {
    */
   get hasThrown(): boolean {
     return this.#hasThrown;
+  }
+
+  /**
+   * Joins the stream that this is a half of: it is held while bytes are on their way or a call waits.
+   *
+   * @internal
+   */
+  attach(keeper: Keeper): void {
+    this.#keeper = keeper;
   }
 
   /**
@@ -407,6 +432,46 @@ export class StreamWriter {
     if (this.#closed !== null) this.#settleClosed(this.#closed);
   }
 
+  /** @internal Whether the writing side was ended by {@link writeEof}. */
+  get ended(): boolean {
+    return this.#eof;
+  }
+
+  /**
+   * Keeps what is written from now on in the queue until {@link release}; resolves when all that was written before is with
+   * the kernel. Rejects as {@link flush}.
+   *
+   * @internal
+   */
+  hold(options: WaitOptions): Promise<void> {
+    if (this.#inFlight === 0) this.#send();
+    else if (this.#queued > 0) this.#seal();
+    this.#held = true;
+    return this.flush(options);
+  }
+
+  /** @internal Ends {@link hold}: what was kept goes out, over another transport where one is given. */
+  release(transport: Transport = this.#transport): void {
+    this.#transport = transport;
+    this.#held = false;
+    if (this.#sealed !== null) {
+      // The hold was called off: what was to go first goes first.
+      this.#endPiece();
+      this.#pieces.unshift(this.#sealed);
+      this.#sealed = null;
+    }
+    if (this.#inFlight === 0 && !this.#lost) this.#progress();
+  }
+
+  /** Takes the queue out of the way of what is written later. It still counts as queued. */
+  #seal(): void {
+    this.#endPiece();
+    this.#sealed = Buffer.concat(this.#pieces);
+    this.#pieces = [];
+    this.#fullSlabs?.forEach(giveBack);
+    this.#fullSlabs = null;
+  }
+
   /** Puts data into the queue. */
   #enqueue(data: Uint8Array | string): void {
     if (this.#place !== null) {
@@ -436,6 +501,7 @@ export class StreamWriter {
         writer.#refused(action).catch(ready.reject);
       } else if (writer.#place === null) {
         writer.#place = place;
+        writer.#keep();
         if (writer.#inFlight === 0) writer.#progress();
       } else {
         writer.#held.push(place);
@@ -553,6 +619,10 @@ export class StreamWriter {
 
   /** Hands the queue over as one batch. Only called with nothing in flight. */
   #send(): void {
+    if (this.#held) {
+      this.#sendSealed();
+      return;
+    }
     const size = this.#queued;
     if (size === 0) return;
     const slab = this.#slab;
@@ -587,7 +657,17 @@ export class StreamWriter {
       slabs?.forEach(giveBack);
     } else {
       this.#flyingSlabs = slabs;
+      this.#keep();
     }
+  }
+
+  #sendSealed(): void {
+    const sealed = this.#sealed;
+    if (sealed === null) return;
+    this.#sealed = null;
+    this.#queued -= sealed.length;
+    this.#inFlight = sealed.length;
+    if (this.transport.write(sealed, this.#taken)) this.#inFlight = 0;
   }
 
   /** The kernel has taken the batch in flight. */
@@ -605,6 +685,7 @@ export class StreamWriter {
     this.#measure();
     if (this.#queued + this.#inFlight === 0) this.#place?.ready.resolve();
     this.#finish();
+    this.#letGo();
   }
 
   #measure(): void {
@@ -630,12 +711,14 @@ export class StreamWriter {
   /** The promise of all who wait for room, for a turn of the event loop, or for the news of a loss. */
   #wait(): Promise<void> {
     this.#drained ??= new Deferred();
+    this.#keep();
     if (this.#allowance <= 0 && !this.#turning) {
       this.#turning = true;
       setImmediate(() => {
         this.#turning = false;
         this.#allowance = TURN_ALLOWANCE;
         this.#wake();
+        this.#letGo();
       });
     }
     return this.#drained.promise;
@@ -664,6 +747,7 @@ export class StreamWriter {
   #drop(): void {
     if (this.#queued > 0) this.#dropped = true;
     this.#queued = 0;
+    this.#sealed = null;
     this.#pieces = [];
     this.#fullSlabs?.forEach(giveBack);
     this.#fullSlabs = null;
@@ -689,10 +773,25 @@ export class StreamWriter {
     this.#heldBytes = 0;
   }
 
+  /** Keeps the stream while something is under way that only the connection can bring to its end. */
+  #keep(): void {
+    if (this.#keeping) return;
+    this.#keeping = true;
+    this.#keeper?.hold(Hold.WRITE);
+  }
+
+  #letGo(): void {
+    if (!this.#keeping || this.#inFlight > 0 || this.#place !== null) return;
+    if (this.#drained !== null || this.#flushes !== null || this.#closed !== null) return;
+    this.#keeping = false;
+    this.#keeper?.release(Hold.WRITE);
+  }
+
   #whenClosed(): Promise<void> {
     if (this.#closed === null) {
       this.#closed = new Deferred();
       if (this.#lost) this.#settleClosed(this.#closed);
+      else this.#keep();
     }
     return this.#closed.promise;
   }

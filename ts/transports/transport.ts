@@ -75,3 +75,13 @@ export interface Transport {
   /** Facts of the connection by asyncio's names: `peername`, `sockname`, `socket`, `cipher`, ... ; undefined: not known. */
   getExtraInfo(name: string): unknown;
 }
+
+/** The peer of a transport, or of a stream, as messages name it; null where it has no name. @internal */
+export function peerName(connection: { getExtraInfo(name: string): unknown }): string | null {
+  const peer = connection.getExtraInfo('peername');
+  if (typeof peer === 'string') return peer === '' ? null : peer;
+  if (typeof peer !== 'object' || peer === null) return null;
+  const { address, port } = peer as { address?: unknown; port?: unknown };
+  if (typeof address !== 'string') return null;
+  return `${address.includes(':') ? `[${address}]` : address}:${String(port)}`;
+}

@@ -1,0 +1,127 @@
+/**
+ * Streams that nobody has closed and nobody can reach any more.
+ *
+ * An open socket belongs to the event loop, which keeps the transport. Would the transport keep its stream, too, a stream
+ * that its user forgot would stay open for the life of the process. So the transport holds a {@link StreamLink} in the place of
+ * the stream, and the link holds the stream weakly:
+ *
+ *     user ---> Stream, reader, writer (each keeps the others) ---> transport <--- event loop
+ *                      ^                                                |
+ *                      '----------- weakly; strongly while held ------ link
+ *
+ * The stream is *held* while a call waits for what only the connection can bring: bytes for a read, room for a write, the end
+ * after a close. What arrives for a stream that is not held goes to it as long as it is there.
+ *
+ * A stream that is collected while it is open has its connection aborted, and is reported once.
+ */
+import { peerName, type Transport, type TransportSink } from './transports/transport.js';
+
+/** Why a stream must stay although its user may have let go of it; flags. */
+export const Hold = Object.freeze({
+  /** A read waits. */
+  READ: 1,
+  /** Bytes are on their way, or a call waits for that. */
+  WRITE: 2,
+  /** The stream is closing. */
+  CLOSE: 4,
+} as const);
+export type Hold = (typeof Hold)[keyof typeof Hold];
+
+/** What the two halves of a stream ask of it; by holding it each half keeps the whole. */
+export interface Keeper {
+  hold(reason: Hold): void;
+  release(reason: Hold): void;
+  /** This side begins to close the connection. */
+  closing(): void;
+}
+
+/** Whoever keeps account of a stream: the server that accepted it. Must not hold the stream when it lets users forget it. */
+export interface StreamOwner {
+  /** The connection is gone; called once. */
+  streamClosed(): void;
+}
+
+/** The sink that a transport holds: passes everything on to the stream, as long as there is one. */
+export class StreamLink<S extends TransportSink = TransportSink> implements TransportSink {
+  /** What carries the stream; another one after an upgrade of the connection. */
+  transport: Transport;
+
+  readonly #weak: WeakRef<S>;
+  #held: S | null = null;
+  #reasons = 0;
+  readonly #owner: StreamOwner | undefined;
+
+  /** @param stream - open; it is watched from now on */
+  constructor(stream: S, transport: Transport, owner: StreamOwner | undefined) {
+    this.transport = transport;
+    this.#weak = new WeakRef(stream);
+    this.#owner = owner;
+    registry.register(stream, this, this);
+  }
+
+  /** The stream, or null when it has been collected. */
+  get stream(): S | null {
+    return this.#held ?? this.#weak.deref() ?? null;
+  }
+
+  /** Keeps the stream until the reason is released. */
+  hold(stream: S, reason: Hold): void {
+    this.#reasons |= reason;
+    this.#held = stream;
+  }
+
+  release(reason: Hold): void {
+    this.#reasons &= ~reason;
+    if (this.#reasons === 0) this.#held = null;
+  }
+
+  /** The user closes the stream: it is no longer forgotten, and kept until it is closed. */
+  closing(stream: S): void {
+    this.hold(stream, Hold.CLOSE);
+    registry.unregister(this);
+  }
+
+  readTarget(): Uint8Array | null {
+    return (this.#held ?? this.#weak.deref())?.readTarget() ?? null;
+  }
+
+  // What comes for a stream that is gone stops the reading: it is about to be aborted.
+  commit(count: number): boolean {
+    return (this.#held ?? this.#weak.deref())?.commit(count) ?? false;
+  }
+
+  feed(chunk: Uint8Array): boolean {
+    return (this.#held ?? this.#weak.deref())?.feed(chunk) ?? false;
+  }
+
+  eof(): void {
+    this.stream?.eof();
+  }
+
+  closed(error: Error | null): void {
+    const stream = this.stream;
+    this.#held = null;
+    if (stream !== null) {
+      registry.unregister(this);
+      stream.closed(error);
+    }
+    this.#owner?.streamClosed();
+  }
+
+  /** The stream has been collected while it was open. */
+  collected(): void {
+    const { transport } = this;
+    transport.abort();
+    const peer = peerName(transport);
+    const who = this.#owner === undefined ? 'a stream' : 'a stream of a server';
+    process.emitWarning(`${who}${peer === null ? '' : ` with ${peer}`} was garbage collected while it was open`, {
+      type: 'ResourceWarning',
+      code: 'SLUICE_UNCLOSED',
+      detail: 'Its connection is aborted. Close a stream that is done with: by `await using`, close() or abort().',
+    });
+  }
+}
+
+const registry = new FinalizationRegistry<StreamLink>((link) => {
+  link.collected();
+});
