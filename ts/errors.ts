@@ -12,6 +12,8 @@
  *     |                         ERR_FEED_AFTER_EOF        feeding a reader after feedEof()
  *     |                         ERR_SERVER_STATE          a server call out of order
  *     |                         ERR_SENDFILE_NOT_AVAILABLE sendfile() that may not copy
+ *     |                         ERR_TLS_STATE             startTls() where there is no plain connection to upgrade
+ *     |                         ERR_TLS_PLAINTEXT_PENDING startTls() with unread bytes that are no TLS handshake
  *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection is gone (the code of the system)
  *     AggregateError            ECONNREFUSED, ...         no address of a host could be connected to; one error each in `errors`
  *     TypeError                 ERR_INVALID_ARG_TYPE      an argument of the wrong type
@@ -76,6 +78,8 @@ export type StateErrorCode =
   | 'ERR_FEED_AFTER_EOF'
   | 'ERR_FRAMES_EXPIRED'
   | 'ERR_SERVER_STATE'
+  | 'ERR_TLS_STATE'
+  | 'ERR_TLS_PLAINTEXT_PENDING'
   | 'ERR_SENDFILE_NOT_AVAILABLE';
 
 /** A call that the state of the stream or the server does not allow. */

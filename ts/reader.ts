@@ -256,11 +256,13 @@ export class StreamReader {
       signal: undefined,
       onAbort: undefined,
     };
+    this.#keeper?.hold(Hold.READ);
   }
 
   /** @internal Ends {@link hold}. */
   release(): void {
     this.#pending = null;
+    this.#keeper?.release(Hold.READ);
     if (this.#flowing()) this.#resumeReading();
     else this.#flow?.pauseReading();
   }

@@ -141,10 +141,6 @@ export class StreamWriter {
   #fullSlabs: Buffer[] | null = null;
   #flyingSlabs: Buffer[] | null = null;
 
-  /** Whether what is written from now on has to wait for {@link release}, and what was written before and must go first. */
-  #held = false;
-  #sealed: Buffer | null = null;
-
   #closing = false;
   #aborted = false;
   /** The end of the writing side: asked for, not sent yet, and the promise of it. */
@@ -328,7 +324,6 @@ export class StreamWriter {
       throw new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: this transport has no half-close');
     }
     if (this.#closing || this.#lost) return this.#connectionRefused('writeEof');
-    if (this.#held) throw new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: startTls() is under way');
     this.#eof = true;
     this.#eofPending = true;
     const sent = (this.#eofSent = new Deferred());
@@ -437,39 +432,9 @@ export class StreamWriter {
     return this.#eof;
   }
 
-  /**
-   * Keeps what is written from now on in the queue until {@link release}; resolves when all that was written before is with
-   * the kernel. Rejects as {@link flush}.
-   *
-   * @internal
-   */
-  hold(options: WaitOptions): Promise<void> {
-    if (this.#inFlight === 0) this.#send();
-    else if (this.#queued > 0) this.#seal();
-    this.#held = true;
-    return this.flush(options);
-  }
-
-  /** @internal Ends {@link hold}: what was kept goes out, over another transport where one is given. */
-  release(transport: Transport = this.#transport): void {
+  /** @internal Goes on over another transport. The caller has a place in the queue, and nothing is on its way. */
+  moveTo(transport: Transport): void {
     this.#transport = transport;
-    this.#held = false;
-    if (this.#sealed !== null) {
-      // The hold was called off: what was to go first goes first.
-      this.#endPiece();
-      this.#pieces.unshift(this.#sealed);
-      this.#sealed = null;
-    }
-    if (this.#inFlight === 0 && !this.#lost) this.#progress();
-  }
-
-  /** Takes the queue out of the way of what is written later. It still counts as queued. */
-  #seal(): void {
-    this.#endPiece();
-    this.#sealed = Buffer.concat(this.#pieces);
-    this.#pieces = [];
-    this.#fullSlabs?.forEach(giveBack);
-    this.#fullSlabs = null;
   }
 
   /** Puts data into the queue. */
@@ -619,10 +584,6 @@ export class StreamWriter {
 
   /** Hands the queue over as one batch. Only called with nothing in flight. */
   #send(): void {
-    if (this.#held) {
-      this.#sendSealed();
-      return;
-    }
     const size = this.#queued;
     if (size === 0) return;
     const slab = this.#slab;
@@ -659,15 +620,6 @@ export class StreamWriter {
       this.#flyingSlabs = slabs;
       this.#keep();
     }
-  }
-
-  #sendSealed(): void {
-    const sealed = this.#sealed;
-    if (sealed === null) return;
-    this.#sealed = null;
-    this.#queued -= sealed.length;
-    this.#inFlight = sealed.length;
-    if (this.transport.write(sealed, this.#taken)) this.#inFlight = 0;
   }
 
   /** The kernel has taken the batch in flight. */
@@ -747,7 +699,6 @@ export class StreamWriter {
   #drop(): void {
     if (this.#queued > 0) this.#dropped = true;
     this.#queued = 0;
-    this.#sealed = null;
     this.#pieces = [];
     this.#fullSlabs?.forEach(giveBack);
     this.#fullSlabs = null;

@@ -3,7 +3,7 @@
  *
  * Node documents the `onread` option for sockets that connect, and gives no way to ask for it on a socket that a server
  * accepted. The option works on any handle, though: so the handle of the accepted socket is moved to a new `net.Socket`
- * made with it. This is the only file that touches what Node does not document (`_handle`, `_server`); where anything
+ * made with it. This is the only file that touches what Node does not document (`_handle`, `_server`, `_sharedCreds`); where anything
  * looks different from what is known, nothing is changed and `null` tells the caller to read by `'data'` events.
  *
  * The server's count of connections moves along: it goes down when the new socket is destroyed, so that `server.close()`
@@ -11,6 +11,7 @@
  * reads as not connected, and that writing to it fails.
  */
 import { Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from 'node:net';
+import type { SecureContext, Server as TlsServer } from 'node:tls';
 
 interface Handle {
   reading?: boolean;
@@ -86,6 +87,24 @@ export function readPastEnd(socket: Socket): boolean {
   if (!isHandle(handle) || typeof handle.readStart !== 'function' || typeof handle.getpeername !== 'function')
     return false;
   return handle.getpeername({}) !== 0 && handle.readStart() === 0;
+}
+
+/** The context that a TLS server has made of its options, or null where the runtime keeps it elsewhere. */
+export function serverContext(server: TlsServer): SecureContext | null {
+  const context = (server as unknown as { _sharedCreds?: Partial<SecureContext> })._sharedCreds;
+  return typeof context?.context === 'object' ? (context as SecureContext) : null;
+}
+
+/**
+ * Has a TLS server use a context that exists already: Node documents that for a single socket only, and a socket on its own
+ * neither checks the certificate of a client nor reports what fails after the handshake.
+ *
+ * @returns false where the runtime does not allow it
+ */
+export function setServerContext(server: TlsServer, context: SecureContext): boolean {
+  if (serverContext(server) === null) return false;
+  (server as unknown as { _sharedCreds: SecureContext })._sharedCreds = context;
+  return true;
 }
 
 function isHandle(handle: Partial<Handle> | null | undefined): handle is Handle {

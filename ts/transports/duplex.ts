@@ -50,6 +50,8 @@ export class DuplexTransport implements Transport {
   #discarding = false;
   #discarded = 0;
   #timer: NodeJS.Timeout | null = null;
+  /** Set when the stream has gone to another transport: what a call of `close` or `abort` is to do then. */
+  #onAbandon: (() => void) | null = null;
 
   #pending = 0;
   #batchDone: (() => void) | null = null;
@@ -102,7 +104,7 @@ export class DuplexTransport implements Transport {
   }
 
   get canWriteEof(): boolean {
-    return this.mode === StreamMode.READWRITE;
+    return this.writable !== null;
   }
 
   get isClosing(): boolean {
@@ -167,11 +169,46 @@ export class DuplexTransport implements Transport {
   }
 
   pauseReading(): void {
-    if (!this.#discarding) this.readable?.pause();
+    if (!this.#discarding && this.#onAbandon === null) this.readable?.pause();
   }
 
   resumeReading(): void {
-    if (this.#sink !== null && !this.isClosing) this.readable?.resume();
+    if (this.#sink !== null && this.#onAbandon === null && !this.isClosing) this.readable?.resume();
+  }
+
+  /**
+   * Hands what has come in and waits in the stream, because reading was paused, to the sink.
+   *
+   * @internal
+   */
+  deliver(): void {
+    // Each read() emits 'data', paused or not.
+    while (this.readable !== null && this.#onData !== null && this.readable.readableLength > 0) {
+      if (this.readable.read() === null) break;
+    }
+  }
+
+  /**
+   * Gives the stream up, for another transport to be made over it: this one reports nothing more. Reading has to be paused,
+   * and nothing pending. It goes on answering {@link getExtraInfo}; closing it calls `onAbandon`, once.
+   *
+   * @internal
+   */
+  release(onAbandon: () => void): Duplex {
+    this.#onAbandon = onAbandon;
+    if (this.#onData !== null) this.readable?.off('data', this.#onData);
+    this.#onData = null;
+    return this.#stream as Duplex;
+  }
+
+  /** Whether the stream is not ours any more; then whoever has it hears of the close. */
+  #abandoned(): boolean {
+    if (this.#onAbandon === null) return false;
+    if (!this.#closing) {
+      this.#closing = true;
+      this.#onAbandon();
+    }
+    return true;
   }
 
   /**
@@ -248,7 +285,7 @@ export class DuplexTransport implements Transport {
   }
 
   close(): void {
-    if (this.#closing || this.#lost) return;
+    if (this.#abandoned() || this.#closing || this.#lost) return;
     this.#closing = true;
     this.#discarding = true;
     const stream = this.writable;
@@ -293,7 +330,7 @@ export class DuplexTransport implements Transport {
   }
 
   abort(): void {
-    if (this.#lost) return;
+    if (this.#abandoned() || this.#lost) return;
     this.#closing = true;
     this.#discarding = true;
     // A loss that is known already, if not reported yet, stays the reason.
@@ -330,13 +367,13 @@ export class DuplexTransport implements Transport {
   }
 
   #endOfFile(): void {
-    if (this.#ended || this.#discarding || this.#lost || this.#sink === null) return;
+    if (this.#ended || this.#discarding || this.#lost || this.#sink === null || this.#onAbandon !== null) return;
     this.#ended = true;
     this.#sink.eof();
   }
 
   #connectionLost(): void {
-    if (this.#lost) return;
+    if (this.#lost || this.#onAbandon !== null) return;
     this.#lost = true;
     this.#batchDone = null;
     this.#pending = 0;
