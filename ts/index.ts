@@ -1,5 +1,7 @@
 /** The public names of sluice, nothing more. */
 export { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
+export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect-pipe.js';
+export { connectUnix, type ConnectUnixOptions } from './connect-unix.js';
 export { engine } from './engine.js';
 export {
   ConnectionError,
@@ -18,8 +20,10 @@ export {
   type ServerErrorHandler,
   type StreamServerOptions,
 } from './server.js';
+export type { SendfileOptions, SendfileSource } from './sendfile.js';
 export { socketpair } from './socketpair.js';
 export { Stream, StreamMode } from './stream.js';
+export type { ReadPipe, WritePipe } from './transports/pipe.js';
 export type { SocketAddress } from './transports/socket.js';
 export type { Transport, TransportSink } from './transports/transport.js';
 export { StreamWriter, type WriteBufferLimits } from './writer.js';

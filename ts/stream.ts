@@ -14,6 +14,7 @@ import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { StateError } from './errors.js';
 import { StreamReader, type LimitOptions, type WaitOptions } from './reader.js';
+import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from './transports/transport.js';
 import { StreamLink, type Hold, type Keeper, type StreamOwner } from './unclosed.js';
 import { StreamWriter } from './writer.js';
@@ -181,6 +182,41 @@ export class Stream implements TransportSink, Keeper {
   /** Sends several pieces, as `write` would send them joined. asyncio: `writelines` */
   writelines(list: Iterable<Uint8Array | string>): Written {
     return this.#writable ? this.#writer.writelines(list) : refused('writelines');
+  }
+
+  /**
+   * Sends a file, or the part of it from `offset` on, `count` bytes long: by default up to its end. Resolves with the number
+   * of bytes sent, when the kernel has the last of them; fewer than `count` when the file ends before.
+   *
+   * The file comes behind everything written before this call, and what is written after the call, also while the file goes
+   * out, comes behind the file. `writeEof` and `close` wait for it, too. Several files are sent in the order of the calls. It is
+   * read into one block of 128 KiB, which is used again once the kernel has taken it: a file of any size takes that much memory.
+   * The length is not fixed when it starts: a file that grows is sent to its new end, one that shrinks ends early.
+   *
+   * `file` is a path, a `file:` URL, a `FileHandle` or an fd of a regular file. What it opens, it closes; what was open stays open.
+   * The position of such a file: it is at `offset + sent` afterwards, as in asyncio, if it was at `offset` before, and the system is
+   * Linux; otherwise it stays what it was, because Node cannot set it. When sending fails, it may be a block further on.
+   *
+   * ```ts
+   * stream.write(header);
+   * const sent = await stream.sendfile('page.html');
+   * ```
+   *
+   * When it rejects, for the signal or an error of the file, what was sent stays sent, how much that was is not told, and the
+   * stream goes on with what was written behind the file. It differs from asyncio in that writing meanwhile is not refused and
+   * reading is not paused.
+   *
+   * asyncio: `loop.sendfile`, where `offset` is set first and the position always updated
+   *
+   * @param count - 1 or more; as in asyncio, 0 is refused
+   * @param options - `fallback`: false refuses to copy the bytes through this process, and so always fails on Node; `signal`
+   * @throws (as a rejection) StateError `ERR_SENDFILE_NOT_AVAILABLE` with `fallback: false`
+   * @throws (as a rejection) Error of the file system, such as `ENOENT`, `EACCES`, `EISDIR`
+   * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` when it is not a regular file
+   * @throws (as a rejection) ConnectionError when the connection is closed (`ECONNRESET`) or lost before the end
+   */
+  sendfile(file: SendfileSource, offset?: number, count?: number, options?: SendfileOptions): Promise<number> {
+    return this.#writable ? sendfile(this.#writer, file, offset, count, options) : rejected(readOnly('sendfile'));
   }
 
   /** Waits until the write buffer is at its low watermark, if it went over the high one. asyncio: `drain` */

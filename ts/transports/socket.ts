@@ -10,6 +10,7 @@ import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
 import { adopt, readPastEnd } from './accepted.js';
 import { DuplexTransport, connectionError } from './duplex.js';
+import { StreamMode } from './transport.js';
 
 /** What one read may bring, in bytes: what libuv asks of the kernel at once. */
 const READ_BYTES = 65536;
@@ -108,9 +109,10 @@ export class SocketTransport extends DuplexTransport {
   /**
    * @param socket - connected; it belongs to the transport from now on
    * @param reads - the direct reads that the socket was made with, if any
+   * @param mode - the directions to use it in
    */
-  constructor(socket: Socket, reads: DirectReads | null = null) {
-    super(socket);
+  constructor(socket: Socket, reads: DirectReads | null = null, mode: StreamMode = StreamMode.READWRITE) {
+    super(socket, mode as typeof StreamMode.READWRITE);
     this.#socket = socket;
     this.#reads = reads;
     this.readPath = reads === null ? 'data' : 'direct';
@@ -194,7 +196,7 @@ export class SocketTransport extends DuplexTransport {
 
   /** True but for TLS, where the end of one direction ends the connection. */
   override get canWriteEof(): boolean {
-    return (this.#socket as Socket & { encrypted?: boolean }).encrypted !== true;
+    return super.canWriteEof && (this.#socket as Socket & { encrypted?: boolean }).encrypted !== true;
   }
 
   protected override startReading(readable: Readable): void {

@@ -37,7 +37,7 @@ export interface TransportSink {
 export interface Transport {
   /** The directions this transport has. */
   readonly mode: StreamMode;
-  /** Whether {@link writeEof} works: false where closing the writing side closes the whole (TLS, pipes of one stream). */
+  /** Whether {@link writeEof} works: false where there is no writing side, and where its end would cut off reading (TLS). */
   readonly canWriteEof: boolean;
   /** Whether `close` or `abort` was called or the connection is lost. */
   readonly isClosing: boolean;

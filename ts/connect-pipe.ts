@@ -1,0 +1,70 @@
+/** Streams of one direction, over pipes. */
+import { invalidType } from './errors.js';
+import { checkLimit, type LimitOptions } from './reader.js';
+import { Stream } from './stream.js';
+import { readPipe, writePipe, type ReadPipe, type WritePipe } from './transports/pipe.js';
+
+/** What `connectReadPipe` and `connectWritePipe` take. */
+export interface ConnectPipeOptions extends LimitOptions {
+  /** The longest frame without its separator, in bytes. Default 65536. Of no effect on writing. asyncio: `limit` */
+  limit?: number | undefined;
+}
+
+/**
+ * Makes a stream that reads from a pipe: its mode is `READ`.
+ *
+ * `pipe` is an fd of a pipe, a FIFO, a socket, a terminal or another character device; or a `Readable` of bytes, such as
+ * `process.stdin`, the `stdout` of a child process, an `fs` stream of a FIFO. It belongs to the stream from now on, is closed
+ * with it, and an fd is made non-blocking. Waits for nothing.
+ *
+ * While nobody reads, at most a few blocks beyond `2 * limit` are taken from the pipe: who writes to it has to wait. The stream ends
+ * when the last writer has closed, and is then closed by itself.
+ *
+ * ```ts
+ * const child = spawn('ls');
+ * await using lines = await connectReadPipe(child.stdout);
+ * for await (const line of lines) console.log(line.toString());
+ * ```
+ *
+ * Take the `stdout` of a child in the turn that has started it: when a child exits, Node throws away what nobody has begun to
+ * read. `fd` 0 means `process.stdin`. A character device that is no terminal is read by the thread pool, one thread of which
+ * waits as long as the device does.
+ *
+ * asyncio: `connect_read_pipe`
+ *
+ * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` when `pipe` is none of these, or not a stream of bytes
+ * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` when the fd is of a regular file, a directory, a block device
+ * @throws (as a rejection) RangeError `ERR_OUT_OF_RANGE` for a number that is no fd, or a `limit` that is none
+ * @throws (as a rejection) ConnectionError `EBADF` when the fd is not open
+ */
+export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptions): Promise<Stream> {
+  const limit = checkOptions('connectReadPipe', options);
+  return new Stream(readPipe('connectReadPipe', pipe), { limit });
+}
+
+/**
+ * Makes a stream that writes to a pipe: its mode is `WRITE`.
+ *
+ * `pipe` is an fd as with {@link connectReadPipe}, or a `Writable`, such as `process.stdout` or the `stdin` of a child process.
+ * It belongs to the stream from now on, is closed with it, and an fd is made non-blocking. Waits for nothing.
+ *
+ * While the reader at the other end does not read, `await write()` and `drain()` wait. When it is gone, the next write, and what
+ * waits, rejects with a {@link ConnectionError} `EPIPE`; it is not noticed before something is written. `writeEof` ends, and
+ * with that closes, the stream.
+ *
+ * `process.stdout` and `process.stderr`, also as `fd` 1 and 2, belong to the process: closing the stream flushes it and leaves
+ * them open, so that `console.log` goes on working.
+ *
+ * asyncio: `connect_write_pipe`
+ *
+ * @throws (as a rejection) the errors of {@link connectReadPipe}
+ */
+export async function connectWritePipe(pipe: WritePipe, options?: ConnectPipeOptions): Promise<Stream> {
+  const limit = checkOptions('connectWritePipe', options);
+  return new Stream(writePipe('connectWritePipe', pipe), { limit });
+}
+
+function checkOptions(action: string, options: unknown = {}): number {
+  if (typeof options !== 'object' || options === null) throw invalidType(action, 'options', 'an object', options);
+  return checkLimit(action, (options as ConnectPipeOptions).limit);
+}

@@ -1,0 +1,80 @@
+/** Connecting to a Unix socket. */
+import { Socket } from 'node:net';
+import { connect, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
+import { invalidType } from './errors.js';
+import { checkLimit } from './reader.js';
+import { Stream } from './stream.js';
+import { SocketTransport } from './transports/socket.js';
+import { checkUnixPath } from './unix-path.js';
+
+/** What `connectUnix(path)` takes. */
+export type ConnectUnixOptions = ConnectBaseOptions;
+
+/**
+ * Connects to a Unix socket: by its path, by its abstract name (`\0name`, on Linux), on Windows to a named pipe
+ * (`\\.\pipe\name`). Waits until the connection is there.
+ *
+ * ```ts
+ * await using stream = await connectUnix('/run/service.sock');
+ * await stream.write('status\n');
+ * console.log((await stream.readline()).toString());
+ * ```
+ *
+ * asyncio: `connect_unix`
+ *
+ * @throws (as a rejection) ConnectionError `ENOENT` where there is no such socket, `ECONNREFUSED` where nobody listens on it
+ * @throws (as a rejection) RangeError `ERR_OUT_OF_RANGE` when the path is longer than the system can take, or is none
+ * @throws (as a rejection) TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system without them
+ */
+export function connectUnix(path: string | URL, options?: ConnectUnixOptions): Promise<Stream>;
+/**
+ * Makes a stream over a Unix socket that exists already, as `connect({ sock })` does.
+ *
+ * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` for a socket of TCP
+ */
+export function connectUnix(options: ConnectSockOptions): Promise<Stream>;
+export async function connectUnix(
+  target: string | URL | ConnectSockOptions,
+  options?: ConnectUnixOptions,
+): Promise<Stream> {
+  if (typeof target === 'object' && target !== null && !(target instanceof URL)) {
+    checkSock(target);
+    return connect(target);
+  }
+  const path = checkUnixPath('connectUnix', target);
+  const { limit, signal } = checkOptions(options);
+  signal?.throwIfAborted();
+  const transport = await SocketTransport.connect({ path, signal });
+  if (signal?.aborted === true) {
+    // The signal came between the connection and this turn: nobody would close what the caller never gets.
+    transport.abort();
+    throw signal.reason;
+  }
+  return new Stream(transport, { limit });
+}
+
+function checkSock(options: object): void {
+  const { path, sock } = options as { path?: unknown; sock?: unknown };
+  if (path !== undefined) {
+    const error = new TypeError('connectUnix: sock cannot be combined with path');
+    throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
+  }
+  if (sock instanceof Socket && (sock.localPort !== undefined || sock.remotePort !== undefined)) {
+    throw invalidType('connectUnix', 'sock', 'a Unix socket', 'a socket of TCP');
+  }
+}
+
+function checkOptions(options: unknown = {}): { limit: number; signal: AbortSignal | undefined } {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidType('connectUnix', 'options', 'an object', options);
+  }
+  const { limit, signal, sock } = options as ConnectUnixOptions & { sock?: unknown };
+  if (sock !== undefined) {
+    const error = new TypeError('connectUnix: sock cannot be combined with path');
+    throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidType('connectUnix', 'signal', 'an AbortSignal', signal);
+  }
+  return { limit: checkLimit('connectUnix', limit), signal };
+}

@@ -1,0 +1,239 @@
+/**
+ * Transports of one direction: over a file descriptor, or over a `Readable` or `Writable` of Node.
+ *
+ *     fd of a FIFO, a pipe or a socket     a net.Socket made around it; reads go into reused memory
+ *     fd of a terminal                     a tty stream
+ *     fd of another character device       an fs stream: the thread pool waits for it, as it cannot be polled
+ *     fd 0, 1 and 2 of the main thread     process.stdin, stdout, stderr: a second handle around them would get no events
+ *     anything else (a file, a directory)  refused: it cannot be waited for
+ *
+ * `process.stdout` and `process.stderr` are lent. They belong to the process, which may log to them at any time, so closing
+ * a stream over them flushes it and leaves them open.
+ */
+import { createReadStream, createWriteStream, fstatSync, type Stats } from 'node:fs';
+import { Socket } from 'node:net';
+import { Writable, type Readable } from 'node:stream';
+import { ReadStream, WriteStream, isatty } from 'node:tty';
+import { getSystemErrorMap } from 'node:util';
+import { isMainThread } from 'node:worker_threads';
+import { ConnectionError, invalidType, outOfRange } from '../errors.js';
+import { DuplexTransport } from './duplex.js';
+import { SocketTransport, directReads, type DirectReads } from './socket.js';
+import { StreamMode, type Transport } from './transport.js';
+
+/** What a pipe can be made of: an fd, or a stream of Node. */
+export type ReadPipe = number | Readable;
+/** What a pipe can be made of: an fd, or a stream of Node. */
+export type WritePipe = number | Writable;
+
+type OneWay = typeof StreamMode.READ | typeof StreamMode.WRITE;
+
+/** A pipe over a `net.Socket`. */
+class SocketPipe extends SocketTransport {
+  readonly #pipe: unknown;
+
+  constructor(socket: Socket, reads: DirectReads | null, mode: OneWay, pipe: unknown) {
+    super(socket, reads, mode);
+    this.#pipe = pipe;
+  }
+
+  /** `pipe`: what the pipe was made of, as in asyncio; and what a socket knows. */
+  override getExtraInfo(name: string): unknown {
+    return name === 'pipe' ? this.#pipe : super.getExtraInfo(name);
+  }
+}
+
+/** A pipe over any other stream. */
+class StreamPipe extends DuplexTransport {
+  readonly #pipe: unknown;
+
+  constructor(stream: Readable | Writable, mode: OneWay, pipe: unknown) {
+    // One of two overloads, which the compiler does not choose between for a union.
+    super(stream as Readable, mode as typeof StreamMode.READ);
+    this.#pipe = pipe;
+  }
+
+  /** `pipe`: what the pipe was made of, as in asyncio. */
+  override getExtraInfo(name: string): unknown {
+    return name === 'pipe' ? this.#pipe : undefined;
+  }
+}
+
+/**
+ * The transport that reads from a pipe, which belongs to it from now on.
+ *
+ * @param action - what the caller does, for the messages
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither an fd nor a `Readable` of bytes
+ * @throws TypeError `ERR_INVALID_FD_TYPE` when the fd is of a file, a directory or anything else that is no pipe
+ * @throws ConnectionError `EBADF` when the fd is not open
+ */
+export function readPipe(action: string, pipe: unknown): Transport {
+  if (typeof pipe === 'number') return overFd(action, pipe, StreamMode.READ);
+  if (!isReadable(pipe)) throw invalidType(action, 'pipe', 'an fd or a Readable', pipe);
+  checkBytes(action, pipe.readableObjectMode, pipe.readableEncoding);
+  return pipe instanceof Socket
+    ? new SocketPipe(pipe, null, StreamMode.READ, pipe)
+    : new StreamPipe(pipe, StreamMode.READ, pipe);
+}
+
+/** The transport that writes to a pipe; the errors are those of {@link readPipe}. */
+export function writePipe(action: string, pipe: unknown): Transport {
+  if (typeof pipe === 'number') return overFd(action, pipe, StreamMode.WRITE);
+  if (!isWritable(pipe)) throw invalidType(action, 'pipe', 'an fd or a Writable', pipe);
+  checkBytes(action, pipe.writableObjectMode, null);
+  return overWritable(pipe, pipe);
+}
+
+function overWritable(stream: Writable, pipe: unknown): Transport {
+  if (isStandard(stream)) return new StreamPipe(new Lent(stream), StreamMode.WRITE, pipe);
+  return stream instanceof Socket
+    ? new SocketPipe(stream, null, StreamMode.WRITE, pipe)
+    : new StreamPipe(stream, StreamMode.WRITE, pipe);
+}
+
+/** Only the fd is looked at: to read `process.stdout` makes it. */
+function isStandard(stream: Writable): boolean {
+  const { fd } = stream as { fd?: unknown };
+  // In a worker they are streams to the main thread, without an fd.
+  const possible = isMainThread ? fd === 1 || fd === 2 : true;
+  return possible && (stream === process.stdout || stream === process.stderr);
+}
+
+// ---------------------------------------------------------------------------------------------- file descriptors
+
+function overFd(action: string, fd: number, mode: OneWay): Transport {
+  if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff) {
+    throw outOfRange(action, 'pipe', 'an fd, an integer from 0 to 2147483647', fd);
+  }
+  const reading = mode === StreamMode.READ;
+  const stats = statsOf(action, fd);
+  const terminal = isatty(fd);
+  if (!terminal && !stats.isFIFO() && !stats.isSocket() && !stats.isCharacterDevice()) {
+    throw noPipe(action, fd, kindOf(stats));
+  }
+  if (isMainThread) {
+    if (fd === 0 && reading) return over(process.stdin, mode, fd);
+    if (fd === 1 && !reading) return overWritable(process.stdout, fd);
+    if (fd === 2 && !reading) return overWritable(process.stderr, fd);
+  }
+  if (terminal) return over(reading ? new ReadStream(fd) : new WriteStream(fd), mode, fd);
+  if (stats.isCharacterDevice()) {
+    return new StreamPipe(reading ? createReadStream('', { fd }) : createWriteStream('', { fd }), mode, fd);
+  }
+  // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
+  const reads = reading && process.platform !== 'win32' ? directReads() : null;
+  let socket: Socket;
+  try {
+    socket = new Socket({
+      fd,
+      readable: reading,
+      writable: !reading,
+      ...(reads === null ? {} : { onread: reads.onread }),
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_INVALID_FD_TYPE') {
+      throw noPipe(action, fd, 'a socket that carries no stream of bytes');
+    }
+    throw fdError(action, fd, error);
+  }
+  // A socket around an fd begins to read by itself, and there is no sink yet.
+  if (reading) socket.pause();
+  return new SocketPipe(socket, reads, mode, fd);
+}
+
+function over(stream: Readable & { writable?: boolean }, mode: OneWay, pipe: number): Transport {
+  return stream instanceof Socket ? new SocketPipe(stream, null, mode, pipe) : new StreamPipe(stream, mode, pipe);
+}
+
+function statsOf(action: string, fd: number): Stats {
+  try {
+    return fstatSync(fd);
+  } catch (error) {
+    throw fdError(action, fd, error);
+  }
+}
+
+function fdError(action: string, fd: number, error: unknown): ConnectionError {
+  const { code = 'EBADF', errno = 0, message } = error as NodeJS.ErrnoException;
+  const words = getSystemErrorMap().get(errno)?.[1] ?? message;
+  return new ConnectionError(code, `${action}: fd ${fd}: ${words}`, { cause: error });
+}
+
+function noPipe(action: string, fd: number, kind: string): TypeError {
+  const message = `${action}: fd ${fd} is ${kind}, and must be a pipe, a FIFO, a socket or a character device`;
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_FD_TYPE' });
+}
+
+function kindOf(stats: Stats): string {
+  if (stats.isFile()) return 'a regular file';
+  if (stats.isDirectory()) return 'a directory';
+  if (stats.isBlockDevice()) return 'a block device';
+  return 'neither a file nor a pipe';
+}
+
+// ---------------------------------------------------------------------------------------------- streams of Node
+
+/** By what it does, not by its class: a stream of the `readable-stream` package is as good. */
+function isReadable(value: unknown): value is Readable {
+  if (!has(value, ['read', 'pause', 'resume', 'on', 'destroy'])) return false;
+  // A Duplex whose reading side is not there: process.stdout, child.stdin.
+  const { readable, readableEnded, destroyed, errored } = value as Partial<Readable>;
+  return readable !== false || readableEnded === true || destroyed === true || (errored ?? null) !== null;
+}
+
+function isWritable(value: unknown): value is Writable {
+  if (!has(value, ['write', 'end', 'on', 'destroy'])) return false;
+  const { writable, writableEnded, destroyed, errored } = value as Partial<Writable>;
+  return writable !== false || writableEnded === true || destroyed === true || (errored ?? null) !== null;
+}
+
+function has(value: unknown, methods: readonly string[]): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function');
+}
+
+function checkBytes(action: string, objectMode: boolean, encoding: string | null): void {
+  if (objectMode) throw invalidType(action, 'pipe', 'a stream of bytes', 'a stream in object mode');
+  if ((encoding ?? null) !== null) {
+    throw invalidType(action, 'pipe', 'a stream of bytes', `a stream that decodes ${String(encoding)}`);
+  }
+}
+
+/** Writes to a stream that belongs to somebody else: its end is not ours to make, its errors end only this one. */
+class Lent extends Writable {
+  readonly #target: Writable;
+  #pending = false;
+
+  constructor(target: Writable) {
+    super();
+    this.#target = target;
+    target.on('error', this.#onError);
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#pending = true;
+    this.#target.write(chunk, (error) => {
+      this.#pending = false;
+      done(error ?? null);
+      if (this.destroyed) this.#letGo();
+    });
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', done);
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    if (!this.#pending) this.#letGo();
+    done(error);
+  }
+
+  readonly #onError = (error: Error): void => {
+    this.destroy(error);
+  };
+
+  /** Listens on while a write of ours may still fail: its `'error'` comes within a turn of its callback. */
+  #letGo(): void {
+    setImmediate(() => this.#target.off('error', this.#onError));
+  }
+}
