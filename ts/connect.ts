@@ -15,6 +15,14 @@ import { checkLimit, type LimitOptions, type WaitOptions } from './reader.js';
 import { Stream } from './stream.js';
 import { DuplexTransport, connectionError } from './transports/duplex.js';
 import { SocketTransport } from './transports/socket.js';
+import {
+  checkClientTls,
+  checkNoTls,
+  type ClientSsl,
+  type HandshakeOptions,
+  secure,
+  type Tls,
+} from './transports/tls.js';
 import type { Transport } from './transports/transport.js';
 
 /** Milliseconds from one attempt to the next: what RFC 8305 recommends. */
@@ -24,9 +32,22 @@ const ATTEMPT_DELAY_MS = 250;
 const FIRST_FAMILY_COUNT = 1;
 
 /** What every kind of connecting takes. */
-export interface ConnectBaseOptions extends LimitOptions, WaitOptions {
+export interface ConnectBaseOptions extends LimitOptions, WaitOptions, HandshakeOptions {
   /** The longest frame without its separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
+  /**
+   * Speaks TLS: `true` for the defaults of Node, options as of `tls.connect()` (`ca`, `cert`, `key`, `ALPNProtocols`,
+   * `rejectUnauthorized`, `minVersion`, ...), or a `SecureContext`. The call then waits for the handshake, too, and the peer is
+   * who its certificate says. asyncio: `ssl`
+   */
+  ssl?: ClientSsl | undefined;
+  /**
+   * The name in the server's certificate, which is also sent to the server (SNI) unless it is an IP address. Default: the host;
+   * needed together with `sock` and `ssl`. asyncio: `server_hostname`
+   */
+  serverHostname?: string | undefined;
+  /** How long the TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
+  sslHandshakeTimeout?: number | undefined;
   /** Ends the attempt: what was opened is closed, and the call rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
@@ -64,7 +85,8 @@ export interface ConnectSockOptions extends ConnectBaseOptions {
  *
  * @throws (as a rejection) AggregateError when no address could be connected to: `errors` has a `ConnectionError` for each,
  * `code` is theirs, such as `ECONNREFUSED`
- * @throws (as a rejection) ConnectionError when the host is not found (`ENOTFOUND`, `EAI_AGAIN`)
+ * @throws (as a rejection) ConnectionError when the host is not found (`ENOTFOUND`, `EAI_AGAIN`), and when the TLS handshake
+ * fails, with the code of the reason (`CERT_HAS_EXPIRED`, `ERR_TLS_CERT_ALTNAME_INVALID`, `ETIMEDOUT`, ...)
  * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
  */
 export function connect(host: string, port: number, options?: ConnectOptions): Promise<Stream>;
@@ -83,16 +105,19 @@ export async function connect(
   if (typeof target === 'object' && target !== null) {
     if (port !== undefined) throw exclusive('port');
     const checked = checkSock(target);
-    return new Stream(await over(checked.sock, checked.signal), { limit: checked.limit });
+    const plain = await over(checked.sock, checked.signal);
+    const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
+    return new Stream(transport, { limit: checked.limit, host: checked.serverHostname });
   }
   const checked = checkTarget(target, port, options);
-  const transport = await reach(checked);
+  const plain = await reach(checked);
+  const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
   if (checked.signal?.aborted === true) {
     // The signal came between the connection and this turn: nobody would close what the caller never gets.
     discard(transport);
     throw checked.signal.reason;
   }
-  return new Stream(transport, { limit: checked.limit });
+  return new Stream(transport, { limit: checked.limit, host: checked.host });
 }
 
 // ---------------------------------------------------------------------------------------------- what is asked for
@@ -100,6 +125,8 @@ export async function connect(
 interface Base {
   readonly limit: number;
   readonly signal: AbortSignal | undefined;
+  readonly tls: Tls | null;
+  readonly serverHostname: string | undefined;
 }
 
 interface Target extends Base {
@@ -111,12 +138,16 @@ interface Target extends Base {
   readonly keepAlive: boolean;
 }
 
-function checkBase(options: ConnectBaseOptions): Base {
+function checkBase(options: ConnectBaseOptions, action: string, host?: string): Base {
   const { signal } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('connect', 'signal', 'an AbortSignal', signal);
   }
-  return { limit: checkLimit('connect', options.limit), signal };
+  const limit = checkLimit('connect', options.limit);
+  const { ssl, serverHostname } = options;
+  if (ssl === undefined) checkNoTls('connect', options);
+  const tls = ssl === undefined ? null : checkClientTls(action, ssl, options, host);
+  return { limit, signal, tls, serverHostname };
 }
 
 function checkTarget(host: unknown, port: unknown, options: unknown = {}): Target {
@@ -129,7 +160,8 @@ function checkTarget(host: unknown, port: unknown, options: unknown = {}): Targe
   if (family !== 0 && family !== 4 && family !== 6) throw outOfRange('connect', 'family', '0, 4 or 6', family);
   checkBoolean('noDelay', noDelay);
   checkBoolean('keepAlive', keepAlive);
-  return { ...checkBase(given), host, port, family, local: checkLocal(localAddr), noDelay, keepAlive };
+  const base = checkBase(given, connecting(host, port), host);
+  return { ...base, host, port, family, local: checkLocal(localAddr), noDelay, keepAlive };
 }
 
 function checkSock(options: ConnectSockOptions): Base & { readonly sock: Duplex } {
@@ -138,7 +170,7 @@ function checkSock(options: ConnectSockOptions): Base & { readonly sock: Duplex 
   for (const name of ['host', 'port', 'family', 'localAddr']) {
     if ((options as unknown as Record<string, unknown>)[name] !== undefined) throw exclusive(name);
   }
-  return { ...checkBase(options), sock };
+  return { ...checkBase(options, 'connect'), sock };
 }
 
 /** By what it does, not by its class: a `Duplex` of the `readable-stream` package is as good. */
@@ -184,7 +216,7 @@ function exclusive(name: string): Error {
 
 async function reach(target: Target): Promise<SocketTransport> {
   const { host, port, local, noDelay, keepAlive, signal } = target;
-  const action = `connect ${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const action = connecting(host, port);
   const remotes = await resolve(host, target.family, action, signal);
   const locals = local === null ? null : await resolve(local.host, target.family, action, signal);
 
@@ -214,6 +246,11 @@ async function reach(target: Target): Promise<SocketTransport> {
     action,
   });
   return value;
+}
+
+/** `connect example.org:80`, as messages begin. */
+function connecting(host: string, port: number): string {
+  return `connect ${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** All addresses of a host. */
@@ -256,7 +293,7 @@ function discard(transport: Transport): void {
 
 // ---------------------------------------------------------------------------------------------- an existing socket
 
-async function over(sock: Duplex, signal: AbortSignal | undefined): Promise<Transport> {
+async function over(sock: Duplex, signal: AbortSignal | undefined): Promise<DuplexTransport> {
   signal?.throwIfAborted();
   if (sock.destroyed) throw new ConnectionError('ENOTCONN', 'connect: sock is destroyed');
   if (!(sock instanceof Socket)) return new DuplexTransport(sock);
@@ -266,7 +303,7 @@ async function over(sock: Duplex, signal: AbortSignal | undefined): Promise<Tran
 }
 
 /** Waits until a socket that is connecting is connected; destroys it when that is not to be. */
-function connected(socket: Socket, signal: AbortSignal | undefined): Promise<Transport> {
+function connected(socket: Socket, signal: AbortSignal | undefined): Promise<DuplexTransport> {
   return new Promise((resolve, reject) => {
     const settle = (): void => {
       socket.off('connect', onConnect).off('error', onError).off('close', onClose);

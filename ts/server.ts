@@ -13,6 +13,7 @@ import { ConnectionError, StateError, invalidType, outOfRange } from './errors.j
 import { checkLimit, type LimitOptions, type WaitOptions } from './reader.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
 import { SocketTransport } from './transports/socket.js';
+import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
 import type { Transport } from './transports/transport.js';
 import type { StreamLink } from './unclosed.js';
 
@@ -76,6 +77,15 @@ export interface StreamServerOptions extends LimitOptions {
   noDelay?: boolean | undefined;
   /** `SO_KEEPALIVE` on accepted connections. Default false. */
   keepAlive?: boolean | undefined;
+  /**
+   * Speaks TLS: options as of `tls.createServer()` (`cert`, `key`, `ca`, `requestCert`, `ALPNProtocols`, `SNICallback`, ...), or a
+   * `SecureContext`. The handler is called when the handshake is done; one that fails is reported through `onError`, with a
+   * `ConnectionError`, and concerns no other connection. A client may not renegotiate: its connection ends with an error.
+   * asyncio: `ssl`
+   */
+  ssl?: ServerSsl | undefined;
+  /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
+  sslHandshakeTimeout?: number | undefined;
 }
 
 /**
@@ -112,6 +122,8 @@ export class StreamServer {
   #end!: () => void;
 
   readonly #waiting = new Set<Socket>();
+  /** TLS handshakes that are under way, each with what ends it. */
+  readonly #handshakes = new Set<AbortController>();
   readonly #clients = new Set<Client>();
   #onIdle: (() => void) | null = null;
   #full = false;
@@ -300,7 +312,7 @@ export class StreamServer {
       drop(socket);
       return;
     }
-    const count = this.#clients.size + this.#waiting.size;
+    const count = this.#clients.size + this.#handshakes.size + this.#waiting.size;
     if (count >= this.#options.maxConnections) {
       drop(socket);
       if (this.#full) return;
@@ -327,16 +339,39 @@ export class StreamServer {
   // ---------------------------------------------------------------------------------------------- serving
 
   #serve(socket: Socket): void {
-    const { limit, noDelay, keepAlive } = this.#options;
-    let client: Client;
+    const { noDelay, keepAlive, tls } = this.#options;
     try {
       const transport = SocketTransport.accepted(socket, { noDelay, keepAlive });
-      client = new Client(transport, limit, this.#releaseIfGone);
+      if (tls === null) this.#welcome(transport);
+      else void this.#secure(transport, tls);
     } catch (error) {
       drop(socket);
       this.#report(error, null, 'accepting a connection failed');
-      return;
     }
+  }
+
+  /** Waits for the handshake of one connection, while the others go on. */
+  async #secure(plain: SocketTransport, tls: Tls): Promise<void> {
+    const ending = new AbortController();
+    this.#handshakes.add(ending);
+    try {
+      const transport = await secure(tls, plain, ending.signal);
+      this.#handshakes.delete(ending);
+      if (ending.signal.aborted) transport.abort();
+      else this.#welcome(transport);
+    } catch (error) {
+      this.#handshakes.delete(ending);
+      this.#full = false;
+      if (!ending.signal.aborted) this.#report(error, null, null);
+    }
+  }
+
+  #endHandshakes(): void {
+    for (const handshake of this.#handshakes) handshake.abort();
+  }
+
+  #welcome(transport: Transport): void {
+    const client = new Client(transport, this.#options.limit, this.#releaseIfGone);
     this.#clients.add(client);
     this.#handle(client, client.stream!);
   }
@@ -382,6 +417,7 @@ export class StreamServer {
     for (const listener of this.#listeners) listener.close();
     this.#listeners = [];
     this.#dropWaiting();
+    this.#endHandshakes();
     if (hard) this.abortClients();
     else this.closeClients();
     // A bind under way sees that the server is closing, and gives its address back.
@@ -538,6 +574,7 @@ interface Checked {
   readonly shutdownTimeout: number;
   readonly noDelay: boolean;
   readonly keepAlive: boolean;
+  readonly tls: Tls | null;
 }
 
 function checkOptions(options: StreamServerOptions): Checked {
@@ -559,6 +596,8 @@ function checkOptions(options: StreamServerOptions): Checked {
   for (const [name, value] of Object.entries({ noDelay, keepAlive })) {
     if (typeof value !== 'boolean') throw invalidType('StreamServer', name, 'a boolean', value);
   }
+  const { ssl } = options;
+  if (ssl === undefined) checkNoTls('StreamServer', options);
   return {
     limit: checkLimit('StreamServer', options.limit),
     backlog: checkInteger('backlog', backlog, 1, 2 ** 31 - 1),
@@ -570,6 +609,7 @@ function checkOptions(options: StreamServerOptions): Checked {
     shutdownTimeout,
     noDelay,
     keepAlive,
+    tls: ssl === undefined ? null : checkServerTls('StreamServer', ssl, options),
   };
 }
 

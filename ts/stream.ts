@@ -12,12 +12,22 @@
  */
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { StateError } from './errors.js';
+import { ConnectionError, StateError, count, invalidType } from './errors.js';
 import { StreamReader, type LimitOptions, type WaitOptions } from './reader.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
+import { DuplexTransport } from './transports/duplex.js';
+import {
+  TlsTransport,
+  checkClientTls,
+  checkServerTls,
+  type ClientSsl,
+  type HandshakeOptions,
+  type ServerSsl,
+  type Tls,
+} from './transports/tls.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from './transports/transport.js';
 import { StreamLink, type Hold, type Keeper, type StreamOwner } from './unclosed.js';
-import { StreamWriter } from './writer.js';
+import { StreamWriter, reserve, type Reservation } from './writer.js';
 
 export { StreamMode, peerName, type StreamOwner };
 
@@ -25,9 +35,14 @@ export { StreamMode, peerName, type StreamOwner };
 export interface StreamOptions extends LimitOptions {
   /** Whether a server accepted the connection. Default false. */
   serverSide?: boolean | undefined;
+  /** The host that was connected to: whose certificate `startTls` expects. */
+  host?: string | undefined;
   /** Who is told when the connection is gone. */
   owner?: StreamOwner | undefined;
 }
+
+/** What {@link Stream.startTls} takes. */
+export interface StartTlsOptions extends HandshakeOptions, WaitOptions {}
 
 type Written = ReturnType<StreamWriter['write']>;
 
@@ -53,10 +68,13 @@ export class Stream implements TransportSink, Keeper {
   /** The directions of this stream, testable with `&`: `stream.mode & StreamMode.READ`. asyncio: `mode` */
   readonly mode: StreamMode;
 
-  readonly #transport: Transport;
+  #transport: Transport;
   readonly #reader: StreamReader;
   readonly #writer: StreamWriter;
   readonly #serverSide: boolean;
+  readonly #host: string | undefined;
+  /** Ends the handshake that is under way. */
+  #giveUp: (() => void) | null = null;
   readonly #link: StreamLink<Stream>;
   #peerEnded = false;
   #closedHere = false;
@@ -72,6 +90,7 @@ export class Stream implements TransportSink, Keeper {
     this.#reader = new StreamReader({ limit: options.limit });
     this.#writer = new StreamWriter(transport);
     this.#serverSide = options.serverSide ?? false;
+    this.#host = options.host;
     this.#link = new StreamLink<Stream>(this, transport, options.owner);
     this.#reader.attach(transport, this);
     this.#writer.attach(this);
@@ -245,6 +264,136 @@ export class Stream implements TransportSink, Keeper {
     this.#writer.setWriteBufferLimits(limits);
   }
 
+  // ---------------------------------------------------------------------------------------------- TLS
+
+  /**
+   * Upgrades the connection to TLS, on the side of the client or of the server, as {@link isServerSide} says. Waits until all
+   * that was written before is sent, then for the handshake. Afterwards the stream reads and writes decrypted bytes, and
+   * {@link getExtraInfo} knows `cipher`, `peercert`, `sslcontext` and `sslObject`. What is written while it waits is sent
+   * encrypted, after the handshake; no read can begin.
+   *
+   * ```ts
+   * await stream.write('STARTTLS\r\n');
+   * if ((await stream.readline()).toString().startsWith('220')) await stream.startTls(true);
+   * ```
+   *
+   * Bytes that were received before and not read belong to TLS when they begin as a TLS handshake. Anything else was sent by
+   * somebody who could not encrypt it, and must not pass for what the peer says afterwards: the call is refused, and the
+   * stream stays as it is, with those bytes to be read. So it does when the call is refused for another reason, and when the
+   * signal is aborted before the handshake has begun.
+   *
+   * A handshake that fails, that takes longer than `sslHandshakeTimeout`, or that is ended by the signal or by `close`, closes
+   * the connection before the call rejects.
+   *
+   * @param ssl - a client: `true`, TLS options or a `SecureContext`; a server: TLS options with a certificate and its key, or a
+   * `SecureContext`
+   * @param options - `serverHostname`: the name in the certificate of the server, by default the host given to `connect`;
+   * `sslHandshakeTimeout` in ms, by default 60000; `signal`
+   *
+   * asyncio: `start_tls`
+   *
+   * @throws (as a rejection) ConnectionError for a handshake that failed, with the code of the reason: `CERT_HAS_EXPIRED`,
+   * `ERR_TLS_CERT_ALTNAME_INVALID`, `ERR_SSL_...`, `ECONNRESET`, `ETIMEDOUT`
+   * @throws (as a rejection) StateError `ERR_TLS_PLAINTEXT_PENDING` as said above; `ERR_CONCURRENT_READ` while a read waits;
+   * `ERR_TLS_STATE` when the stream is encrypted already, or cannot be
+   * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
+   */
+  async startTls(ssl: ClientSsl | ServerSsl, options: StartTlsOptions = {}): Promise<void> {
+    const action = 'startTls';
+    if (typeof options !== 'object' || (options as unknown) === null) {
+      throw invalidType(action, 'options', 'an object', options);
+    }
+    const { signal } = options;
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw invalidType(action, 'signal', 'an AbortSignal', signal);
+    }
+    const tls = this.#serverSide
+      ? checkServerTls(action, ssl, options)
+      : checkClientTls(action, ssl, options, this.#host);
+    const transport = this.#plainTransport(action);
+    signal?.throwIfAborted();
+
+    this.#reader.hold(action);
+    let place: Reservation | null = null;
+    try {
+      transport.pauseReading();
+      this.#refusePlaintext(action, transport);
+      place = reserve(this.#writer, action);
+      await unless(signal, place.ready);
+      if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
+      this.#refusePlaintext(action, transport);
+    } catch (error) {
+      place?.release();
+      this.#reader.release();
+      throw error;
+    }
+    await this.#shakeHands(tls, transport, signal);
+    place.release();
+  }
+
+  /** The transport to upgrade. Throws where there is nothing to upgrade. */
+  #plainTransport(action: string): DuplexTransport {
+    const transport = this.#transport;
+    if (this.#giveUp !== null) throw new StateError('ERR_TLS_STATE', `${action}: another call is under way`);
+    if (transport instanceof TlsTransport || transport.getExtraInfo('sslObject') !== undefined) {
+      throw new StateError('ERR_TLS_STATE', `${action}: the connection is encrypted already`);
+    }
+    if (!(transport instanceof DuplexTransport) || this.mode !== StreamMode.READWRITE) {
+      throw new StateError('ERR_TLS_STATE', `${action}: there is no connection of both directions`);
+    }
+    if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
+    return transport;
+  }
+
+  #refusePlaintext(action: string, transport: DuplexTransport): void {
+    transport.deliver();
+    if (this.buffered > 0) {
+      const [type, major] = this.#reader.preview(2);
+      // The head of a TLS record: a handshake, of a version that begins with 3, as all do.
+      if (type !== 0x16 || (major ?? 3) !== 3) {
+        const message = `${action}: ${count(this.buffered, 'byte')} received before the upgrade and not read`;
+        throw new StateError('ERR_TLS_PLAINTEXT_PENDING', `${message}, which do not begin a TLS handshake`);
+      }
+    }
+    if (this.#peerEnded) throw new ConnectionError('ECONNRESET', `${action}: the peer has ended its side`);
+  }
+
+  async #shakeHands(tls: Tls, transport: DuplexTransport, signal: AbortSignal | undefined): Promise<void> {
+    const ended = new AbortController();
+    const onAbort = (): void => ended.abort(signal?.reason);
+    this.#giveUp = () => {
+      ended.abort(new ConnectionError('ECONNABORTED', 'startTls: the stream was closed during the handshake'));
+    };
+    const early = this.#reader.withdraw();
+    const raw = transport.release(this.#giveUp);
+    if (early.length > 0) raw.unshift(early);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      const facts = (name: string): unknown => transport.getExtraInfo(name);
+      const secured = await tls.handshake({ raw, facts, peer: peerName(transport), signal: ended.signal });
+      this.#transport = this.#link.transport = secured;
+      this.#writer.moveTo(secured);
+      this.#reader.attach(secured);
+      this.#reader.release();
+      secured.start(this.#link);
+      if (ended.signal.aborted) {
+        // Between the end of the handshake and this turn.
+        secured.abort();
+        throw ended.signal.reason;
+      }
+    } catch (error) {
+      if (this.#transport === transport) {
+        this.#reader.release();
+        const lost = !this.#closedHere || this.#writer.writeBufferSize > 0;
+        this.#link.closed(lost ? asError(error) : null);
+      }
+      throw error;
+    } finally {
+      this.#giveUp = null;
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
   // ---------------------------------------------------------------------------------------------- closing
 
   /**
@@ -400,6 +549,7 @@ export class Stream implements TransportSink, Keeper {
   closing(): void {
     this.#link.closing(this);
     this.#endReading();
+    this.#giveUp?.();
   }
 
   get #readable(): boolean {
@@ -436,6 +586,22 @@ function writeOnly(action: string): StateError {
 
 function readOnly(action: string): StateError {
   return new StateError('ERR_STREAM_READ_ONLY', `${action}: The stream is read-only`);
+}
+
+/** The work, or the reason of the signal when that comes first. */
+function unless(signal: AbortSignal | undefined, work: Promise<void>): Promise<void> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+/** What a handshake ended with; the reason of a signal may be anything. */
+function asError(reason: unknown): Error {
+  if (reason instanceof Error) return reason;
+  return new ConnectionError('ECONNABORTED', 'startTls: the handshake was aborted', { cause: reason });
 }
 
 function rejected<T>(error: Error): Promise<T> {

@@ -26,8 +26,9 @@ import {
 } from 'node:tls';
 import { ConnectionError, invalidType, outOfRange } from '../errors.js';
 import { serverContext, setServerContext } from './accepted.js';
-import { connectionError } from './duplex.js';
+import { connectionError, type DuplexTransport } from './duplex.js';
 import { SocketTransport } from './socket.js';
+import { peerName } from './transport.js';
 
 /** How long a handshake may take, in ms. asyncio: the same */
 const HANDSHAKE_TIMEOUT_MS = 60_000;
@@ -216,6 +217,13 @@ function defaultContext(): SecureContext {
 }
 
 // ---------------------------------------------------------------------------------------------- the handshake
+
+/** TLS over a connection of which nothing has been read. The handshake takes it over, also its end. */
+export function secure(tls: Tls, transport: DuplexTransport, signal: AbortSignal | undefined): Promise<TlsTransport> {
+  const raw = transport.release(() => raw.destroy());
+  const facts = (name: string): unknown => transport.getExtraInfo(name);
+  return tls.handshake({ raw, facts, peer: peerName(transport), signal });
+}
 
 class ClientTls implements Tls {
   readonly #action: string;
