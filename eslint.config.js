@@ -5,12 +5,12 @@
 import tseslint from 'typescript-eslint';
 
 /** Files of the library that may touch sockets. */
-const socketFiles = ['ts/connect.ts', 'ts/server.ts', 'ts/socketpair.ts', 'ts/transports/**'];
+const socketFiles = ['ts/connect.ts', 'ts/server.ts', 'ts/transports/**'];
 
 const sockets = {
   regex: '^(node:)?(net|tls)$',
   allowTypeImports: true,
-  message: 'Only connect.ts, server.ts, socketpair.ts and transports/ use sockets.',
+  message: 'Only connect.ts, server.ts and transports/ use sockets.',
 };
 const binary = {
   regex: '^node-gyp-build$',

@@ -186,7 +186,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constantFrom('read', 'readexactly', 'peek', 'readinto'),
       n: size,
-    }) as fc.Arbitrary<Op>,
+    }),
   },
   {
     weight: 6,
@@ -194,7 +194,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       .constantFrom(['\n'], ['\r\n'], ['\r\n\r\n'], ['aa'], ['b', 'ab'], ['\n', '\r\n'], ['xa', 'aab', 'b\n'])
       .map<Op>((separators) => ({ kind: 'readuntil', separators: [...separators] })),
   },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('unread'), n: size }) as fc.Arbitrary<Op> },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('unread'), n: size }) },
 );
 const step: fc.Arbitrary<Step> = fc.record({
   op,

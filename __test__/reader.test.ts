@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { StreamReader } from '#ts/reader.js';
-import { IncompleteReadError, LimitOverrunError } from '#ts/errors.js';
+import { type IncompleteReadError, type LimitOverrunError } from '#ts/errors.js';
 
 const text = (data: Uint8Array) => Buffer.from(data).toString('latin1');
 
@@ -321,7 +321,7 @@ for (const separator of ['', new Uint8Array(0), [], ['a', '']]) {
 
 test('a separator that is no bytes is refused', async (t) => {
   await failure(t, fed('abc').readuntil(7 as unknown as string), 'ERR_INVALID_ARG_TYPE');
-  await failure(t, fed('abc').readuntil([7 as unknown as string]), 'ERR_INVALID_ARG_TYPE');
+  await failure(t, fed('abc').readuntil([7]), 'ERR_INVALID_ARG_TYPE');
 });
 
 // ---------------------------------------------------------------------------------------------------- readexactly

@@ -1,7 +1,7 @@
 /** The seed of a randomised test: `SLUICE_SEED` where that is set, to run a failure again; printed either way. */
 import type { ExecutionContext } from 'ava';
 
-export function seed(t: ExecutionContext<unknown>): number {
+export function seed(t: ExecutionContext): number {
   const given = process.env['SLUICE_SEED'];
   const value = given === undefined ? Math.floor(Math.random() * 0x7fffffff) : Number(given);
   if (!Number.isInteger(value)) throw new RangeError(`SLUICE_SEED must be an integer, not ${JSON.stringify(given)}`);

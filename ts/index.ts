@@ -21,7 +21,7 @@ export {
   type StreamServerOptions,
 } from './server.js';
 export type { SendfileOptions, SendfileSource } from './sendfile.js';
-export { socketpair } from './socketpair.js';
+export { socketpair } from './transports/socketpair.js';
 export { Stream, StreamMode } from './stream.js';
 export type { ReadPipe, WritePipe } from './transports/pipe.js';
 export type { SocketAddress } from './transports/socket.js';

@@ -409,7 +409,7 @@ export class StreamReader {
     try {
       wanted = Separator.from(separator, 'readuntil');
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     if (this.#next < this.#stop && this.#separator === wanted && options === undefined && this.#pending === null) {
       return Promise.resolve(this.#nextFrame());
@@ -545,7 +545,7 @@ export class StreamReader {
       if (result !== undefined) return Promise.resolve(result);
     } catch (error) {
       if (fill !== null) this.#putBackFill(fill, error);
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     const signal = options?.signal;
     return new Promise<T>((resolve, reject) => {
@@ -712,12 +712,13 @@ export class StreamReader {
    */
   #releaseTarget(): void {
     const store = this.#store;
-    if (store === null || this.#targetRing !== store.ring) return;
+    const lent = this.#targetRing;
+    if (store === null || lent === null || lent !== store.ring) return;
     this.#settle(true);
-    const { length } = store.ring;
+    const { length } = lent;
     const fresh: Store = { ring: createRing(), words: store.words };
     if (length > 0) {
-      store.ring.copyTo(fresh.ring.reserve(length), 0, 0, length);
+      lent.copyTo(fresh.ring.reserve(length), 0, 0, length);
       fresh.ring.commit(length);
     }
     this.#store = fresh;
