@@ -12,6 +12,14 @@ export {
   type CodedError,
   type StateErrorCode,
 } from './errors.js';
+export {
+  openConnection,
+  openUnixConnection,
+  startServer,
+  type ClientConnectedCallback,
+  type StartServingOptions,
+  type StreamPair,
+} from './legacy.js';
 export { StreamReader, type LimitOptions, type WaitOptions } from './reader.js';
 export {
   StreamServer,

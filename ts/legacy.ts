@@ -1,0 +1,145 @@
+/**
+ * The calls of asyncio that give a pair of reader and writer in place of one stream, for programs that are ported from it.
+ *
+ * The halves are those of a {@link Stream}, and each of them keeps it: a pair of which one half is in use is not collected. The
+ * pair is closed by its writer.
+ *
+ *     SLUICE_DEP0001   openConnection       use connect
+ *     SLUICE_DEP0002   startServer          use new StreamServer
+ *     SLUICE_DEP0003   openUnixConnection   use connectUnix
+ */
+import { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
+import { connectUnix, type ConnectUnixOptions } from './connect-unix.js';
+import { invalidType } from './errors.js';
+import type { StreamReader } from './reader.js';
+import { LEAVE_OPEN, StreamServer, type ClientHandler, type StreamServerOptions } from './server.js';
+import type { Stream } from './stream.js';
+import type { StreamWriter } from './writer.js';
+
+/** The two halves of a connection. */
+export type StreamPair = [reader: StreamReader, writer: StreamWriter];
+
+/**
+ * Called for each connection of a server that hands out pairs. The pair stays open when the callback returns, and when the
+ * promise of an async one resolves: whoever has the writer closes it. When the callback throws or rejects, the connection is
+ * aborted and the error is reported through `onError`.
+ */
+export type ClientConnectedCallback = (reader: StreamReader, writer: StreamWriter) => void | PromiseLike<void>;
+
+/** What {@link startServer} takes besides what a {@link StreamServer} does. */
+export interface StartServingOptions {
+  /** Whether connections are handed to the callback at once; false: when `server.startServing()` is called. Default true.
+   * asyncio: `start_serving` */
+  startServing?: boolean | undefined;
+}
+
+/**
+ * Connects to a TCP server, as {@link connect} does, with the same arguments and errors.
+ *
+ * ```ts
+ * const [reader, writer] = await openConnection('127.0.0.1', 8888);
+ * writer.write('hello\n');
+ * console.log((await reader.readline()).toString());
+ * await writer.close();
+ * ```
+ *
+ * asyncio: `open_connection`
+ *
+ * @deprecated `SLUICE_DEP0001`. Use {@link connect}: a `Stream` does all that the pair does, and closes by `await using`.
+ */
+export function openConnection(host: string, port: number, options?: ConnectOptions): Promise<StreamPair>;
+/** @deprecated `SLUICE_DEP0001`. Use {@link connect}. */
+export function openConnection(options: ConnectSockOptions): Promise<StreamPair>;
+export async function openConnection(...args: unknown[]): Promise<StreamPair> {
+  deprecated('openConnection', 'connect', 'SLUICE_DEP0001');
+  const stream = await connect(...(args as Parameters<typeof connect>));
+  return stream.halves;
+}
+
+/**
+ * Starts a TCP server that hands each connection to a callback as a pair. Resolves with the server when it listens.
+ *
+ * ```ts
+ * const server = await startServer(
+ *   async (reader, writer) => {
+ *     writer.write(await reader.readline());
+ *     await writer.close();
+ *   },
+ *   '127.0.0.1',
+ *   8888,
+ * );
+ * await server.serveForever();
+ * ```
+ *
+ * The arguments and errors are those of `new StreamServer` and its `startServing`; with `startServing: false`, of `bind`.
+ * asyncio: `start_server`
+ *
+ * @deprecated `SLUICE_DEP0002`. Use {@link StreamServer}: its streams are closed when their handler is done.
+ */
+export async function startServer(
+  clientConnectedCb: ClientConnectedCallback,
+  host: string | readonly string[] | null = null,
+  port = 0,
+  options: StreamServerOptions & StartServingOptions = {},
+): Promise<StreamServer> {
+  deprecated('startServer', 'StreamServer', 'SLUICE_DEP0002');
+  const [startServing, rest] = split('startServer', options);
+  return started(new StreamServer(handler('startServer', clientConnectedCb), host, port, rest), startServing);
+}
+
+/**
+ * Connects to a Unix socket, as {@link connectUnix} does, with the same arguments and errors. See {@link openConnection}.
+ *
+ * asyncio: `open_unix_connection`
+ *
+ * @deprecated `SLUICE_DEP0003`. Use {@link connectUnix}.
+ */
+export function openUnixConnection(path: string | URL, options?: ConnectUnixOptions): Promise<StreamPair>;
+/** @deprecated `SLUICE_DEP0003`. Use {@link connectUnix}. */
+export function openUnixConnection(options: ConnectSockOptions): Promise<StreamPair>;
+export async function openUnixConnection(...args: unknown[]): Promise<StreamPair> {
+  deprecated('openUnixConnection', 'connectUnix', 'SLUICE_DEP0003');
+  const stream = await connectUnix(...(args as Parameters<typeof connectUnix>));
+  return stream.halves;
+}
+
+/** A handler of streams that calls a callback for pairs. */
+function handler(action: string, callback: ClientConnectedCallback): ClientHandler {
+  if (typeof callback !== 'function') throw invalidType(action, 'clientConnectedCb', 'a function', callback);
+  return (stream: Stream) => {
+    const result: unknown = callback(...stream.halves);
+    if (typeof (result as Partial<PromiseLike<unknown>> | null | undefined)?.then !== 'function') return undefined;
+    return (result as PromiseLike<unknown>).then(() => LEAVE_OPEN) as PromiseLike<never>;
+  };
+}
+
+/** The option of these functions, and those of the server. */
+function split<T extends object>(action: string, options: T & StartServingOptions): [boolean, T] {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw invalidType(action, 'options', 'an object', options);
+  }
+  const { startServing = true, ...rest } = options;
+  if (typeof startServing !== 'boolean') throw invalidType(action, 'startServing', 'a boolean', startServing);
+  return [startServing, rest as unknown as T];
+}
+
+async function started<S extends { startServing(): Promise<void>; bind(): Promise<void> }>(
+  server: S,
+  startServing: boolean,
+): Promise<S> {
+  if (startServing) await server.startServing();
+  else await server.bind();
+  return server;
+}
+
+const warned = new Set<string>();
+
+/** Warns of the first call of a function. */
+function deprecated(name: string, instead: string, code: string): void {
+  if (warned.has(code)) return;
+  warned.add(code);
+  process.emitWarning(`${name} is deprecated: use ${instead}`, {
+    type: 'DeprecationWarning',
+    code,
+  });
+}
