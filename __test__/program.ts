@@ -1,7 +1,8 @@
 /** Runs a program as a child process: what it prints, line by line, and how it ends. */
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 
@@ -20,24 +21,41 @@ export interface Ended {
   readonly stderr: string;
 }
 
-export class Program {
+/** How long a child process may run: nothing here takes that long unless it hangs. */
+const LONGEST_MS = 40_000;
+
+export interface ProcessOptions {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Leaves the standard input open, for `type` and `hangUp`; else it is at its end from the start. */
+  readonly input?: boolean;
+}
+
+/** Any command; gone when the test is over, whatever becomes of it. */
+export class Process {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #ended: Promise<Ended>;
   #stdout = '';
   #stderr = '';
 
-  /** Starts `node FILE ARGS...`; the child is gone when the test is over. */
-  constructor(t: ExecutionContext, file: string, args: readonly string[] = [], cwd: string = root) {
-    this.#child = spawn(process.execPath, [file, ...args], { cwd });
-    this.#child.stdin.end();
+  constructor(t: ExecutionContext, command: string, args: readonly string[], options: ProcessOptions = {}) {
+    const { cwd = root, env = process.env, input = false } = options;
+    this.#child = spawn(command, args, { cwd, env });
+    // A command that does not read to the end breaks the pipe; how it ends tells more.
+    this.#child.stdin.on('error', () => {});
+    if (!input) this.#child.stdin.end();
     this.#child.stdout.on('data', (piece: Buffer) => (this.#stdout += piece.toString()));
     this.#child.stderr.on('data', (piece: Buffer) => (this.#stderr += piece.toString()));
-    this.#ended = once(this.#child, 'close').then(([code, signal]) => ({
-      code: code as number | null,
-      signal: signal as NodeJS.Signals | null,
-      stdout: this.#stdout,
-      stderr: this.#stderr,
-    }));
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), LONGEST_MS);
+    this.#ended = once(this.#child, 'close').then(([code, signal]) => {
+      clearTimeout(timer);
+      return {
+        code: code as number | null,
+        signal: signal as NodeJS.Signals | null,
+        stdout: this.#stdout,
+        stderr: this.#stderr,
+      };
+    });
     t.teardown(async () => {
       this.#child.kill('SIGKILL');
       await this.#ended;
@@ -53,15 +71,60 @@ export class Program {
     this.#child.kill(signal);
   }
 
-  /** Waits until the program has printed what `pattern` finds. */
-  async prints(pattern: RegExp): Promise<RegExpExecArray> {
+  /** Gives it something to read. */
+  type(text: string | Uint8Array): void {
+    this.#child.stdin.write(text);
+  }
+
+  /** Ends what it has to read. */
+  hangUp(): void {
+    this.#child.stdin.end();
+  }
+
+  /** Waits until the program has printed what `pattern` finds, on its standard output. */
+  prints(pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#prints(pattern, this.#child.stdout, () => this.#stdout);
+  }
+
+  /** Waits until the program has printed what `pattern` finds, on its standard error. */
+  complains(pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#prints(pattern, this.#child.stderr, () => this.#stderr);
+  }
+
+  async #prints(pattern: RegExp, stream: Readable, text: () => string): Promise<RegExpExecArray> {
     for (;;) {
-      const found = pattern.exec(this.#stdout);
+      const found = pattern.exec(text());
       if (found !== null) return found;
-      const event = await Promise.race([once(this.#child.stdout, 'data'), this.#ended]);
-      if (!Array.isArray(event) && pattern.exec(this.#stdout) === null) {
+      const event = await Promise.race([once(stream, 'data'), this.#ended]);
+      if (!Array.isArray(event) && pattern.exec(text()) === null) {
         throw new Error(`ended without printing ${String(pattern)}:\n${this.#stdout}${this.#stderr}`);
       }
     }
   }
+}
+
+/** `node FILE ARGS...` */
+export class Program extends Process {
+  constructor(t: ExecutionContext, file: string, args: readonly string[] = [], cwd: string = root) {
+    super(t, process.execPath, [file, ...args], { cwd });
+  }
+}
+
+/**
+ * Whether the programs are there that a test talks to. Where one is missing the test says so in one line and is over; in CI,
+ * which installs them, that is a failure.
+ */
+export function installed(t: ExecutionContext, ...names: readonly string[]): boolean {
+  const missing = names.filter((name) => {
+    try {
+      execFileSync('/bin/sh', ['-c', `command -v ${name}`], { stdio: 'ignore' });
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  if (missing.length === 0) return true;
+  t.log(`not installed here: ${missing.join(', ')}`);
+  t.falsy(process.env['CI'], `${missing.join(', ')} must be installed in CI`);
+  return false;
 }

@@ -1,23 +1,13 @@
 /** The programs of the README: they compile against the public types, and do together what is said of them. */
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import test, { type ExecutionContext } from 'ava';
-import ts from 'typescript';
+import test from 'ava';
+import { complaints, folder, snippets } from './documents.js';
 import { Program, root } from './program.js';
 
-/** The blocks of code that stand under a file name, as the README has them: `name`: and the block. */
+/** The programs of the README by their names. */
 async function programs(): Promise<Map<string, string>> {
-  const text = await readFile(path.join(root, 'README.md'), 'utf8');
-  const found = text.matchAll(/^`([\w-]+\.mjs)`:\n\n```js\n([\s\S]*?)^```$/gm);
-  return new Map(Array.from(found, ([, name, code]) => [name!, code!]));
-}
-
-/** A folder inside of the package, so that `sluice` is found as it is in a project that has it installed. */
-async function folder(t: ExecutionContext, name: string): Promise<string> {
-  const made = path.join(root, 'out', `${name}-${process.pid}`);
-  await mkdir(made, { recursive: true });
-  t.teardown(() => rm(made, { recursive: true, force: true }));
-  return made;
+  return new Map((await snippets('README.md')).map(({ name, code }) => [name, code]));
 }
 
 test('the programs are there, of 20 lines together', async (t) => {
@@ -34,21 +24,7 @@ test('the programs use the public types rightly', async (t) => {
     await writeFile(file, code);
     files.push(file);
   }
-  const program = ts.createProgram(files, {
-    allowJs: true,
-    checkJs: true,
-    noEmit: true,
-    strict: true,
-    noImplicitAny: false,
-    skipLibCheck: true,
-    types: ['node'],
-    typeRoots: [path.join(root, 'node_modules', '@types')],
-    target: ts.ScriptTarget.ES2022,
-    lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
-    module: ts.ModuleKind.NodeNext,
-    moduleResolution: ts.ModuleResolutionKind.NodeNext,
-  });
-  const messages = ts.getPreEmitDiagnostics(program).map((d) => ts.flattenDiagnosticMessageText(d.messageText, '\n'));
+  const messages = complaints(files, { allowJs: true, checkJs: true, noImplicitAny: false });
   t.deepEqual(messages, []);
 });
 
@@ -76,7 +52,8 @@ test('the server echoes what the client sends', async (t) => {
 });
 
 test('the links of the documents lead somewhere', async (t) => {
-  for (const document of ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/architecture.md']) {
+  const docs = (await readdir(path.join(root, 'docs'))).map((name) => `docs/${name}`);
+  for (const document of ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...docs]) {
     const text = await readFile(path.join(root, document), 'utf8');
     for (const [, link] of text.matchAll(/\]\(((?!https?:)[^)#]+)/g)) {
       const target = path.resolve(root, path.dirname(document), link!);

@@ -1,0 +1,231 @@
+/** The programs of the porting guide: they compile against the public types, and do what the asyncio ones beside them do. */
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { certificates } from './certificates.js';
+import { complaints, folder, snippets, transpile, type Snippet } from './documents.js';
+import { Process, installed, type Ended } from './program.js';
+
+const GUIDE = 'docs/porting-from-asyncio.md';
+
+/** How a program is run: the language of the guide that it is written in. */
+type Side = 'ts' | 'py';
+const SIDES: readonly Side[] = ['ts', 'py'];
+
+async function guide(): Promise<Map<string, string>> {
+  return new Map((await snippets(GUIDE)).map(({ name, code }) => [name, code]));
+}
+
+/** A folder in which programs of the guide run, with what they expect to be there. */
+class Workplace {
+  readonly #t: ExecutionContext;
+  readonly folder: string;
+  readonly #guide: Map<string, string>;
+
+  constructor(t: ExecutionContext, where: string, found: Map<string, string>) {
+    this.#t = t;
+    this.folder = where;
+    this.#guide = found;
+  }
+
+  /** Starts a program; its port, which readers can remember, becomes the given one. */
+  start(name: string, side: Side, port: number | null = null, input = false): Promise<Process> {
+    return side === 'ts' ? this.#node(name, port, input) : this.#python(name, port, input);
+  }
+
+  /** Runs a program to its end, which has to be a good one; returns what it printed. */
+  async run(name: string, side: Side, port: number | null = null): Promise<string> {
+    return this.good(await (await this.start(name, side, port)).ended);
+  }
+
+  good({ code, stdout, stderr }: Ended): string {
+    this.#t.is(code, 0, stderr);
+    return stdout;
+  }
+
+  async #node(name: string, port: number | null, input: boolean): Promise<Process> {
+    const file = path.join(this.folder, `${name}.mjs`);
+    await writeFile(file, transpile(this.#code(`${name}.ts`, port)));
+    return new Process(this.#t, process.execPath, [file], { cwd: this.folder, input });
+  }
+
+  async #python(name: string, port: number | null, input: boolean): Promise<Process> {
+    const file = path.join(this.folder, `${name}.py`);
+    await writeFile(file, this.#code(`${name}.py`, port));
+    return new Process(this.#t, 'python3', [file], { cwd: this.folder, input });
+  }
+
+  #code(name: string, port: number | null): string {
+    const code = this.#guide.get(name);
+    if (code === undefined) throw new Error(`the guide has no ${name}`);
+    return port === null ? code : code.replaceAll('8888', String(port));
+  }
+}
+
+let workplaces = 0;
+
+async function workplace(t: ExecutionContext): Promise<Workplace> {
+  return new Workplace(t, await folder(t, `porting-${workplaces++}`), await guide());
+}
+
+/** Runs the body with the program in each language; the one of asyncio where there is a Python. */
+function onBothSides(title: string, body: (t: ExecutionContext, work: Workplace, side: Side) => Promise<void>): void {
+  for (const side of SIDES) {
+    test.serial(`${title}: ${side === 'ts' ? 'sluice' : 'asyncio'}`, async (t) => {
+      if (side === 'py' && !installed(t, 'python3')) return;
+      await body(t, await workplace(t), side);
+    });
+  }
+}
+
+/** Runs the body for each pair of languages of a client and a server. */
+function crosswise(
+  title: string,
+  body: (t: ExecutionContext, work: Workplace, client: Side, server: Side) => Promise<void>,
+): void {
+  for (const client of SIDES) {
+    onBothSides(`${title}, client of ${client === 'ts' ? 'sluice' : 'asyncio'}, server of`, async (t, work, server) => {
+      if (client === 'py' && !installed(t, 'python3')) return;
+      await body(t, work, client, server);
+    });
+  }
+}
+
+/** A plain peer of Node. */
+async function peer(t: ExecutionContext, onConnection: (socket: Socket) => void): Promise<number> {
+  return listening(
+    t,
+    createServer((socket) => onConnection(socket.on('error', () => {}))),
+  );
+}
+
+async function listening(t: ExecutionContext, server: Server): Promise<number> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => sockets.add(socket));
+  t.teardown(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+async function startServer(work: Workplace, name: string, side: Side): Promise<number> {
+  const server = await work.start(name, side, 0);
+  const [, port] = await server.prints(/^Serving on port (\d+)$/m);
+  return Number(port);
+}
+
+/** A certificate for localhost, its key and its authority, under the names that the programs read them by. */
+async function certify({ folder: where }: Workplace): Promise<void> {
+  const { ca, server } = await certificates();
+  await writeFile(path.join(where, 'ca.pem'), ca);
+  await writeFile(path.join(where, 'cert.pem'), server.cert);
+  await writeFile(path.join(where, 'key.pem'), server.key);
+}
+
+test('every program has one of asyncio beside it, and all compile', async (t) => {
+  const found = await snippets(GUIDE);
+  const names = (side: Side): string[] =>
+    found.filter(({ name }) => name.endsWith(`.${side}`)).map(({ name }) => path.parse(name).name);
+  t.true(names('ts').length >= 17);
+  t.deepEqual(names('ts'), names('py'));
+  t.is(new Set(found.map(({ name }) => name)).size, found.length);
+
+  const where = await folder(t, 'porting-types');
+  const files = await Promise.all(
+    found
+      .filter(({ name }) => name.endsWith('.ts'))
+      .map(async ({ name, code }: Snippet) => {
+        const file = path.join(where, name);
+        await writeFile(file, code);
+        return file;
+      }),
+  );
+  t.deepEqual(complaints(files), []);
+});
+
+crosswise('echo', async (t, work, client, server) => {
+  const port = await startServer(work, 'echo-server', server);
+  t.is(await work.run('echo-client', client, port), 'Received: Hello World!\n');
+});
+
+onBothSides('HTTP headers', async (t, work, side) => {
+  const server = createHttpServer((request, response) => {
+    response.writeHead(200, { 'X-Request': `${request.method} ${request.url} of ${request.headers.host}` });
+    response.end();
+  });
+  const lines = (await work.run('http-headers', side, await listening(t, server))).split('\n');
+  t.is(lines[0], 'HTTP header> HTTP/1.1 200 OK');
+  t.true(lines.includes('HTTP header> X-Request: HEAD / of 127.0.0.1'));
+});
+
+onBothSides('waiting for data on a socket', async (t, work, side) => {
+  t.is(await work.run('socketpair', side), 'Received: abc\n');
+});
+
+crosswise('TLS', async (t, work, client, server) => {
+  await certify(work);
+  const port = await startServer(work, 'tls-server', server);
+  t.is(await work.run('tls-client', client, port), 'TLSv1.3\nReceived: Hello World!\n');
+});
+
+crosswise('STARTTLS', async (t, work, client, server) => {
+  await certify(work);
+  const port = await startServer(work, 'starttls-server', server);
+  t.is(await work.run('starttls-client', client, port), 'ready\nencrypted: secret\n');
+});
+
+crosswise('Unix sockets', async (t, work, client, server) => {
+  await (await work.start('unix-server', server)).prints(/^Serving$/m);
+  t.is(await work.run('unix-client', client), 'Received: Hello World!\n');
+});
+
+onBothSides('pipes of a child process', async (t, work, side) => {
+  t.is(await work.run('child', side), 'sorted: apple\nsorted: pear\n');
+});
+
+onBothSides('standard input as a pipe', async (t, work, side) => {
+  const program = await work.start('stdin', side, null, true);
+  program.type('one\ntwo\nthr');
+  await program.prints(/^line: two$/m);
+  program.type('ee');
+  program.hangUp();
+  t.is(work.good(await program.ended), 'line: one\nline: two\nline: three\n');
+});
+
+onBothSides('pairs of reader and writer', async (t, work, side) => {
+  t.is(await work.run('pairs', side), 'HELLO\n');
+});
+
+onBothSides('sending a file', async (t, work, side) => {
+  await writeFile(path.join(work.folder, 'data.txt'), 'one two three four');
+  let received = '';
+  let ended!: () => void;
+  const whole = new Promise<void>((resolve) => (ended = resolve));
+  const port = await peer(t, (socket) => {
+    socket.on('data', (piece: Buffer) => (received += piece.toString())).on('end', ended);
+  });
+  t.is(await work.run('sendfile', side, port), 'Sent 9 bytes\n');
+  await whole;
+  t.is(received, 'two three');
+});
+
+onBothSides('timeouts', async (t, work, side) => {
+  const port = await peer(t, (socket) => socket.pipe(socket));
+  t.is(await work.run('timeout', side, port), 'Nothing within 50 ms\nstill usable\n');
+});
+
+onBothSides('cancellation', async (t, work, side) => {
+  const port = await peer(t, (socket) => socket.pipe(socket));
+  const cancelled = side === 'ts' ? 'AbortError' : 'Cancelled';
+  t.is(await work.run('cancel', side, port), `${cancelled}\nabcdef\n`);
+});
+
+onBothSides('a parser without a socket', async (t, work, side) => {
+  t.is((await work.run('parser', side)).toLowerCase(), 'hello\ntrue\n');
+});
