@@ -1,4 +1,9 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as after } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import test from 'ava';
@@ -316,7 +321,7 @@ test('no program outlives the action that started it', async (t) => {
       return true;
     }
   };
-  while (!gone()) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (!gone()) await after(10);
   t.true(gone());
 });
 
@@ -372,8 +377,25 @@ test('every contender that is here answers correctly, and the last line is the w
   }
 });
 
+test('an interrupted run leaves no files behind', async (t) => {
+  t.timeout(60_000);
+  const directory = await mkdtemp(join(tmpdir(), 'sluice-bench-test-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const program = fileURLToPath(new URL('../benchmarks/run.js', import.meta.url));
+  const child = spawn(process.execPath, [program, 'readline-await'], {
+    stdio: 'ignore',
+    env: { ...process.env, TMPDIR: directory, TMP: directory, TEMP: directory },
+  });
+  const ended = once(child, 'close');
+  while ((await readdir(directory)).length === 0 && child.exitCode === null) await after(10);
+  t.is((await readdir(directory)).length, 1);
+  child.kill('SIGTERM');
+  await ended;
+  t.deepEqual(await readdir(directory), []);
+});
+
 test('a case that there is not is refused with the list of those that there are', async (t) => {
   const { code, stderr } = await bench('readline-awiat');
   t.is(code, 2);
-  t.regex(stderr, /no case readline-awiat; there are readline-await, drip/);
+  t.regex(stderr, /^no case readline-awiat; there are .*\breadline-await\b.*\bdrip$/m);
 });

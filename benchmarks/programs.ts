@@ -102,6 +102,10 @@ export async function withPrograms<T>(
   action: (start: (program: Program, ...args: (string | number)[]) => Running) => Promise<T>,
 ): Promise<T> {
   const started: Running[] = [];
+  const stop = (): void => {
+    for (const running of started) running.stop();
+  };
+  process.once('exit', stop);
   try {
     return await action((program, ...args) => {
       const running = new Running(program, args);
@@ -109,7 +113,8 @@ export async function withPrograms<T>(
       return running;
     });
   } finally {
-    for (const running of started) running.stop();
+    process.off('exit', stop);
+    stop();
   }
 }
 

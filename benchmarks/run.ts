@@ -47,6 +47,9 @@ function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 
+// Programs are stopped and files removed on exit, but not when a signal ends the process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 const words = process.argv.slice(2);
 try {
   const options = parse(

@@ -1,6 +1,7 @@
 /**
  * The bytes that contenders get, and the answers that are right: computed here by obvious code, from nothing but the bytes.
  */
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -122,9 +123,11 @@ export function verifiableOf(block: Block, repeats: number): Required<Expected> 
 export class Blocks {
   readonly #directory: string;
   readonly #files = new Map<Buffer, string>();
+  readonly #removeAtExit = (): void => rmSync(this.#directory, { recursive: true, force: true });
 
   private constructor(directory: string) {
     this.#directory = directory;
+    process.once('exit', this.#removeAtExit);
   }
 
   static async create(): Promise<Blocks> {
@@ -143,6 +146,7 @@ export class Blocks {
   }
 
   async remove(): Promise<void> {
+    process.off('exit', this.#removeAtExit);
     await rm(this.#directory, { recursive: true, force: true });
   }
 }
