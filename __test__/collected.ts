@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as after } from 'node:timers/promises';
+/* eslint-disable @typescript-eslint/no-deprecated -- a pair is one of the things to let go of */
 import { StreamServer, connect, openConnection, type Stream, type StreamReader, type StreamWriter } from 'sluice';
 
 declare function gc(): void;
@@ -287,7 +288,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     const before = warnings.length;
     socket.write('line\n');
     const line = String(await readers[0]!.readline());
-    writers[0]!.write('written');
+    void writers[0]!.write('written');
     await writers[0]!.close();
     const bytes = await received(other);
     readers.pop();
@@ -300,4 +301,4 @@ const programs: Record<string, () => Promise<unknown>> = {
 
 const result = await programs[process.argv[2] ?? '']!();
 peers.close();
-console.log(JSON.stringify({ result, warnings }));
+process.stdout.write(JSON.stringify({ result, warnings }));

@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- what is deprecated is what is tested */
 import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -65,7 +66,7 @@ test('openConnection gives the two halves of a connection', async (t) => {
   peer.write('a line\nand 5');
   t.is(String(await reader.readline()), 'a line\n');
   t.is(String(await reader.readexactly(5)), 'and 5');
-  writer.write('answer');
+  void writer.write('answer');
   await writer.drain();
   await writer.writeEof();
   t.is(String(await all), 'answer');
@@ -94,7 +95,7 @@ test('the writer closes the pair: what was written is sent, a waiting read ends'
   peer.write('left');
   t.is(String(await reader.peek(4)), 'left');
   const line = reader.readline();
-  writer.write('last words');
+  void writer.write('last words');
   const all = gather(peer);
   const closing = writer.close();
   t.true(writer.isClosing());
@@ -148,7 +149,7 @@ test('startServer resolves with a server that serves, and hands out pairs', asyn
   const { server, port, errors } = await serve(t, async (reader, writer) => {
     t.true(reader instanceof StreamReader);
     t.true(writer instanceof StreamWriter);
-    writer.write(await reader.readline());
+    void writer.write(await reader.readline());
     await writer.close();
   });
   t.true(server instanceof StreamServer);
@@ -197,7 +198,7 @@ test('a pair stays open when its callback returns, plain or async, until the ser
   await turns(20);
   t.is(String(await readers[0]?.readline()), 'one\n');
   t.is(String(await readers[1]?.readline()), 'two\n');
-  for (const writer of writers) writer.write('still here\n');
+  for (const writer of writers) void writer.write('still here\n');
   t.is(String(await first.readline()), 'still here\n');
   t.is(String(await second.readline()), 'still here\n');
   const ends = Promise.all([first.read(), second.read()]);
@@ -242,6 +243,7 @@ test('startServer rejects wrong arguments, and an address that is taken', async 
 
 // ------------------------------------------------------------------------------------------------ Unix sockets
 
+// eslint-disable-next-line no-restricted-syntax -- Windows has named pipes in their place
 const unix = process.platform === 'win32' ? test.skip : test;
 
 async function socketPath(t: ExecutionContext): Promise<string> {

@@ -12,6 +12,7 @@ export {
   type CodedError,
   type StateErrorCode,
 } from './errors.js';
+/* eslint-disable @typescript-eslint/no-deprecated -- deprecated for those who use them, exported all the same */
 export {
   openConnection,
   openUnixConnection,
@@ -20,6 +21,7 @@ export {
   type StartServingOptions,
   type StreamPair,
 } from './legacy.js';
+/* eslint-enable @typescript-eslint/no-deprecated */
 export { StreamReader, type LimitOptions, type WaitOptions } from './reader.js';
 export {
   StreamServer,

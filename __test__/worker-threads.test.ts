@@ -1,0 +1,48 @@
+import test from 'ava';
+import { once } from 'node:events';
+import path from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { engine } from 'sluice';
+import { root } from './program.js';
+import { seed } from './seed.js';
+import type { Done, Task } from './threaded.js';
+
+function start(task: Task): Worker {
+  return new Worker(path.join(root, 'out', '__test__', 'threaded.js'), { workerData: task });
+}
+
+/** What a thread posts when it has verified all it has sent; rejects with the error of a thread that fails. */
+async function done(worker: Worker): Promise<Done> {
+  const [value] = (await once(worker, 'message')) as [Done];
+  return value;
+}
+
+test('four threads at once, each with server and clients of its own', async (t) => {
+  const first = seed(t);
+  const workers = [0, 1, 2, 3].map((i) => start({ seed: first + i, stay: false }));
+  const ends = workers.map((worker) => once(worker, 'exit') as Promise<[number]>);
+  for (const { engine: used, lines, bytes } of await Promise.all(workers.map(done))) {
+    t.is(used, engine);
+    t.is(lines, 1600);
+    t.true(bytes > 10_000);
+  }
+  t.deepEqual(
+    (await Promise.all(ends)).map(([code]) => code),
+    [0, 0, 0, 0],
+    'the threads end by themselves',
+  );
+});
+
+test('a thread that is ended with connections open leaves the others alone, and a later one starts anew', async (t) => {
+  const first = seed(t);
+  const stays = start({ seed: first, stay: true });
+  await done(stays);
+  const other = start({ seed: first + 1, stay: false });
+  const rest = done(other);
+  t.is(await stays.terminate(), 1);
+  t.is((await rest).engine, engine);
+  const later = start({ seed: first + 2, stay: false });
+  const end = once(later, 'exit') as Promise<[number]>;
+  t.is((await done(later)).lines, 1600);
+  t.deepEqual(await end, [0]);
+});
