@@ -10,6 +10,7 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as after } from 'node:timers/promises';
 /* eslint-disable @typescript-eslint/no-deprecated -- a pair is one of the things to let go of */
 import { StreamServer, connect, openConnection, type Stream, type StreamReader, type StreamWriter } from 'sluice';
+import { certificates } from './certificates.js';
 
 declare function gc(): void;
 
@@ -270,6 +271,52 @@ const programs: Record<string, () => Promise<unknown>> = {
     await second.close().catch(() => {});
     await server.close();
     return { running, atEnd };
+  },
+
+  /** Encrypted streams, from the start and after an upgrade: one of each forgotten, one of each with a read that waits. */
+  async encrypted() {
+    const { ca, server: identity } = await certificates();
+    const streams: Stream[] = [];
+    const server = new StreamServer((stream) => void streams.push(stream), '127.0.0.1', 0, { ssl: identity });
+    const plain = new StreamServer(
+      async (stream) => {
+        await stream.readline();
+        await stream.startTls(identity);
+        streams.push(stream);
+        await stream.waitClosed().catch(() => {});
+      },
+      '127.0.0.1',
+      0,
+    );
+    await server.startServing();
+    await plain.startServing();
+    const start = async (of: StreamServer, ssl: boolean): Promise<Stream> => {
+      const { port } = of.sockets[0]!.address() as AddressInfo;
+      const options = { ca, servername: 'localhost' };
+      if (ssl) return connect('127.0.0.1', port, { ssl: options });
+      const stream = await connect('127.0.0.1', port);
+      await stream.write('STARTTLS\n');
+      await stream.startTls(options);
+      return stream;
+    };
+    await (async () => {
+      await start(server, true);
+      await start(plain, false);
+    })();
+    const reads = await (async () => {
+      return [{ line: (await start(server, true)).readline() }, { line: (await start(plain, false)).readline() }];
+    })();
+    while (streams.length < 4) await collect(1);
+    await warned(2);
+    const before = warnings.length;
+    // Those of the streams that are still there.
+    await Promise.all(streams.map((stream) => stream.write('line\n').catch(() => {})));
+    const lines = await Promise.all(reads.map(async ({ line }) => (await line).toString()));
+    reads.length = 0;
+    await warned(4);
+    await Promise.all(streams.map((stream) => stream.abort()));
+    await Promise.all([server.close(), plain.close()]);
+    return { before, lines };
   },
 
   /** Each half of a pair keeps the connection, and with it the other half. */

@@ -116,6 +116,12 @@ test('a server keeps the stream of a running handler, and lets go of one that a 
   t.regex(outcome.warnings[0]?.message ?? '', /^a stream of a server with 127\.0\.0\.1:\d+ was garbage collected/);
 });
 
+test('encrypted streams are no different, also after an upgrade', async (t) => {
+  const outcome = await run(t, 'encrypted');
+  t.deepEqual(outcome.result, { before: 2, lines: ['line\n', 'line\n'] });
+  reports(t, outcome, 4);
+});
+
 test('each half of a pair keeps the connection', async (t) => {
   const outcome = await run(t, 'halves');
   t.deepEqual(outcome.result, { before: 0, line: 'line\n', bytes: 7 });
