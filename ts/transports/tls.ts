@@ -322,6 +322,8 @@ function handshake(
     }, timeout);
 
     raw.on('error', ignore);
+    // Else a peer that ends its side in the middle would be waited for. The transport makes the connection half-open again.
+    raw.allowHalfOpen = false;
     if (signal?.aborted === true) {
       onAbort();
       return;

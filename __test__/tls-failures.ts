@@ -1,0 +1,58 @@
+/** Has TLS handshakes fail in several ways, prints how, and must end by itself: run by a test. */
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { StreamServer, connect, type ConnectOptions } from 'sluice';
+import { certificates } from './certificates.js';
+
+const { ca, server: identity, stranger } = await certificates();
+const codes: unknown[] = [];
+
+async function fail(port: number, options: ConnectOptions): Promise<void> {
+  const error: unknown = await connect('127.0.0.1', port, options).catch((reason: unknown) => reason);
+  codes.push((error as { code?: string }).code ?? (error as Error).message);
+}
+
+/** A plain server for one connection. */
+async function oneConnection(onConnection: (socket: Socket) => void): Promise<number> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    server.close();
+    onConnection(socket.on('error', () => {}).on('end', () => socket.end()));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+await fail(await oneConnection((socket) => socket.resume()), { ssl: true, sslHandshakeTimeout: 50 });
+await fail(await oneConnection((socket) => socket.end().resume()), { ssl: true });
+await fail(await oneConnection((socket) => socket.resume().write('220 welcome\r\n')), { ssl: true });
+
+const server = new StreamServer(() => {}, '127.0.0.1', 0, { ssl: stranger, onError: () => {} });
+await server.startServing();
+await fail((server.sockets[0]?.address() as AddressInfo).port, { ssl: { ca } });
+await server.close();
+
+const signal = AbortSignal.timeout(50);
+const aborting = new AbortController();
+signal.addEventListener('abort', () => aborting.abort(new Error('enough')));
+await fail(await oneConnection((socket) => socket.resume()), { ssl: true, signal: aborting.signal });
+
+// The side of the server: a client that says nothing.
+const failed = new Promise<void>((resolve) => {
+  const patient = new StreamServer(() => {}, '127.0.0.1', 0, {
+    ssl: identity,
+    sslHandshakeTimeout: 50,
+    onError: (error) => {
+      codes.push((error as { code?: string }).code);
+      void patient.close().then(resolve);
+    },
+  });
+  void patient.startServing().then(() => {
+    void connect('127.0.0.1', (patient.sockets[0]?.address() as AddressInfo).port).then(async (silent) => {
+      await silent.read();
+      await silent.close();
+    });
+  });
+});
+await failed;
+console.log(codes.join(' '));
