@@ -46,8 +46,8 @@ export interface HandlerContext {
  * Called for each connection.
  *
  * When the promise of an async handler settles, the stream is closed if it is still open. A plain function that returns
- * leaves its stream open: somebody else has it now. A handler that throws or rejects has its stream aborted and its error
- * reported through `onError`.
+ * leaves its stream open: somebody else has it now, and if nobody has, it is closed and reported when it is collected. A
+ * handler that throws or rejects has its stream aborted and its error reported through `onError`.
  */
 export type ClientHandler = (stream: Stream, context: HandlerContext) => void | PromiseLike<void>;
 
