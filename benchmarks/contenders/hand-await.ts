@@ -1,7 +1,7 @@
 /**
- * The awaiting line reader that a careful author writes by hand: `'data'` events, `Buffer.concat` only for a line that
- * spans chunks, a search that looks at no byte twice, views instead of copies, and back-pressure. It splits a chunk as soon
- * as it comes, which is faster than to search when a line is asked for, and it is no async function where a line is there.
+ * The awaiting line reader that people write by hand, over `'data'` events and `Buffer.concat`, written with care: it
+ * searches when a line is asked for and looks at no byte twice, concatenates only for a line that spans two chunks, hands out
+ * views instead of copies, and keeps back-pressure.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -14,12 +14,10 @@ const LOW_WATERMARK = 64 * 1024;
 
 class LineReader {
   readonly #socket: Socket;
-  #lines: Buffer[] = [];
-  #next = 0;
-  /** The chunks of a line whose end has not come. */
-  #rest: Buffer[] = [];
-  /** How many bytes the lines hold that nobody has asked for. */
-  #size = 0;
+  /** What is not read yet begins at #start; no line ends before #searched. */
+  #buffer: Buffer = Buffer.alloc(0);
+  #start = 0;
+  #searched = 0;
   #ended = false;
   #paused = false;
   #error: Error | null = null;
@@ -39,58 +37,45 @@ class LineReader {
   }
 
   /** The next line with its end, the rest at EOF, then null. */
-  readline(): Promise<Buffer | null> {
-    const line = this.#lines[this.#next];
-    return line === undefined ? this.#wait() : Promise.resolve(this.#take(line));
-  }
-
-  async #wait(): Promise<Buffer | null> {
+  async readline(): Promise<Buffer | null> {
     for (;;) {
-      const line = this.#lines[this.#next];
-      if (line !== undefined) return this.#take(line);
+      const end = this.#buffer.indexOf(LF, this.#searched);
+      if (end !== -1) return this.#take(end + 1);
+      this.#searched = this.#buffer.length;
       if (this.#error) throw this.#error;
-      if (this.#ended) {
-        const rest = Buffer.concat(this.#rest);
-        this.#rest = [];
-        return rest.length > 0 ? rest : null;
-      }
+      if (this.#ended) return this.#start < this.#buffer.length ? this.#take(this.#buffer.length) : null;
+      if (this.#paused) this.#resume();
       await new Promise<void>((resolve) => (this.#wake = resolve));
       this.#wake = null;
     }
   }
 
-  #take(line: Buffer): Buffer {
-    this.#next++;
-    this.#size -= line.length;
-    if (this.#paused && this.#size <= LOW_WATERMARK) {
-      this.#paused = false;
-      this.#socket.resume();
-    }
+  #take(end: number): Buffer {
+    const line = this.#buffer.subarray(this.#start, end);
+    this.#start = this.#searched = end;
+    if (this.#paused && this.#buffer.length - end <= LOW_WATERMARK) this.#resume();
     return line;
   }
 
   #push(chunk: Buffer): void {
-    if (this.#next === this.#lines.length) {
-      this.#lines = [];
-      this.#next = 0;
+    if (this.#start === this.#buffer.length) {
+      this.#buffer = chunk;
+      this.#searched = 0;
+    } else {
+      this.#buffer = Buffer.concat([this.#buffer.subarray(this.#start), chunk]);
+      this.#searched -= this.#start;
     }
-    let start = 0;
-    for (let end = chunk.indexOf(LF); end !== -1; end = chunk.indexOf(LF, start)) {
-      let line: Buffer = chunk.subarray(start, end + 1);
-      if (this.#rest.length > 0) {
-        line = Buffer.concat([...this.#rest, line]);
-        this.#rest = [];
-      }
-      this.#lines.push(line);
-      this.#size += line.length;
-      start = end + 1;
-    }
-    if (start < chunk.length) this.#rest.push(chunk.subarray(start));
-    if (this.#size > HIGH_WATERMARK) {
+    this.#start = 0;
+    if (this.#buffer.length > HIGH_WATERMARK) {
       this.#paused = true;
       this.#socket.pause();
     }
     this.#wake?.();
+  }
+
+  #resume(): void {
+    this.#paused = false;
+    this.#socket.resume();
   }
 }
 
