@@ -1,6 +1,6 @@
 /** Certificates for the tests, made when a test first asks for them, with one certificate authority to trust. */
 import { webcrypto } from 'node:crypto';
-import type { Extension, X509Certificate } from '@peculiar/x509';
+import type * as library from '@peculiar/x509';
 
 /** A certificate and its key, both as PEM: what the options of TLS take. */
 export interface Identity {
@@ -25,7 +25,7 @@ export interface Certificates {
   readonly client: Identity;
 }
 
-type X509 = typeof import('@peculiar/x509');
+type X509 = typeof library;
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;
@@ -37,7 +37,7 @@ export function certificates(): Promise<Certificates> {
 }
 
 interface Authority {
-  readonly certificate: X509Certificate;
+  readonly certificate: library.X509Certificate;
   readonly keys: webcrypto.CryptoKeyPair;
 }
 
@@ -89,7 +89,7 @@ async function authority(x509: X509, name: string): Promise<Authority> {
 
 async function issue(x509: X509, issuer: Authority, name: string, hosts: string[], endsIn = DAY_MS): Promise<Identity> {
   const keys = await keyPair();
-  const extensions: Extension[] = [
+  const extensions: library.Extension[] = [
     new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
   ];
   if (hosts.length > 0) {

@@ -55,4 +55,4 @@ const failed = new Promise<void>((resolve) => {
   });
 });
 await failed;
-console.log(codes.join(' '));
+process.stdout.write(`${codes.join(' ')}\n`);

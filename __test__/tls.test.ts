@@ -237,7 +237,7 @@ test('a client certificate that the server asks for', async (t) => {
   const { ca, client, stranger } = await certificates();
   const { server } = await certificates();
   const { port, errors } = await serve(t, { ssl: { ...server, ca, requestCert: true } }, async (stream) => {
-    await stream.write(`${(stream.getExtraInfo('peercert') as tls.PeerCertificate).subject.CN}\n`);
+    await stream.write(`${String((stream.getExtraInfo('peercert') as tls.PeerCertificate).subject.CN)}\n`);
   });
   await using stream = await connect('127.0.0.1', port, { ssl: { ca, ...client } });
   t.is(String(await stream.readline()), 'a client\n');

@@ -12,7 +12,7 @@
  * The end. Node reports the end of the TCP connection as the end of file whether a `close_notify` came before it or not: an
  * attacker who can cut the connection can cut the stream, so that a protocol has to tell by itself that it is complete.
  */
-import { isIP, type Socket } from 'node:net';
+import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   connect,
@@ -120,6 +120,9 @@ export class TlsTransport extends SocketTransport {
 
 // ---------------------------------------------------------------------------------------------- what is asked for
 
+/** Options of `tls.connect()` that say where to connect to, and how to read: that is not for TLS to say here. */
+const WHERE = new Set(['socket', 'host', 'port', 'path', 'lookup', 'timeout', 'onread', 'signal', 'servername']);
+
 /**
  * How to be a client.
  *
@@ -138,16 +141,13 @@ export function checkClientTls(action: string, ssl: unknown, options: HandshakeO
   if (name === undefined && given.rejectUnauthorized !== false && given.checkServerIdentity === undefined) {
     throw invalidType(action, 'serverHostname', 'given where ssl is used without a host', serverHostname);
   }
-  // What says where to connect to is not for these options to say.
-  for (const key of ['socket', 'host', 'port', 'path', 'lookup', 'timeout', 'onread', 'servername'] as const) {
-    delete given[key as keyof ConnectionOptions];
-  }
-  given.secureContext ??= ssl === true ? defaultContext() : createSecureContext(given);
+  const checked: ConnectionOptions = Object.fromEntries(Object.entries(given).filter(([key]) => !WHERE.has(key)));
+  checked.secureContext ??= ssl === true ? defaultContext() : createSecureContext(checked);
   if (name !== undefined) {
-    given.host = name;
-    if (isIP(name) === 0) given.servername = name;
+    checked.host = name;
+    if (isIP(name) === 0) checked.servername = name;
   }
-  return new ClientTls(action, given, timeout);
+  return new ClientTls(action, checked, timeout);
 }
 
 /**
@@ -239,7 +239,7 @@ class ClientTls implements Tls {
   handshake(target: HandshakeTarget): Promise<TlsTransport> {
     const context = this.#options.secureContext;
     return handshake(this.#action, this.#timeout, target, (done, failed) => {
-      const socket = connect({ ...this.#options, socket: target.raw as Socket });
+      const socket = connect({ ...this.#options, socket: target.raw });
       socket.once('secureConnect', () => done(new TlsTransport(socket, context, target.facts)));
       socket.on('error', failed);
       socket.once('close', () => failed(null));
@@ -314,7 +314,7 @@ function handshake(
     const fail = (reason: unknown): void => {
       if (!settle()) return;
       raw.destroy();
-      whenClosed(raw, () => reject(reason as Error));
+      whenClosed(raw, () => reject(reason));
     };
     const onAbort = (): void => fail(signal?.reason);
     const timer = setTimeout(() => {

@@ -1,0 +1,360 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import tls from 'node:tls';
+import test, { type ExecutionContext } from 'ava';
+import { ConnectionError, StateError, StreamServer, connect, type ClientHandler, type Stream } from 'sluice';
+import { Stream as StreamOver } from '#ts/stream.js';
+import { DuplexTransport } from '#ts/transports/duplex.js';
+import { StreamMode } from '#ts/transports/transport.js';
+import { certificates } from './certificates.js';
+import { closedByPeer, deferred, dial, listen, portOf, streamAndPeer, turns, until } from './loopback.js';
+
+async function serve(t: ExecutionContext, handler: ClientHandler): Promise<{ port: number; errors: unknown[] }> {
+  const errors: unknown[] = [];
+  const server = new StreamServer(handler, '127.0.0.1', 0, { onError: (error) => void errors.push(error) });
+  await server.startServing();
+  t.teardown(() => server.abort());
+  return { port: portOf(server), errors };
+}
+
+/** The server's part of a protocol with STARTTLS. */
+function upgrading(identity: tls.TlsOptions): ClientHandler {
+  return async (stream) => {
+    for await (const line of stream) {
+      if (String(line) === 'STARTTLS\n') {
+        void stream.write('220 go ahead\n');
+        await stream.startTls(identity);
+      } else {
+        const state = stream.getExtraInfo('cipher') === undefined ? 'plain' : 'encrypted';
+        await stream.write(`${state} ${String(line)}`);
+      }
+    }
+  };
+}
+
+/** A stream of a server of ours, and the plain socket at its other end. */
+async function served(t: ExecutionContext): Promise<{ stream: Stream; peer: Socket }> {
+  const accepted = deferred<Stream>();
+  const { port } = await serve(t, (stream) => accepted.resolve(stream));
+  const peer = await dial(t, port);
+  return { stream: await accepted.promise, peer };
+}
+
+/** Has the socket of a test speak TLS as the client, from what it is given as the bytes received. */
+function clientOver(t: ExecutionContext, socket: Socket, ca: string): tls.TLSSocket {
+  const client = tls.connect({ socket, ca, servername: 'localhost' }).on('error', () => {});
+  t.teardown(() => client.destroy());
+  return client;
+}
+
+test('an upgrade of both sides: plain before, encrypted after, on the same stream', async (t) => {
+  const { ca, server } = await certificates();
+  const { port, errors } = await serve(t, upgrading(server));
+  const stream = await connect('localhost', port);
+  await stream.write('one\n');
+  t.is(String(await stream.readline()), 'plain one\n');
+  t.true(stream.canWriteEof());
+  const peername = stream.getExtraInfo('peername');
+  await stream.write('STARTTLS\n');
+  t.is(String(await stream.readline()), '220 go ahead\n');
+  const { bytesRead } = stream;
+  await stream.startTls({ ca });
+
+  const body = 'x'.repeat(60_000);
+  void stream.write(`${body}\ntwo\n`);
+  t.is(String(await stream.readline()), `encrypted ${body}\n`);
+  t.is(String(await stream.readline()), 'encrypted two\n');
+  t.false(stream.canWriteEof());
+  t.is((stream.getExtraInfo('peercert') as tls.PeerCertificate).subject.CN, 'localhost');
+  t.is((stream.getExtraInfo('cipher') as { version: string }).version, 'TLSv1.3');
+  t.deepEqual(stream.getExtraInfo('peername'), peername);
+  t.is(stream.transport.getExtraInfo('sslObject'), stream.getExtraInfo('sslObject'));
+  t.is(stream.bytesRead - bytesRead, 10 + body.length + 1 + 14, 'the handshake is none of the stream');
+  await t.throwsAsync(stream.startTls({ ca }), { instanceOf: StateError, code: 'ERR_TLS_STATE' });
+  await stream.close();
+  t.deepEqual(errors, []);
+});
+
+test('what was written before goes out plain, what is written meanwhile goes out encrypted', async (t) => {
+  const { ca, server } = await certificates();
+  const { stream, peer } = await streamAndPeer(t);
+  const before = Buffer.alloc(8_000_000, 'p');
+  void stream.write(before);
+  void stream.write('end of plain\n');
+  const upgrade = stream.startTls({ ca }, { serverHostname: 'localhost' });
+  void stream.write('secret\n');
+  await turns(20);
+  void stream.write('more\n');
+
+  // The peer takes exactly the plain bytes; what comes behind them must be a handshake.
+  let left = before.length + 13;
+  let last = Buffer.alloc(0);
+  while (left > 0) {
+    const chunk = peer.read(Math.min(left, 65536)) as Buffer | null;
+    if (chunk === null) {
+      await Promise.race([once(peer, 'readable'), turns(1)]);
+      const rest = peer.read(Math.min(left, peer.readableLength || 1)) as Buffer | null;
+      if (rest !== null) {
+        left -= rest.length;
+        last = Buffer.concat([last, rest]).subarray(-13);
+      }
+      continue;
+    }
+    left -= chunk.length;
+    last = Buffer.concat([last, chunk]).subarray(-13);
+  }
+  t.is(String(last), 'end of plain\n');
+  peer.removeAllListeners('readable');
+  const secured = new tls.TLSSocket(peer, { isServer: true, ...server });
+  const received: string[] = [];
+  secured.on('data', (chunk: Buffer) => received.push(String(chunk)));
+  await upgrade;
+  await until(() => received.join('') === 'secret\nmore\n');
+  t.pass();
+});
+
+test('the start of the handshake, received together with what is read: whole, and split at every kind of place', async (t) => {
+  const { ca } = await certificates();
+  const { server } = await certificates();
+  for (const split of [0, 1, 2, 5, 40, 200, Infinity]) {
+    const { port, errors } = await serve(t, async (stream) => {
+      await stream.readline();
+      if (split > 0) await until(() => stream.buffered >= Math.min(split, 200));
+      await stream.startTls(server);
+      await stream.write(`got ${String(await stream.readline())}`);
+    });
+    const socket = await dial(t, port);
+    // What the client says goes through here: its first bytes leave in one segment with the command.
+    const { port: entry } = await listen(t, (client) => {
+      let first = true;
+      client.on('data', (chunk: Buffer) => {
+        if (first) {
+          first = false;
+          socket.write(Buffer.concat([Buffer.from('STARTTLS\n'), chunk.subarray(0, split)]), () => {
+            setTimeout(() => socket.write(chunk.subarray(split)), 20);
+          });
+        } else {
+          socket.write(chunk);
+        }
+      });
+      socket.on('data', (chunk: Buffer) => client.write(chunk));
+    });
+    const client = clientOver(t, await dial(t, entry), ca);
+    await once(client, 'secureConnect');
+    client.write('hello\n');
+    t.is(String(((await once(client, 'data')) as [Buffer])[0]), 'got hello\n', `split at ${split}`);
+    t.deepEqual(errors, []);
+  }
+});
+
+test('injection at the server: plain bytes behind the command are refused, and never read as decrypted', async (t) => {
+  const { server } = await certificates();
+  const { stream, peer } = await served(t);
+  peer.write('STARTTLS\nDELETE EVERYTHING\n');
+  t.is(String(await stream.readline()), 'STARTTLS\n');
+  await until(() => stream.buffered > 0);
+  const error = await t.throwsAsync(stream.startTls(server), {
+    instanceOf: StateError,
+    code: 'ERR_TLS_PLAINTEXT_PENDING',
+  });
+  t.is(
+    error?.message,
+    'startTls: 18 bytes received before the upgrade and not read, which do not begin a TLS handshake',
+  );
+  // It stays the plain stream that it was.
+  t.is(String(await stream.readline()), 'DELETE EVERYTHING\n');
+  await stream.write('no\n');
+  t.is(String(((await once(peer, 'data')) as [Buffer])[0]), 'no\n');
+  peer.write('yes\n');
+  t.is(String(await stream.readline()), 'yes\n');
+});
+
+test('injection at the client, also while earlier writes go out', async (t) => {
+  const { ca } = await certificates();
+  const { stream, peer } = await streamAndPeer(t);
+  peer.write('220 go ahead\n250 injected\n');
+  t.is(String(await stream.readline()), '220 go ahead\n');
+  await until(() => stream.buffered > 0);
+  await t.throwsAsync(stream.startTls({ ca }, { serverHostname: 'localhost' }), { code: 'ERR_TLS_PLAINTEXT_PENDING' });
+  t.is(String(await stream.readline()), '250 injected\n');
+
+  void stream.write(Buffer.alloc(8_000_000));
+  const upgrade = stream.startTls({ ca }, { serverHostname: 'localhost' });
+  peer.write('250 injected again\n');
+  await turns(20);
+  const all = closedByPeer(peer);
+  const error = await t.throwsAsync(upgrade, { any: true });
+  if ((error as StateError).code === 'ERR_TLS_PLAINTEXT_PENDING') {
+    t.is(String(await stream.readline()), '250 injected again\n');
+  } else {
+    // It came too late to be seen before the handshake, and is no handshake.
+    t.regex((error as ConnectionError).code, /^ERR_SSL_/);
+  }
+  await stream.abort();
+  await all;
+});
+
+test('bytes that look like a handshake and are none: the handshake fails, the connection is closed', async (t) => {
+  const { server } = await certificates();
+  const { stream, peer } = await served(t);
+  peer.write('STARTTLS\n');
+  peer.write(Buffer.from('160301000448454c50', 'hex'));
+  await stream.readline();
+  await until(() => stream.buffered > 0);
+  const closed = closedByPeer(peer);
+  const error = await t.throwsAsync(stream.startTls(server), { instanceOf: ConnectionError });
+  t.regex(error?.code ?? '', /^ERR_SSL_/);
+  t.regex(error?.message ?? '', /^startTls: TLS handshake with 127\.0\.0\.1:\d+: ./);
+  await closed;
+  t.true(stream.isClosing());
+  t.is(stream.exception(), error);
+  await t.throwsAsync(stream.read(), { is: error });
+  await t.throwsAsync(stream.drain(), { code: error?.code ?? '' });
+});
+
+test('a handshake that fails closes the socket and rejects with the reason', async (t) => {
+  const { ca, otherHost, expired } = await certificates();
+  for (const [identity, code] of [
+    [otherHost, 'ERR_TLS_CERT_ALTNAME_INVALID'],
+    [expired, 'CERT_HAS_EXPIRED'],
+  ] as const) {
+    const { port } = await serve(t, upgrading(identity));
+    const stream = await connect('localhost', port);
+    await stream.write('STARTTLS\n');
+    await stream.readline();
+    const upgrade = stream.startTls({ ca });
+    void stream.write('password\n');
+    await t.throwsAsync(upgrade, { instanceOf: ConnectionError, code });
+    t.is((stream.getExtraInfo('socket') as Socket).destroyed, true);
+    await t.throwsAsync(stream.readline(), { code });
+    await t.throwsAsync(stream.close(), { code });
+  }
+});
+
+test('a handshake that takes too long, on either side', async (t) => {
+  const { ca, server } = await certificates();
+  const client = await streamAndPeer(t);
+  const gone = closedByPeer(client.peer);
+  await t.throwsAsync(client.stream.startTls({ ca }, { serverHostname: 'localhost', sslHandshakeTimeout: 40 }), {
+    instanceOf: ConnectionError,
+    code: 'ETIMEDOUT',
+    message: /^startTls: TLS handshake with 127\.0\.0\.1:\d+: not done within 40 ms$/,
+  });
+  await gone;
+  const { stream, peer } = await served(t);
+  const closed = closedByPeer(peer);
+  await t.throwsAsync(stream.startTls(server, { sslHandshakeTimeout: 40 }), { code: 'ETIMEDOUT' });
+  await closed;
+});
+
+test('the signal: before the handshake the stream stays plain, during it the connection is closed', async (t) => {
+  const { ca } = await certificates();
+  const { stream, peer } = await streamAndPeer(t);
+  const serverHostname = 'localhost';
+  const reason = new Error('enough');
+  await t.throwsAsync(stream.startTls({ ca }, { serverHostname, signal: AbortSignal.abort(reason) }), { is: reason });
+
+  const waiting = new AbortController();
+  const data = Buffer.alloc(8_000_000);
+  void stream.write(data);
+  const early = stream.startTls({ ca }, { serverHostname, signal: waiting.signal });
+  void stream.write('behind\n');
+  waiting.abort(reason);
+  await t.throwsAsync(early, { is: reason });
+  let size = 0;
+  peer.on('data', (chunk: Buffer) => (size += chunk.length));
+  await until(() => size === data.length + 7);
+  peer.write('still plain\n');
+  t.is(String(await stream.readline()), 'still plain\n');
+
+  const handshaking = new AbortController();
+  const closed = closedByPeer(peer);
+  const late = stream.startTls({ ca }, { serverHostname, signal: handshaking.signal });
+  await until(() => size > data.length + 7);
+  handshaking.abort(reason);
+  await t.throwsAsync(late, { is: reason });
+  await closed;
+  t.is(stream.exception(), reason);
+});
+
+test('close and abort during the handshake end it', async (t) => {
+  const { ca } = await certificates();
+  for (const how of ['close', 'abort'] as const) {
+    const { stream, peer } = await streamAndPeer(t);
+    const upgrade = stream.startTls({ ca }, { serverHostname: 'localhost' });
+    await once(peer, 'data');
+    const closed = closedByPeer(peer);
+    const ended = stream[how]();
+    await t.throwsAsync(upgrade, { instanceOf: ConnectionError, code: 'ECONNABORTED' }, how);
+    await ended;
+    await closed;
+    t.is(stream.exception(), null);
+    t.is(String(await stream.read()), '');
+  }
+});
+
+test('the peer that closes during the handshake, or has ended before', async (t) => {
+  const { ca } = await certificates();
+  const during = await streamAndPeer(t);
+  during.peer.once('data', () => during.peer.end());
+  await t.throwsAsync(during.stream.startTls({ ca }, { serverHostname: 'localhost' }), {
+    instanceOf: ConnectionError,
+    code: 'ECONNRESET',
+  });
+  const before = await streamAndPeer(t);
+  before.peer.end();
+  t.is(String(await before.stream.read()), '');
+  await t.throwsAsync(before.stream.startTls({ ca }, { serverHostname: 'localhost' }), {
+    code: 'ECONNRESET',
+    message: 'startTls: the peer has ended its side',
+  });
+});
+
+test('one read at a time: a read that waits refuses the upgrade, the upgrade refuses reads', async (t) => {
+  const { ca } = await certificates();
+  const { stream, peer } = await streamAndPeer(t);
+  const line = stream.readline();
+  await t.throwsAsync(stream.startTls({ ca }, { serverHostname: 'localhost' }), {
+    code: 'ERR_CONCURRENT_READ',
+    message: 'startTls: another read is waiting (readline)',
+  });
+  peer.write('x\n');
+  t.is(String(await line), 'x\n');
+  const upgrade = stream.startTls({ ca }, { serverHostname: 'localhost' });
+  await t.throwsAsync(stream.readline(), {
+    code: 'ERR_CONCURRENT_READ',
+    message: 'readline: another read is waiting (startTls)',
+  });
+  await t.throwsAsync(stream.startTls({ ca }, { serverHostname: 'localhost' }), { instanceOf: StateError });
+  await stream.abort();
+  await t.throwsAsync(upgrade, { any: true });
+});
+
+test('what is asked for is checked, and changes nothing', async (t) => {
+  const { ca, server } = await certificates();
+  const { stream, peer } = await streamAndPeer(t);
+  await t.throwsAsync(stream.startTls('yes' as never), { code: 'ERR_INVALID_ARG_TYPE' });
+  await t.throwsAsync(stream.startTls({ ca }, 5 as never), { code: 'ERR_INVALID_ARG_TYPE' });
+  await t.throwsAsync(stream.startTls({ ca }, { signal: 5 as never }), { code: 'ERR_INVALID_ARG_TYPE' });
+  await t.throwsAsync(stream.startTls({ ca }, { sslHandshakeTimeout: 0 }), { code: 'ERR_OUT_OF_RANGE' });
+  await t.throwsAsync(stream.startTls({ ca }, { serverHostname: '' }), { code: 'ERR_OUT_OF_RANGE' });
+  peer.write('plain\n');
+  t.is(String(await stream.readline()), 'plain\n');
+
+  const accepted = await served(t);
+  await t.throwsAsync(accepted.stream.startTls(true), { code: 'ERR_INVALID_ARG_TYPE' });
+  await t.throwsAsync(accepted.stream.startTls({}), { code: 'ERR_INVALID_ARG_TYPE' });
+  await t.throwsAsync(accepted.stream.startTls(server, { serverHostname: 'x' }), { code: 'ERR_INVALID_ARG_TYPE' });
+
+  const half = new StreamOver(new DuplexTransport(new Readable({ read() {} }), StreamMode.READ));
+  await t.throwsAsync(half.startTls({ ca }, { serverHostname: 'x' }), { code: 'ERR_TLS_STATE' });
+  await half.abort();
+  await stream.close();
+  await t.throwsAsync(stream.startTls({ ca }), { code: 'ECONNRESET', message: /closing/ });
+
+  // Over a socket of the user's there is no host to take the name from.
+  const plain = await listen(t);
+  await using unnamed = await connect({ sock: await dial(t, plain.port) });
+  await t.throwsAsync(unnamed.startTls({ ca }), { code: 'ERR_INVALID_ARG_TYPE', message: /serverHostname/ });
+});
