@@ -1,0 +1,120 @@
+/** What the tests have in common that talk to socat and nc. */
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ExecutionContext, TestFn } from 'ava';
+import type { Stream } from 'sluice';
+import { bytes } from './http.js';
+import { Process, installed } from './program.js';
+
+type Handler = (stream: Stream) => Promise<void>;
+
+/** A handler that answers when the peer has ended its side: with how many bytes it sent, and their hash. */
+export async function sum(stream: Stream): Promise<void> {
+  const hash = createHash('sha256');
+  for (;;) {
+    const chunk = await stream.read(65536);
+    if (chunk.length === 0) break;
+    hash.update(chunk);
+  }
+  await stream.write(`${stream.bytesRead} ${hash.digest('hex')}\n`);
+}
+
+/** What {@link sum} answers. */
+export function summed(data: Uint8Array): string {
+  return `${data.length} ${createHash('sha256').update(data).digest('hex')}\n`;
+}
+
+/** A handler that sends each line back. */
+export async function echo(stream: Stream): Promise<void> {
+  for await (const line of stream) await stream.write(line);
+}
+
+/** A folder for the test. */
+export async function folder(t: ExecutionContext): Promise<string> {
+  const made = await mkdtemp(path.join(tmpdir(), 'sluice-interop-'));
+  t.teardown(() => rm(made, { recursive: true, force: true }));
+  return made;
+}
+
+/** Waits for the Unix socket of a program that does not say when it listens. */
+export async function appears(file: string): Promise<string> {
+  for (;;) {
+    const facts = await stat(file).catch(() => null);
+    if (facts?.isSocket() === true) return file;
+    await sleep(10);
+  }
+}
+
+/** A program that talks to a server, as one of the command line. */
+export interface Client {
+  readonly name: string;
+  /** What to call it with, so that it ends its side when its input ends, and then waits for the answer. */
+  arguments(address: string): string[];
+}
+
+/**
+ * Has each client talk to a server of each handler.
+ *
+ * @param serve - starts a server; resolves with what the client is to be given as its address
+ */
+export function clientContract(
+  test: TestFn,
+  clients: readonly Client[],
+  serve: (t: ExecutionContext, handler: Handler) => Promise<string>,
+): void {
+  for (const client of clients) {
+    const start = async (t: ExecutionContext, handler: Handler): Promise<Process> => {
+      const address = await serve(t, handler);
+      return new Process(t, client.name, client.arguments(address), { input: true });
+    };
+
+    test(`${client.name} to a server: a conversation line by line, ended by the client`, async (t) => {
+      if (!installed(t, client.name)) return;
+      const running = await start(t, echo);
+      running.type('one\n');
+      await running.prints(/^one\n$/);
+      running.type('two\nthree');
+      await running.prints(/^two$/m);
+      running.hangUp();
+      const { code, stdout, stderr } = await running.ended;
+      t.is(code, 0, stderr);
+      t.is(stdout, 'one\ntwo\nthree');
+    });
+
+    test(`${client.name} to a server: megabytes, then the answer to the half-close`, async (t) => {
+      if (!installed(t, client.name)) return;
+      const running = await start(t, sum);
+      const data = bytes(8_000_003);
+      running.type(data);
+      running.hangUp();
+      const { code, stdout, stderr } = await running.ended;
+      t.is(code, 0, stderr);
+      t.is(stdout, summed(data));
+    });
+
+    test(`${client.name} to a server: killed, its connection ends and the server goes on`, async (t) => {
+      if (!installed(t, client.name)) return;
+      let taken!: (what: string) => void;
+      const line = new Promise<string>((resolve) => (taken = resolve));
+      let end!: (what: string) => void;
+      const rest = new Promise<string>((resolve) => (end = resolve));
+      const address = await serve(t, async (stream) => {
+        taken((await stream.readline()).toString());
+        end((await stream.read()).toString());
+        await stream.write('read to the end\n');
+      });
+      const killed = new Process(t, client.name, client.arguments(address), { input: true });
+      killed.type('line\n');
+      t.is(await line, 'line\n');
+      killed.kill('SIGKILL');
+      t.is((await killed.ended).signal, 'SIGKILL');
+      t.is(await rest, '');
+
+      const next = new Process(t, client.name, client.arguments(address));
+      t.is((await next.ended).stdout, 'read to the end\n');
+    });
+  }
+}
