@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect as netConnect, createServer, type AddressInfo, type Socket } from 'node:net';
 import path from 'node:path';
+import { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import tls, { type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
@@ -444,6 +445,33 @@ test('sock: over a connected socket, which needs a name', async (t) => {
   await using stream = await connect({ sock: socket, ssl: { ca }, serverHostname: 'localhost' });
   await stream.write('x\n');
   t.is(String(await stream.readline()), 'x\n');
+});
+
+test('sock: over a Duplex', async (t) => {
+  const { ca } = await certificates();
+  const { port, errors } = await serve(t);
+  const socket = await dial(t, port);
+  const sock = new Duplex({
+    read: () => socket.resume(),
+    write: (chunk: Buffer, _encoding, done) => void socket.write(chunk, () => done()),
+    final: (done) => void socket.end(() => done()),
+    destroy(error, done) {
+      socket.destroy();
+      done(error);
+    },
+  });
+  socket.on('data', (chunk: Buffer) => {
+    if (!sock.push(chunk)) socket.pause();
+  });
+  socket.on('end', () => sock.push(null));
+  const stream = await connect({ sock, ssl: { ca }, serverHostname: 'localhost' });
+  const data = Buffer.alloc(500_000, 'line\n');
+  const answer = stream.readexactly(data.length);
+  await stream.write(data);
+  t.true((await answer).equals(data));
+  await stream.close();
+  t.true(socket.destroyed);
+  t.deepEqual(errors, []);
 });
 
 test('a process whose handshakes have failed, in every way, ends by itself', async (t) => {

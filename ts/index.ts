@@ -32,8 +32,9 @@ export {
 } from './server.js';
 export type { SendfileOptions, SendfileSource } from './sendfile.js';
 export { socketpair } from './transports/socketpair.js';
-export { Stream, StreamMode } from './stream.js';
+export { Stream, StreamMode, type StartTlsOptions } from './stream.js';
 export type { ReadPipe, WritePipe } from './transports/pipe.js';
 export type { SocketAddress } from './transports/socket.js';
+export type { ClientSsl, HandshakeOptions, ServerSsl } from './transports/tls.js';
 export type { Transport, TransportSink } from './transports/transport.js';
 export { StreamWriter, type WriteBufferLimits } from './writer.js';
