@@ -320,8 +320,9 @@ for (const separator of ['', new Uint8Array(0), [], ['a', '']]) {
 }
 
 test('a separator that is no bytes is refused', async (t) => {
-  await failure(t, fed('abc').readuntil(7 as unknown as string), 'ERR_INVALID_ARG_TYPE');
-  await failure(t, fed('abc').readuntil([7]), 'ERR_INVALID_ARG_TYPE');
+  for (const wrong of [7, null, [7], { length: 1 }] as unknown[]) {
+    await failure(t, fed('abc').readuntil(wrong as string), 'ERR_INVALID_ARG_TYPE');
+  }
 });
 
 // ---------------------------------------------------------------------------------------------------- readexactly
