@@ -1,0 +1,40 @@
+/**
+ * Reads a child process line by line, while it runs: prints what it writes with the number of each line.
+ *
+ *     node out/examples/child-process-lines.js [COMMAND [ARGUMENT...]]
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connectReadPipe, LimitOverrunError, type Stream } from 'sluice';
+
+async function numberLines(stream: Stream): Promise<number> {
+  for (let count = 0; ;) {
+    try {
+      const line = await stream.readline();
+      if (line.length === 0) return count;
+      console.log(`${++count}: ${line.toString().trimEnd()}`);
+    } catch (error) {
+      if (!(error instanceof LimitOverrunError)) throw error;
+      // It is skipped as a whole: the next call gives the next line.
+      console.log(`${++count}: (longer than ${stream.limit} bytes)`);
+    }
+  }
+}
+
+const [command = process.execPath, ...args] = process.argv.slice(2);
+const child = spawn(command, command === process.execPath && args.length === 0 ? ['--help'] : args, {
+  stdio: ['ignore', 'pipe', 'inherit'],
+});
+const exit = once(child, 'exit') as Promise<[code: number | null, signal: string | null]>;
+
+// Right after spawn: what nobody has begun to read when the child exits is thrown away. While we do not read, the child has
+// to wait, however much it has to say.
+await using stdout = await connectReadPipe(child.stdout, { limit: 4096 });
+try {
+  const [count, [code, signal]] = await Promise.all([numberLines(stdout), exit]);
+  console.log(`${count} lines, then ${signal === null ? `exit code ${code}` : signal}`);
+} catch (error) {
+  // A command that cannot be started has no pipe to read either.
+  console.error(`${command}: ${(error as Error).message}`);
+  process.exitCode = 1;
+}
