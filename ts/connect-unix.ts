@@ -60,7 +60,8 @@ function checkSock(options: object): void {
     throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
   }
   if (sock instanceof Socket && (sock.localPort !== undefined || sock.remotePort !== undefined)) {
-    throw invalidType('connectUnix', 'sock', 'a Unix socket', 'a socket of TCP');
+    const error = new TypeError('connectUnix: sock must be a Unix socket, not one of TCP');
+    throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
   }
 }
 

@@ -27,7 +27,8 @@ export function connectionError(error: Error, peer?: string): Error {
   const { code, errno, syscall } = error as NodeJS.ErrnoException;
   if (error instanceof ConnectionError || typeof code !== 'string' || typeof errno !== 'number') return error;
   const words = getSystemErrorMap().get(errno)?.[1] ?? error.message;
-  const where = [syscall, peer].filter(Boolean).join(' ');
+  // An abstract name of Linux begins with a zero, which other tools show as @.
+  const where = [syscall, peer?.replace('\0', '@')].filter(Boolean).join(' ');
   return new ConnectionError(code, where === '' ? words : `${where}: ${words}`, { cause: error });
 }
 
