@@ -29,6 +29,7 @@ export const readlineAwait: Case = {
       also: [
         ...otherEngine(settings, entry, 'sluice-readline'),
         entry('sluice, for await', sluice('sluice-for-await', settings.engine)),
+        entry('hand-written, with every care', node('hand-await-careful')),
         entry('hand-written line splitter', node('hand-await-splitting')),
         entry("node:readline, 'line' event", node('node-readline')),
         entry('node:readline, for await', node('node-readline-for-await')),

@@ -1,7 +1,6 @@
 /**
- * The awaiting line reader that people write by hand, over `'data'` events and `Buffer.concat`, written with care: it
- * searches when a line is asked for and looks at no byte twice, concatenates only for a line that spans two chunks, hands out
- * views instead of copies, and keeps back-pressure.
+ * The awaiting line reader that people write by hand: `'data'` events gathered by `Buffer.concat`, `indexOf`, and a
+ * `subarray` for the line and one for the rest. It is the reader that the figures of the design were taken against.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -9,23 +8,18 @@ import { connect, type Socket } from 'node:net';
 import { answer, digest, now, port } from './program.js';
 
 const LF = 10;
-const HIGH_WATERMARK = 128 * 1024;
-const LOW_WATERMARK = 64 * 1024;
 
 class LineReader {
-  readonly #socket: Socket;
-  /** What is not read yet begins at #start; no line ends before #searched. */
   #buffer: Buffer = Buffer.alloc(0);
-  #start = 0;
-  #searched = 0;
   #ended = false;
-  #paused = false;
   #error: Error | null = null;
   #wake: (() => void) | null = null;
 
   constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on('data', (chunk: Buffer) => this.#push(chunk));
+    socket.on('data', (chunk: Buffer) => {
+      this.#buffer = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk]);
+      this.#wake?.();
+    });
     socket.on('end', () => {
       this.#ended = true;
       this.#wake?.();
@@ -39,43 +33,19 @@ class LineReader {
   /** The next line with its end, the rest at EOF, then null. */
   async readline(): Promise<Buffer | null> {
     for (;;) {
-      const end = this.#buffer.indexOf(LF, this.#searched);
+      const end = this.#buffer.indexOf(LF);
       if (end !== -1) return this.#take(end + 1);
-      this.#searched = this.#buffer.length;
       if (this.#error) throw this.#error;
-      if (this.#ended) return this.#start < this.#buffer.length ? this.#take(this.#buffer.length) : null;
-      if (this.#paused) this.#resume();
+      if (this.#ended) return this.#buffer.length > 0 ? this.#take(this.#buffer.length) : null;
       await new Promise<void>((resolve) => (this.#wake = resolve));
       this.#wake = null;
     }
   }
 
   #take(end: number): Buffer {
-    const line = this.#buffer.subarray(this.#start, end);
-    this.#start = this.#searched = end;
-    if (this.#paused && this.#buffer.length - end <= LOW_WATERMARK) this.#resume();
+    const line = this.#buffer.subarray(0, end);
+    this.#buffer = this.#buffer.subarray(end);
     return line;
-  }
-
-  #push(chunk: Buffer): void {
-    if (this.#start === this.#buffer.length) {
-      this.#buffer = chunk;
-      this.#searched = 0;
-    } else {
-      this.#buffer = Buffer.concat([this.#buffer.subarray(this.#start), chunk]);
-      this.#searched -= this.#start;
-    }
-    this.#start = 0;
-    if (this.#buffer.length > HIGH_WATERMARK) {
-      this.#paused = true;
-      this.#socket.pause();
-    }
-    this.#wake?.();
-  }
-
-  #resume(): void {
-    this.#paused = false;
-    this.#socket.resume();
   }
 }
 
