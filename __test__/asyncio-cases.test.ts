@@ -1,0 +1,82 @@
+/** The table of asyncio's test cases: every test that it names is there. */
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import test from 'ava';
+import ts from 'typescript';
+import { root } from './program.js';
+
+/** What defines tests: `test('title', ...)`, `test.serial`, and the helpers of files that add something to a title. */
+const DEFINING = new Set(['test', 'run', 'onBothSides', 'crosswise']);
+
+/** The titles of the tests that a file defines, with `*` for what is computed. */
+async function titlesOf(file: string): Promise<Set<string>> {
+  const text = await readFile(path.join(root, '__test__', file), 'utf8');
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022);
+  const titles = new Set<string>();
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node)) {
+      const callee = ts.isPropertyAccessExpression(node.expression) ? node.expression.expression : node.expression;
+      const [title] = node.arguments;
+      if (ts.isIdentifier(callee) && DEFINING.has(callee.text) && title !== undefined) {
+        if (ts.isStringLiteralLike(title)) titles.add(title.text);
+        if (ts.isTemplateExpression(title)) {
+          titles.add(title.head.text + title.templateSpans.map(({ literal }) => `*${literal.text}`).join(''));
+        }
+      }
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return titles;
+}
+
+interface Row {
+  readonly name: string;
+  readonly answer: string;
+}
+
+async function rows(): Promise<Row[]> {
+  const text = await readFile(path.join(root, 'docs', 'asyncio-test-cases.md'), 'utf8');
+  return Array.from(text.matchAll(/^\| `(test\w+)` +\| (.*?) +\|$/gm), ([, name, answer]) => ({
+    name: name!,
+    answer: answer!,
+  }));
+}
+
+/** `` `file`: title ``, several of them separated by line breaks; anything else is a reason. */
+const NAMED = /^`([\w.-]+\.ts)`: (.+)$/;
+
+test('every test that the table names exists', async (t) => {
+  const files = new Set(await readdir(path.join(root, '__test__')));
+  const titles = new Map<string, Set<string>>();
+  let named = 0;
+  for (const { name, answer } of await rows()) {
+    for (const entry of answer.split('<br>')) {
+      const [, file, title] = NAMED.exec(entry.trim()) ?? [];
+      if (file === undefined || title === undefined) continue;
+      named++;
+      if (!files.has(file)) {
+        t.fail(`${name}: there is no ${file}`);
+        continue;
+      }
+      if (!titles.has(file)) titles.set(file, await titlesOf(file));
+      t.true(
+        titles.get(file)!.has(title.replaceAll('\\*', '*')),
+        `${name}: ${file} has no test ${JSON.stringify(title)}`,
+      );
+    }
+  }
+  t.true(named > 150);
+});
+
+test('every case has a test or a reason', async (t) => {
+  const all = await rows();
+  t.true(all.length > 200);
+  for (const { name, answer } of all) {
+    t.true(answer.length > 0, `${name} has no answer`);
+    const entries = answer.split('<br>').map((entry) => entry.trim());
+    const tests = entries.filter((entry) => NAMED.test(entry));
+    if (tests.length === 0) t.regex(answer, /^\w+.*: .{20,}/, `${name}: ${answer}`);
+    else t.is(tests.length, entries.length, `${name}: ${answer}`);
+  }
+});
