@@ -260,7 +260,7 @@ for (const pipe of ['process.stdout', '1']) {
          if (i === 1) await stream.writeEof();
          await stream.close();
          console.log('open after ' + i);
-         if (process.stdout.listenerCount('error') > 1) console.log('a listener is left');
+         if (process.stdout.listenerCount('error') > 0) console.log('a listener is left');
        }`,
     );
     const { code, stdout, stderr } = await output(program);

@@ -215,7 +215,7 @@ class Lent extends Writable {
     this.#target.write(chunk, (error) => {
       this.#pending = false;
       done(error ?? null);
-      if (this.destroyed) this.#letGo();
+      if (this.destroyed) this.#letGo(error ?? null);
     });
   }
 
@@ -224,7 +224,7 @@ class Lent extends Writable {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (!this.#pending) this.#letGo();
+    if (!this.#pending) this.#letGo(error);
     done(error);
   }
 
@@ -232,8 +232,9 @@ class Lent extends Writable {
     this.destroy(error);
   };
 
-  /** Listens on while a write of ours may still fail: its `'error'` comes within a turn of its callback. */
-  #letGo(): void {
-    setImmediate(() => this.#target.off('error', this.#onError));
+  /** Stops listening when no write of ours can fail any more; the `'error'` of one comes within a turn of its callback. */
+  #letGo(error: Error | null): void {
+    if (error === null) this.#target.off('error', this.#onError);
+    else setImmediate(() => this.#target.off('error', this.#onError));
   }
 }
