@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import net from 'node:net';
+import tls from 'node:tls';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { ConnectionError, StreamMode, connectUnix, socketpair } from 'sluice';
 import { SocketTransport } from '#ts/transports/socket.js';
+import { certificates } from './certificates.js';
 import { directory, openFds } from './fifo.js';
 import { gather, quiet, turns } from './loopback.js';
 import { transportContract, type PairMaker } from './transport-contract.js';
@@ -78,6 +80,7 @@ test('a file: URL', async (t) => {
   await exchange(t, path, pathToFileURL(path));
 });
 
+// eslint-disable-next-line no-restricted-syntax -- only Linux has abstract names
 (process.platform === 'linux' ? test : test.skip)('an abstract name', async (t) => {
   await exchange(t, `\0sluice-test-${process.pid}-${Date.now()}`);
 });
@@ -177,4 +180,35 @@ test('sock: a socket that is connected; one of TCP is refused', async (t) => {
   t.false(left.destroyed);
   left.destroy();
   right.destroy();
+});
+
+test('ssl: TLS over a Unix socket, with the name in the certificate', async (t) => {
+  const { ca, server: identity } = await certificates();
+  const path = join(directory(t), 'socket');
+  const server = tls.createServer(identity, (socket) => {
+    quiet(socket).once('data', (data) => socket.end(`heard ${String(data)}`));
+  });
+  server.on('tlsClientError', () => {});
+  server.listen(path);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const stream = await connectUnix(path, { ssl: { ca }, serverHostname: 'localhost', limit: 50 });
+  t.is(stream.limit, 50);
+  t.truthy(stream.getExtraInfo('cipher'));
+  await stream.write('secret');
+  t.is(String(await stream.read()), 'heard secret');
+  await stream.close();
+
+  await t.throwsAsync(connectUnix(path, { ssl: { ca }, serverHostname: 'elsewhere.example' }), {
+    instanceOf: ConnectionError,
+    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+  });
+  await t.throwsAsync(connectUnix(path, { ssl: { ca } }), {
+    instanceOf: TypeError,
+    message: /^connectUnix: serverHostname must be given/,
+  });
+  await t.throwsAsync(connectUnix(path, { serverHostname: 'localhost' }), {
+    instanceOf: TypeError,
+    message: /^connectUnix: serverHostname must be used together with ssl/,
+  });
 });

@@ -37,6 +37,7 @@ export interface ConnectPipeOptions extends LimitOptions {
  * @throws (as a rejection) RangeError `ERR_OUT_OF_RANGE` for a number that is no fd, or a `limit` that is none
  * @throws (as a rejection) ConnectionError `EBADF` when the fd is not open
  */
+// eslint-disable-next-line @typescript-eslint/require-await -- what is thrown becomes a rejection
 export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptions): Promise<Stream> {
   const limit = checkOptions('connectReadPipe', options);
   return new Stream(readPipe('connectReadPipe', pipe), { limit });
@@ -59,6 +60,7 @@ export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptio
  *
  * @throws (as a rejection) the errors of {@link connectReadPipe}
  */
+// eslint-disable-next-line @typescript-eslint/require-await -- what is thrown becomes a rejection
 export async function connectWritePipe(pipe: WritePipe, options?: ConnectPipeOptions): Promise<Stream> {
   const limit = checkOptions('connectWritePipe', options);
   return new Stream(writePipe('connectWritePipe', pipe), { limit });

@@ -1,18 +1,18 @@
 /** Connecting to a Unix socket. */
-import { Socket } from 'node:net';
 import { connect, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
 import { invalidType } from './errors.js';
 import { checkLimit } from './reader.js';
 import { Stream } from './stream.js';
 import { SocketTransport } from './transports/socket.js';
+import { checkClientTls, checkNoTls, secure, type Tls } from './transports/tls.js';
 import { checkUnixPath } from './unix-path.js';
 
-/** What `connectUnix(path)` takes. */
+/** What `connectUnix(path)` takes. With `ssl` it needs `serverHostname`, as a path is no name for a certificate. */
 export type ConnectUnixOptions = ConnectBaseOptions;
 
 /**
  * Connects to a Unix socket: by its path, by its abstract name (`\0name`, on Linux), on Windows to a named pipe
- * (`\\.\pipe\name`). Waits until the connection is there.
+ * (`\\.\pipe\name`). Waits until the connection is there, and with `ssl` for the TLS handshake.
  *
  * ```ts
  * await using stream = await connectUnix('/run/service.sock');
@@ -22,7 +22,8 @@ export type ConnectUnixOptions = ConnectBaseOptions;
  *
  * asyncio: `connect_unix`
  *
- * @throws (as a rejection) ConnectionError `ENOENT` where there is no such socket, `ECONNREFUSED` where nobody listens on it
+ * @throws (as a rejection) ConnectionError `ENOENT` where there is no such socket, `ECONNREFUSED` where nobody listens on it;
+ * with the code of the reason when the TLS handshake fails
  * @throws (as a rejection) RangeError `ERR_OUT_OF_RANGE` when the path is longer than the system can take, or is none
  * @throws (as a rejection) TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system without them
  */
@@ -42,15 +43,16 @@ export async function connectUnix(
     return connect(target);
   }
   const path = checkUnixPath('connectUnix', target);
-  const { limit, signal } = checkOptions(options);
+  const { limit, signal, tls, serverHostname } = checkOptions(options);
   signal?.throwIfAborted();
-  const transport = await SocketTransport.connect({ path, signal });
+  const plain = await SocketTransport.connect({ path, signal });
+  const transport = tls === null ? plain : await secure(tls, plain, signal);
   if (signal?.aborted === true) {
     // The signal came between the connection and this turn: nobody would close what the caller never gets.
     transport.abort();
     throw signal.reason;
   }
-  return new Stream(transport, { limit });
+  return new Stream(transport, { limit, host: serverHostname });
 }
 
 function checkSock(options: object): void {
@@ -59,17 +61,26 @@ function checkSock(options: object): void {
     const error = new TypeError('connectUnix: sock cannot be combined with path');
     throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
   }
-  if (sock instanceof Socket && (sock.localPort !== undefined || sock.remotePort !== undefined)) {
+  const { localPort, remotePort } = (sock ?? {}) as { localPort?: unknown; remotePort?: unknown };
+  if (typeof localPort === 'number' || typeof remotePort === 'number') {
     const error = new TypeError('connectUnix: sock must be a Unix socket, not one of TCP');
     throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
   }
 }
 
-function checkOptions(options: unknown = {}): { limit: number; signal: AbortSignal | undefined } {
+interface Checked {
+  readonly limit: number;
+  readonly signal: AbortSignal | undefined;
+  readonly tls: Tls | null;
+  readonly serverHostname: string | undefined;
+}
+
+function checkOptions(options: unknown = {}): Checked {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('connectUnix', 'options', 'an object', options);
   }
-  const { limit, signal, sock } = options as ConnectUnixOptions & { sock?: unknown };
+  const given = options as ConnectUnixOptions & { sock?: unknown };
+  const { signal, sock, ssl, serverHostname } = given;
   if (sock !== undefined) {
     const error = new TypeError('connectUnix: sock cannot be combined with path');
     throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
@@ -77,5 +88,8 @@ function checkOptions(options: unknown = {}): { limit: number; signal: AbortSign
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('connectUnix', 'signal', 'an AbortSignal', signal);
   }
-  return { limit: checkLimit('connectUnix', limit), signal };
+  const limit = checkLimit('connectUnix', given.limit);
+  if (ssl === undefined) checkNoTls('connectUnix', given);
+  const tls = ssl === undefined ? null : checkClientTls('connectUnix', ssl, given);
+  return { limit, signal, tls, serverHostname };
 }
