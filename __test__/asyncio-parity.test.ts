@@ -52,9 +52,9 @@ test('sendfile over TLS: the whole file; the position of an open one is behind i
 test('sendfile over TLS: between what is written before and after it', async (t) => {
   const { stream, peer } = await connected(t);
   const received = peer.read();
-  stream.write('before ');
+  void stream.write('before ');
   const sending = stream.sendfile(await file(t));
-  stream.write(' after');
+  void stream.write(' after');
   t.is(await sending, DATA.length);
   await stream.close();
   t.true(Buffer.concat([Buffer.from('before '), DATA, Buffer.from(' after')]).equals(await received));
@@ -104,7 +104,7 @@ test('TLS: what the peer sent before it closed is read, also when this side has 
   const { stream, peer } = await connected(t);
   await peer.write(DATA);
   const closed = peer.close();
-  stream.write('is not read by anybody');
+  void stream.write('is not read by anybody');
   t.true(DATA.equals(await stream.read()));
   await stream.close().catch(() => {});
   await closed;

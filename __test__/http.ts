@@ -21,7 +21,7 @@ export async function answer(stream: Stream): Promise<void> {
     const [, size] = /^\/bytes\/(\d+)$/.exec(target) ?? [];
     const content = target === '/echo' ? body : size === undefined ? `${method} ${target}\n` : bytes(Number(size));
     const last = version === 'HTTP/1.0' || headers.get('connection') === 'close';
-    stream.write(
+    void stream.write(
       [
         'HTTP/1.1 200 OK',
         `Content-Length: ${Buffer.byteLength(content)}`,
@@ -30,7 +30,7 @@ export async function answer(stream: Stream): Promise<void> {
         '\r\n',
       ].join('\r\n'),
     );
-    if (method !== 'HEAD') stream.write(content);
+    if (method !== 'HEAD') void stream.write(content);
     await stream.drain();
     if (last) return;
   }

@@ -109,7 +109,7 @@ test('TLS: curl refuses an authority that it does not know, and the server says 
   t.is(code, 60, stderr);
   await until(() => errors.length > 0);
   t.is(errors.length, 1);
-  t.regex(String((errors[0] as Error).message), /TLS handshake/);
+  t.regex((errors[0] as Error).message, /TLS handshake/);
 });
 
 test('TLS: plain HTTP to a TLS server is an answer that is none', async (t) => {
@@ -120,5 +120,5 @@ test('TLS: plain HTTP to a TLS server is an answer that is none', async (t) => {
   t.not(code, 0);
   await until(() => errors.length > 0);
   t.is(errors.length, 1);
-  t.regex(String((errors[0] as Error).message), /TLS handshake/);
+  t.regex((errors[0] as Error).message, /TLS handshake/);
 });

@@ -13,7 +13,7 @@ const clients: readonly Client[] = [
 ];
 
 clientContract(test, clients, async (t, handler) => {
-  const server = new StreamServer(handler, '127.0.0.1', 0, { onError: (error) => void t.log(error) });
+  const server = new StreamServer(handler, '127.0.0.1', 0, { onError: (error) => t.log(error) });
   t.teardown(() => server.abort());
   await server.startServing();
   return String(portOf(server));

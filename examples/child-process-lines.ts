@@ -32,7 +32,7 @@ const exit = once(child, 'exit') as Promise<[code: number | null, signal: string
 await using stdout = await connectReadPipe(child.stdout, { limit: 4096 });
 try {
   const [count, [code, signal]] = await Promise.all([numberLines(stdout), exit]);
-  console.log(`${count} lines, then ${signal === null ? `exit code ${code}` : signal}`);
+  console.log(`${count} lines, then ${signal ?? `exit code ${code}`}`);
 } catch (error) {
   // A command that cannot be started has no pipe to read either.
   console.error(`${command}: ${(error as Error).message}`);

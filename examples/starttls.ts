@@ -24,7 +24,7 @@ async function serve(host: string, port: number, certFile: string, keyFile: stri
       const [command = '', ...words] = line.toString().trimEnd().split(' ');
       if (command === 'STARTTLS' && !encrypted) {
         // The answer leaves in plain text: what was written before the upgrade goes out before it.
-        stream.write('OK begin\n');
+        void stream.write('OK begin\n');
         // Rejects when the client has sent more in plain text behind its command: it might be somebody else's.
         await stream.startTls({ cert, key });
         encrypted = true;

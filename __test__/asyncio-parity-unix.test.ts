@@ -1,0 +1,133 @@
+/** Cases of asyncio's own tests of Unix servers: what happens to the file of the socket. */
+import { mkdtemp, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { connectUnix, UnixStreamServer, type Stream } from 'sluice';
+import { certificates } from './certificates.js';
+import { Process } from './program.js';
+
+async function name(t: ExecutionContext): Promise<string> {
+  const where = await mkdtemp(path.join(tmpdir(), 'sluice-parity-'));
+  t.teardown(() => rm(where, { recursive: true, force: true }));
+  return path.join(where, 'sock');
+}
+
+async function echo(stream: Stream): Promise<void> {
+  for await (const line of stream) await stream.write(line);
+}
+
+function exists(file: string): Promise<boolean> {
+  return stat(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function serves(t: ExecutionContext, file: string): Promise<void> {
+  await using stream = await connectUnix(file);
+  await stream.write('line\n');
+  t.is((await stream.readline()).toString(), 'line\n');
+}
+
+test('a Unix server serves, and its file goes when it closes', async (t) => {
+  const file = await name(t);
+  const server = new UnixStreamServer(echo, file);
+  t.false(server.isServing());
+  await server.startServing();
+  t.true(server.isServing());
+  await serves(t, file);
+  await server.close();
+  t.false(await exists(file));
+  t.false(server.isServing());
+  t.deepEqual([...server.sockets], []);
+  await t.throwsAsync(server.serveForever(), { code: 'ERR_SERVER_STATE' });
+});
+
+test('a file that has gone meanwhile does not keep a Unix server from closing', async (t) => {
+  const file = await name(t);
+  const server = new UnixStreamServer(echo, file);
+  await server.startServing();
+  await unlink(file);
+  await server.close();
+  t.false(await exists(file));
+});
+
+test('a file that is another one meanwhile is left alone', async (t) => {
+  const file = await name(t);
+  const server = new UnixStreamServer(echo, file);
+  t.teardown(() => server.abort());
+  await server.startServing();
+  await unlink(file);
+  const other = new UnixStreamServer(echo, file);
+  t.teardown(() => other.abort());
+  await other.startServing();
+  await server.close();
+  t.true(await exists(file));
+  await serves(t, file);
+});
+
+test('a stale file is replaced, a live one and one that is no socket are not', async (t) => {
+  const file = await name(t);
+  // Killed, it leaves its file.
+  const script = `require('node:net').createServer().listen(process.argv[1], () => console.log('there'))`;
+  const killed = new Process(t, process.execPath, ['-e', script, file]);
+  await killed.prints(/there/);
+  killed.kill('SIGKILL');
+  await killed.ended;
+  t.true(await exists(file));
+  const server = new UnixStreamServer(echo, file);
+  t.teardown(() => server.abort());
+  await server.startServing();
+  await serves(t, file);
+
+  await t.throwsAsync(new UnixStreamServer(echo, file).bind(), { code: 'EADDRINUSE' });
+  await serves(t, file);
+
+  const regular = await name(t);
+  await writeFile(regular, 'not a socket');
+  await t.throwsAsync(new UnixStreamServer(echo, regular).bind(), { code: 'EADDRINUSE' });
+  t.true(await exists(regular));
+});
+
+test('a Unix server over a listening net.Server', async (t) => {
+  const file = await name(t);
+  const sock = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  sock.listen(file);
+  await once(sock, 'listening');
+  const server = new UnixStreamServer(echo, undefined, { sock });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  await serves(t, file);
+  await server.close();
+  t.false(await exists(file));
+});
+
+test('a Unix server without a path, or with two', (t) => {
+  t.throws(() => new UnixStreamServer(echo), { code: 'ERR_INVALID_ARG_TYPE' });
+  t.throws(() => new UnixStreamServer(echo, '/tmp/x', { sock: createServer() }), { code: 'ERR_INVALID_ARG_TYPE' });
+});
+
+test('a Unix server refuses a socket of TCP', async (t) => {
+  const sock = createServer();
+  t.teardown(() => void sock.close());
+  sock.listen(0, '127.0.0.1');
+  await once(sock, 'listening');
+  await t.throwsAsync(async () => new UnixStreamServer(echo, undefined, { sock }).bind(), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  });
+});
+
+test('TLS over a Unix socket', async (t) => {
+  const file = await name(t);
+  const { ca, server: ssl } = await certificates();
+  const server = new UnixStreamServer(echo, file, { ssl });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  await using stream = await connectUnix(file, { ssl: { ca }, serverHostname: 'localhost' });
+  await stream.write('line\n');
+  t.is((await stream.readline()).toString(), 'line\n');
+  t.truthy(stream.getExtraInfo('cipher'));
+});

@@ -1,0 +1,71 @@
+/** socat and nc as peers over Unix sockets, in either role, with the half-close of either side. */
+import { Buffer } from 'node:buffer';
+import path from 'node:path';
+import test from 'ava';
+import { connectUnix, UnixStreamServer } from 'sluice';
+import { bytes } from './http.js';
+import { appears, clientContract, folder, sum, summed, type Client } from './interop.js';
+import { Process, installed } from './program.js';
+
+const clients: readonly Client[] = [
+  { name: 'nc', arguments: (file) => ['-N', '-U', file] },
+  { name: 'socat', arguments: (file) => ['-t10', '-', `UNIX-CONNECT:${file}`] },
+];
+
+clientContract(test, clients, async (t, handler) => {
+  const file = path.join(await folder(t), 'service.sock');
+  const server = new UnixStreamServer(handler, file, { onError: (error) => t.log(error) });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  return file;
+});
+
+test('connectUnix to nc: what it is given to send, and its end', async (t) => {
+  if (!installed(t, 'nc')) return;
+  const file = path.join(await folder(t), 'nc.sock');
+  const nc = new Process(t, 'nc', ['-N', '-l', '-U', file], { input: true });
+  await using stream = await connectUnix(await appears(file));
+  await stream.write('to nc\n');
+  await nc.prints(/^to nc\n$/);
+  nc.type('from nc\n');
+  nc.hangUp();
+  t.is((await stream.read()).toString(), 'from nc\n');
+  await stream.close();
+  t.is((await nc.ended).code, 0);
+});
+
+test('connectUnix to socat: half-close, then the answer of a program that reads to the end', async (t) => {
+  if (!installed(t, 'socat')) return;
+  const file = path.join(await folder(t), 'socat.sock');
+  const socat = new Process(t, 'socat', ['-t10', `UNIX-LISTEN:${file}`, 'SYSTEM:wc -c']);
+  await using stream = await connectUnix(await appears(file));
+  const data = bytes(1_000_000);
+  await stream.write(data);
+  await stream.writeEof();
+  t.is(Number((await stream.read()).toString()), data.length);
+  await stream.close();
+  t.is((await socat.ended).code, 0);
+});
+
+test('abstract names, in both roles', async (t) => {
+  if (process.platform !== 'linux') {
+    t.log('only Linux has abstract names');
+    t.pass();
+    return;
+  }
+  if (!installed(t, 'socat')) return;
+  const name = `sluice-interop-${process.pid}`;
+  const server = new UnixStreamServer(sum, `\0${name}`);
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const client = new Process(t, 'socat', ['-t10', '-', `ABSTRACT-CONNECT:${name}`], { input: true });
+  client.type('abc');
+  client.hangUp();
+  t.is((await client.ended).stdout, summed(Buffer.from('abc')));
+
+  const socat = new Process(t, 'socat', ['-d', '-d', '-t10', `ABSTRACT-LISTEN:${name}-2`, 'SYSTEM:cat']);
+  await socat.complains(/listening on/);
+  await using stream = await connectUnix(`\0${name}-2`);
+  await stream.write('there and back\n');
+  t.is((await stream.readline()).toString(), 'there and back\n');
+});
