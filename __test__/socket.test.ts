@@ -456,6 +456,28 @@ for (const reads of ['direct', 'data'] as const) {
   });
 }
 
+for (const reads of ['direct', 'data'] as const) {
+  test(`a reset behind bytes that are read late is no end of file: ${reads}`, async (t) => {
+    const pair = await tcpPair(reads);
+    const sink = new RecordingSink();
+    pair.served.start(sink);
+    const peer = raw(pair.client);
+    // More than one read, less than the buffers of the kernel hold, and a reader that is slow.
+    sink.goOn = false;
+    await new Promise<void>((resolve) => peer.write(Buffer.alloc(200_000, 'x'), () => resolve()));
+    await turns();
+    peer.resetAndDestroy();
+    await turns();
+    sink.goOn = true;
+    pair.served.resumeReading();
+    await sink.until(() => sink.eofs === 1 || sink.isClosed);
+    t.is(sink.eofs, 0);
+    t.is((sink.closes[0] as NodeJS.ErrnoException | undefined)?.code, 'ECONNRESET');
+    t.true(sink.bytes > 65_536, `${sink.bytes} bytes`);
+    await pair.dispose();
+  });
+}
+
 test('a socket that fails before start: no uncaught error, the reason is kept', async (t) => {
   const pair = await tcpPair('direct');
   const reason = new Error('cable cut');

@@ -94,8 +94,14 @@ export class DuplexTransport implements Transport {
     });
     this.readable?.once('end', () => {
       // Two immediates: one whole poll for input, in which the error would come.
-      if (this.doubtsEnd()) setImmediate(() => setImmediate(() => this.#endOfFile()));
-      else this.#endOfFile();
+      if (this.doubtsEnd()) {
+        setImmediate(() =>
+          setImmediate(() => {
+            // The error may be there while its 'close' is still to come.
+            if (this.#reason === null && stream.errored === null) this.#endOfFile();
+          }),
+        );
+      } else this.#endOfFile();
     });
     if (stream.destroyed) {
       // Its 'close' may be over already. Two immediates: where it is still to come, it comes first.
