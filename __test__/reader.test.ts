@@ -58,6 +58,15 @@ test('a limit that is no number is refused', (t) => {
   t.true(error.message.includes('"9"'), error.message);
 });
 
+test('options that are none are refused: thrown by the constructor, a rejection elsewhere', async (t) => {
+  for (const wrong of [null, 5] as unknown[]) {
+    t.throws(() => new StreamReader(wrong as object), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' });
+    await failure(t, fed('abc').read(2, wrong as object), 'ERR_INVALID_ARG_TYPE');
+    await failure(t, fed('abc').readline(wrong as object), 'ERR_INVALID_ARG_TYPE');
+    t.throws(() => fed('').setException(wrong as Error), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' });
+  }
+});
+
 // -------------------------------------------------------------------------------------------------------- feeding
 
 test('feeding nothing changes nothing', (t) => {

@@ -11,7 +11,7 @@ import { Socket, isIP } from 'node:net';
 import { Duplex } from 'node:stream';
 import { ConnectionError, invalidType, outOfRange } from './errors.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
-import { checkLimit, type LimitOptions, type WaitOptions } from './reader.js';
+import { checkLimit, type LimitOptions } from './reader.js';
 import { Stream } from './stream.js';
 import { DuplexTransport, connectionError } from './transports/duplex.js';
 import { SocketTransport } from './transports/socket.js';
@@ -24,6 +24,7 @@ import {
   type Tls,
 } from './transports/tls.js';
 import type { Transport } from './transports/transport.js';
+import { unlessAborted, type WaitOptions } from './waiting.js';
 
 /** Milliseconds from one attempt to the next: what RFC 8305 recommends. */
 const ATTEMPT_DELAY_MS = 250;
@@ -267,23 +268,14 @@ async function resolve(
     throw new ConnectionError('EAI_ADDRFAMILY', `${action}: ${host} is not an IPv${family} address`);
   }
   try {
-    const found = await unless(signal, lookup(host, { all: true, family }));
+    // The system's resolver cannot be called off.
+    const found = await unlessAborted(signal, lookup(host, { all: true, family }));
     return found as Address[];
   } catch (error) {
     if (signal?.aborted === true) throw signal.reason;
     const { code = 'ENOTFOUND', message } = error as NodeJS.ErrnoException;
     throw new ConnectionError(code, `${action}: ${message}`, { cause: error });
   }
-}
-
-/** The work, or the reason of the signal when that comes first: the system's resolver cannot be called off. */
-function unless<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 /** Closes a connection that nobody wants any more. */

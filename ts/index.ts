@@ -22,7 +22,7 @@ export {
   type StreamPair,
 } from './legacy.js';
 /* eslint-enable @typescript-eslint/no-deprecated */
-export { StreamReader, type LimitOptions, type WaitOptions } from './reader.js';
+export { StreamReader, type LimitOptions } from './reader.js';
 export {
   StreamServer,
   type ClientHandler,
@@ -38,3 +38,4 @@ export type { SocketAddress } from './transports/socket.js';
 export type { ClientSsl, HandshakeOptions, ServerSsl } from './transports/tls.js';
 export type { Transport, TransportSink } from './transports/transport.js';
 export { StreamWriter, type WriteBufferLimits } from './writer.js';
+export type { WaitOptions } from './waiting.js';

@@ -27,16 +27,11 @@ import {
 import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
 import { Separator } from './separator.js';
 import { SLAB_BYTES, allocateResult, bufferView } from './slab.js';
+import { refusedWait, type WaitOptions } from './waiting.js';
 import { Hold, type Keeper } from './unclosed.js';
 
 /** The limit of a reader for which none is given, in bytes. */
 export const DEFAULT_LIMIT = 65536;
-
-/** What every call that waits takes. */
-export interface WaitOptions {
-  /** Ends the wait: the call rejects with the signal's reason, nothing is consumed, the stream stays usable. */
-  signal?: AbortSignal | undefined;
-}
 
 /** What a bounded reader takes. */
 export interface LimitOptions {
@@ -161,6 +156,9 @@ export class StreamReader {
   /** @internal */
   constructor(options: LimitOptions, tuning: ReaderTuning);
   constructor(options: LimitOptions = {}, tuning: ReaderTuning = TUNING) {
+    if (typeof options !== 'object' || (options as unknown) === null) {
+      throw invalidType('StreamReader', 'options', 'an object', options);
+    }
     this.#limit = checkLimit('StreamReader', options.limit);
     this.#tuning = tuning;
   }
@@ -224,6 +222,7 @@ export class StreamReader {
    * had come to its end. asyncio: `set_exception` (where reads fail at once, whatever was received)
    */
   setException(error: Error): void {
+    if (!(error instanceof Error)) throw invalidType('setException', 'error', 'an Error', error);
     if (this.#exception !== null) return;
     this.#exception = error;
     this.#wake();
@@ -561,16 +560,9 @@ export class StreamReader {
 
   /** Why a read cannot even begin, or null. */
   #refusal<T = Buffer>(action: string, options: WaitOptions | undefined): Promise<T> | null {
-    if (options !== undefined) {
-      const signal: unknown = options.signal;
-      if (signal !== undefined) {
-        if (!(signal instanceof AbortSignal)) {
-          return Promise.reject(invalidType(action, 'signal', 'an AbortSignal', signal));
-        }
-        if (signal.aborted) return Promise.reject(signal.reason as Error);
-      }
-    }
-    return this.#pending === null ? null : Promise.reject(concurrent(action, this.#pending.action));
+    const refusal = refusedWait<T>(action, options);
+    if (refusal !== null || this.#pending === null) return refusal;
+    return Promise.reject(concurrent(action, this.#pending.action));
   }
 
   /** Makes the attempt of the waiting read again. */

@@ -7,7 +7,7 @@ import { fstat, read, type Stats } from 'node:fs';
 import { constants, open, readFile, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { StateError, invalidType, outOfRange } from './errors.js';
-import type { WaitOptions } from './reader.js';
+import { unlessAborted, type WaitOptions } from './waiting.js';
 import { reserve, type StreamWriter } from './writer.js';
 
 /** How much of the file is read and sent at once, in bytes. */
@@ -53,7 +53,7 @@ export async function sendfile(
     const source = await opened(file);
     try {
       await checkRegular(source);
-      await unless(signal, place.ready);
+      await unlessAborted(signal, place.ready);
       const most = count ?? Number.POSITIVE_INFINITY;
       const block = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, most));
       // A read without a position moves that of the file along, and nothing else in Node does.
@@ -64,7 +64,7 @@ export async function sendfile(
         const { bytesRead } = await source.read(block, length, moves ? null : offset + sent);
         if (bytesRead === 0) break;
         signal?.throwIfAborted();
-        await unless(signal, place.send(block.subarray(0, bytesRead)));
+        await unlessAborted(signal, place.send(block.subarray(0, bytesRead)));
         sent += bytesRead;
       }
       return sent;
@@ -154,15 +154,4 @@ async function position(fd: number): Promise<number | null> {
   const facts = await readFile(`/proc/self/fdinfo/${fd}`, 'latin1').catch(() => '');
   const found = /^pos:\s*(\d+)$/m.exec(facts)?.[1];
   return found === undefined ? null : Number(found);
-}
-
-/** The work, or the reason of the signal when that comes first. */
-function unless<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

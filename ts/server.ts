@@ -10,7 +10,8 @@
 import { createServer, type Server as Listener, type Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
-import { checkLimit, type LimitOptions, type WaitOptions } from './reader.js';
+import { checkLimit, type LimitOptions } from './reader.js';
+import type { WaitOptions } from './waiting.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
 import { SocketTransport } from './transports/socket.js';
 import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';

@@ -13,7 +13,7 @@
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { ConnectionError, StateError, count, invalidType } from './errors.js';
-import { StreamReader, type LimitOptions, type WaitOptions } from './reader.js';
+import { StreamReader, type LimitOptions } from './reader.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { DuplexTransport } from './transports/duplex.js';
 import {
@@ -27,6 +27,7 @@ import {
 } from './transports/tls.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from './transports/transport.js';
 import { StreamLink, type Hold, type Keeper, type StreamOwner } from './unclosed.js';
+import { unlessAborted, type WaitOptions } from './waiting.js';
 import { StreamWriter, reserve, type Reservation } from './writer.js';
 
 export { StreamMode, peerName, type StreamOwner };
@@ -154,7 +155,15 @@ export class Stream implements TransportSink, Keeper {
     return this.#readable ? this.#reader.peek(n, options) : rejected(writeOnly('peek'));
   }
 
-  /** Reads 1 to `buffer.length` bytes into the caller's memory; resolves with their number, 0 at EOF. */
+  /**
+   * Reads 1 to `buffer.length` bytes into the caller's memory; resolves with their number, 0 at EOF. See
+   * {@link StreamReader.readinto}.
+   *
+   * ```ts
+   * const memory = Buffer.alloc(65536);
+   * for (let n; (n = await from.readinto(memory)) > 0; ) await to.write(memory.subarray(0, n));
+   * ```
+   */
   readinto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
     return this.#readable ? this.#reader.readinto(buffer, options) : rejected(writeOnly('readinto'));
   }
@@ -191,8 +200,8 @@ export class Stream implements TransportSink, Keeper {
 
   /**
    * Sends `data`, a string as UTF-8: as much at once as the kernel takes, the rest in the background. Awaiting the result
-   * applies back-pressure; not awaiting it never causes an unhandled rejection. See {@link StreamWriter.write}.
-   * asyncio: `write`
+   * applies back-pressure; not awaiting it never causes an unhandled rejection. Data of more than 4 KiB is sent from where it
+   * is, so leave it as it is until the result has resolved. See {@link StreamWriter.write}. asyncio: `write`
    */
   write(data: Uint8Array | string): Written {
     return this.#writable ? this.#writer.write(data) : refused('write');
@@ -319,7 +328,7 @@ export class Stream implements TransportSink, Keeper {
       transport.pauseReading();
       this.#refusePlaintext(action, transport);
       place = reserve(this.#writer, action);
-      await unless(signal, place.ready);
+      await unlessAborted(signal, place.ready);
       if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
       this.#refusePlaintext(action, transport);
     } catch (error) {
@@ -586,16 +595,6 @@ function writeOnly(action: string): StateError {
 
 function readOnly(action: string): StateError {
   return new StateError('ERR_STREAM_READ_ONLY', `${action}: The stream is read-only`);
-}
-
-/** The work, or the reason of the signal when that comes first. */
-function unless(signal: AbortSignal | undefined, work: Promise<void>): Promise<void> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 /** What a handshake ended with; the reason of a signal may be anything. */

@@ -13,6 +13,7 @@
 import { Buffer } from 'node:buffer';
 import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
 import type { Transport } from './transports/transport.js';
+import { refusedWait, unlessAborted, type WaitOptions } from './waiting.js';
 import { Hold, type Keeper } from './unclosed.js';
 
 /** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
@@ -59,12 +60,6 @@ export interface Reservation {
   release(): void;
 }
 
-/** What the waiting calls of the writer take. */
-interface WaitOptions {
-  /** Ends the wait: the call rejects with the signal's reason. Nothing of what was written is taken back. */
-  signal?: AbortSignal | undefined;
-}
-
 /** The watermarks of a writer, in bytes. */
 export interface WriteBufferLimits {
   /** Above this many buffered bytes writers wait. Default: four times `low`, or 65536. */
@@ -103,6 +98,8 @@ class Place {
 
 /** A `flush()` that waits until `position` bytes of all that were ever written are with the kernel. */
 interface Flush {
+  /** The method that waits, as errors name it. */
+  readonly action: string;
   readonly position: number;
   readonly deferred: Deferred;
 }
@@ -195,11 +192,11 @@ export class StreamWriter {
    * Writes bytes, or a string as UTF-8. Tries the connection at once; what it does not take, and further writes of the same
    * turn of the event loop, are queued and sent together.
    *
-   * A piece of up to 4 KiB is copied. A larger one is kept by reference while it is queued: do not change it before `flush`
-   * has resolved.
+   * Data of up to 4 KiB is copied. Larger data is sent from where it is: leave it as it is until the result, or a `flush`, has
+   * resolved. So memory can be used again as soon as its `write` was awaited.
    *
    * The result need not be awaited. Awaiting it applies back-pressure: it resolves at once while no more than the high
-   * watermark is buffered, else as {@link drain}. After `close`, `abort` or the loss of the connection it rejects with a
+   * watermark is buffered, else as {@link drain}; for data of more than 4 KiB, when the kernel has taken it. After `close`, `abort` or the loss of the connection it rejects with a
    * {@link ConnectionError} `ECONNRESET`, after `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`; a rejection that
    * nobody awaits is not reported as unhandled.
    *
@@ -214,6 +211,7 @@ export class StreamWriter {
     if (this.#closing || this.#lost || this.#eof) return this.#refused('write');
     this.#enqueue(data);
     this.#moved(!this.#turn);
+    if (isLent(data) && this.writeBufferSize > 0) return this.#untilTaken('write');
     return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
   }
 
@@ -236,6 +234,7 @@ export class StreamWriter {
     if (this.#closing || this.#lost || this.#eof) return this.#refused('writelines');
     for (const piece of pieces) this.#enqueue(piece);
     this.#moved(!this.#turn);
+    if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilTaken('writelines');
     return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
   }
 
@@ -249,12 +248,12 @@ export class StreamWriter {
    * @param options - `signal`: ends the wait; what was written stays written
    */
   drain(options?: WaitOptions): Promise<void> {
-    const signal = checkedSignal('drain', options);
-    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    const refusal = refusedWait<void>('drain', options);
+    if (refusal !== null) return refusal;
     if (this.#closing || this.#lost) return this.#connectionRefused('drain');
     this.#allowance -= CALL_COST;
     if (!this.#full && this.#allowance > 0 && !this.transport.isClosing) return RESOLVED;
-    return abortable(this.#wait(), signal);
+    return unlessAborted(options?.signal, this.#wait());
   }
 
   /**
@@ -264,18 +263,23 @@ export class StreamWriter {
    * @param options - `signal`: ends the wait; what was written stays written
    */
   flush(options?: WaitOptions): Promise<void> {
-    const signal = checkedSignal('flush', options);
-    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    const refusal = refusedWait<void>('flush', options);
+    if (refusal !== null) return refusal;
     if (this.#lost) {
       return this.#loss !== null || this.#dropped ? this.#connectionRefused('flush') : RESOLVED;
     }
     if (this.#aborted) return this.#connectionRefused('flush');
     if (this.#inFlight === 0) this.#progress();
     if (this.writeBufferSize === 0 && !this.transport.isClosing) return RESOLVED;
+    return unlessAborted(options?.signal, this.#untilTaken('flush'));
+  }
+
+  /** Waits until the kernel has taken every byte written so far. */
+  #untilTaken(action: string): Promise<void> {
     const deferred = new Deferred();
-    (this.#flushes ??= []).push({ position: this.#bytesWritten + this.#heldBytes, deferred });
+    (this.#flushes ??= []).push({ action, position: this.#bytesWritten + this.#heldBytes, deferred });
     this.#keep();
-    return abortable(deferred.promise, signal);
+    return deferred.promise;
   }
 
   /**
@@ -354,9 +358,9 @@ export class StreamWriter {
    * @param options - `signal`: ends the wait
    */
   waitClosed(options?: WaitOptions): Promise<void> {
-    const signal = checkedSignal('waitClosed', options);
-    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
-    return abortable(this.#whenClosed(), signal);
+    const refusal = refusedWait<void>('waitClosed', options);
+    if (refusal !== null) return refusal;
+    return unlessAborted(options?.signal, this.#whenClosed());
   }
 
   /** Closes at once and drops what is queued; {@link waitClosed} tells when that is done. asyncio: `abort()` */
@@ -418,9 +422,9 @@ export class StreamWriter {
     this.#flushes = null;
     this.#hasThrown = drained !== null || flushes !== null || placed;
     drained?.reject(this.#connectionError('drain'));
-    for (const { deferred } of flushes ?? []) {
+    for (const { action, deferred } of flushes ?? []) {
       if (error === null && !this.#dropped) deferred.resolve();
-      else deferred.reject(this.#connectionError('flush'));
+      else deferred.reject(this.#connectionError(action));
     }
     // Without effect where the end was sent.
     this.#eofSent?.reject(this.#connectionError('writeEof'));
@@ -800,26 +804,9 @@ function handled(error: Error): Promise<void> {
   return promise;
 }
 
-function checkedSignal(action: string, options: WaitOptions | undefined): AbortSignal | undefined {
-  const signal = options?.signal;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidType(action, 'signal', 'an AbortSignal', signal);
-  }
-  return signal;
-}
-
-/** `promise`, or the reason of the signal where that comes first. */
-function abortable(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => {
-      signal.removeEventListener('abort', onAbort);
-    });
-  });
+/** Whether data is sent from the caller's memory. */
+function isLent(data: Uint8Array | string): boolean {
+  return typeof data !== 'string' && data.length > COPY_BYTES;
 }
 
 /** Marks a rejection as handled. */
