@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { StreamReader } from '#ts/reader.js';
 import { type IncompleteReadError, type LimitOverrunError } from '#ts/errors.js';
@@ -732,4 +733,18 @@ test('memory lent before a line turned out overlong: its tail is skipped there, 
   reader.commit(16);
   t.is(text(await reader.readline()), 'next\n');
   t.is(reader.buffered, 0);
+});
+
+test('a reader shows its state', async (t) => {
+  const reader = fed('abcd', 123);
+  t.is(inspect(reader), 'StreamReader { buffered: 4, limit: 123 }');
+  const waiting = reader.readline();
+  t.is(inspect(reader), "StreamReader { buffered: 4, limit: 123, waiting: 'readline' }");
+  reader.feedEof();
+  await waiting;
+  t.is(inspect(reader), 'StreamReader { buffered: 0, eof, limit: 123 }');
+  t.is(inspect([[[reader]]]), '[ [ [ [StreamReader] ] ] ]');
+  const failed = fed('');
+  failed.setException(new Error('boom'));
+  t.is(inspect(failed), "StreamReader { buffered: 0, limit: 65536, exception: 'boom' }");
 });

@@ -2,6 +2,7 @@
 import net, { type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { ConnectionError, StateError } from '#ts/errors.js';
 import { SocketTransport } from '#ts/transports/socket.js';
@@ -925,4 +926,14 @@ test('over a socket: half-close, then the answer', async (t) => {
   t.is(sink.text, 'answer');
   t.is(Buffer.concat(question).toString(), 'question');
   await writer.close();
+});
+
+test('a writer shows its state', (t) => {
+  const { writer } = make(true);
+  writer.write('abcd');
+  t.is(inspect(writer), 'StreamWriter { buffered: 4, high: 65536, low: 16384 }');
+  void writer.close();
+  t.is(inspect(writer), 'StreamWriter { buffered: 4, high: 65536, low: 16384, closing }');
+  writer.connectionLost(new Error('cut'));
+  t.is(inspect(writer), "StreamWriter { buffered: 0, high: 65536, low: 16384, closed, exception: 'cut' }");
 });

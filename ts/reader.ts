@@ -14,6 +14,7 @@
  * depends on the bytes alone and never on how they were cut into chunks.
  */
 import { Buffer } from 'node:buffer';
+import { inspect, type InspectOptions } from 'node:util';
 import { createRing } from './engine.js';
 import {
   IncompleteReadError,
@@ -526,6 +527,17 @@ export class StreamReader {
       [Symbol.asyncIterator]: () => iterator,
     };
     return iterator;
+  }
+
+  /** @internal `StreamReader { buffered: 4, eof, limit: 123, waiting: 'readline' }` */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    if (depth < 0) return '[StreamReader]';
+    const parts = [`buffered: ${this.buffered}`];
+    if (this.#eof) parts.push('eof');
+    parts.push(`limit: ${this.#limit}`);
+    if (this.#pending !== null) parts.push(`waiting: ${inspect(this.#pending.action, options)}`);
+    if (this.#exception !== null) parts.push(`exception: ${inspect(this.#exception.message, options)}`);
+    return `StreamReader { ${parts.join(', ')} }`;
   }
 
   // ---------------------------------------------------------------------------------------------- waiting

@@ -11,6 +11,7 @@
  * to the low one: that is what `drain()`, and the result of `write()`, wait for.
  */
 import { Buffer } from 'node:buffer';
+import { inspect, type InspectOptions } from 'node:util';
 import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
 import type { Transport } from './transports/transport.js';
 import { refusedWait, unlessAborted, type WaitOptions } from './waiting.js';
@@ -379,6 +380,17 @@ export class StreamWriter {
    */
   getExtraInfo(name: string, fallback?: unknown): unknown {
     return this.transport.getExtraInfo(name) ?? fallback;
+  }
+
+  /** @internal `StreamWriter { buffered: 4, high: 65536, low: 16384, closing }` */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    if (depth < 0) return '[StreamWriter]';
+    const parts = [`buffered: ${this.writeBufferSize}`, `high: ${this.#high}`, `low: ${this.#low}`];
+    if (this.#eof) parts.push('eof');
+    if (this.#lost) parts.push('closed');
+    else if (this.isClosing()) parts.push('closing');
+    if (this.#loss !== null) parts.push(`exception: ${inspect(this.#loss.message, options)}`);
+    return `StreamWriter { ${parts.join(', ')} }`;
   }
 
   /**

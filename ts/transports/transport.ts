@@ -13,8 +13,11 @@
  */
 
 /** The directions a stream can be used in: bit flags, testable with `&`. asyncio: `StreamMode` */
-export const StreamMode = Object.freeze({ READ: 1, WRITE: 2, READWRITE: 3 } as const);
-export type StreamMode = (typeof StreamMode)[keyof typeof StreamMode];
+export enum StreamMode {
+  READ = 1,
+  WRITE = 2,
+  READWRITE = 3,
+}
 
 /** What a transport reports to. */
 export interface TransportSink {
