@@ -17,6 +17,7 @@ export {
   openConnection,
   openUnixConnection,
   startServer,
+  startUnixServer,
   type ClientConnectedCallback,
   type StartServingOptions,
   type StreamPair,
@@ -25,11 +26,14 @@ export {
 export { StreamReader, type LimitOptions } from './reader.js';
 export {
   StreamServer,
+  UnixStreamServer,
   type ClientHandler,
   type HandlerContext,
   type ServerErrorHandler,
   type StreamServerOptions,
+  type UnixStreamServerOptions,
 } from './server.js';
+export type { BaseStreamServer, ServingOptions } from './serving.js';
 export type { SendfileOptions, SendfileSource } from './sendfile.js';
 export { socketpair } from './transports/socketpair.js';
 export { Stream, StreamMode, type StartTlsOptions } from './stream.js';

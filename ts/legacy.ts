@@ -7,12 +7,14 @@
  *     SLUICE_DEP0001   openConnection       use connect
  *     SLUICE_DEP0002   startServer          use new StreamServer
  *     SLUICE_DEP0003   openUnixConnection   use connectUnix
+ *     SLUICE_DEP0004   startUnixServer      use new UnixStreamServer
  */
 import { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
 import { connectUnix, type ConnectUnixOptions } from './connect-unix.js';
 import { invalidType } from './errors.js';
 import type { StreamReader } from './reader.js';
-import { LEAVE_OPEN, StreamServer, type ClientHandler, type StreamServerOptions } from './server.js';
+import { StreamServer, UnixStreamServer, type StreamServerOptions, type UnixStreamServerOptions } from './server.js';
+import { LEAVE_OPEN, type ClientHandler } from './serving.js';
 import type { Stream } from './stream.js';
 import type { StreamWriter } from './writer.js';
 
@@ -101,6 +103,23 @@ export async function openUnixConnection(...args: unknown[]): Promise<StreamPair
   deprecated('openUnixConnection', 'connectUnix', 'SLUICE_DEP0003');
   const stream = await connectUnix(...(args as Parameters<typeof connectUnix>));
   return stream.halves;
+}
+
+/**
+ * Starts a server on a Unix socket that hands each connection to a callback as a pair. See {@link startServer}.
+ *
+ * The arguments and errors are those of `new UnixStreamServer` and its `startServing`. asyncio: `start_unix_server`
+ *
+ * @deprecated `SLUICE_DEP0004`. Use {@link UnixStreamServer}.
+ */
+export async function startUnixServer(
+  clientConnectedCb: ClientConnectedCallback,
+  path?: string | URL | null,
+  options: UnixStreamServerOptions & StartServingOptions = {},
+): Promise<UnixStreamServer> {
+  deprecated('startUnixServer', 'UnixStreamServer', 'SLUICE_DEP0004');
+  const [startServing, rest] = split('startUnixServer', options);
+  return started(new UnixStreamServer(handler('startUnixServer', clientConnectedCb), path, rest), startServing);
 }
 
 /** A handler of streams that calls a callback for pairs. */

@@ -1,92 +1,49 @@
-/**
- * The TCP server: listening, and the life of the connections it has accepted.
- *
- *     new ---bind---> bound ---startServing---> serving ---close, abort---> closed
- *      \________________\______________________________________________/
- *
- * A connection is `waiting` until the server is serving, then a {@link Client}: it goes when its handler has settled *and*
- * its stream is closed. Closing the server waits for the last client to go, with a bound on the time.
- */
-import { createServer, type Server as Listener, type Socket } from 'node:net';
-import { inspect } from 'node:util';
-import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
-import { checkLimit, type LimitOptions } from './reader.js';
-import type { WaitOptions } from './waiting.js';
-import { Stream, peerName, type StreamOwner } from './stream.js';
-import { SocketTransport } from './transports/socket.js';
-import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
-import type { Transport } from './transports/transport.js';
-import type { StreamLink } from './unclosed.js';
+/** The two servers: over TCP and over Unix sockets. What they have in common is in serving.ts. */
+import type { Server } from 'node:net';
+import { invalidType, outOfRange } from './errors.js';
+import { checkFamily, checkFlags, resolve } from './resolve.js';
+import { BaseStreamServer, checkInteger, checkServing, type ClientHandler, type ServingOptions } from './serving.js';
+import { checkSock, hostAndPort, listenOver, listenTcp, type Listen, type TcpAddress } from './transports/listen.js';
+import { listenUnix } from './transports/listen-unix.js';
+import { checkUnixPath } from './unix-path.js';
 
-const DEFAULT_BACKLOG = 100;
-const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
+export type { ClientHandler, HandlerContext, ServerErrorHandler } from './serving.js';
 
-/** The longest time that a timer of Node can be set to. */
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
-
-/** A failing `accept` fails again at once and goes on failing: it is told this often at most, in ms. */
-const ACCEPT_REPORT_INTERVAL_MS = 1000;
-
-/**
- * What a handler resolves with to have its stream left open, as if it were a plain function that returned.
- *
- * @internal
- */
-export const LEAVE_OPEN = Symbol('leave open');
-
-/** What a handler gets besides the stream. */
-export interface HandlerContext {
+/** What a {@link StreamServer} takes. */
+export interface StreamServerOptions extends ServingOptions {
+  /** 4 or 6: listen on such addresses only; 0 (default): on any. asyncio: `family` */
+  family?: 0 | 4 | 6 | undefined;
+  /** How names are resolved: the hints of `dns.lookup`, such as `dns.ADDRCONFIG`. Default 0. asyncio: `flags` */
+  flags?: number | undefined;
   /**
-   * Aborted when the server is closed and the handler has not settled within `shutdownTimeout`. Pass it on to what the
-   * handler waits for. A handler that rejects with the reason of this signal is not reported.
+   * In place of host and port: a `net.Server`, which listens or is about to, or the fd of a socket that listens. It is closed
+   * with the server. A `net.Server` should be made with `pauseOnConnect` and have no listener for `'connection'`; `bind` waits until
+   * it listens. asyncio: `sock`
    */
-  readonly signal: AbortSignal;
-}
-
-/**
- * Called for each connection.
- *
- * When the promise of an async handler settles, the stream is closed if it is still open. A plain function that returns
- * leaves its stream open: somebody else has it now, and if nobody has, it is closed and reported when it is collected. A
- * handler that throws or rejects has its stream aborted and its error reported through `onError`.
- */
-export type ClientHandler = (stream: Stream, context: HandlerContext) => void | PromiseLike<void>;
-
-/** Where errors that nobody waits for are reported; the stream is null when none is concerned. */
-export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void | PromiseLike<void>;
-
-/** What a server takes. */
-export interface StreamServerOptions extends LimitOptions {
-  /** The longest frame of its streams without separator, in bytes. Default 65536. asyncio: `limit` */
-  limit?: number | undefined;
-  /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
-  backlog?: number | undefined;
+  sock?: Server | number | undefined;
   /**
-   * How many connections there may be at once, those that wait for `startServing` included. One more is closed as soon as it
-   * is accepted, and the first one after the cap was reached is reported. Default: no cap.
+   * `SO_REUSEADDR`: take a port that old connections still occupy. Node sets it wherever it means that, and nowhere else; asking
+   * for the opposite throws. asyncio: `reuse_address`
    */
-  maxConnections?: number | undefined;
+  reuseAddress?: boolean | undefined;
   /**
-   * Where a failing handler, a failing `accept` and handlers that ignore their cancellation are reported. Default:
-   * `process.emitWarning` with the type `StreamServerWarning`. When it fails itself, both errors become such warnings.
+   * `SO_REUSEPORT`: several servers share the port, and the kernel spreads the connections. `bind` rejects where the system or
+   * the runtime has none: Node has it from 22.12 and 23.1 on. Default false. asyncio: `reuse_port`
    */
-  onError?: ServerErrorHandler | undefined;
-  /** How long `close` waits for the handlers, and again after their signal was aborted, in ms. Default 60000.
-   * asyncio: `shutdown_timeout` (seconds) */
-  shutdownTimeout?: number | undefined;
+  reusePort?: boolean | undefined;
   /** `TCP_NODELAY` on accepted connections. Default true. */
   noDelay?: boolean | undefined;
-  /** `SO_KEEPALIVE` on accepted connections. Default false. */
+  /** `SO_KEEPALIVE` on accepted connections. Default false. asyncio: `keep_alive` */
   keepAlive?: boolean | undefined;
+}
+
+/** What a {@link UnixStreamServer} takes. */
+export interface UnixStreamServerOptions extends ServingOptions {
   /**
-   * Speaks TLS: options as of `tls.createServer()` (`cert`, `key`, `ca`, `requestCert`, `ALPNProtocols`, `SNICallback`, ...), or a
-   * `SecureContext`. The handler is called when the handshake is done; one that fails is reported through `onError`, with a
-   * `ConnectionError`, and concerns no other connection. A client may not renegotiate: its connection ends with an error.
-   * asyncio: `ssl`
+   * In place of the path: a `net.Server`, which listens or is about to, or the fd of a socket that listens. It is closed with the
+   * server; Node removes the file of a `net.Server` then, and that of an fd stays. asyncio: `sock`
    */
-  ssl?: ServerSsl | undefined;
-  /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
-  sslHandshakeTimeout?: number | undefined;
+  sock?: Server | number | undefined;
 }
 
 /**
@@ -106,35 +63,19 @@ export interface StreamServerOptions extends LimitOptions {
  * The class is final. Making a server opens nothing. A server that was closed stays closed. Where the process runs out of
  * file descriptors, connections that come in are closed by the event loop, and the server goes on.
  *
+ * It listens on every address that the hosts have, once on each; an IPv6 address stands for itself, `::` for all of IPv6 and
+ * nothing of IPv4. Of the addresses of a name, and of all interfaces, those are left out that the machine does not have, as long
+ * as there is another.
+ *
  * asyncio: `StreamServer`
  */
-export class StreamServer {
-  readonly #handler: ClientHandler;
-  readonly #hosts: readonly (string | null)[];
-  readonly #port: number;
-  readonly #options: Checked;
-
-  #listeners: Listener[] = [];
-  #binding: Promise<void> | null = null;
-  #serving = false;
-  #forever = false;
-  #closing: Promise<void> | null = null;
-  readonly #ended: Promise<void>;
-  #end!: () => void;
-
-  readonly #waiting = new Set<Socket>();
-  /** TLS handshakes that are under way, each with what ends it. */
-  readonly #handshakes = new Set<AbortController>();
-  readonly #clients = new Set<Client>();
-  #onIdle: (() => void) | null = null;
-  #full = false;
-  #acceptReportedAt = -Infinity;
-
+export class StreamServer extends BaseStreamServer {
   /**
    * @param handler - called with a stream for each connection
-   * @param host - an address or name to listen on, or several; null (default): all interfaces
-   * @param port - 0 (default): any free port, which `sockets[0].address()` tells
+   * @param host - an address or name to listen on, or several; null (default): all interfaces, of IPv4 and IPv6
+   * @param port - 0 (default): any port that is free on all the addresses, which `sockets[0].address()` tells
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
+   * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for a `reuseAddress` that Node cannot do
    */
   constructor(
     handler: ClientHandler,
@@ -143,522 +84,128 @@ export class StreamServer {
     options: StreamServerOptions = {},
   ) {
     if (new.target !== StreamServer) throw new TypeError('StreamServer is final: it cannot be subclassed');
-    if (typeof handler !== 'function') throw invalidType('StreamServer', 'handler', 'a function', handler);
-    this.#handler = handler;
-    this.#hosts = checkHosts(host);
-    this.#port = checkInteger('port', port, 0, 65535);
-    this.#options = checkOptions(options);
-    this.#ended = new Promise((resolve) => {
-      this.#end = resolve;
-    });
-  }
-
-  /**
-   * What the server listens on: one `net.Server` for each address, empty unless the server is bound. For the addresses:
-   * `server.sockets[0].address()`. asyncio: `sockets`
-   */
-  get sockets(): readonly Listener[] {
-    return [...this.#listeners];
-  }
-
-  /** Whether the address is taken. asyncio: `is_bound` */
-  isBound(): boolean {
-    return this.#listeners.length > 0;
-  }
-
-  /** Whether connections are handed to the handler. asyncio: `is_serving` */
-  isServing(): boolean {
-    return this.#serving;
-  }
-
-  /**
-   * Takes the address. Connections are accepted from now on, and wait for {@link startServing}. Does nothing when the server
-   * is bound; may be called again when it has failed. asyncio: `bind`
-   *
-   * @throws (as a rejection) the error of the system, such as `EADDRINUSE`, with `address` and `port`; StateError
-   * `ERR_SERVER_STATE` when the server is closed
-   */
-  bind(): Promise<void> {
-    if (this.#closing !== null) return Promise.reject(closed('bind'));
-    return (this.#binding ??= this.#listen());
-  }
-
-  /** Binds if need be, and begins to hand connections to the handler. asyncio: `start_serving` */
-  async startServing(): Promise<void> {
-    if (this.#closing !== null) throw closed('startServing');
-    await this.bind();
-    if (this.#closing !== null) throw closed('startServing');
-    if (this.#serving) return;
-    this.#serving = true;
-    for (const socket of this.#waiting) {
-      this.#waiting.delete(socket);
-      this.#serve(socket);
-    }
-  }
-
-  /**
-   * Binds and starts if need be, and waits until the server is closed. When `signal` is aborted, closes the server, waits
-   * for that, and rejects with the reason of the signal. asyncio: `serve_forever`
-   *
-   * @throws (as a rejection) what {@link bind} does; StateError `ERR_SERVER_STATE` when another call is running
-   */
-  async serveForever({ signal }: WaitOptions = {}): Promise<void> {
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw invalidType('serveForever', 'signal', 'an AbortSignal', signal);
-    }
-    if (this.#forever) throw new StateError('ERR_SERVER_STATE', 'serveForever: another call is running');
-    if (this.#closing !== null) throw closed('serveForever');
-    let aborted = false;
-    const onAbort = (): void => {
-      aborted = this.#closing === null;
-      void this.close();
-    };
-    this.#forever = true;
-    try {
-      if (signal?.aborted === true) {
-        onAbort();
-      } else {
-        signal?.addEventListener('abort', onAbort, { once: true });
-        await this.startServing().catch((error: unknown) => {
-          if (!this.#isClosing) throw error;
-        });
-      }
-      await this.#ended;
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-      this.#forever = false;
-    }
-    if (aborted) throw signal?.reason;
-  }
-
-  /**
-   * Stops listening and closes every stream, with a flush. Waits `shutdownTimeout` for the handlers to settle and the streams
-   * to close, then aborts the signals of the handlers and all streams and waits as long once more. Handlers that have not
-   * settled by then are reported, each with its peer, and left to themselves.
-   *
-   * Any number of calls share one closing; none of them rejects. A handler must not wait for it, for it waits for the handler.
-   * asyncio: `close`
-   */
-  close(): Promise<void> {
-    return (this.#closing ??= this.#shutDown(false));
-  }
-
-  /** As {@link close}, without flushing: every stream is aborted. Cuts a `close` that is under way short. asyncio: `abort` */
-  abort(): Promise<void> {
-    if (this.#closing !== null) this.abortClients();
-    return (this.#closing ??= this.#shutDown(true));
-  }
-
-  /** `await using`: {@link close}. asyncio: `__aexit__` */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
-  /** Closes the streams that there are now, with a flush; the server goes on. Does not wait. asyncio: `close_clients` */
-  closeClients(): void {
-    for (const client of this.#clients) client.close();
-  }
-
-  /** Aborts the streams that there are now; the server goes on. Does not wait. asyncio: `abort_clients` */
-  abortClients(): void {
-    for (const client of this.#clients) client.abort();
-  }
-
-  // ---------------------------------------------------------------------------------------------- listening
-
-  get #isClosing(): boolean {
-    return this.#closing !== null;
-  }
-
-  async #listen(): Promise<void> {
-    const opened: Listener[] = [];
-    try {
-      for (const host of this.#hosts) opened.push(await this.#listenOn(host));
-      if (this.#isClosing) throw closed('bind');
-    } catch (error) {
-      for (const listener of opened) listener.close();
-      this.#dropWaiting();
-      this.#binding = null;
-      throw error;
-    }
-    this.#listeners = opened;
-  }
-
-  #listenOn(host: string | null): Promise<Listener> {
-    const { backlog } = this.#options;
-    // Paused: whoever takes the connection arranges how it is read, before the first byte.
-    const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-    listener.on('connection', (socket) => this.#accepted(socket));
-    return new Promise((resolve, reject) => {
-      listener.once('error', reject);
-      // An IPv6 address among several stands for itself: without it `::` takes the port of the IPv4 ones, too.
-      const ipv6Only = host !== null && this.#hosts.length > 1;
-      listener.listen({ port: this.#port, backlog, ipv6Only, ...(host === null ? {} : { host }) }, () => {
-        listener.off('error', reject);
-        listener.on('error', (error) => this.#acceptFailed(error));
-        resolve(listener);
-      });
-    });
-  }
-
-  #acceptFailed(error: Error): void {
-    const now = performance.now();
-    if (now - this.#acceptReportedAt < ACCEPT_REPORT_INTERVAL_MS) return;
-    this.#acceptReportedAt = now;
-    this.#report(error, null, 'accepting a connection failed');
-  }
-
-  #accepted(socket: Socket): void {
-    if (this.#isClosing) {
-      drop(socket);
-      return;
-    }
-    const count = this.#clients.size + this.#handshakes.size + this.#waiting.size;
-    if (count >= this.#options.maxConnections) {
-      drop(socket);
-      if (this.#full) return;
-      this.#full = true;
-      const message = `StreamServer: a connection is dropped, there are ${count} of at most ${count}`;
-      this.#report(new ConnectionError('ECONNREFUSED', message), null, 'too many connections');
-      return;
-    }
-    if (this.#serving) {
-      this.#serve(socket);
-    } else {
-      this.#waiting.add(socket.on('error', ignore));
-      socket.once('close', () => {
-        if (this.#waiting.delete(socket)) this.#full = false;
-      });
-    }
-  }
-
-  #dropWaiting(): void {
-    for (const socket of this.#waiting) drop(socket);
-    this.#waiting.clear();
-  }
-
-  // ---------------------------------------------------------------------------------------------- serving
-
-  #serve(socket: Socket): void {
-    const { noDelay, keepAlive, tls } = this.#options;
-    try {
-      const transport = SocketTransport.accepted(socket, { noDelay, keepAlive });
-      if (tls === null) this.#welcome(transport);
-      else void this.#secure(transport, tls);
-    } catch (error) {
-      drop(socket);
-      this.#report(error, null, 'accepting a connection failed');
-    }
-  }
-
-  /** Waits for the handshake of one connection, while the others go on. */
-  async #secure(plain: SocketTransport, tls: Tls): Promise<void> {
-    const ending = new AbortController();
-    this.#handshakes.add(ending);
-    try {
-      const transport = await secure(tls, plain, ending.signal);
-      this.#handshakes.delete(ending);
-      if (ending.signal.aborted) transport.abort();
-      else this.#welcome(transport);
-    } catch (error) {
-      this.#handshakes.delete(ending);
-      this.#full = false;
-      if (!ending.signal.aborted) this.#report(error, null, null);
-    }
-  }
-
-  #endHandshakes(): void {
-    for (const handshake of this.#handshakes) handshake.abort();
-  }
-
-  #welcome(transport: Transport): void {
-    const client = new Client(transport, this.#options.limit, this.#releaseIfGone);
-    this.#clients.add(client);
-    this.#handle(client, client.stream!);
-  }
-
-  #handle(client: Client, stream: Stream): void {
-    let result: unknown;
-    try {
-      result = this.#handler.call(undefined, stream, new Context(client));
-      if (isThenable(result)) {
-        result.then(
-          (value) => {
-            if (value !== LEAVE_OPEN) client.close();
-            client.handlerSettled();
-          },
-          (error: unknown) => this.#failed(client, stream, error),
-        );
-        return;
-      }
-    } catch (error) {
-      this.#failed(client, stream, error);
-      return;
-    }
-    client.handlerSettled();
-  }
-
-  #failed(client: Client, stream: Stream, error: unknown): void {
-    client.abort();
-    if (!client.isCancellation(error)) this.#report(error, stream, `the handler of ${client.peer} failed`);
-    client.handlerSettled();
-  }
-
-  readonly #releaseIfGone = (client: Client): void => {
-    if (client.running || client.open || !this.#clients.delete(client)) return;
-    this.#full = false;
-    if (this.#clients.size === 0) this.#onIdle?.();
-  };
-
-  // ---------------------------------------------------------------------------------------------- closing
-
-  async #shutDown(hard: boolean): Promise<void> {
-    const { shutdownTimeout } = this.#options;
-    this.#serving = false;
-    for (const listener of this.#listeners) listener.close();
-    this.#listeners = [];
-    this.#dropWaiting();
-    this.#endHandshakes();
-    if (hard) this.abortClients();
-    else this.closeClients();
-    // A bind under way sees that the server is closing, and gives its address back.
-    await this.#binding?.catch(ignore);
-
-    if (!(await this.#idle(shutdownTimeout))) {
-      const reason = new DOMException('The server is closed', 'AbortError');
-      for (const client of this.#clients) {
-        client.cancel(reason);
-        client.abort();
-      }
-      if (!(await this.#idle(shutdownTimeout))) {
-        for (const client of this.#clients) {
-          if (!client.running) continue;
-          const message = `StreamServer: the handler of ${client.peer} ignored cancellation request`;
-          this.#report(new StateError('ERR_SERVER_STATE', message), client.stream, null);
-        }
-        this.#clients.clear();
-      }
-    }
-    this.#end();
-  }
-
-  /** Waits until there are no clients: true; false when the time is up first. */
-  #idle(ms: number): Promise<boolean> {
-    if (this.#clients.size === 0) return Promise.resolve(true);
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        this.#onIdle = null;
-        resolve(false);
-      }, ms);
-      this.#onIdle = () => {
-        this.#onIdle = null;
-        clearTimeout(timer);
-        resolve(true);
-      };
-    });
-  }
-
-  // ---------------------------------------------------------------------------------------------- reporting
-
-  #report(error: unknown, stream: Stream | null, what: string | null): void {
-    const { onError } = this.#options;
-    if (onError === null) {
-      warn(error, what);
-      return;
-    }
-    const failed = (failure: unknown): void => {
-      warn(error, what);
-      warn(failure, 'onError failed');
-    };
-    try {
-      const result: unknown = onError(error, stream);
-      if (isThenable(result)) result.then(ignore, failed);
-    } catch (failure) {
-      failed(failure);
-    }
+    const checked = checkServing('StreamServer', handler, options);
+    const { noDelay = true, keepAlive = false } = options;
+    checkBoolean('noDelay', noDelay);
+    checkBoolean('keepAlive', keepAlive);
+    const listen = tcp(host, port, options, checked.backlog);
+    super('StreamServer', { handler, listen, options: checked, noDelay, keepAlive });
   }
 }
 
-/** A connection that was handed to the handler. */
-class Client implements StreamOwner {
-  readonly #link: StreamLink<Stream>;
-  /** The stream while the handler runs; after that the stream is the handler's business, which may forget it. */
-  #held: Stream | null;
-  /** Whether the handler has not settled yet. */
-  running = true;
-  /** Whether the connection is not gone yet. */
-  open = true;
-  #controller: AbortController | null = null;
-  #reason: DOMException | null = null;
-  readonly #changed: (client: Client) => void;
-
-  constructor(transport: Transport, limit: number, changed: (client: Client) => void) {
-    this.#changed = changed;
-    this.#held = new Stream(transport, { limit, serverSide: true, owner: this });
-    this.#link = this.#held.link;
-  }
-
-  /** Null when the stream was forgotten. */
-  get stream(): Stream | null {
-    return this.#held ?? this.#link.stream;
-  }
-
-  /** Closes the stream, without waiting for that; an error of the connection concerns nobody then. */
-  close(): void {
-    const { stream } = this;
-    if (stream === null) this.#link.transport.abort();
-    else stream.close().catch(ignore);
-  }
-
-  /** Aborts the stream, without waiting for that. */
-  abort(): void {
-    const { stream } = this;
-    if (stream === null) this.#link.transport.abort();
-    else void stream.abort();
-  }
-
-  streamClosed(): void {
-    this.open = false;
-    this.#changed(this);
-  }
-
-  handlerSettled(): void {
-    this.running = false;
-    this.#held = null;
-    this.#changed(this);
-  }
-
-  /** Made when it is first asked for: most handlers never do, and an idle connection should not pay for it. */
-  get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      if (this.#reason !== null) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
-  }
-
-  cancel(reason: DOMException): void {
-    this.#reason = reason;
-    this.#controller?.abort(reason);
-  }
-
-  /** Whether a handler failed just because it was cancelled. Node's own functions wrap the reason as the cause. */
-  isCancellation(error: unknown): boolean {
-    if (this.#reason === null) return false;
-    return error === this.#reason || (error instanceof Error && error.cause === this.#reason);
-  }
-
-  get peer(): string {
-    return peerName(this.#link.transport) ?? 'an unknown peer';
+/**
+ * A server on a Unix socket; else as {@link StreamServer}.
+ *
+ * ```ts
+ * await using server = new UnixStreamServer(echo, '/run/service.sock');
+ * await server.serveForever();
+ * ```
+ *
+ * The socket is a file. One that nobody listens on any more is replaced; where somebody listens, or where the file is no
+ * socket, `bind` rejects with `EADDRINUSE`. To find out, it connects once. Closing the server removes the file if it is still
+ * the same one; a process that is killed leaves it behind. In a worker of `node:cluster` all workers share the socket, and the file
+ * is the primary's business.
+ *
+ * asyncio: `UnixStreamServer`
+ */
+export class UnixStreamServer extends BaseStreamServer {
+  /**
+   * @param handler - called with a stream for each connection
+   * @param path - the path of the socket; an abstract name (`\0name`) on Linux; a named pipe (`\\.\pipe\name`) on Windows
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none, or a path that is longer
+   * than the system can take
+   * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system without them
+   */
+  constructor(handler: ClientHandler, path?: string | URL | null, options: UnixStreamServerOptions = {}) {
+    if (new.target !== UnixStreamServer) throw new TypeError('UnixStreamServer is final: it cannot be subclassed');
+    const checked = checkServing('UnixStreamServer', handler, options);
+    const listen = unix(path ?? null, options, checked.backlog);
+    super('UnixStreamServer', { handler, listen, options: checked, noDelay: true, keepAlive: false });
   }
 }
 
-/** What the handler may see of its client. */
-class Context implements HandlerContext {
-  readonly #client: Client;
+// ---------------------------------------------------------------------------------------------- what to listen on
 
-  constructor(client: Client) {
-    this.#client = client;
+function tcp(host: unknown, port: unknown, options: StreamServerOptions, backlog: number): Listen {
+  const { sock, reuseAddress, reusePort = false } = options;
+  checkReuseAddress(reuseAddress);
+  checkBoolean('reusePort', reusePort);
+  const hosts = checkHosts(host);
+  const number = checkInteger('StreamServer', 'port', port, 0, 65535);
+  const family = checkFamily('StreamServer', options.family ?? 0);
+  const flags = checkFlags('StreamServer', options.flags ?? 0);
+  if (sock !== undefined) {
+    if (hosts !== null) throw exclusive('StreamServer', 'host');
+    if (number !== 0) throw exclusive('StreamServer', 'port');
+    const given = checkSock('StreamServer', sock);
+    return (accepting, signal) => listenOver(given, 'TCP', backlog, accepting, signal);
   }
-
-  get signal(): AbortSignal {
-    return this.#client.signal;
-  }
-}
-
-/** The options with their defaults. */
-interface Checked {
-  readonly limit: number;
-  readonly backlog: number;
-  readonly maxConnections: number;
-  readonly onError: ServerErrorHandler | null;
-  readonly shutdownTimeout: number;
-  readonly noDelay: boolean;
-  readonly keepAlive: boolean;
-  readonly tls: Tls | null;
-}
-
-function checkOptions(options: StreamServerOptions): Checked {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidType('StreamServer', 'options', 'an object', options);
-  }
-  const { backlog = DEFAULT_BACKLOG, maxConnections = Infinity, onError = null } = options;
-  const { shutdownTimeout = DEFAULT_SHUTDOWN_TIMEOUT_MS, noDelay = true, keepAlive = false } = options;
-  if (onError !== null && typeof onError !== 'function') {
-    throw invalidType('StreamServer', 'onError', 'a function', onError);
-  }
-  if (typeof shutdownTimeout !== 'number') {
-    throw invalidType('StreamServer', 'shutdownTimeout', 'a number of milliseconds', shutdownTimeout);
-  }
-  if (!(shutdownTimeout >= 0 && shutdownTimeout <= LONGEST_TIMEOUT_MS)) {
-    const expected = `a number of milliseconds from 0 to ${LONGEST_TIMEOUT_MS}`;
-    throw outOfRange('StreamServer', 'shutdownTimeout', expected, shutdownTimeout);
-  }
-  for (const [name, value] of Object.entries({ noDelay, keepAlive })) {
-    if (typeof value !== 'boolean') throw invalidType('StreamServer', name, 'a boolean', value);
-  }
-  const { ssl } = options;
-  if (ssl === undefined) checkNoTls('StreamServer', options);
-  return {
-    limit: checkLimit('StreamServer', options.limit),
-    backlog: checkInteger('backlog', backlog, 1, 2 ** 31 - 1),
-    maxConnections:
-      maxConnections === Infinity
-        ? Infinity
-        : checkInteger('maxConnections', maxConnections, 1, Number.MAX_SAFE_INTEGER),
-    onError,
-    shutdownTimeout,
-    noDelay,
-    keepAlive,
-    tls: ssl === undefined ? null : checkServerTls('StreamServer', ssl, options),
+  return async (accepting, signal) => {
+    const addresses = hosts === null ? anyAddress(family) : await addressesOf(hosts, number, { family, flags, signal });
+    return listenTcp({ addresses, port: number, backlog, reusePort }, accepting);
   };
 }
 
-function checkHosts(host: unknown): readonly (string | null)[] {
-  if (host === null) return [null];
+function unix(path: string | URL | null, options: UnixStreamServerOptions, backlog: number): Listen {
+  const { sock } = options;
+  if (sock !== undefined) {
+    if (path !== null) throw exclusive('UnixStreamServer', 'path');
+    const given = checkSock('UnixStreamServer', sock);
+    return (accepting, signal) => listenOver(given, 'Unix', backlog, accepting, signal);
+  }
+  const checked = checkUnixPath('UnixStreamServer', path);
+  return async (accepting) => [await listenUnix(checked, backlog, accepting)];
+}
+
+function anyAddress(family: 0 | 4 | 6): TcpAddress[] {
+  const addresses = [];
+  if (family !== 6) addresses.push({ address: '0.0.0.0', optional: true });
+  if (family !== 4) addresses.push({ address: '::', optional: true });
+  return addresses;
+}
+
+/** The addresses of all hosts, each once; one that is given as such is not optional. */
+async function addressesOf(
+  hosts: readonly string[],
+  port: number,
+  options: Parameters<typeof resolve>[1],
+): Promise<TcpAddress[]> {
+  const addresses = new Map<string, TcpAddress>();
+  for (const host of hosts) {
+    for (const { address } of await resolve(host, options, `bind ${hostAndPort(host, port)}`)) {
+      const optional = address !== host && (addresses.get(address)?.optional ?? true);
+      addresses.set(address, { address, optional });
+    }
+  }
+  return [...addresses.values()];
+}
+
+function checkHosts(host: unknown): readonly string[] | null {
+  if (host === null) return null;
   const hosts: unknown[] = Array.isArray(host) ? host : [host];
   if (hosts.length === 0) throw outOfRange('StreamServer', 'host', 'at least one host', host);
   for (const one of hosts) {
     if (typeof one !== 'string') throw invalidType('StreamServer', 'host', 'a string, a list of strings or null', one);
     if (one === '' || one.includes('\0')) throw outOfRange('StreamServer', 'host', 'a host name or an address', one);
   }
-  return hosts as string[];
+  return [...hosts] as string[];
 }
 
-function checkInteger(name: string, value: unknown, least: number, most: number): number {
-  const expected = `an integer from ${least} to ${most}`;
-  if (typeof value !== 'number') throw invalidType('StreamServer', name, expected, value);
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw outOfRange('StreamServer', name, expected, value);
-  return value;
+/** What libuv does is all that there is. */
+function checkReuseAddress(value: unknown): void {
+  if (value === undefined) return;
+  checkBoolean('reuseAddress', value);
+  const always = process.platform !== 'win32';
+  if (value === always) return;
+  const message = `StreamServer: reuseAddress is always ${always ? 'on' : 'off'} with Node on this system`;
+  throw Object.assign(new TypeError(message), { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM' });
 }
 
-function closed(action: string): StateError {
-  return new StateError('ERR_SERVER_STATE', `${action}: the server is closed`);
+function checkBoolean(name: string, value: unknown): asserts value is boolean {
+  if (typeof value !== 'boolean') throw invalidType('StreamServer', name, 'a boolean', value);
 }
 
-function drop(socket: Socket): void {
-  socket.on('error', ignore).destroy();
+function exclusive(action: string, name: string): TypeError {
+  const error = new TypeError(`${action}: sock cannot be combined with ${name}`);
+  return Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
 }
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    (typeof value === 'object' || typeof value === 'function') &&
-    value !== null &&
-    typeof (value as { then?: unknown }).then === 'function'
-  );
-}
-
-/** The last resort: tells whoever runs the process, and never fails. */
-function warn(error: unknown, what: string | null): void {
-  const known = error instanceof Error;
-  const text = known ? error.message : inspect(error);
-  const code: unknown = known ? (error as { code?: unknown }).code : undefined;
-  process.emitWarning(what === null ? text : `StreamServer: ${what}: ${text}`, {
-    type: 'StreamServerWarning',
-    code: typeof code === 'string' ? code : 'ERR_HANDLER_FAILED',
-    detail: known && error.stack !== undefined ? error.stack : '',
-  });
-}
-
-function ignore(): void {}

@@ -10,14 +10,14 @@
  * `process.stdout` and `process.stderr` are lent. They belong to the process, which may log to them at any time, so closing
  * a stream over them flushes it and leaves them open.
  */
-import { createReadStream, createWriteStream, fstatSync, type Stats } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { Socket } from 'node:net';
 import { Writable, type Readable } from 'node:stream';
 import { ReadStream, WriteStream, isatty } from 'node:tty';
-import { getSystemErrorMap } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
-import { ConnectionError, invalidType, outOfRange } from '../errors.js';
+import { invalidType } from '../errors.js';
 import { DuplexTransport } from './duplex.js';
+import { fdError, kindOf, statsOf, wrongFd } from './fd.js';
 import { SocketTransport, directReads, type DirectReads } from './socket.js';
 import { StreamMode, type Transport } from './transport.js';
 
@@ -102,11 +102,8 @@ function isStandard(stream: Writable): boolean {
 // ---------------------------------------------------------------------------------------------- file descriptors
 
 function overFd(action: string, fd: number, mode: OneWay): Transport {
-  if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff) {
-    throw outOfRange(action, 'pipe', 'an fd, an integer from 0 to 2147483647', fd);
-  }
   const reading = mode === StreamMode.READ;
-  const stats = statsOf(action, fd);
+  const stats = statsOf(action, 'pipe', fd);
   const terminal = isatty(fd);
   if (!terminal && !stats.isFIFO() && !stats.isSocket() && !stats.isCharacterDevice()) {
     throw noPipe(action, fd, kindOf(stats));
@@ -145,30 +142,8 @@ function over(stream: Readable & { writable?: boolean }, mode: OneWay, pipe: num
   return stream instanceof Socket ? new SocketPipe(stream, null, mode, pipe) : new StreamPipe(stream, mode, pipe);
 }
 
-function statsOf(action: string, fd: number): Stats {
-  try {
-    return fstatSync(fd);
-  } catch (error) {
-    throw fdError(action, fd, error);
-  }
-}
-
-function fdError(action: string, fd: number, error: unknown): ConnectionError {
-  const { code = 'EBADF', errno = 0, message } = error as NodeJS.ErrnoException;
-  const words = getSystemErrorMap().get(errno)?.[1] ?? message;
-  return new ConnectionError(code, `${action}: fd ${fd}: ${words}`, { cause: error });
-}
-
 function noPipe(action: string, fd: number, kind: string): TypeError {
-  const message = `${action}: fd ${fd} is ${kind}, and must be a pipe, a FIFO, a socket or a character device`;
-  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_FD_TYPE' });
-}
-
-function kindOf(stats: Stats): string {
-  if (stats.isFile()) return 'a regular file';
-  if (stats.isDirectory()) return 'a directory';
-  if (stats.isBlockDevice()) return 'a block device';
-  return 'neither a file nor a pipe';
+  return wrongFd(action, fd, kind, 'a pipe, a FIFO, a socket or a character device');
 }
 
 // ---------------------------------------------------------------------------------------------- streams of Node

@@ -1,0 +1,62 @@
+/** From the name of a host to its addresses, by the resolver of the system. */
+import { ADDRCONFIG, ALL, V4MAPPED } from 'node:dns';
+import { lookup } from 'node:dns/promises';
+import { ConnectionError, invalidType, outOfRange } from './errors.js';
+import { unlessAborted } from './waiting.js';
+
+/** One address of a host. */
+export interface ResolvedAddress {
+  readonly address: string;
+  readonly family: 4 | 6;
+}
+
+/** Which addresses are wanted. */
+export interface ResolveOptions {
+  /** 0: of any family. */
+  readonly family: 0 | 4 | 6;
+  /** The hints of `dns.lookup`. */
+  readonly flags: number;
+  /** Ends the wait; the resolver itself cannot be called off. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** @throws RangeError `ERR_OUT_OF_RANGE` */
+export function checkFamily(action: string, family: unknown): 0 | 4 | 6 {
+  if (family !== 0 && family !== 4 && family !== 6) throw outOfRange(action, 'family', '0, 4 or 6', family);
+  return family;
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
+export function checkFlags(action: string, flags: unknown): number {
+  const expected = 'a combination of dns.ADDRCONFIG, dns.V4MAPPED and dns.ALL, or 0';
+  if (typeof flags !== 'number') throw invalidType(action, 'flags', expected, flags);
+  if (!Number.isInteger(flags) || (flags & ~(ADDRCONFIG | V4MAPPED | ALL)) !== 0) {
+    throw outOfRange(action, 'flags', expected, flags);
+  }
+  return flags;
+}
+
+/**
+ * All addresses of a host, in the order of the resolver; an address stands for itself.
+ *
+ * @throws (as a rejection) ConnectionError `ENOTFOUND`, `EAI_AGAIN`, ... when the name does not resolve, `EAI_ADDRFAMILY` when
+ * the host is an address of the other family
+ * @throws (as a rejection) the reason of the signal
+ */
+export async function resolve(host: string, options: ResolveOptions, action: string): Promise<ResolvedAddress[]> {
+  const { family, flags, signal } = options;
+  signal?.throwIfAborted();
+  let found: ResolvedAddress[];
+  try {
+    // The system's resolver cannot be called off.
+    const looking = lookup(host, { all: true, family, hints: flags });
+    found = (await unlessAborted(signal, looking)) as ResolvedAddress[];
+  } catch (error) {
+    if (signal?.aborted === true) throw signal.reason;
+    const { code = 'ENOTFOUND', message } = error as NodeJS.ErrnoException;
+    throw new ConnectionError(code, `${action}: ${message}`, { cause: error });
+  } // What is an address already comes back as it is.
+  const wanted = found.filter((each) => family === 0 || each.family === family);
+  if (wanted.length > 0) return wanted;
+  throw new ConnectionError('EAI_ADDRFAMILY', `${action}: ${host} is not an IPv${family} address`);
+}

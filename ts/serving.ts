@@ -1,0 +1,621 @@
+/**
+ * The life of a server, whatever it listens on: its listeners, and the connections that they have accepted.
+ *
+ *     new ---bind---> bound ---startServing---> serving ---close, abort---> closed
+ *      \________________\______________________________________________/
+ *
+ * A connection is `waiting` until the server is serving, then a {@link Client}: it goes when its handler has settled *and*
+ * its stream is closed. Closing the server waits for the last client to go, with a bound on the time.
+ */
+import type { Server as Listener, Socket } from 'node:net';
+import { inspect } from 'node:util';
+import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
+import { checkLimit, type LimitOptions } from './reader.js';
+import { Stream, peerName, type StreamOwner } from './stream.js';
+import type { Accepting, Listen, Listening } from './transports/listen.js';
+import { SocketTransport } from './transports/socket.js';
+import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
+import type { Transport } from './transports/transport.js';
+import type { StreamLink } from './unclosed.js';
+import type { WaitOptions } from './waiting.js';
+
+const DEFAULT_BACKLOG = 100;
+const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
+
+/** The longest time that a timer of Node can be set to. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** A failing `accept` fails again at once and goes on failing: it is told this often at most, in ms. */
+const ACCEPT_REPORT_INTERVAL_MS = 1000;
+
+/**
+ * What a handler resolves with to have its stream left open, as if it were a plain function that returned.
+ *
+ * @internal
+ */
+export const LEAVE_OPEN = Symbol('leave open');
+
+/** What a handler gets besides the stream. */
+export interface HandlerContext {
+  /**
+   * Aborted when the server is closed and the handler has not settled within `shutdownTimeout`. Pass it on to what the
+   * handler waits for. A handler that rejects with the reason of this signal is not reported.
+   */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Called for each connection.
+ *
+ * When the promise of an async handler settles, the stream is closed if it is still open. A plain function that returns
+ * leaves its stream open: somebody else has it now, and if nobody has, it is closed and reported when it is collected. A
+ * handler that throws or rejects has its stream aborted and its error reported through `onError`.
+ */
+export type ClientHandler = (stream: Stream, context: HandlerContext) => void | PromiseLike<void>;
+
+/** Where errors that nobody waits for are reported; the stream is null when none is concerned. */
+export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void | PromiseLike<void>;
+
+/** What every server takes. */
+export interface ServingOptions extends LimitOptions {
+  /** The longest frame of its streams without separator, in bytes. Default 65536. asyncio: `limit` */
+  limit?: number | undefined;
+  /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
+  backlog?: number | undefined;
+  /**
+   * How many connections there may be at once, those that wait for `startServing` included. One more is closed as soon as it
+   * is accepted, and the first one after the cap was reached is reported. Default: no cap.
+   */
+  maxConnections?: number | undefined;
+  /**
+   * Where a failing handler, a failing `accept` and handlers that ignore their cancellation are reported. Default:
+   * `process.emitWarning` with the type `StreamServerWarning`. When it fails itself, both errors become such warnings.
+   */
+  onError?: ServerErrorHandler | undefined;
+  /** How long `close` waits for the handlers, and again after their signal was aborted, in ms. Default 60000.
+   * asyncio: `shutdown_timeout` (seconds) */
+  shutdownTimeout?: number | undefined;
+  /**
+   * Speaks TLS: options as of `tls.createServer()` (`cert`, `key`, `ca`, `requestCert`, `ALPNProtocols`, `SNICallback`, ...), or a
+   * `SecureContext`. The handler is called when the handshake is done; one that fails is reported through `onError`, with a
+   * `ConnectionError`, and concerns no other connection. A client may not renegotiate: its connection ends with an error.
+   * asyncio: `ssl`
+   */
+  ssl?: ServerSsl | undefined;
+  /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
+  sslHandshakeTimeout?: number | undefined;
+}
+
+/** What a server is made of. */
+export interface Serving {
+  readonly handler: ClientHandler;
+  /** Takes the addresses. */
+  readonly listen: Listen;
+  readonly options: CheckedServing;
+  readonly noDelay: boolean;
+  readonly keepAlive: boolean;
+}
+
+/** What servers of all kinds have in common. It is not made by itself: see `StreamServer` and `UnixStreamServer`. */
+export abstract class BaseStreamServer {
+  /** The class, as messages name it. */
+  readonly #name: string;
+  readonly #handler: ClientHandler;
+  readonly #listen: Listen;
+  readonly #options: CheckedServing;
+  readonly #noDelay: boolean;
+  readonly #keepAlive: boolean;
+
+  #listening: Listening[] = [];
+  #binding: Promise<void> | null = null;
+  #serving = false;
+  #forever = false;
+  #closing: Promise<void> | null = null;
+  /** Aborted when the server begins to close. */
+  readonly #stop = new AbortController();
+  readonly #ended: Promise<void>;
+  #end!: () => void;
+
+  /** Connections that wait to be served, each with the path of its listener where that is a Unix socket. */
+  readonly #waiting = new Map<Socket, string | undefined>();
+  /** TLS handshakes that are under way, each with what ends it. */
+  readonly #handshakes = new Set<AbortController>();
+  readonly #clients = new Set<Client>();
+  #onIdle: (() => void) | null = null;
+  #full = false;
+  #acceptReportedAt = -Infinity;
+
+  /** @internal */
+  constructor(name: string, { handler, listen, options, noDelay, keepAlive }: Serving) {
+    this.#name = name;
+    this.#handler = handler;
+    this.#listen = listen;
+    this.#options = options;
+    this.#noDelay = noDelay;
+    this.#keepAlive = keepAlive;
+    this.#ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  /**
+   * What the server listens on: one `net.Server` for each address, empty unless the server is bound. For the addresses:
+   * `server.sockets[0].address()`. asyncio: `sockets`
+   */
+  get sockets(): readonly Listener[] {
+    return this.#listening.map(({ server }) => server);
+  }
+
+  /** Whether the address is taken. asyncio: `is_bound` */
+  isBound(): boolean {
+    return this.#listening.length > 0;
+  }
+
+  /** Whether connections are handed to the handler. asyncio: `is_serving` */
+  isServing(): boolean {
+    return this.#serving;
+  }
+
+  /**
+   * Takes the address. Connections are accepted from now on, and wait for {@link startServing}. Does nothing when the server
+   * is bound; may be called again when it has failed. asyncio: `bind`
+   *
+   * When it fails, nothing is bound.
+   *
+   * @throws (as a rejection) ConnectionError with the code of the system: `EADDRINUSE`, `EACCES` for a privileged port,
+   * `EADDRNOTAVAIL` for an address that is not of this machine, `ENOTFOUND` for a name that does not resolve
+   * @throws (as a rejection) TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for `reusePort` where there is none
+   * @throws (as a rejection) StateError `ERR_SERVER_STATE` when the server is closed
+   */
+  bind(): Promise<void> {
+    if (this.#closing !== null) return Promise.reject(closed('bind'));
+    return (this.#binding ??= this.#bind());
+  }
+
+  /** Binds if need be, and begins to hand connections to the handler. asyncio: `start_serving` */
+  async startServing(): Promise<void> {
+    if (this.#closing !== null) throw closed('startServing');
+    await this.bind();
+    if (this.#closing !== null) throw closed('startServing');
+    if (this.#serving) return;
+    this.#serving = true;
+    for (const [socket, path] of this.#waiting) {
+      this.#waiting.delete(socket);
+      this.#serve(socket, path);
+    }
+  }
+
+  /**
+   * Binds and starts if need be, and waits until the server is closed. When `signal` is aborted, closes the server, waits
+   * for that, and rejects with the reason of the signal. asyncio: `serve_forever`
+   *
+   * @throws (as a rejection) what {@link bind} does; StateError `ERR_SERVER_STATE` when another call is running
+   */
+  async serveForever({ signal }: WaitOptions = {}): Promise<void> {
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw invalidType('serveForever', 'signal', 'an AbortSignal', signal);
+    }
+    if (this.#forever) throw new StateError('ERR_SERVER_STATE', 'serveForever: another call is running');
+    if (this.#closing !== null) throw closed('serveForever');
+    let aborted = false;
+    const onAbort = (): void => {
+      aborted = this.#closing === null;
+      void this.close();
+    };
+    this.#forever = true;
+    try {
+      if (signal?.aborted === true) {
+        onAbort();
+      } else {
+        signal?.addEventListener('abort', onAbort, { once: true });
+        await this.startServing().catch((error: unknown) => {
+          if (!this.#isClosing) throw error;
+        });
+      }
+      await this.#ended;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      this.#forever = false;
+    }
+    if (aborted) throw signal?.reason;
+  }
+
+  /**
+   * Stops listening and closes every stream, with a flush. Waits `shutdownTimeout` for the handlers to settle and the streams
+   * to close, then aborts the signals of the handlers and all streams and waits as long once more. Handlers that have not
+   * settled by then are reported, each with its peer, and left to themselves.
+   *
+   * Any number of calls share one closing; none of them rejects. A handler must not wait for it, for it waits for the handler.
+   * asyncio: `close`
+   */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#shutDown(false));
+  }
+
+  /** As {@link close}, without flushing: every stream is aborted. Cuts a `close` that is under way short. asyncio: `abort` */
+  abort(): Promise<void> {
+    if (this.#closing !== null) this.abortClients();
+    return (this.#closing ??= this.#shutDown(true));
+  }
+
+  /** `await using`: {@link close}. asyncio: `__aexit__` */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Closes the streams that there are now, with a flush; the server goes on. Does not wait. asyncio: `close_clients` */
+  closeClients(): void {
+    for (const client of this.#clients) client.close();
+  }
+
+  /** Aborts the streams that there are now; the server goes on. Does not wait. asyncio: `abort_clients` */
+  abortClients(): void {
+    for (const client of this.#clients) client.abort();
+  }
+
+  // ---------------------------------------------------------------------------------------------- listening
+
+  get #isClosing(): boolean {
+    return this.#closing !== null;
+  }
+
+  async #bind(): Promise<void> {
+    const accepting: Accepting = {
+      accepted: (socket, path) => this.#accepted(socket, path),
+      failed: (error) => this.#acceptFailed(error),
+    };
+    let opened: Listening[] = [];
+    try {
+      opened = await this.#listen(accepting, this.#stop.signal);
+      if (this.#isClosing) throw closed('bind');
+    } catch (error) {
+      for (const listening of opened) listening.close();
+      this.#dropWaiting();
+      this.#binding = null;
+      throw this.#isClosing ? closed('bind') : error;
+    }
+    this.#listening = opened;
+  }
+
+  #acceptFailed(error: Error): void {
+    const now = performance.now();
+    if (now - this.#acceptReportedAt < ACCEPT_REPORT_INTERVAL_MS) return;
+    this.#acceptReportedAt = now;
+    this.#report(error, null, 'accepting a connection failed');
+  }
+
+  #accepted(socket: Socket, path: string | undefined): void {
+    if (this.#isClosing) {
+      drop(socket);
+      return;
+    }
+    const count = this.#clients.size + this.#handshakes.size + this.#waiting.size;
+    if (count >= this.#options.maxConnections) {
+      drop(socket);
+      if (this.#full) return;
+      this.#full = true;
+      const message = `${this.#name}: a connection is dropped, there are ${count} of at most ${count}`;
+      this.#report(new ConnectionError('ECONNREFUSED', message), null, 'too many connections');
+      return;
+    }
+    if (this.#serving) {
+      this.#serve(socket, path);
+    } else {
+      this.#waiting.set(socket.on('error', ignore), path);
+      socket.once('close', () => {
+        if (this.#waiting.delete(socket)) this.#full = false;
+      });
+    }
+  }
+
+  #dropWaiting(): void {
+    for (const socket of this.#waiting.keys()) drop(socket);
+    this.#waiting.clear();
+  }
+
+  // ---------------------------------------------------------------------------------------------- serving
+
+  #serve(socket: Socket, path: string | undefined): void {
+    const { tls } = this.#options;
+    try {
+      const options = { noDelay: this.#noDelay, keepAlive: this.#keepAlive, path };
+      const transport = SocketTransport.accepted(socket, options);
+      if (tls === null) this.#welcome(transport);
+      else void this.#secure(transport, tls);
+    } catch (error) {
+      drop(socket);
+      this.#report(error, null, 'accepting a connection failed');
+    }
+  }
+
+  /** Waits for the handshake of one connection, while the others go on. */
+  async #secure(plain: SocketTransport, tls: Tls): Promise<void> {
+    const ending = new AbortController();
+    this.#handshakes.add(ending);
+    try {
+      const transport = await secure(tls, plain, ending.signal);
+      this.#handshakes.delete(ending);
+      if (ending.signal.aborted) transport.abort();
+      else this.#welcome(transport);
+    } catch (error) {
+      this.#handshakes.delete(ending);
+      this.#full = false;
+      if (!ending.signal.aborted) this.#report(error, null, null);
+    }
+  }
+
+  #endHandshakes(): void {
+    for (const handshake of this.#handshakes) handshake.abort();
+  }
+
+  #welcome(transport: Transport): void {
+    const client = new Client(transport, this.#options.limit, this.#releaseIfGone);
+    this.#clients.add(client);
+    this.#handle(client, client.stream!);
+  }
+
+  #handle(client: Client, stream: Stream): void {
+    let result: unknown;
+    try {
+      result = this.#handler.call(undefined, stream, new Context(client));
+      if (isThenable(result)) {
+        result.then(
+          (value) => {
+            if (value !== LEAVE_OPEN) client.close();
+            client.handlerSettled();
+          },
+          (error: unknown) => this.#failed(client, stream, error),
+        );
+        return;
+      }
+    } catch (error) {
+      this.#failed(client, stream, error);
+      return;
+    }
+    client.handlerSettled();
+  }
+
+  #failed(client: Client, stream: Stream, error: unknown): void {
+    client.abort();
+    if (!client.isCancellation(error)) this.#report(error, stream, `the handler of ${client.peer} failed`);
+    client.handlerSettled();
+  }
+
+  readonly #releaseIfGone = (client: Client): void => {
+    if (client.running || client.open || !this.#clients.delete(client)) return;
+    this.#full = false;
+    if (this.#clients.size === 0) this.#onIdle?.();
+  };
+
+  // ---------------------------------------------------------------------------------------------- closing
+
+  async #shutDown(hard: boolean): Promise<void> {
+    const { shutdownTimeout } = this.#options;
+    this.#serving = false;
+    this.#stop.abort();
+    for (const listening of this.#listening) listening.close();
+    this.#listening = [];
+    this.#dropWaiting();
+    this.#endHandshakes();
+    if (hard) this.abortClients();
+    else this.closeClients();
+    // A bind under way sees that the server is closing, and gives its address back.
+    await this.#binding?.catch(ignore);
+
+    if (!(await this.#idle(shutdownTimeout))) {
+      const reason = new DOMException('The server is closed', 'AbortError');
+      for (const client of this.#clients) {
+        client.cancel(reason);
+        client.abort();
+      }
+      if (!(await this.#idle(shutdownTimeout))) {
+        for (const client of this.#clients) {
+          if (!client.running) continue;
+          const message = `${this.#name}: the handler of ${client.peer} ignored cancellation request`;
+          this.#report(new StateError('ERR_SERVER_STATE', message), client.stream, null);
+        }
+        this.#clients.clear();
+      }
+    }
+    this.#end();
+  }
+
+  /** Waits until there are no clients: true; false when the time is up first. */
+  #idle(ms: number): Promise<boolean> {
+    if (this.#clients.size === 0) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#onIdle = null;
+        resolve(false);
+      }, ms);
+      this.#onIdle = () => {
+        this.#onIdle = null;
+        clearTimeout(timer);
+        resolve(true);
+      };
+    });
+  }
+
+  // ---------------------------------------------------------------------------------------------- reporting
+
+  #report(error: unknown, stream: Stream | null, what: string | null): void {
+    const { onError } = this.#options;
+    if (onError === null) {
+      warn(this.#name, error, what);
+      return;
+    }
+    const failed = (failure: unknown): void => {
+      warn(this.#name, error, what);
+      warn(this.#name, failure, 'onError failed');
+    };
+    try {
+      const result: unknown = onError(error, stream);
+      if (isThenable(result)) result.then(ignore, failed);
+    } catch (failure) {
+      failed(failure);
+    }
+  }
+}
+
+/** A connection that was handed to the handler. */
+class Client implements StreamOwner {
+  readonly #link: StreamLink<Stream>;
+  /** The stream while the handler runs; after that the stream is the handler's business, which may forget it. */
+  #held: Stream | null;
+  /** Whether the handler has not settled yet. */
+  running = true;
+  /** Whether the connection is not gone yet. */
+  open = true;
+  #controller: AbortController | null = null;
+  #reason: DOMException | null = null;
+  readonly #changed: (client: Client) => void;
+
+  constructor(transport: Transport, limit: number, changed: (client: Client) => void) {
+    this.#changed = changed;
+    this.#held = new Stream(transport, { limit, serverSide: true, owner: this });
+    this.#link = this.#held.link;
+  }
+
+  /** Null when the stream was forgotten. */
+  get stream(): Stream | null {
+    return this.#held ?? this.#link.stream;
+  }
+
+  /** Closes the stream, without waiting for that; an error of the connection concerns nobody then. */
+  close(): void {
+    const { stream } = this;
+    if (stream === null) this.#link.transport.abort();
+    else stream.close().catch(ignore);
+  }
+
+  /** Aborts the stream, without waiting for that. */
+  abort(): void {
+    const { stream } = this;
+    if (stream === null) this.#link.transport.abort();
+    else void stream.abort();
+  }
+
+  streamClosed(): void {
+    this.open = false;
+    this.#changed(this);
+  }
+
+  handlerSettled(): void {
+    this.running = false;
+    this.#held = null;
+    this.#changed(this);
+  }
+
+  /** Made when it is first asked for: most handlers never do, and an idle connection should not pay for it. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#reason !== null) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  cancel(reason: DOMException): void {
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+
+  /** Whether a handler failed just because it was cancelled. Node's own functions wrap the reason as the cause. */
+  isCancellation(error: unknown): boolean {
+    if (this.#reason === null) return false;
+    return error === this.#reason || (error instanceof Error && error.cause === this.#reason);
+  }
+
+  get peer(): string {
+    return peerName(this.#link.transport) ?? 'an unknown peer';
+  }
+}
+
+/** What the handler may see of its client. */
+class Context implements HandlerContext {
+  readonly #client: Client;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  get signal(): AbortSignal {
+    return this.#client.signal;
+  }
+}
+
+/** The options with their defaults. */
+export interface CheckedServing {
+  readonly limit: number;
+  readonly backlog: number;
+  readonly maxConnections: number;
+  readonly onError: ServerErrorHandler | null;
+  readonly shutdownTimeout: number;
+  readonly tls: Tls | null;
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
+export function checkServing(name: string, handler: unknown, options: unknown): CheckedServing {
+  if (typeof handler !== 'function') throw invalidType(name, 'handler', 'a function', handler);
+  if (typeof options !== 'object' || options === null) throw invalidType(name, 'options', 'an object', options);
+  const given = options as ServingOptions;
+  const { backlog = DEFAULT_BACKLOG, maxConnections = Infinity, onError = null } = given;
+  const { shutdownTimeout = DEFAULT_SHUTDOWN_TIMEOUT_MS, ssl } = given;
+  if (onError !== null && typeof onError !== 'function') throw invalidType(name, 'onError', 'a function', onError);
+  if (typeof shutdownTimeout !== 'number') {
+    throw invalidType(name, 'shutdownTimeout', 'a number of milliseconds', shutdownTimeout);
+  }
+  if (!(shutdownTimeout >= 0 && shutdownTimeout <= LONGEST_TIMEOUT_MS)) {
+    const expected = `a number of milliseconds from 0 to ${LONGEST_TIMEOUT_MS}`;
+    throw outOfRange(name, 'shutdownTimeout', expected, shutdownTimeout);
+  }
+  if (ssl === undefined) checkNoTls(name, given);
+  return {
+    limit: checkLimit(name, given.limit),
+    backlog: checkInteger(name, 'backlog', backlog, 1, 2 ** 31 - 1),
+    maxConnections:
+      maxConnections === Infinity
+        ? Infinity
+        : checkInteger(name, 'maxConnections', maxConnections, 1, Number.MAX_SAFE_INTEGER),
+    onError,
+    shutdownTimeout,
+    tls: ssl === undefined ? null : checkServerTls(name, ssl, given),
+  };
+}
+
+export function checkInteger(action: string, name: string, value: unknown, least: number, most: number): number {
+  const expected = `an integer from ${least} to ${most}`;
+  if (typeof value !== 'number') throw invalidType(action, name, expected, value);
+  if (!Number.isInteger(value) || value < least || value > most) throw outOfRange(action, name, expected, value);
+  return value;
+}
+
+function closed(action: string): StateError {
+  return new StateError('ERR_SERVER_STATE', `${action}: the server is closed`);
+}
+
+function drop(socket: Socket): void {
+  socket.on('error', ignore).destroy();
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    (typeof value === 'object' || typeof value === 'function') &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
+/** The last resort: tells whoever runs the process, and never fails. */
+function warn(name: string, error: unknown, what: string | null): void {
+  const known = error instanceof Error;
+  const text = known ? error.message : inspect(error);
+  const code: unknown = known ? (error as { code?: unknown }).code : undefined;
+  process.emitWarning(what === null ? text : `${name}: ${what}: ${text}`, {
+    type: 'StreamServerWarning',
+    code: typeof code === 'string' ? code : 'ERR_HANDLER_FAILED',
+    detail: known && error.stack !== undefined ? error.stack : '',
+  });
+}
+
+function ignore(): void {}

@@ -1,0 +1,210 @@
+/**
+ * Listening on a Unix socket, and the file of it.
+ *
+ * Node takes the file away when its listener closes, whosever it is by then. So the listener is bound under a passing name in the same
+ * directory, and linked to its own name when it listens already:
+ *
+ *     bind, listen   .k3x9q0ab
+ *     link           .k3x9q0ab -> service.sock    fails where there is a file: nothing is ever overwritten
+ *     unlink         .k3x9q0ab
+ *
+ * That is also why nobody ever sees a socket under that name that refuses connections, other than a stale one.
+ *
+ *     the file there is    a socket that refuses connections    stale: replaced
+ *                          a socket that anybody listens on     EADDRINUSE
+ *                          anything else                        EADDRINUSE
+ *
+ * Without a file: abstract names, the named pipes of Windows. A worker of a cluster leaves the file to the primary.
+ */
+import cluster from 'node:cluster';
+import { randomInt } from 'node:crypto';
+import { linkSync, lstatSync, renameSync, statSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { connect } from 'node:net';
+import path from 'node:path';
+import { ConnectionError } from '../errors.js';
+import { kindOf } from './fd.js';
+import { bindError, makeListener, startListening, type Accepting, type Listening } from './listen.js';
+
+/** How often others may come in between before the address counts as taken. */
+const TRIES = 20;
+
+/** The length of a passing name, where the path of the socket leaves room for it. */
+const NAME_LENGTH = 9;
+
+/** The longest path of a socket that every system takes. */
+const MAX_PATH_BYTES = 103;
+
+const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
+
+/** The codes of a directory in which files cannot have two names. */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+/** Listens on a path that was checked. */
+export async function listenUnix(file: string, backlog: number, accepting: Accepting): Promise<Listening> {
+  const hasFile = !file.startsWith('\0') && process.platform !== 'win32';
+  if (!hasFile) return listenAs(file, file, backlog, accepting);
+  try {
+    return cluster.isWorker
+      ? await listenShared(file, backlog, accepting)
+      : await listenLinked(file, backlog, accepting);
+  } catch (error) {
+    throw bindError(missingDirectory(file, error) ?? error, file);
+  }
+}
+
+function listenAs(name: string, file: string, backlog: number, accepting: Accepting): Promise<Listening> {
+  return startListening(makeListener(accepting, file), { path: name, backlog }, file.replace('\0', '@'), accepting);
+}
+
+/** In a worker of a cluster: the primary has the socket, and all workers share it. */
+async function listenShared(file: string, backlog: number, accepting: Accepting): Promise<Listening> {
+  try {
+    return await listenAs(file, file, backlog, accepting);
+  } catch (error) {
+    if (codeOf(error) !== 'EADDRINUSE') throw error;
+    await removeStale(file);
+    return listenAs(file, file, backlog, accepting);
+  }
+}
+
+async function listenLinked(file: string, backlog: number, accepting: Accepting): Promise<Listening> {
+  // The working directory may be another one when the file is removed.
+  const absolute = path.resolve(file);
+  const [listening, passing] = await listenPassing(file, backlog, accepting);
+  try {
+    const ours = statsOf(passing);
+    await place(passing, absolute);
+    const { server } = listening;
+    server.address = () => file;
+    const close = (): void => {
+      try {
+        removeIf(absolute, ours);
+      } catch {
+        // A directory that may not be written to any more: the file stays, and is stale.
+      }
+      listening.close();
+    };
+    return { server, close };
+  } catch (error) {
+    listening.close();
+    throw error;
+  }
+}
+
+/** A listener under a passing name next to `file`, and the absolute path of that. */
+async function listenPassing(file: string, backlog: number, accepting: Accepting): Promise<[Listening, string]> {
+  for (let tries = TRIES; ; tries--) {
+    const name = passingName(file);
+    try {
+      const passing = path.resolve(name);
+      return [await listenAs(name, file, backlog, accepting), passing];
+    } catch (error) {
+      if (codeOf(error) !== 'EADDRINUSE' || tries === 1) throw error;
+    }
+  }
+}
+
+/** A name in the directory of a file: not longer than the name of that where the directory leaves no more room. */
+function passingName(file: string): string {
+  const own = path.basename(file);
+  const bytes = Buffer.byteLength(own);
+  const room = MAX_PATH_BYTES - (Buffer.byteLength(file) - bytes);
+  const letters = Array.from({ length: Math.min(NAME_LENGTH, Math.max(room, bytes)) }, anyLetter);
+  if (letters.length > 1) letters[0] = '.';
+  const name = letters.join('');
+  return name === own ? passingName(file) : path.join(path.dirname(file), name);
+}
+
+function anyLetter(): string {
+  return LETTERS.charAt(randomInt(LETTERS.length));
+}
+
+/** Gives the socket its name. */
+async function place(passing: string, file: string): Promise<void> {
+  for (let tries = TRIES; tries > 0; tries--) {
+    if (link(passing, file)) return;
+    await removeStale(file);
+  }
+  throw inUse(file, 'others keep taking it');
+}
+
+/** @returns false where there is a file of that name */
+function link(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    unlinkSync(from);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false;
+    if (!NO_LINKS.has(codeOf(error))) throw error;
+    if (exists(to)) return false;
+    renameSync(from, to);
+    return true;
+  }
+}
+
+/** Removes a socket that nobody listens on; anything else is refused. */
+async function removeStale(file: string): Promise<void> {
+  const found = exists(file);
+  if (found === null) return;
+  if (!found.isSocket()) throw inUse(file, `it is ${kindOf(found)}, not a socket`);
+  if (await isLive(file)) throw inUse(file, 'somebody listens on it');
+  removeIf(file, found);
+}
+
+/** Whether anybody listens: so it is unless the system says that nobody does. */
+function isLive(file: string): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connect({ path: file });
+    socket.once('connect', () => {
+      socket.destroy();
+      done(true);
+    });
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => done(code !== 'ECONNREFUSED' && code !== 'ENOENT'));
+  });
+}
+
+/** Removes a file if it is the one expected; one that has just taken its place is put back. */
+function removeIf(file: string, expected: BigIntStats): void {
+  const found = exists(file);
+  if (found === null || !same(found, expected)) return;
+  const aside = passingName(file);
+  try {
+    renameSync(file, aside);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  if (same(statsOf(aside), expected) || !link(aside, file)) unlinkSync(aside);
+}
+
+function same(one: BigIntStats, other: BigIntStats): boolean {
+  return one.dev === other.dev && one.ino === other.ino;
+}
+
+function statsOf(file: string): BigIntStats {
+  return lstatSync(file, { bigint: true });
+}
+
+function exists(file: string): BigIntStats | null {
+  return lstatSync(file, { bigint: true, throwIfNoEntry: false }) ?? null;
+}
+
+/** Node says that permission is denied where the directory does not exist. */
+function missingDirectory(file: string, error: unknown): unknown {
+  if (codeOf(error) !== 'EACCES') return null;
+  try {
+    statSync(path.dirname(file));
+    return null;
+  } catch (missing) {
+    return missing;
+  }
+}
+
+function inUse(file: string, reason: string): ConnectionError {
+  return new ConnectionError('EADDRINUSE', `bind ${file}: address already in use: ${reason}`);
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown }).code);
+}

@@ -1,0 +1,268 @@
+/**
+ * Listening: from an address, a name or an existing socket to listeners that hand over what they accept.
+ *
+ * A listener accepts with reading paused, so that whoever takes the connection arranges how it is read, before the first byte.
+ * Every failure is one `ConnectionError` that names the address, and leaves nothing bound.
+ */
+import { Server, createServer, type ListenOptions, type Socket } from 'node:net';
+import { getSystemErrorMap } from 'node:util';
+import { ConnectionError, invalidType } from '../errors.js';
+import { checkSocketFd, fdError } from './fd.js';
+
+/** With port 0 and several addresses: how many ports are tried that may be taken at one of them. */
+const PORT_TRIES = 8;
+
+/** Codes of an address family that the machine does not have. */
+const ABSENT: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT']);
+
+/** Who is told of connections. */
+export interface Accepting {
+  /** A connection was accepted; `path` is that of the listener where it is a Unix socket. */
+  accepted(socket: Socket, path?: string): void;
+  /** The system failed to accept one. */
+  failed(error: Error): void;
+}
+
+/** An address that is taken. */
+export interface Listening {
+  readonly server: Server;
+  /** Gives the address back; the connections are left alone. */
+  close(): void;
+}
+
+/** Takes addresses: all of them, or none when it rejects. The signal ends the wait. */
+export type Listen = (accepting: Accepting, signal: AbortSignal) => Promise<Listening[]>;
+
+/** What Node 20 has no type for. */
+type Place = ListenOptions & { reusePort?: boolean; fd?: number };
+
+// ---------------------------------------------------------------------------------------------- one listener
+
+/** A listener that is not listening yet. */
+export function makeListener(accepting: Accepting, path?: string): Server {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  return server.on('connection', (socket) => accepting.accepted(socket, path));
+}
+
+/**
+ * Waits until the listener listens.
+ *
+ * @param name - the address as messages show it
+ */
+export function startListening(server: Server, place: Place, name: string, accepting: Accepting): Promise<Listening> {
+  return new Promise((done, reject) => {
+    const onError = (error: Error): void => reject(bindError(error, name));
+    server.once('error', onError);
+    server.listen(place, () => {
+      server.off('error', onError);
+      done(taken(server, accepting));
+    });
+  });
+}
+
+function taken(server: Server, accepting: Accepting): Listening {
+  server.on('error', (error) => accepting.failed(error));
+  return { server, close: () => void server.close() };
+}
+
+/** `bind 127.0.0.1:80: permission denied` */
+export function bindError(error: unknown, name: string): ConnectionError {
+  if (error instanceof ConnectionError) return error;
+  const { code = 'UNKNOWN', errno = 0, message, address, port } = error as NodeJS.ErrnoException & Where;
+  const words = getSystemErrorMap().get(errno)?.[1] ?? message;
+  const failure = new ConnectionError(code, `bind ${name}: ${words}`, { cause: error });
+  return Object.assign(failure, address == null ? {} : { address }, port == null ? {} : { port });
+}
+
+interface Where {
+  address?: string | null;
+  port?: number | null;
+}
+
+// ---------------------------------------------------------------------------------------------- TCP
+
+/** Where a TCP server listens. */
+export interface TcpPlace {
+  readonly addresses: readonly TcpAddress[];
+  readonly port: number;
+  readonly backlog: number;
+  readonly reusePort: boolean;
+}
+
+export interface TcpAddress {
+  readonly address: string;
+  /** Whether the machine may do without it when it has another of them. */
+  readonly optional: boolean;
+}
+
+/** Listens on each of the addresses; with port 0 on the same port everywhere. */
+export async function listenTcp(place: TcpPlace, accepting: Accepting): Promise<Listening[]> {
+  if (place.reusePort && !(await hasReusePort())) throw noReusePort();
+  for (let tries = PORT_TRIES; ; tries--) {
+    try {
+      return await listenOnAll(place, accepting);
+    } catch (error) {
+      // A port that is free at the first address may be taken at another.
+      const again = place.port === 0 && place.addresses.length > 1 && tries > 1 && codeOf(error) === 'EADDRINUSE';
+      if (!again) throw error;
+    }
+  }
+}
+
+async function listenOnAll(place: TcpPlace, accepting: Accepting): Promise<Listening[]> {
+  const opened: Listening[] = [];
+  let { port } = place;
+  let absent: unknown = null;
+  try {
+    for (const { address, optional } of place.addresses) {
+      const { backlog, reusePort } = place;
+      // As in asyncio an IPv6 address stands for itself: without it `::` takes the port of the IPv4 ones, too.
+      const options = { host: address, port, backlog, ipv6Only: true, ...(reusePort ? { reusePort } : {}) };
+      try {
+        opened.push(await startListening(makeListener(accepting), options, hostAndPort(address, port), accepting));
+      } catch (error) {
+        if (!optional || !ABSENT.has(codeOf(error))) throw error;
+        absent ??= error;
+      }
+      if (port === 0) port = portOf(opened[0]?.server);
+    }
+    if (opened.length === 0) throw absent;
+    return opened;
+  } catch (error) {
+    for (const listening of opened) listening.close();
+    throw error;
+  }
+}
+
+function portOf(server: Server | undefined): number {
+  const address = server?.address();
+  return typeof address === 'object' ? (address?.port ?? 0) : 0;
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown }).code);
+}
+
+/** `[::1]:80` */
+export function hostAndPort(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+// ---------------------------------------------------------------------------------------------- SO_REUSEPORT
+
+let reusePort: Promise<boolean> | null = null;
+
+/**
+ * Whether two listeners can share a port here. Node passes over an option that it does not know without a word, so it has to be
+ * tried.
+ */
+function hasReusePort(): Promise<boolean> {
+  return (reusePort ??= tryReusePort().catch(() => false));
+}
+
+async function tryReusePort(): Promise<boolean> {
+  const accepting: Accepting = { accepted: (socket) => void socket.destroy(), failed: () => {} };
+  const place: Place = { host: '127.0.0.1', port: 0, reusePort: true, exclusive: true };
+  const opened: Listening[] = [];
+  try {
+    opened.push(await startListening(makeListener(accepting), place, 'a free port', accepting));
+    const port = portOf(opened[0]?.server);
+    opened.push(await startListening(makeListener(accepting), { ...place, port }, `port ${port}`, accepting));
+    return true;
+  } finally {
+    for (const listening of opened) listening.close();
+  }
+}
+
+function noReusePort(): TypeError {
+  const message = `bind: reusePort is not to be had on this system with Node ${process.versions.node}`;
+  return Object.assign(new TypeError(message), { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM' });
+}
+
+// ---------------------------------------------------------------------------------------------- an existing socket
+
+/** A `net.Server`, or the fd of a listening socket. */
+export type ListeningSock = Server | number;
+
+/** What kind of socket a server wants. */
+export type SockKind = 'TCP' | 'Unix';
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither, or hands its connections to somebody else */
+export function checkSock(action: string, sock: unknown): ListeningSock {
+  if (typeof sock === 'number') return sock;
+  if (!(sock instanceof Server)) throw invalidType(action, 'sock', 'a net.Server or an fd', sock);
+  if (sock.listenerCount('connection') > 0) {
+    const message = `${action}: sock must be a net.Server without a listener of its own for 'connection'`;
+    throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+  }
+  return sock;
+}
+
+/** Takes over a listener, which is closed with the server from now on; when it rejects, a `net.Server` is left as it was. */
+export async function listenOver(
+  sock: ListeningSock,
+  kind: SockKind,
+  backlog: number,
+  accepting: Accepting,
+  signal: AbortSignal,
+): Promise<Listening[]> {
+  if (typeof sock === 'number') return [await listenOverFd(sock, kind, backlog, accepting)];
+  if (!sock.listening) await listens(sock, signal);
+  const address = sock.address();
+  checkKind(typeof address === 'object' && address !== null ? 'TCP' : 'Unix', kind);
+  const path = kind === 'TCP' ? undefined : typeof address === 'string' ? address : '';
+  sock.on('connection', (socket: Socket) => accepting.accepted(socket, path));
+  return [taken(sock, accepting)];
+}
+
+async function listenOverFd(fd: number, kind: SockKind, backlog: number, accepting: Accepting): Promise<Listening> {
+  checkSocketFd('bind', 'sock', fd);
+  const server = makeListener(accepting, kind === 'TCP' ? undefined : '');
+  let listening: Listening;
+  try {
+    // In a worker of a cluster the number would be taken for an fd of the primary.
+    listening = await startListening(server, { fd, backlog, exclusive: true }, `fd ${fd}`, accepting);
+  } catch (error) {
+    throw fdError('bind', fd, (error as Error).cause ?? error);
+  }
+  try {
+    checkKind(server.address() === null ? 'Unix' : 'TCP', kind);
+  } catch (error) {
+    listening.close();
+    throw error;
+  }
+  return listening;
+}
+
+/** Waits for a server that is about to listen. */
+function listens(server: Server, signal: AbortSignal): Promise<void> {
+  return new Promise((done, reject) => {
+    const settle = (): void => {
+      server.off('listening', onListening).off('error', onError).off('close', onClose);
+      signal.removeEventListener('abort', onAbort);
+    };
+    const onListening = (): void => {
+      settle();
+      done();
+    };
+    const onError = (error: Error): void => {
+      settle();
+      reject(bindError(error, 'sock'));
+    };
+    const onClose = (): void =>
+      onError(new ConnectionError('ECONNABORTED', 'bind: sock was closed before it listened'));
+    const onAbort = (): void => {
+      settle();
+      reject(signal.reason as Error);
+    };
+    server.on('listening', onListening).on('error', onError).on('close', onClose);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+}
+
+function checkKind(kind: SockKind, wanted: SockKind): void {
+  if (kind === wanted) return;
+  const error = new TypeError(`bind: sock must be a ${wanted} socket, not one of ${kind}`);
+  throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
+}
