@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { syncBuiltinESMExports } from 'node:module';
 import { Socket, connect as netConnect } from 'node:net';
 import { PassThrough, Readable, duplexPair } from 'node:stream';
-import { ConnectionError, StreamServer, connect, socketpair, type Stream } from 'sluice';
+import { ConnectionError, StreamServer, connect, socketpair, type AttemptError, type Stream } from 'sluice';
 import { deferred, gather, listen, portOf, quiet, streamAndPeer, turns, until } from './loopback.js';
 
 const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
@@ -28,7 +28,7 @@ test('connects to an IPv6 address', async (t) => {
   const listening = await listen(t, undefined, '::1').catch(() => null);
   if (listening === null) {
     t.log('this machine has no IPv6');
-    await t.throwsAsync(connect('::1', 9), { instanceOf: AggregateError });
+    await t.throwsAsync(connect('::1', 9), { instanceOf: ConnectionError });
     return;
   }
   const stream = await connect('::1', listening.port, { family: 6 });
@@ -65,21 +65,14 @@ test.serial(
   },
 );
 
-test('when every address fails the error lists them', async (t) => {
+test('when the only address fails the error is its own', async (t) => {
   const { port, close } = await listen(t);
   close();
   await turns(3);
-  const error = (await t.throwsAsync(connect('127.0.0.1', port), { instanceOf: AggregateError })) as AggregateError & {
-    code: string;
-  };
-  t.is(error.code, 'ECONNREFUSED');
-  t.regex(error.message, new RegExp(`^connect 127\\.0\\.0\\.1:${port}: .*127\\.0\\.0\\.1 ECONNREFUSED`));
-  t.is(error.errors.length, 1);
-  const [attempt] = error.errors as (ConnectionError & { address: string; family: number })[];
-  t.true(attempt instanceof ConnectionError);
-  t.is(attempt?.address, '127.0.0.1');
-  t.is(attempt?.family, 4);
-  t.is(attempt?.code, 'ECONNREFUSED');
+  const error = (await t.throwsAsync(connect('127.0.0.1', port), { instanceOf: ConnectionError })) as AttemptError;
+  t.like(error, { code: 'ECONNREFUSED', address: '127.0.0.1', family: 4 });
+  t.regex(error.message, new RegExp(`^connect 127\\.0\\.0\\.1:${port}: 127\\.0\\.0\\.1 ECONNREFUSED`));
+  t.true(error.cause instanceof ConnectionError);
 });
 
 test('a name that is not found', async (t) => {
@@ -351,7 +344,7 @@ test('bad arguments reject with typed errors that name the value', async (t) => 
     [['127.0.0.1', 80, { localAddr: ['127.0.0.1', 70000] }], RANGE, /port of localAddr .* not 70000/],
     [['127.0.0.1', 80, { sock: new PassThrough() }], TYPE, /sock cannot be combined with host and port/],
     [[{}], TYPE, /sock .* not undefined/],
-    [[{ sock: 3 }], TYPE, /sock .* not 3/],
+    [[{ sock: '3' }], TYPE, /sock .* not "3"/],
     [[{ sock: Readable.from(['x']) }], TYPE, /sock .* not an instance of Readable/],
     [[{ sock: new PassThrough({ objectMode: true }) }], TYPE, /sock .*object mode/],
     [[{ sock: new PassThrough(), limit: 0 }], RANGE, /limit .* not 0/],

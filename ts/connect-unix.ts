@@ -40,7 +40,9 @@ export async function connectUnix(
 ): Promise<Stream> {
   if (typeof target === 'object' && target !== null && !(target instanceof URL)) {
     checkSock(target);
-    return connect(target);
+    const stream = await connect(target);
+    if (typeof target.sock === 'number') await checkFd(stream);
+    return stream;
   }
   const path = checkUnixPath('connectUnix', target);
   const { limit, signal, tls, serverHostname } = checkOptions(options);
@@ -61,11 +63,24 @@ function checkSock(options: object): void {
     const error = new TypeError('connectUnix: sock cannot be combined with path');
     throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
   }
+  if (isTcp(sock)) throw notUnix();
+}
+
+/** What kind of socket an fd is shows when there is a stream over it. */
+async function checkFd(stream: Stream): Promise<void> {
+  if (!isTcp(stream.getExtraInfo('socket'))) return;
+  await stream.abort();
+  throw notUnix();
+}
+
+function isTcp(sock: unknown): boolean {
   const { localPort, remotePort } = (sock ?? {}) as { localPort?: unknown; remotePort?: unknown };
-  if (typeof localPort === 'number' || typeof remotePort === 'number') {
-    const error = new TypeError('connectUnix: sock must be a Unix socket, not one of TCP');
-    throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
-  }
+  return typeof localPort === 'number' || typeof remotePort === 'number';
+}
+
+function notUnix(): TypeError {
+  const error = new TypeError('connectUnix: sock must be a Unix socket, not one of TCP');
+  return Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
 }
 
 interface Checked {

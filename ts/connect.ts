@@ -6,15 +6,16 @@
  *     race      the attempts (happy-eyeballs.ts)
  *     Stream    over the transport that came out
  */
-import { lookup } from 'node:dns/promises';
-import { Socket, isIP } from 'node:net';
+import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { ConnectionError, invalidType, outOfRange } from './errors.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
 import { checkLimit, type LimitOptions } from './reader.js';
+import { checkFamily, checkFlags, resolve } from './resolve.js';
 import { Stream } from './stream.js';
 import { DuplexTransport, connectionError } from './transports/duplex.js';
-import { SocketTransport } from './transports/socket.js';
+import { checkSocketFd, fdError } from './transports/fd.js';
+import { SocketTransport, directReads } from './transports/socket.js';
 import {
   checkClientTls,
   checkNoTls,
@@ -24,7 +25,7 @@ import {
   type Tls,
 } from './transports/tls.js';
 import type { Transport } from './transports/transport.js';
-import { unlessAborted, type WaitOptions } from './waiting.js';
+import type { WaitOptions } from './waiting.js';
 
 /** Milliseconds from one attempt to the next: what RFC 8305 recommends. */
 const ATTEMPT_DELAY_MS = 250;
@@ -57,6 +58,20 @@ export interface ConnectBaseOptions extends LimitOptions, WaitOptions, Handshake
 export interface ConnectOptions extends ConnectBaseOptions {
   /** 4 or 6: connect to such addresses only; 0 (default): to any. asyncio: `family` */
   family?: 0 | 4 | 6 | undefined;
+  /** 0 (default) or 6, the number of TCP, which is all that there is. asyncio: `proto` */
+  proto?: 0 | 6 | undefined;
+  /** How the name is resolved: the hints of `dns.lookup`, such as `dns.ADDRCONFIG`. Default 0. asyncio: `flags` */
+  flags?: number | undefined;
+  /**
+   * How long after the start of one attempt the next begins, in ms, unless that one has failed before. Default 250. With null
+   * the addresses are tried one after the other, each until it has failed. asyncio: `happy_eyeballs_delay` (seconds)
+   */
+  happyEyeballsDelay?: number | null | undefined;
+  /**
+   * How many addresses of the first family are tried before those of the other have their turn; 0: the order of the resolver.
+   * Default 1, and 0 when `happyEyeballsDelay` is null. asyncio: `interleave`
+   */
+  interleave?: number | undefined;
   /** Where to connect from: a name or an address of this machine, and a port, where 0 means any. asyncio: `local_addr` */
   localAddr?: readonly [host: string, port: number] | undefined;
   /** `TCP_NODELAY`: send small writes at once instead of gathering them in the kernel. Default true. */
@@ -67,8 +82,11 @@ export interface ConnectOptions extends ConnectBaseOptions {
 
 /** What `connect({ sock })` takes. */
 export interface ConnectSockOptions extends ConnectBaseOptions {
-  /** A `net.Socket`, connected or connecting, or any `Duplex` of bytes. It belongs to the stream from now on. asyncio: `sock` */
-  sock: Duplex;
+  /**
+   * A `net.Socket`, connected or connecting, any `Duplex` of bytes, or the fd of a connected socket. It belongs to the stream from
+   * now on. asyncio: `sock`
+   */
+  sock: Duplex | number;
 }
 
 /**
@@ -84,8 +102,10 @@ export interface ConnectSockOptions extends ConnectBaseOptions {
  *
  * asyncio: `connect`
  *
- * @throws (as a rejection) AggregateError when no address could be connected to: `errors` has a `ConnectionError` for each,
- * `code` is theirs, such as `ECONNREFUSED`
+ * @throws (as a rejection) ConnectionError when the only address could not be connected to, with the code of the system, such as
+ * `ECONNREFUSED`, and the `address`
+ * @throws (as a rejection) AggregateError when none of several could: `errors` has such a `ConnectionError` for each, `code` is
+ * theirs
  * @throws (as a rejection) ConnectionError when the host is not found (`ENOTFOUND`, `EAI_AGAIN`), and when the TLS handshake
  * fails, with the code of the reason (`CERT_HAS_EXPIRED`, `ERR_TLS_CERT_ALTNAME_INVALID`, `ETIMEDOUT`, ...)
  * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
@@ -96,6 +116,9 @@ export function connect(host: string, port: number, options?: ConnectOptions): P
  *
  * The socket is the stream's from now on, also its errors; it becomes half-open. When the call rejects, because of the signal,
  * too, the socket is destroyed if it was still connecting, and left alone otherwise.
+ *
+ * @throws (as a rejection) ConnectionError when the socket is not connected: `ENOTCONN`, `EBADF`, or why it could not connect
+ * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` for an fd that is not of a socket
  */
 export function connect(options: ConnectSockOptions): Promise<Stream>;
 export async function connect(
@@ -134,6 +157,9 @@ interface Target extends Base {
   readonly host: string;
   readonly port: number;
   readonly family: 0 | 4 | 6;
+  readonly flags: number;
+  readonly delay: number | null;
+  readonly interleave: number;
   readonly local: { readonly host: string; readonly port: number } | null;
   readonly noDelay: boolean;
   readonly keepAlive: boolean;
@@ -157,22 +183,32 @@ function checkTarget(host: unknown, port: unknown, options: unknown = {}): Targe
   if (typeof options !== 'object' || options === null) throw invalidType('connect', 'options', 'an object', options);
   if ('sock' in options && options.sock !== undefined) throw exclusive('sock');
   const given = options as ConnectOptions;
-  const { family = 0, localAddr, noDelay = true, keepAlive = false } = given;
-  if (family !== 0 && family !== 4 && family !== 6) throw outOfRange('connect', 'family', '0, 4 or 6', family);
+  const { localAddr, noDelay = true, keepAlive = false, happyEyeballsDelay: delay = ATTEMPT_DELAY_MS } = given;
+  const family = checkFamily('connect', given.family ?? 0);
+  const flags = checkFlags('connect', given.flags ?? 0);
+  checkProto(given.proto ?? 0);
+  checkDelay(delay);
+  const first = checkInterleave(given.interleave ?? (delay === null ? 0 : FIRST_FAMILY_COUNT));
   checkBoolean('noDelay', noDelay);
   checkBoolean('keepAlive', keepAlive);
   const base = checkBase(given, connecting(host, port), host);
-  return { ...base, host, port, family, local: checkLocal(localAddr), noDelay, keepAlive };
+  const local = checkLocal(localAddr);
+  return { ...base, host, port, family, flags, delay, interleave: first, local, noDelay, keepAlive };
 }
 
-function checkSock(options: ConnectSockOptions): Base & { readonly sock: Duplex } {
+function checkSock(options: ConnectSockOptions): Base & { readonly sock: Duplex | number } {
   const { sock } = options as { sock?: unknown };
-  if (!isDuplex(sock)) throw invalidType('connect', 'sock', 'a net.Socket or a Duplex', sock);
-  for (const name of ['host', 'port', 'family', 'localAddr']) {
+  if (typeof sock !== 'number' && !isDuplex(sock)) {
+    throw invalidType('connect', 'sock', 'a net.Socket, a Duplex or an fd', sock);
+  }
+  for (const name of OF_AN_ADDRESS) {
     if ((options as unknown as Record<string, unknown>)[name] !== undefined) throw exclusive(name);
   }
   return { ...checkBase(options, 'connect'), sock };
 }
+
+/** The options that say where and how to connect. */
+const OF_AN_ADDRESS = ['host', 'port', 'family', 'proto', 'flags', 'happyEyeballsDelay', 'interleave', 'localAddr'];
 
 /** By what it does, not by its class: a `Duplex` of the `readable-stream` package is as good. */
 function isDuplex(value: unknown): value is Duplex {
@@ -180,6 +216,25 @@ function isDuplex(value: unknown): value is Duplex {
   if (typeof value !== 'object' || value === null) return false;
   const { read, write, pause, resume, destroy } = value as Record<string, unknown>;
   return [read, write, pause, resume, destroy].every((method) => typeof method === 'function');
+}
+
+function checkProto(value: unknown): void {
+  if (typeof value !== 'number') throw invalidType('connect', 'proto', '0 or 6, the number of TCP', value);
+  if (value !== 0 && value !== 6) throw outOfRange('connect', 'proto', '0 or 6, the number of TCP', value);
+}
+
+function checkDelay(value: unknown): void {
+  const expected = 'a number of milliseconds from 0 up, or null';
+  if (value === null) return;
+  if (typeof value !== 'number') throw invalidType('connect', 'happyEyeballsDelay', expected, value);
+  if (!(value >= 0)) throw outOfRange('connect', 'happyEyeballsDelay', expected, value);
+}
+
+function checkInterleave(value: unknown): number {
+  if (typeof value !== 'number') throw invalidType('connect', 'interleave', 'an integer from 0 up', value);
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw outOfRange('connect', 'interleave', 'an integer from 0 up', value);
+  return value;
 }
 
 function checkLocal(value: unknown): Target['local'] {
@@ -218,8 +273,8 @@ function exclusive(name: string): Error {
 async function reach(target: Target): Promise<SocketTransport> {
   const { host, port, local, noDelay, keepAlive, signal } = target;
   const action = connecting(host, port);
-  const remotes = await resolve(host, target.family, action, signal);
-  const locals = local === null ? null : await resolve(local.host, target.family, action, signal);
+  const remotes = await resolve(host, target, action);
+  const locals = local === null ? null : await resolve(local.host, target, action);
 
   const attempt = (remote: Address, wanted: AbortSignal): Promise<SocketTransport> => {
     const from = locals?.find(({ family }) => family === remote.family);
@@ -239,8 +294,8 @@ async function reach(target: Target): Promise<SocketTransport> {
     });
   };
   const { value } = await race<SocketTransport>({
-    addresses: interleave(remotes, FIRST_FAMILY_COUNT),
-    delay: ATTEMPT_DELAY_MS,
+    addresses: interleave(remotes, target.interleave),
+    delay: target.delay,
     attempt,
     discard,
     signal,
@@ -254,30 +309,6 @@ function connecting(host: string, port: number): string {
   return `connect ${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** All addresses of a host. */
-async function resolve(
-  host: string,
-  family: 0 | 4 | 6,
-  action: string,
-  signal: AbortSignal | undefined,
-): Promise<Address[]> {
-  signal?.throwIfAborted();
-  const version = isIP(host);
-  if (version !== 0) {
-    if (family === 0 || family === version) return [{ address: host, family: version as 4 | 6 }];
-    throw new ConnectionError('EAI_ADDRFAMILY', `${action}: ${host} is not an IPv${family} address`);
-  }
-  try {
-    // The system's resolver cannot be called off.
-    const found = await unlessAborted(signal, lookup(host, { all: true, family }));
-    return found as Address[];
-  } catch (error) {
-    if (signal?.aborted === true) throw signal.reason;
-    const { code = 'ENOTFOUND', message } = error as NodeJS.ErrnoException;
-    throw new ConnectionError(code, `${action}: ${message}`, { cause: error });
-  }
-}
-
 /** Closes a connection that nobody wants any more. */
 function discard(transport: Transport): void {
   transport.abort();
@@ -285,13 +316,34 @@ function discard(transport: Transport): void {
 
 // ---------------------------------------------------------------------------------------------- an existing socket
 
-async function over(sock: Duplex, signal: AbortSignal | undefined): Promise<DuplexTransport> {
+async function over(sock: Duplex | number, signal: AbortSignal | undefined): Promise<DuplexTransport> {
   signal?.throwIfAborted();
+  if (typeof sock === 'number') return overFd(sock);
   if (sock.destroyed) throw new ConnectionError('ENOTCONN', 'connect: sock is destroyed');
   if (!(sock instanceof Socket)) return new DuplexTransport(sock);
   if (sock.connecting) return connected(sock, signal);
   if (sock.pending) throw new ConnectionError('ENOTCONN', 'connect: sock is neither connected nor connecting');
   return SocketTransport.over(sock);
+}
+
+function overFd(fd: number): SocketTransport {
+  checkSocketFd('connect', 'sock', fd);
+  // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
+  const reads = process.platform === 'win32' ? null : directReads();
+  const onread = reads === null ? {} : { onread: reads.onread };
+  let socket: Socket;
+  try {
+    socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true, ...onread });
+  } catch (error) {
+    throw fdError('connect', fd, error);
+  }
+  // A socket around an fd begins to read by itself, and there is no sink yet.
+  socket.pause();
+  if (socket.localPort !== undefined && socket.remotePort === undefined) {
+    socket.on('error', () => {}).destroy();
+    throw new ConnectionError('ENOTCONN', `connect: fd ${fd}: socket is not connected`);
+  }
+  return new SocketTransport(socket, reads);
 }
 
 /** Waits until a socket that is connecting is connected; destroys it when that is not to be. */

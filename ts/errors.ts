@@ -15,7 +15,7 @@
  *     |                         ERR_TLS_STATE             startTls() where there is no plain connection to upgrade
  *     |                         ERR_TLS_PLAINTEXT_PENDING startTls() with unread bytes that are no TLS handshake
  *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection is gone (the code of the system)
- *     AggregateError            ECONNREFUSED, ...         no address of a host could be connected to; one error each in `errors`
+ *     AggregateError            ECONNREFUSED, ...         none of several addresses could be connected to; `errors` has one each
  *     TypeError                 ERR_INVALID_ARG_TYPE      an argument of the wrong type
  *     RangeError                ERR_OUT_OF_RANGE          an argument outside of its range
  *                               ERR_SEPARATOR_EMPTY       a separator without bytes
@@ -172,14 +172,19 @@ function show(value: unknown): string {
 export type AttemptError = ConnectionError & { readonly address: string; readonly family: 4 | 6 };
 
 /**
- * `192.0.2.1 ECONNREFUSED (connect ECONNREFUSED 192.0.2.1:80)`. A reason without a `code` of its own gets `UNKNOWN`, as the
+ * `192.0.2.1 ECONNREFUSED (connect ECONNREFUSED 192.0.2.1:80)`, behind the action where it stands alone. A reason without a `code` of its own gets `UNKNOWN`, as the
  * system calls an error that it has no name for.
  */
-export function attemptFailed(target: { address: string; family: 4 | 6 }, reason: unknown): AttemptError {
+export function attemptFailed(
+  target: { address: string; family: 4 | 6 },
+  reason: unknown,
+  action?: string,
+): AttemptError {
   const given = typeof reason === 'object' && reason !== null ? (reason as { code?: unknown }).code : undefined;
   const code = typeof given === 'string' && given !== '' ? given : 'UNKNOWN';
   const text = reason instanceof Error ? reason.message : show(reason);
-  const message = `${target.address} ${code}${text === '' ? '' : ` (${text})`}`;
+  const attempt = `${target.address} ${code}${text === '' ? '' : ` (${text})`}`;
+  const message = action === undefined ? attempt : `${action}: ${attempt}`;
   const { address, family } = target;
   return Object.assign(new ConnectionError(code, message, { cause: reason }), { address, family });
 }
@@ -196,8 +201,7 @@ export function allAttemptsFailed(
   action: string,
   errors: readonly [AttemptError, ...AttemptError[]],
 ): CodedError<AggregateError> {
-  const failed = errors.length === 1 ? 'the only attempt failed' : `all ${errors.length} attempts failed`;
   const list = errors.map((error) => error.message).join(', ');
   const last = errors[errors.length - 1] ?? errors[0];
-  return coded(new AggregateError(errors, `${action}: ${failed}: ${list}`), last.code);
+  return coded(new AggregateError(errors, `${action}: all ${errors.length} attempts failed: ${list}`), last.code);
 }

@@ -229,7 +229,8 @@ const LONGEST_TIMEOUT = 2 ** 31 - 1;
  * bring nevertheless goes to `discard`. An attempt that throws at once counts as failed.
  *
  * Rejects, with no timer left and no attempt wanted,
- * - when all attempts have failed: with an `AggregateError` whose `errors` hold one `ConnectionError` for each address, in
+ * - when the attempt at the only address has failed: with a `ConnectionError` with `address`, `family` and the `cause`;
+ * - when all of several have failed: with an `AggregateError` whose `errors` hold one `ConnectionError` for each address, in
  *   their order, with `address`, `family` and the `cause`; its `code` is the one they share, or else that of the last address;
  * - when `signal` is aborted: with its reason;
  * - when there is no address: with a `ConnectionError` (`ENOTFOUND`);
@@ -299,6 +300,10 @@ export function race<T, A extends Address = Address>(options: RaceOptions<T, A>)
             break;
           case 'fail': {
             forget();
+            if (addresses.length === 1) {
+              reject(attemptFailed(addressOf(0), step.errors[0], action));
+              break;
+            }
             const errors = step.errors.map((error, index) => attemptFailed(addressOf(index), error));
             reject(allAttemptsFailed(action, errors as [AttemptError, ...AttemptError[]]));
             break;
