@@ -1,4 +1,5 @@
 /** socat and nc as peers over Unix sockets, in either role, with the half-close of either side. */
+import { readFile } from 'node:fs/promises';
 import { Buffer } from 'node:buffer';
 import path from 'node:path';
 import test from 'ava';
@@ -58,12 +59,16 @@ test('abstract names, in both roles', async (t) => {
   const server = new UnixStreamServer(sum, `\0${name}`);
   t.teardown(() => server.abort());
   await server.startServing();
-  const client = new Process(t, 'socat', ['-t10', '-', `ABSTRACT-CONNECT:${name}`], { input: true });
+  // The libuv of Node 20 fills an abstract name up with zero bytes, which are a part of it; the other side has to do the same.
+  const padded = (await readFile('/proc/net/unix', 'latin1')).includes(`@${name}@`);
+  const form = padded ? ',unix-tightsocklen=0' : '';
+  t.log(padded ? 'this runtime fills abstract names up' : 'this runtime takes abstract names as they are');
+  const client = new Process(t, 'socat', ['-t10', '-', `ABSTRACT-CONNECT:${name}${form}`], { input: true });
   client.type('abc');
   client.hangUp();
   t.is((await client.ended).stdout, summed(Buffer.from('abc')));
 
-  const socat = new Process(t, 'socat', ['-d', '-d', '-t10', `ABSTRACT-LISTEN:${name}-2`, 'SYSTEM:cat']);
+  const socat = new Process(t, 'socat', ['-d', '-d', '-t10', `ABSTRACT-LISTEN:${name}-2${form}`, 'SYSTEM:cat']);
   await socat.complains(/listening on/);
   await using stream = await connectUnix(`\0${name}-2`);
   await stream.write('there and back\n');

@@ -18,6 +18,7 @@ import {
   openUnixConnection,
   socketpair,
   startServer,
+  startUnixServer,
   type ClientConnectedCallback,
   type StreamPair,
 } from 'sluice';
@@ -264,16 +265,37 @@ unix('openUnixConnection gives the halves of a connection to a Unix socket', asy
   await t.throwsAsync(openUnixConnection(`${file}-none`), { code: 'ENOENT' });
 });
 
+unix('startUnixServer serves pairs at a path', async (t) => {
+  const file = await socketPath(t);
+  const callback: ClientConnectedCallback = async (reader, writer) => {
+    void writer.write(await reader.readline());
+    await writer.close();
+  };
+  const server = await startUnixServer(callback, file, { startServing: false });
+  t.teardown(() => server.abort());
+  t.true(server.isBound());
+  t.false(server.isServing());
+  const [reader, writer] = await openUnixConnection(file);
+  void writer.write('ping\n');
+  await server.startServing();
+  t.is(String(await reader.read()), 'ping\n');
+  await writer.close();
+  await server.close();
+  t.false(server.isBound());
+  await t.throwsAsync(startUnixServer(null as never, file), { code: 'ERR_INVALID_ARG_TYPE' });
+});
+
 // ------------------------------------------------------------------------------------------------ warnings
 
 test('each function warns once in a process, with a code of its own', async (t) => {
   const program = `
-    import { openConnection, openUnixConnection, startServer } from 'sluice';
+    import { openConnection, openUnixConnection, startServer, startUnixServer } from 'sluice';
     process.on('warning', ({ name, code, message }) => console.log(name + ' ' + code + ' ' + message));
     for (let i = 0; i < 2; i++) {
       await openConnection('127.0.0.1', -1).catch(() => {});
       await openUnixConnection('').catch(() => {});
       await startServer(null).catch(() => {});
+      await startUnixServer(null).catch(() => {});
     }
   `;
   const args = ['--no-warnings', '--input-type=module', '--eval', program];
@@ -282,5 +304,6 @@ test('each function warns once in a process, with a code of its own', async (t) 
     'DeprecationWarning SLUICE_DEP0001 openConnection is deprecated: use connect',
     'DeprecationWarning SLUICE_DEP0003 openUnixConnection is deprecated: use connectUnix',
     'DeprecationWarning SLUICE_DEP0002 startServer is deprecated: use StreamServer',
+    'DeprecationWarning SLUICE_DEP0004 startUnixServer is deprecated: use UnixStreamServer',
   ]);
 });
