@@ -65,6 +65,9 @@ function compiledName(argument) {
   return fs.existsSync(path.join(root, compiled)) ? compiled + lines : argument;
 }
 
+/** How long one pass may take. It takes one or two minutes; what takes this long hangs, and its output tells where. */
+const PASS_TIMEOUT_MS = 10 * 60 * 1000;
+
 function runAva(args, env, live) {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [binOf('ava', 'ava'), ...args], {
@@ -79,7 +82,12 @@ function runAva(args, env, live) {
     };
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
+    const timer = setTimeout(() => {
+      keep(Buffer.from(`\nThe pass was ended: it took longer than ${PASS_TIMEOUT_MS / 60_000} minutes.\n`));
+      child.kill('SIGTERM');
+    }, PASS_TIMEOUT_MS);
     child.on('error', (error) => keep(Buffer.from(`${error.message}\n`)));
+    child.on('exit', () => clearTimeout(timer));
     child.on('close', (code, signal) => resolve({ code, signal, output: Buffer.concat(pieces).toString() }));
   });
 }
