@@ -575,6 +575,53 @@ test('handlers that ignore their cancellation are reported, each with its peer',
   t.is(reports.length, 2);
 });
 
+test('what a handler meets because the server ends its connection is no failure of it', async (t) => {
+  const meet: ((stream: Stream) => Promise<void>)[] = [
+    async (stream) => {
+      await stream.readline();
+      await stream.write('too late');
+    },
+    async (stream) => {
+      await stream.readexactly(10);
+    },
+    async (stream) => {
+      for (;;) await stream.write(Buffer.alloc(100_000));
+    },
+  ];
+  for (const end of ['close', 'abort', 'closeClients', 'abortClients'] as const) {
+    for (const handler of meet) {
+      let settled = 0;
+      const { server, reports } = make(t, async (stream) => {
+        await handler(stream).finally(() => settled++);
+      });
+      await server.startServing();
+      const peer = await dial(t, portOf(server));
+      peer.pause();
+      await turns(3);
+      void server[end]();
+      if (end === 'closeClients' && handler === meet[2]) server.abortClients();
+      await until(() => settled === 1);
+      await server.close();
+      t.deepEqual(reports, [], `${end}, ${String(handler)}`);
+    }
+  }
+});
+
+test('an error of its own is reported also while the server closes', async (t) => {
+  const { server, reports } = make(t, async (stream) => {
+    await stream.readline();
+    throw new Error('my own');
+  });
+  await server.startServing();
+  await dial(t, portOf(server));
+  await turns(3);
+  await server.close();
+  t.deepEqual(
+    reports.map(({ error }) => (error as Error).message),
+    ['my own'],
+  );
+});
+
 test('close does not wait for ever for a peer that takes nothing', async (t) => {
   const written = deferred();
   const { server, reports } = make(

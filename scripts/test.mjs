@@ -17,6 +17,9 @@ import path from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { binOf, main, root, setup } from './setup.mjs';
 
+/** How long one pass may take. It takes one or two minutes; what takes this long hangs, and its output tells where. */
+const PASS_TIMEOUT_MS = 10 * 60 * 1000;
+
 await main(async () => {
   const { addon } = await setup();
   const args = process.argv.slice(2).map(compiledName);
@@ -64,9 +67,6 @@ function compiledName(argument) {
   const compiled = path.posix.join('out', '__test__', `${stem}.test.js`);
   return fs.existsSync(path.join(root, compiled)) ? compiled + lines : argument;
 }
-
-/** How long one pass may take. It takes one or two minutes; what takes this long hangs, and its output tells where. */
-const PASS_TIMEOUT_MS = 10 * 60 * 1000;
 
 function runAva(args, env, live) {
   return new Promise((resolve) => {

@@ -9,7 +9,7 @@
  */
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect } from 'node:util';
-import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
+import { ConnectionError, IncompleteReadError, StateError, invalidType, outOfRange } from './errors.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
 import type { Accepting, Listen, Listening } from './transports/listen.js';
@@ -245,12 +245,12 @@ export abstract class BaseStreamServer {
 
   /** Closes the streams that there are now, with a flush; the server goes on. Does not wait. asyncio: `close_clients` */
   closeClients(): void {
-    for (const client of this.#clients) client.close();
+    for (const client of this.#clients) client.end(false);
   }
 
   /** Aborts the streams that there are now; the server goes on. Does not wait. asyncio: `abort_clients` */
   abortClients(): void {
-    for (const client of this.#clients) client.abort();
+    for (const client of this.#clients) client.end(true);
   }
 
   // ---------------------------------------------------------------------------------------------- listening
@@ -406,7 +406,7 @@ export abstract class BaseStreamServer {
       const reason = new DOMException('The server is closed', 'AbortError');
       for (const client of this.#clients) {
         client.cancel(reason);
-        client.abort();
+        client.end(true);
       }
       if (!(await this.#idle(shutdownTimeout))) {
         for (const client of this.#clients) {
@@ -466,6 +466,8 @@ class Client implements StreamOwner {
   running = true;
   /** Whether the connection is not gone yet. */
   open = true;
+  /** Whether the server has ended the connection while the handler ran. */
+  #ended = false;
   #controller: AbortController | null = null;
   #reason: DOMException | null = null;
   readonly #changed: (client: Client) => void;
@@ -479,6 +481,13 @@ class Client implements StreamOwner {
   /** Null when the stream was forgotten. */
   get stream(): Stream | null {
     return this.#held ?? this.#link.stream;
+  }
+
+  /** The server ends the connection, with what is queued or without: what the handler meets then is no failure of it. */
+  end(hard: boolean): void {
+    if (this.running) this.#ended = true;
+    if (hard) this.abort();
+    else this.close();
   }
 
   /** Closes the stream, without waiting for that; an error of the connection concerns nobody then. */
@@ -520,8 +529,12 @@ class Client implements StreamOwner {
     this.#controller?.abort(reason);
   }
 
-  /** Whether a handler failed just because it was cancelled. Node's own functions wrap the reason as the cause. */
+  /**
+   * Whether a handler failed just because the server ended its connection (a write that is refused, a frame cut short), or
+   * cancelled it. Node's own functions wrap the reason as the cause.
+   */
   isCancellation(error: unknown): boolean {
+    if (this.#ended && (error instanceof IncompleteReadError || isLocalClose(error))) return true;
     if (this.#reason === null) return false;
     return error === this.#reason || (error instanceof Error && error.cause === this.#reason);
   }
@@ -529,6 +542,11 @@ class Client implements StreamOwner {
   get peer(): string {
     return peerName(this.#link.transport) ?? 'an unknown peer';
   }
+}
+
+/** Whether a call was refused because this side has closed the connection: a loss from elsewhere is the cause of its error. */
+function isLocalClose(error: unknown): boolean {
+  return error instanceof ConnectionError && error.code === 'ECONNRESET' && error.cause === undefined;
 }
 
 /** What the handler may see of its client. */
