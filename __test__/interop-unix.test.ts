@@ -5,7 +5,7 @@ import path from 'node:path';
 import test from 'ava';
 import { connectUnix, UnixStreamServer } from 'sluice';
 import { bytes } from './http.js';
-import { appears, clientContract, folder, sum, summed, type Client } from './interop.js';
+import { clientContract, folder, reach, sum, summed, type Client } from './interop.js';
 import { Process, installed } from './program.js';
 
 const clients: readonly Client[] = [
@@ -25,7 +25,7 @@ test('connectUnix to nc: what it is given to send, and its end', async (t) => {
   if (!installed(t, 'nc')) return;
   const file = path.join(await folder(t), 'nc.sock');
   const nc = new Process(t, 'nc', ['-N', '-l', '-U', file], { input: true });
-  await using stream = await connectUnix(await appears(file));
+  await using stream = await reach(file);
   await stream.write('to nc\n');
   await nc.prints(/^to nc\n$/);
   nc.type('from nc\n');
@@ -39,7 +39,7 @@ test('connectUnix to socat: half-close, then the answer of a program that reads 
   if (!installed(t, 'socat')) return;
   const file = path.join(await folder(t), 'socat.sock');
   const socat = new Process(t, 'socat', ['-t10', `UNIX-LISTEN:${file}`, 'SYSTEM:wc -c']);
-  await using stream = await connectUnix(await appears(file));
+  await using stream = await reach(file);
   const data = bytes(1_000_000);
   await stream.write(data);
   await stream.writeEof();

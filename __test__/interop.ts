@@ -1,11 +1,11 @@
 /** What the tests have in common that talk to socat and nc. */
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext, TestFn } from 'ava';
-import type { Stream } from 'sluice';
+import { connectUnix, type Stream } from 'sluice';
 import { bytes } from './http.js';
 import { Process, installed } from './program.js';
 
@@ -39,11 +39,15 @@ export async function folder(t: ExecutionContext): Promise<string> {
   return made;
 }
 
-/** Waits for the Unix socket of a program that does not say when it listens. */
-export async function appears(file: string): Promise<string> {
+/** Connects to the Unix socket of a program that does not say when it listens: there is a moment between bind and listen. */
+export async function reach(file: string): Promise<Stream> {
   for (;;) {
-    const facts = await stat(file).catch(() => null);
-    if (facts?.isSocket() === true) return file;
+    try {
+      return await connectUnix(file);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT' && code !== 'ECONNREFUSED') throw error;
+    }
     await sleep(10);
   }
 }
