@@ -47,7 +47,7 @@ test('an address that cannot be had: one typed error, nothing left bound', async
   for (const [host, number, code] of cases) {
     const server = new StreamServer(hello, ['127.0.0.1', host], number);
     const error = await t.throwsAsync(server.bind(), { instanceOf: ConnectionError });
-    if (code !== '') t.is((error).code, code);
+    if (code !== '') t.is(error.code, code);
     t.true(error.message.startsWith(`bind ${host}:${number}: `), error.message);
     await t.throwsAsync(connect('127.0.0.1', port), { code: 'ECONNREFUSED' });
   }
