@@ -46,7 +46,10 @@ export default tseslint.config(
     files: ['**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: {
-      parserOptions: { project: ['./tsconfig.json', './tsconfig.test.json'], tsconfigRootDir: import.meta.dirname },
+      parserOptions: {
+        project: ['', '.examples', '.benchmarks', '.test'].map((part) => `./tsconfig${part}.json`),
+        tsconfigRootDir: import.meta.dirname,
+      },
     },
     rules: {
       ...imports(nodePrefix),

@@ -1,13 +1,13 @@
 /**
- * `npm run bench -- [CASE ...] [--json] [--quick] [--rounds N] [--engine native|typescript] [--record]`: sets everything
- * up, then runs the benchmarks: benchmarks/run.ts.
+ * `npm run bench -- [CASE ...] [--json] [--quick] [--rounds N] [--engine native|typescript] [--record]`: sets the library
+ * and the benchmarks up, then runs them: benchmarks/run.ts.
  */
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { main, root, setup } from './setup.mjs';
+import { benchmarks, main, root, setup } from './setup.mjs';
 
 await main(async () => {
-  await setup();
+  await setup([benchmarks]);
   await import(pathToFileURL(path.join(root, 'out', 'benchmarks', 'run.js')).href);
   return process.exitCode;
 });

@@ -30,32 +30,37 @@ const lockFile = inRoot('build', 'setup.lock');
 export class SetupError extends Error {}
 
 /**
- * Makes everything that is missing or out of date.
+ * Makes what is missing or out of date: the dependencies, the native addon, the library and the programs that are wanted,
+ * by default all of them. Where there is no addon it says why.
  *
- * @returns whether the native addon is there, and if not, why
+ * @returns whether the native addon is there
  */
-export async function setup() {
-  if (!upToDate()) await exclusively(makeAll);
+export async function setup(wanted = [examples, benchmarks, tests]) {
+  const compilations = inOrder(wanted);
+  if (!upToDate(compilations)) await exclusively(() => makeAll(compilations));
   const missing = addonIsCurrent() ? null : withoutAddon;
-  if (missing !== null) console.log(`The TypeScript engine is used: ${missing}`);
+  if (missing !== null) {
+    const outcome =
+      process.env.SLUICE_ENGINE === 'native' ? 'There is no native engine' : 'The TypeScript engine is used';
+    console.log(`${outcome}: ${missing}`);
+  }
   return { addon: missing === null };
 }
 
 /** Why there is no addon; decided by {@link makeAddon}. */
 let withoutAddon = null;
 
-function upToDate() {
-  if (!dependenciesAreCurrent() || !isCompiled(library) || !isCompiled(programs)) return false;
+function upToDate(compilations) {
+  if (!dependenciesAreCurrent() || !compilations.every(isCompiled)) return false;
   if (addonIsCurrent()) return true;
   withoutAddon = reasonNotToBuild();
   return withoutAddon !== null && !fs.existsSync(addonFile);
 }
 
-async function makeAll() {
+async function makeAll(compilations) {
   if (!dependenciesAreCurrent()) await makeDependencies();
   if (!addonIsCurrent()) await makeAddon();
-  if (!isCompiled(library)) await compile(library);
-  if (!isCompiled(programs)) await compile(programs);
+  for (const compilation of compilations) if (!isCompiled(compilation)) await compile(compilation);
 }
 
 // Dependencies
@@ -157,26 +162,43 @@ function firstError(output) {
 
 // TypeScript
 
-/** The two compilations: which sources (folder by folder, with the folder of their output) make which output. */
-const library = {
-  name: 'the library',
-  config: 'tsconfig.json',
-  output: 'dist',
-  folders: new Map([['ts', 'dist']]),
-  dependsOn: null,
+/**
+ * The compilations: each one makes the output of one folder of sources, and carries a stamp of its own, so that none has to
+ * succeed for the sake of another one that does not need it.
+ */
+const library = { name: 'the library', config: 'tsconfig.json', source: 'ts', output: 'dist', needs: [] };
+export const examples = {
+  name: 'the examples',
+  config: 'tsconfig.examples.json',
+  source: 'examples',
+  output: 'out/examples',
+  needs: [library],
 };
-const programs = {
-  name: 'tests, examples and benchmarks',
+export const benchmarks = {
+  name: 'the benchmarks',
+  config: 'tsconfig.benchmarks.json',
+  source: 'benchmarks',
+  output: 'out/benchmarks',
+  needs: [library],
+};
+/** They test the benchmarks' own code, too. The examples they only run. */
+export const tests = {
+  name: 'the tests',
   config: 'tsconfig.test.json',
-  output: 'out',
-  folders: new Map(['__test__', 'examples', 'benchmarks'].map((folder) => [folder, `out/${folder}`])),
-  dependsOn: library,
+  source: '__test__',
+  output: 'out/__test__',
+  needs: [library, benchmarks],
 };
 
-function sourcesHash({ config, folders, dependsOn }) {
-  const sources = [...folders.keys()].flatMap((folder) => filesUnder(folder, (file) => /\.[cm]?ts$/.test(file)));
+/** The compilations with all that they need, each one once, behind what it needs. */
+function inOrder(compilations) {
+  return [...new Set(compilations.flatMap((compilation) => [...inOrder(compilation.needs), compilation]))];
+}
+
+function sourcesHash({ config, source, needs }) {
+  const sources = filesUnder(source, (file) => /\.[cm]?ts$/.test(file));
   const settings = ['tsconfig.base.json', config, 'package.json', 'package-lock.json'];
-  return hash([...settings, ...sources], dependsOn === null ? '' : sourcesHash(dependsOn));
+  return hash([...settings, ...sources], needs.map(sourcesHash).join());
 }
 
 /** The sources and the compiler's own record: a compilation by hand, of other sources, makes the stamp unfit. */
@@ -189,12 +211,12 @@ function isCompiled(compilation) {
 }
 
 async function compile(compilation) {
-  const { name, config, output, folders } = compilation;
+  const { name, config, source, output } = compilation;
   console.log(`Compiling ${name} ...`);
   const before = sourcesHash(compilation);
   const result = await run(process.execPath, [binOf('typescript', 'tsc'), '-p', inRoot(config), '--pretty', 'false']);
   if (result.code !== 0) fail(`Compiling ${name} failed`, result.output);
-  for (const [source, target] of folders) removeOrphans(target, source);
+  removeOrphans(output, source);
   // Sources that were edited meanwhile leave the compilation without a stamp.
   if (sourcesHash(compilation) === before) writeStamp(inRoot(output, '.stamp'), compilationStamp(compilation));
 }
