@@ -115,11 +115,13 @@ async function servesWhole(t: ExecutionContext, content: string | Buffer, lines:
   t.is(stderr, '');
   t.is(code, 0);
   const [head, ...rows] = stdout.trimEnd().split('\n');
-  t.true(head!.startsWith(`Serving ${file} (`), head);
-  t.true(head!.endsWith(`, ${engine} engine`), head);
   const bytes = Buffer.byteLength(content);
+  const inBytes = bytes === 1 ? '1 byte' : `${bytes} bytes`;
+  const size = bytes < 10_000 ? inBytes : `${(bytes / 1e6).toFixed(2)} MB`;
+  t.true(head!.startsWith(`Serving ${file} (${size}) on `), head);
+  t.true(head!.endsWith(`, ${engine} engine`), head);
   const found = rows.map((row) =>
-    /^(.+?) {2,}([\d,]+) (\w+) +(\d+) bytes +(?:\d+ MB\/s|-) +sha256 ok$/.exec(row)?.slice(1),
+    /^(.+?) {2,}([\d,]+) (\w+) +(\d+) bytes? +(?:[1-9]\d* (?:MB|bytes?)\/s|-) +sha256 ok$/.exec(row)?.slice(1),
   );
   const count = (n: number): string => n.toLocaleString('en');
   t.deepEqual(found.slice(0, 4), [
@@ -140,6 +142,8 @@ test.serial('serve-file: a text of many lines', async (t) => {
 
 test.serial('serve-file: no newline at the end', (t) => servesWhole(t, 'one\ntwo\nthree', 3));
 
+test.serial('serve-file: a single byte', (t) => servesWhole(t, '\n', 1));
+
 test.serial('serve-file: an empty file', (t) => servesWhole(t, '', 0));
 
 test.serial('serve-file: empty lines alone', (t) => servesWhole(t, '\n'.repeat(1000), 1000));
@@ -151,11 +155,11 @@ test.serial('serve-file: bytes that are no text', (t) => {
 
 test.serial('serve-file: a line as long as the limit', (t) => servesWhole(t, `${'y'.repeat(2 ** 20)}\nlast\n`, 2));
 
-async function refuses(t: ExecutionContext, args: readonly string[], reason: RegExp): Promise<void> {
+async function refuses(t: ExecutionContext, args: readonly string[], reason: RegExp, status = 1): Promise<void> {
   const { code, stderr } = await new Program(t, example('serve-file'), args).ended;
   t.regex(stderr, reason);
   t.is(stderr.trimEnd().split('\n').length, 1, stderr);
-  t.is(code, 1);
+  t.is(code, status);
 }
 
 test.serial('serve-file: a line over the limit is named', async (t) => {
@@ -169,10 +173,34 @@ test.serial('serve-file: what cannot be served', async (t) => {
   const empty = await folder(t);
   await refuses(t, [path.join(empty, 'nothing')], /nothing: no such file$/m);
   await refuses(t, [empty], /: is a directory$/m);
-  await refuses(t, ['one', 'two'], /one FILE at a time/);
-  await refuses(t, ['--limit=0', await fileOf(t, 'text\n')], /limit must be .* not 0$/m);
-  await refuses(t, ['--limit=many', await fileOf(t, 'text\n')], /limit must be .* not NaN$/m);
-  await refuses(t, ['--speed=1'], /--speed/);
+});
+
+test.serial('serve-file: a command line that cannot be followed is answered with the usage', async (t) => {
+  const usage = String.raw`; usage: npm start -- \[--limit=BYTES\] \[FILE\]$`;
+  for (const [args, reason] of [
+    [['one', 'two'], 'one FILE at a time'],
+    [['--limit=0'], '--limit must be a positive integer, not 0'],
+    [['--limit=many'], '--limit must be a positive integer, not many'],
+    [['--limit=1.5'], '--limit must be a positive integer, not 1.5'],
+    [['--limit='], '--limit must be a positive integer, not empty'],
+    [['--limit'], "Option '--limit <value>' argument missing"],
+    [['--help=yes'], "Option '-h, --help' does not take an argument"],
+    [['--speed=1'], "Unknown option '--speed'"],
+    [['-x'], "Unknown option '-x'"],
+  ] as const) {
+    await refuses(t, args, new RegExp(`^serve-file: ${reason}${usage}`, 'm'), 2);
+  }
+});
+
+test.serial('serve-file: --help prints the usage, and serves nothing', async (t) => {
+  for (const option of ['--help', '-h']) {
+    const { code, stdout, stderr } = await new Program(t, example('serve-file'), [option, 'no such file']).ended;
+    t.is(stderr, '');
+    t.is(code, 0);
+    t.regex(stdout, /^usage: npm start -- \[--limit=BYTES\] \[FILE\]\n/);
+    for (const word of ['FILE', '--limit=BYTES', '--help']) t.regex(stdout, new RegExp(`^ +(-h, )?${word} `, 'm'));
+    t.notRegex(stdout, /Serving/);
+  }
 });
 
 test.serial('serve-file: without a file it takes at least 5 MB of text', async (t) => {

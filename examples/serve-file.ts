@@ -2,7 +2,7 @@
  * The main job, what `npm start [-- FILE]` runs: a server sends a file over TCP, a client reads it back in every way a stream
  * can be read, and both ends compare the SHA-256 of what went through them.
  *
- *     node out/examples/serve-file.js [--limit=BYTES] [FILE]
+ *     node out/examples/serve-file.js [--limit=BYTES] [--help] [FILE]
  *
  * Without FILE it takes some megabytes of real text, the declaration files of the TypeScript compiler one after another.
  * Both ends run in this one process and share its time, so the speeds printed are not what a stream can reach.
@@ -15,6 +15,18 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { connect, engine, IncompleteReadError, LimitOverrunError, StreamServer, type Stream } from 'sluice';
+
+const usage = 'npm start -- [--limit=BYTES] [FILE]';
+
+const help = `usage: ${usage}
+
+Serves FILE over TCP on 127.0.0.1, reads it back in every way a stream can be read, and compares the SHA-256 of both ends.
+
+  FILE           what is served; without it, some megabytes of text
+  --limit=BYTES  how long a line may be (default: ${2 ** 20})
+  -h, --help     prints this
+
+The exit code is 0 when every way brought the whole file, 2 for a command line that cannot be followed, else 1.`;
 
 const MB = 1e6;
 const BLOCK = 65536;
@@ -114,6 +126,9 @@ class Tally {
 /** What the user can do something about: shown as its message alone. */
 class UserError extends Error {}
 
+/** A command line that cannot be followed: shown with the usage. */
+class UsageError extends UserError {}
+
 async function serveFile(file: string, limit: number, interrupt: AbortSignal): Promise<void> {
   const size = await checkFile(file);
 
@@ -132,7 +147,7 @@ async function serveFile(file: string, limit: number, interrupt: AbortSignal): P
   await using server = new StreamServer(send, '127.0.0.1', 0, { onError: (error) => void (failure = error) });
   await server.startServing();
   const { port } = server.sockets[0]!.address() as { port: number };
-  console.log(`Serving ${file} (${(size / MB).toFixed(2)} MB) on 127.0.0.1:${port}, ${engine} engine`);
+  console.log(`Serving ${file} (${inUnits(size, MB / 100, 2)}) on 127.0.0.1:${port}, ${engine} engine`);
 
   for (const way of ways) {
     const start = performance.now();
@@ -184,10 +199,19 @@ async function checkFile(file: string): Promise<number> {
   }
 }
 
+/** In MB, or in bytes where that would be hardly more than 0. */
+function inUnits(bytes: number, mbFrom: number, digits: number): string {
+  return bytes >= mbFrom ? `${(bytes / MB).toFixed(digits)} MB` : inBytes(Math.round(bytes));
+}
+
+function inBytes(bytes: number): string {
+  return `${bytes} ${bytes === 1 ? 'byte' : 'bytes'}`;
+}
+
 function summary(way: Way, { pieces, bytes }: Tally, seconds: number, verdict: string): string {
   const count = `${pieces.toLocaleString('en')} ${way.unit}`;
-  const speed = bytes === 0 ? '-' : `${(bytes / MB / seconds).toFixed(0)} MB/s`;
-  return `${way.name.padEnd(11)} ${count.padStart(16)} ${`${bytes} bytes`.padStart(18)} ${speed.padStart(10)}   ${verdict}`;
+  const speed = bytes === 0 ? '-' : `${inUnits(bytes / seconds, MB, 0)}/s`;
+  return `${way.name.padEnd(11)} ${count.padStart(16)} ${inBytes(bytes).padStart(18)} ${speed.padStart(14)}   ${verdict}`;
 }
 
 let nextProgress = 0;
@@ -199,9 +223,9 @@ function showProgress(way: Way, { pieces, bytes }: Tally, size: number, start: n
   const width = 30;
   const part = size === 0 ? 1 : Math.min(bytes / size, 1);
   const bar = '#'.repeat(Math.round(part * width)).padEnd(width, '.');
-  const speed = (bytes / MB / ((now - start) / 1000)).toFixed(0);
+  const speed = inUnits(bytes / ((now - start) / 1000), MB, 0);
   process.stdout.write(
-    `\r${way.name.padEnd(11)} [${bar}] ${pieces.toLocaleString('en')} ${way.unit}, ${speed} MB/s\x1b[K`,
+    `\r${way.name.padEnd(11)} [${bar}] ${pieces.toLocaleString('en')} ${way.unit}, ${speed}/s\x1b[K`,
   );
 }
 
@@ -222,41 +246,62 @@ async function writeSample(file: string): Promise<void> {
   }
 }
 
+function commandLine(): { limit: number; showHelp: boolean; file: string | undefined } {
+  try {
+    const { values, positionals } = parseArgs({
+      options: {
+        limit: { type: 'string', default: String(2 ** 20) },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+      allowPositionals: true,
+    });
+    if (positionals.length > 1) throw new UsageError('one FILE at a time');
+    const limit = Number(values.limit);
+    if (!Number.isSafeInteger(limit) || limit <= 0) {
+      throw new UsageError(`--limit must be a positive integer, not ${values.limit === '' ? 'empty' : values.limit}`);
+    }
+    return { limit, showHelp: values.help, file: positionals[0] };
+  } catch (error) {
+    if (!(error instanceof Error && String((error as { code?: unknown }).code).startsWith('ERR_PARSE_ARGS')))
+      throw error;
+    // What follows the first sentence is advice for other programs.
+    throw new UsageError(error.message.split(/\. |\n/, 1)[0]);
+  }
+}
+
 async function main(): Promise<number> {
   const interrupted = new AbortController();
   process.once('SIGINT', () => interrupted.abort());
 
   let temporary: string | null = null;
   try {
-    const { values, positionals } = parseArgs({
-      options: { limit: { type: 'string', default: String(2 ** 20) } },
-      allowPositionals: true,
-    });
-    if (positionals.length > 1) throw new UserError('one FILE at a time');
-    let file = positionals[0];
+    const { limit, showHelp, file: given } = commandLine();
+    if (showHelp) {
+      console.log(help);
+      return 0;
+    }
+    let file = given;
     if (file === undefined) {
       temporary = await mkdtemp(path.join(tmpdir(), 'sluice-'));
       file = path.join(temporary, 'sample.txt');
       await writeSample(file);
     }
-    await serveFile(file, Number(values.limit), interrupted.signal);
+    await serveFile(file, limit, interrupted.signal);
     return 0;
   } catch (error) {
     if (interrupted.signal.aborted) {
       console.error('Interrupted');
       return 130;
     }
-    console.error(error instanceof Error && isForUser(error) ? `serve-file: ${error.message}` : error);
+    if (error instanceof UsageError) {
+      console.error(`serve-file: ${error.message}; usage: ${usage}`);
+      return 2;
+    }
+    console.error(error instanceof UserError ? `serve-file: ${error.message}` : error);
     return 1;
   } finally {
     if (temporary !== null) await rm(temporary, { recursive: true, force: true });
   }
-}
-
-/** Errors whose message says it all: our own, and those about a value on the command line. */
-function isForUser(error: Error): boolean {
-  const { code = '' } = error as { code?: string };
-  return error instanceof UserError || code === 'ERR_OUT_OF_RANGE' || code.startsWith('ERR_PARSE_ARGS');
 }
 
 process.exitCode = await main();
