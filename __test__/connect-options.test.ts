@@ -2,6 +2,7 @@
 import test from 'ava';
 import { ADDRCONFIG } from 'node:dns';
 import { openSync, closeSync } from 'node:fs';
+import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { connect, type ConnectOptions } from 'sluice';
 import { listen } from './loopback.js';
@@ -44,4 +45,16 @@ test('sock: an fd that is not of a socket is refused and stays open', async (t) 
   });
   t.notThrows(() => closeSync(fd));
   await t.throwsAsync(connect({ sock: -1 }), { code: 'ERR_OUT_OF_RANGE' });
+});
+
+test('a connecting socket that decodes is refused when it is connected, and closed', async (t) => {
+  const { port } = await listen(t, (socket) => socket.resume());
+  const sock = net.connect(port, '127.0.0.1');
+  sock.setEncoding('utf8');
+  await t.throwsAsync(connect({ sock }), {
+    instanceOf: TypeError,
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: /decodes utf8/,
+  });
+  t.true(sock.destroyed);
 });

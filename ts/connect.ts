@@ -355,7 +355,13 @@ function connected(socket: Socket, signal: AbortSignal | undefined): Promise<Dup
     };
     const onConnect = (): void => {
       // Before anything else may happen to the socket: the transport has the error that another listener may destroy it with.
-      resolve(SocketTransport.over(socket));
+      try {
+        resolve(SocketTransport.over(socket));
+      } catch (error) {
+        // A socket that is no stream of bytes: it was ours to connect, so it is ours to close.
+        socket.destroy();
+        reject(error);
+      }
       settle();
     };
     const onError = (error: Error): void => {

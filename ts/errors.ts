@@ -134,7 +134,7 @@ export function emptySeparator(action: string, what: string): CodedError<RangeEr
 
 /** More memory asked for than the runtime can give. */
 export function tooLarge(action: string, bytes: number, cause?: unknown): CodedError<RangeError> {
-  const reason = cause instanceof Error ? `: ${cause.message}` : '';
+  const reason = cause === undefined ? '' : `: ${textOf(cause)}`;
   return coded(
     new RangeError(`${action}: cannot allocate ${count(bytes, 'byte')}${reason}`, { cause }),
     'ERR_BUFFER_TOO_LARGE',
@@ -148,23 +148,59 @@ export function count(n: number, noun: string): string {
 
 /** A value as an error message shows it: short, and telling its type where the value alone would not. */
 function show(value: unknown): string {
+  try {
+    return describe(value);
+  } catch {
+    // A getter or a proxy that throws: the mistake to report is still the caller's argument.
+    return typeof value === 'function' ? 'a function' : 'an object';
+  }
+}
+
+function describe(value: unknown): string {
   switch (typeof value) {
     case 'string':
-      return value.length > 40 ? `${JSON.stringify(value.slice(0, 40))}...` : JSON.stringify(value);
+      return value.length > SHOWN ? `${JSON.stringify(value.slice(0, SHOWN))}...` : JSON.stringify(value);
     case 'bigint':
-      return `${value}n`;
+      return `${shortened(String(value))}n`;
+    case 'symbol':
+      return shortened(String(value));
     case 'function':
-      return value.name === '' ? 'a function' : `function ${value.name}`;
+      return value.name === '' ? 'a function' : `function ${shortened(value.name)}`;
     case 'object': {
       if (value === null) return 'null';
       if (Array.isArray(value)) return `an array of ${value.length}`;
       const constructor: unknown = (value as { constructor?: unknown }).constructor;
       return typeof constructor === 'function' && constructor.name !== ''
-        ? `an instance of ${constructor.name}`
+        ? `an instance of ${shortened(constructor.name)}`
         : 'an object';
     }
     default:
       return String(value);
+  }
+}
+
+/** How many characters of a value a message shows. */
+const SHOWN = 40;
+
+function shortened(text: string): string {
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text;
+}
+
+/** The message of an error, which may be anybody's; any other value as it is shown. */
+function textOf(reason: unknown): string {
+  try {
+    return reason instanceof Error ? String(reason.message) : describe(reason);
+  } catch {
+    return show(reason);
+  }
+}
+
+function codeOf(reason: unknown): string {
+  try {
+    const { code } = reason as { code?: unknown };
+    return typeof code === 'string' && code !== '' ? code : 'UNKNOWN';
+  } catch {
+    return 'UNKNOWN';
   }
 }
 
@@ -180,9 +216,8 @@ export function attemptFailed(
   reason: unknown,
   action?: string,
 ): AttemptError {
-  const given = typeof reason === 'object' && reason !== null ? (reason as { code?: unknown }).code : undefined;
-  const code = typeof given === 'string' && given !== '' ? given : 'UNKNOWN';
-  const text = reason instanceof Error ? reason.message : show(reason);
+  const code = codeOf(reason);
+  const text = textOf(reason);
   const attempt = `${target.address} ${code}${text === '' ? '' : ` (${text})`}`;
   const message = action === undefined ? attempt : `${action}: ${attempt}`;
   const { address, family } = target;
