@@ -189,7 +189,7 @@ function shortened(text: string): string {
 /** The message of an error, which may be anybody's; any other value as it is shown. */
 function textOf(reason: unknown): string {
   try {
-    return reason instanceof Error ? `${reason.message}` : describe(reason);
+    return reason instanceof Error ? reason.message : describe(reason);
   } catch {
     return show(reason);
   }
