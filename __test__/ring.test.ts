@@ -434,8 +434,7 @@ contract('any order of calls gives what one Buffer would', (t, make) => {
     }
     return true;
   });
-  fc.assert(property, { seed: seed(t), numRuns: 400 });
-  t.pass();
+  t.notThrows(() => fc.assert(property, { seed: seed(t), numRuns: 400 }));
 });
 
 // --- The frame index
@@ -554,8 +553,7 @@ contract('index finds what a quadratic scan finds', (t, make) => {
       }
     },
   );
-  fc.assert(property, { seed: seed(t), numRuns: 2000 });
-  t.pass();
+  t.notThrows(() => fc.assert(property, { seed: seed(t), numRuns: 2000 }));
 });
 
 contract('index goes on where it stopped, however the bytes come', (t, make) => {
@@ -607,11 +605,11 @@ contract('index goes on where it stopped, however the bytes come', (t, make) => 
       }
     },
   );
-  fc.assert(property, { seed: seed(t), numRuns: 1000 });
-  t.pass();
+  t.notThrows(() => fc.assert(property, { seed: seed(t), numRuns: 1000 }));
 });
 
 contract('index: every seam of fixed texts', (t, make) => {
+  const wrong: string[] = [];
   const texts = [
     'GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\nbody\n\r\n\r\n\r\nrest\r',
     'aaaaaaabaabababababaaab\nab\r\rba\r\n\xff\xffaab',
@@ -626,15 +624,16 @@ contract('index: every seam of fixed texts', (t, make) => {
       for (let seam = 0; seam <= bytes.length; seam++) {
         const ring = ringWithSeam(make, bytes, seam);
         if (words(ring, separator, 0, 0, 1000, Infinity).join() !== expected) {
-          t.fail(`${JSON.stringify(set)} in ${bytes.toString('latin1')}, seam ${seam}`);
+          wrong.push(`${JSON.stringify(set)} in ${bytes.toString('latin1')}, seam ${seam}`);
         }
       }
     }
   }
-  t.pass();
+  t.deepEqual(wrong, []);
 });
 
 contract('index: a separator at every place of a long text, with the seam around it', (t, make) => {
+  const wrong: string[] = [];
   const size = 3300;
   const buffers = ['x', 'a', '\r'].map((fill) => latin1(fill.repeat(size)));
   for (const set of [['\n'], ['\r\n'], ['\n', '\r\n'], ['\n\n', '\r\n\r\n'], ['axb', 'b\n', 'y']]) {
@@ -648,13 +647,13 @@ contract('index: a separator at every place of a long text, with the seam around
         for (const seam of [0, at, at + 1, at + 2, at + 3, at + 4, 1024, size]) {
           const ring = ringWithSeam(make, bytes, seam);
           if (words(ring, separator, 0, 0, size, Infinity).join() !== expected) {
-            t.fail(`${JSON.stringify(set)} at ${at} among ${blank.toString('latin1', 0, 1)}, seam ${seam}`);
+            wrong.push(`${JSON.stringify(set)} at ${at} among ${blank.toString('latin1', 0, 1)}, seam ${seam}`);
           }
         }
       }
     }
   }
-  t.pass();
+  t.deepEqual(wrong, []);
 });
 
 contract('index leaves what was searched before alone', (t, make) => {

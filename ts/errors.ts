@@ -189,7 +189,8 @@ function shortened(text: string): string {
 /** The message of an error, which may be anybody's; any other value as it is shown. */
 function textOf(reason: unknown): string {
   try {
-    return reason instanceof Error ? reason.message : describe(reason);
+    const told: unknown = reason instanceof Error ? reason.message : reason;
+    return reason instanceof Error && typeof told === 'string' ? told : describe(told);
   } catch {
     return show(reason);
   }
