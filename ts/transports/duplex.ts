@@ -373,6 +373,11 @@ export class DuplexTransport implements Transport {
     return undefined;
   }
 
+  /** What the stream failed with, as the stream above is told of it. */
+  protected lossError(reason: Error): Error {
+    return connectionError(reason, this.peer);
+  }
+
   #endOfFile(): void {
     if (this.#ended || this.#discarding || this.#lost || this.#sink === null || this.#onAbandon !== null) return;
     this.#ended = true;
@@ -406,7 +411,7 @@ export class DuplexTransport implements Transport {
   #lossReason(): Error | null {
     if (this.#done) return null;
     const reason = this.#reason ?? this.#stream.errored;
-    if (reason !== null) return connectionError(reason, this.peer);
+    if (reason !== null) return this.lossError(reason);
     const read = this.readable?.readableEnded ?? true;
     const written = this.writable?.writableFinished ?? true;
     // Node closes a stream by itself once both of its directions have come to their end.
