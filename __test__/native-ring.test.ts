@@ -33,6 +33,7 @@ function watched(): Watched {
     copyTo: (...args) => void note('copyTo', ...args),
     relocate: (...args) => void note('relocate', ...args),
     index: (...args) => note('index', ...args),
+    seek: (...args) => void note('seek', ...args),
   };
   return { addon, calls, names: () => calls.splice(0).map(({ name }) => name) };
 }

@@ -1,6 +1,16 @@
 /** The binary itself: what it does with wrong arguments, and how it is looked for. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -134,6 +144,43 @@ native('other arguments of the wrong type are TypeErrors', (t, addon) => {
     t.throws(() => loose[name]!(), { instanceOf: TypeError });
   }
   t.deepEqual(cursors(bytes), [0, 4, 0, 0]);
+});
+
+native('seek sets the position of an open file, and tells why it cannot', (t, addon) => {
+  if (process.platform === 'win32') {
+    t.throws(() => addon.seek(0, 0), { code: 'ENOSYS' });
+    return;
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'file');
+  writeFileSync(file, '0123456789');
+  const fd = openSync(file, 'r');
+  const byte = Buffer.alloc(1);
+  for (const position of [7, 0, 9, 3]) {
+    addon.seek(fd, position);
+    t.is(readSync(fd, byte, 0, 1, null), 1);
+    t.is(byte.toString(), String(position));
+  }
+  // Beyond 32 bits, and beyond the end.
+  addon.seek(fd, 2 ** 40);
+  t.is(readSync(fd, byte, 0, 1, null), 0);
+  for (const value of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
+    t.throws(() => addon.seek(fd, value), {
+      instanceOf: RangeError,
+      code: 'ERR_OUT_OF_RANGE',
+      message: /^seek: position must be an integer from 0 to 9007199254740991, not /,
+    });
+    t.throws(() => addon.seek(value, 0), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
+  }
+  for (const value of [undefined, null, '1', 1n, {}]) {
+    t.throws(() => addon.seek(value as number, 0), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' });
+    t.throws(() => addon.seek(fd, value as number), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' });
+  }
+  closeSync(fd);
+  for (const none of [987_654, 2 ** 31, 2 ** 32 - 1]) {
+    t.throws(() => addon.seek(none, 0), { code: 'EBADF', message: new RegExp(`^seek: fd ${none}: .*bad file`, 'i') });
+  }
 });
 
 native('positions that are out of order, or none, are RangeErrors', (t, addon) => {
@@ -289,7 +336,7 @@ function installPlatformPackage(root: string, code: string): void {
 }
 
 const complete = `
-  module.exports = { Separator: class {}, write() {}, unread() {}, copyTo() {}, relocate() {}, index() {} };
+  module.exports = { Separator: class {}, write() {}, unread() {}, copyTo() {}, relocate() {}, index() {}, seek() {} };
 `;
 
 const program = `
@@ -367,6 +414,9 @@ test('a binary of another version is passed over', (t) => {
   const root = fakePackage(t);
   installPlatformPackage(root, 'exports.write = exports.unread = exports.copyTo = exports.Separator = () => {};');
   const { stdout } = load(root, { SLUICE_ENGINE: 'native' });
-  t.regex(stdout, /package of this platform: the binary does not match this version \(missing: relocate, index\)$/);
+  t.regex(
+    stdout,
+    /package of this platform: the binary does not match this version \(missing: relocate, index, seek\)$/,
+  );
   t.is(load(root, {}).stdout, 'typescript works');
 });

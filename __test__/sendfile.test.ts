@@ -8,7 +8,15 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
-import { ConnectionError, StateError, connect, connectWritePipe, type Stream } from 'sluice';
+import {
+  ConnectionError,
+  StateError,
+  connect,
+  connectWritePipe,
+  engine,
+  type SendfileSource,
+  type Stream,
+} from 'sluice';
 import { certificates } from './certificates.js';
 import { directory, fifo, openFds } from './fifo.js';
 import { gather, streamAndPeer, turns, until } from './loopback.js';
@@ -18,6 +26,8 @@ const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 
 // eslint-disable-next-line no-restricted-syntax -- only Linux tells the position of an open file
 const onLinux = process.platform === 'linux' ? test : test.skip;
+// eslint-disable-next-line no-restricted-syntax -- without the binary, and on Windows, no position can be set
+const moving = engine === 'native' && process.platform !== 'win32' ? test : test.skip;
 
 async function fileOf(t: ExecutionContext, data: Uint8Array | string): Promise<string> {
   const path = join(directory(t), 'file');
@@ -104,32 +114,126 @@ test('an empty file', async (t) => {
   await stream.close();
 });
 
-onLinux('the position of an open file: behind what was sent, if it was at the offset before', async (t) => {
-  const path = await fileOf(t, '0123456789');
-  const { stream, text } = await memory();
+/** Where the next read without a position begins: by the byte that it brings, of a file in which each is another one. */
+function positionOf(fd: number): number | 'EOF' {
   const byte = Buffer.alloc(1);
+  return readSync(fd, byte, 0, 1, null) === 1 ? byte[0]! : 'EOF';
+}
+
+const COUNTING = Uint8Array.from({ length: 256 }, (_, i) => i);
+
+moving('the position of an open file: behind what was sent, wherever it was before', async (t) => {
+  const path = await fileOf(t, COUNTING);
+  const { stream } = await memory();
   const fd = openSync(path, 'r');
-  const next = (): string => (readSync(fd, byte, 0, 1, null) === 1 ? byte.toString('latin1') : 'EOF');
-  await stream.sendfile(fd, 0, 4);
-  t.is(next(), '4');
-  await stream.sendfile(fd, 5, 2);
-  t.is(next(), '7');
-  // Elsewhere: the right bytes, and the position as it was.
-  await stream.sendfile(fd, 1, 2);
-  t.is(next(), '8');
-  await stream.sendfile(fd, 9);
-  t.is(next(), 'EOF');
+  const handle = await open(path);
+  for (const [file, number] of [
+    [fd, fd],
+    [handle, handle.fd],
+  ] as const) {
+    for (const [offset, count] of [
+      [0, 4],
+      [7, 2],
+      [200, 20],
+      [0, 1],
+      [100, 50],
+      [3, undefined],
+      [255, 9],
+      [0, 200],
+    ] as const) {
+      const sent = await stream.sendfile(file, offset, count);
+      t.is(sent, Math.min(count ?? 256, 256 - offset));
+      t.is(positionOf(number), offset + sent === 256 ? 'EOF' : offset + sent, `${offset}, ${count}`);
+    }
+  }
+  closeSync(fd);
+  await handle.close();
+  await stream.close();
+});
+
+onLinux('without the binary the position is moved ahead, and not back', async (t) => {
+  const path = await fileOf(t, COUNTING);
+  const source = `
+    import { openSync, readSync } from 'node:fs';
+    import { PassThrough } from 'node:stream';
+    import { connectWritePipe, engine } from 'sluice';
+    const stream = await connectWritePipe(new PassThrough().resume());
+    const fd = openSync(process.env.FILE, 'r');
+    const byte = Buffer.alloc(1);
+    const positions = [];
+    for (const [offset, count] of [[0, 4], [100, 20], [120, 5], [60, 100], [3, 2]]) {
+      await stream.sendfile(fd, offset, count);
+      readSync(fd, byte, 0, 1, null);
+      positions.push(byte[0]);
+    }
+    await stream.close();
+    console.log(JSON.stringify([engine, ...positions]));`;
+  const env = { ...process.env, FILE: path, SLUICE_ENGINE: 'typescript' };
+  const args = ['--input-type=module', '--eval', source];
+  t.deepEqual(JSON.parse(execFileSync(process.execPath, args, { env, encoding: 'utf8' })), [
+    'typescript',
+    ...[4, 120, 125, 160, 161],
+  ]);
+});
+
+moving('nothing sent: the position stays', async (t) => {
+  const path = await fileOf(t, COUNTING);
+  const { stream } = await memory();
+  const fd = openSync(path, 'r');
+  t.is(positionOf(fd), 0);
+  t.is(await stream.sendfile(fd, 1000), 0);
+  t.is(positionOf(fd), 1);
+  await t.throwsAsync(stream.sendfile(fd, 5, 5, { signal: AbortSignal.abort(new Error('no')) }));
+  t.is(positionOf(fd), 2);
+  closeSync(fd);
+  await stream.close();
+});
+
+moving('a sending that fails leaves the position behind what was sent', async (t) => {
+  // Each eight bytes tell their own place.
+  const data = Buffer.alloc(16 * 1024 * 1024);
+  for (let at = 0; at < data.length; at += 8) data.writeDoubleLE(at, at);
+  const path = await fileOf(t, data);
+  const word = Buffer.alloc(8);
+  const place = (fd: number): number => {
+    t.is(readSync(fd, word, 0, 8, null), 8);
+    return word.readDoubleLE(0);
+  };
+
+  // By the signal: what has not gone out yet is from there on.
+  const { stream, peer } = await streamAndPeer(t);
+  const fd = openSync(path, 'r');
+  const controller = new AbortController();
+  const sending = stream.sendfile(fd, 80, undefined, { signal: controller.signal });
+  await until(() => stream.bytesWritten > 262_144);
+  controller.abort(new Error('enough'));
+  await t.throwsAsync(sending, { message: 'enough' });
+  const at = place(fd);
+  t.true(at > 80 && at < data.length, `${at}`);
+  t.is(at, 80 + stream.bytesWritten);
+  const got = gather(peer);
+  await stream.writeEof();
+  t.deepEqual(digest(await got), digest(data.subarray(80, at)));
+  peer.end();
+  await stream.close();
   closeSync(fd);
 
-  const handle = await open(path);
-  await handle.read(byte, 0, 1, null);
-  await stream.sendfile(handle, 1, 3);
-  await handle.read(byte, 0, 1, null);
-  t.is(byte.toString('latin1'), '4');
-  await handle.close();
-  await stream.flush();
-  t.is(text(), '0123' + '56' + '12' + '9' + '123');
-  await stream.close();
+  // By the loss of the connection, and for a file that was closed meanwhile: the error is that of the connection.
+  for (const close of [false, true]) {
+    const { stream, peer } = await streamAndPeer(t);
+    const handle = await open(path);
+    const sending = stream.sendfile(handle);
+    await until(() => stream.bytesWritten > 262_144);
+    peer.resetAndDestroy();
+    if (close) await Promise.all([handle.close(), t.throwsAsync(sending, { instanceOf: Error })]);
+    else {
+      await t.throwsAsync(sending, { instanceOf: ConnectionError });
+      const at = place(handle.fd);
+      t.true(at > 0 && at < data.length && at % 131072 === 0, `${at}`);
+      await handle.close();
+    }
+    await stream.abort();
+  }
 });
 
 test('what is written meanwhile comes behind the file, in the order of the calls', async (t) => {
@@ -240,15 +344,35 @@ test.serial('files that cannot be sent: the error says why, the stream goes on, 
   const { path: pipe, reader, writer } = fifo(dir);
   const before = openFds();
   const { stream, text } = await memory();
-  await t.throwsAsync(stream.sendfile(path), { code: 'ENOENT', message: new RegExp(path) });
-  await t.throwsAsync(stream.sendfile(dir), { code: 'EISDIR' });
-  await t.throwsAsync(stream.sendfile(pipe), { instanceOf: TypeError, code: 'ERR_INVALID_FD_TYPE' });
-  await t.throwsAsync(stream.sendfile(reader), { instanceOf: TypeError, code: 'ERR_INVALID_FD_TYPE' });
-  await t.throwsAsync(stream.sendfile('/dev/zero'), { instanceOf: TypeError, code: 'ERR_INVALID_FD_TYPE' });
-  await t.throwsAsync(stream.sendfile(987_654), { code: 'EBADF' });
+  const refused = async (file: SendfileSource, message: string, facts: object): Promise<void> => {
+    const error = await t.throwsAsync(stream.sendfile(file, 1, 2), { message });
+    t.like(error, facts);
+  };
+  await refused(path, `sendfile: ${path}, offset 1, count 2: no such file or directory`, {
+    ...{ code: 'ENOENT', syscall: 'open', path, cause: { code: 'ENOENT' } },
+  });
+  await refused(dir, `sendfile: ${dir} is a directory, and must be a regular file`, { code: 'EISDIR' });
+  const folder = openSync(dir, 'r');
+  await refused(folder, `sendfile: fd ${folder} is a directory, and must be a regular file`, { code: 'EISDIR' });
+  closeSync(folder);
+  const wrong = { name: 'TypeError', code: 'ERR_INVALID_FD_TYPE' };
+  await refused(pipe, `sendfile: ${pipe} is a pipe, and must be a regular file`, wrong);
+  await refused(reader, `sendfile: fd ${reader} is a pipe, and must be a regular file`, wrong);
+  await refused('/dev/zero', 'sendfile: /dev/zero is a character device, and must be a regular file', wrong);
+  await refused(987_654, 'sendfile: fd 987654, offset 1, count 2: bad file descriptor', {
+    ...{ code: 'EBADF', cause: { code: 'EBADF' } },
+  });
+  await t.throwsAsync(stream.sendfile(987_654), { message: 'sendfile: fd 987654, offset 0: bad file descriptor' });
   const closed = await open(dir);
   await closed.close();
-  await t.throwsAsync(stream.sendfile(closed), { code: 'EBADF' });
+  await refused(closed, 'sendfile: a closed FileHandle, offset 1, count 2: file closed', { code: 'EBADF' });
+  const writeOnly = openSync(join(dir, 'written'), 'w');
+  await refused(
+    writeOnly,
+    `sendfile: fd ${writeOnly}, offset 1, count 2: it is not open for reading (bad file descriptor)`,
+    { code: 'EBADF', syscall: 'read', cause: { code: 'EBADF' } },
+  );
+  closeSync(writeOnly);
   // A FIFO that nobody writes to: to open it must not wait.
   const lonely = join(dir, 'lonely');
   execFileSync('mkfifo', [lonely]);
@@ -285,6 +409,10 @@ test('arguments that are none', async (t) => {
   for (const values of [[-1], [1.5], ['x', -1], ['x', 0.5], ['x', 0, 0], ['x', 0, -1], ['x', 2 ** 60]]) {
     await t.throwsAsync(send(...values), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
   }
+  await t.throwsAsync(send('a\0b'), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
+  await t.throwsAsync(send(new URL('http://localhost/x')), {
+    ...{ instanceOf: TypeError, code: 'ERR_INVALID_URL_SCHEME', message: /^sendfile: http:\/\/localhost\/x: / },
+  });
   await t.throwsAsync(send('x', 0, 0), { message: 'sendfile: count must be an integer of 1 or more, not 0' });
   await stream.close();
 });

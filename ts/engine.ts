@@ -1,4 +1,4 @@
-/** Which ring buffer this process uses, decided once, when the module is loaded. */
+/** Which ring buffer, and what else of the binary, this process uses: decided once, when the module is loaded. */
 import { loadAddon } from './native.js';
 import { NativeRing } from './native-ring.js';
 import { TypeScriptRing, type Ring } from './ring.js';
@@ -15,3 +15,6 @@ export const engine: 'native' | 'typescript' = addon === null ? 'typescript' : '
 export function createRing(): Ring {
   return addon === null ? new TypeScriptRing() : new NativeRing(addon);
 }
+
+/** `lseek`; null where there is no binary, as Node has none itself. */
+export const seek = addon === null ? null : (fd: number, position: number): void => addon.seek(fd, position);

@@ -36,9 +36,14 @@ export interface Addon {
     max: number,
     out: Uint32Array,
   ): number;
+  /**
+   * Sets where the next read of an open file begins that does not say where: `lseek`, which Node does not have. Throws an
+   * `Error` with the code of the system, on Windows always `ENOSYS`.
+   */
+  seek(fd: number, position: number): void;
 }
 
-const FUNCTIONS = ['Separator', 'write', 'unread', 'copyTo', 'relocate', 'index'] as const;
+const FUNCTIONS = ['Separator', 'write', 'unread', 'copyTo', 'relocate', 'index', 'seek'] as const;
 
 const require = createRequire(import.meta.url);
 /** The root of the package, seen from `dist/`. */

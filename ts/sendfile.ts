@@ -1,14 +1,18 @@
 /**
  * Sending a file: read into one block of memory, which is written and, once the kernel has it, read into again.
  *
- * Node shows no `sendfile(2)`, so the bytes are always copied through this process; what is constant is the memory.
+ * Node shows no `sendfile(2)`, so the bytes are always copied through this process; what is constant is the memory. All reads
+ * say where they begin, so that the position of an open file is moved once, at the end.
  */
 import { fstat, read, type Stats } from 'node:fs';
 import { constants, open, readFile, type FileHandle } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { fileURLToPath } from 'node:url';
+import { getSystemErrorMap, promisify } from 'node:util';
+import { seek } from './engine.js';
 import { StateError, invalidType, outOfRange } from './errors.js';
+import { kindOf } from './transports/fd.js';
 import { unlessAborted, type WaitOptions } from './waiting.js';
-import { reserve, type StreamWriter } from './writer.js';
+import { reserve, type Reservation, type StreamWriter } from './writer.js';
 
 /** How much of the file is read and sent at once, in bytes. */
 const BLOCK_BYTES = 131072;
@@ -21,15 +25,25 @@ export interface SendfileOptions extends WaitOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A file that is open already. */
+type OpenSource = FileHandle | number;
+
 /** A file by its path, or one that is open already. */
-export type SendfileSource = string | URL | FileHandle | number;
+export type SendfileSource = string | URL | OpenSource;
 
 /** What is asked of a file, whoever opened it. */
 interface Source {
+  /** The number of it now: none once a `FileHandle` is closed. */
   readonly fd: number;
   stat(): Promise<Stats>;
   read(block: Buffer, length: number, position: number | null): Promise<{ bytesRead: number }>;
   close(): Promise<void>;
+}
+
+/** The part of a file that is asked for. */
+interface Part {
+  readonly offset: number;
+  readonly count: number | undefined;
 }
 
 const statOf = promisify(fstat);
@@ -38,36 +52,24 @@ const readOf = promisify(read);
 /** See `Stream.sendfile`. */
 export async function sendfile(
   writer: StreamWriter,
-  file: SendfileSource,
+  wanted: SendfileSource,
   offset = 0,
   count?: number,
   options: SendfileOptions = {},
 ): Promise<number> {
-  checkSource(file);
+  const file = checkSource(wanted);
   checkPart(offset, count);
   const signal = checkOptions(options);
   signal?.throwIfAborted();
   // Before anything is awaited: what is written after this call comes after the file.
   const place = reserve(writer, 'sendfile');
+  const part = { offset, count };
   try {
-    const source = await opened(file);
+    const source = await opened(file).catch((error: unknown) => refused(file, part, 0, error));
     try {
-      await checkRegular(source);
+      await checkRegular(file, part, source);
       await unlessAborted(signal, place.ready);
-      const most = count ?? Number.POSITIVE_INFINITY;
-      const block = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, most));
-      // A read without a position moves that of the file along, and nothing else in Node does.
-      const moves = typeof file !== 'string' && !(file instanceof URL) && (await position(source.fd)) === offset;
-      let sent = 0;
-      while (sent < most) {
-        const length = Math.min(block.length, most - sent);
-        const { bytesRead } = await source.read(block, length, moves ? null : offset + sent);
-        if (bytesRead === 0) break;
-        signal?.throwIfAborted();
-        await unlessAborted(signal, place.send(block.subarray(0, bytesRead)));
-        sent += bytesRead;
-      }
-      return sent;
+      return await send(place, file, part, source, signal);
     } finally {
       await source.close();
     }
@@ -76,11 +78,59 @@ export async function sendfile(
   }
 }
 
-function checkSource(file: unknown): asserts file is SendfileSource {
-  if (typeof file === 'string' || file instanceof URL || isHandle(file)) return;
+async function send(
+  place: Reservation,
+  file: OpenSource | string,
+  part: Part,
+  source: Source,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const { offset, count: most = Number.POSITIVE_INFINITY } = part;
+  const block = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, most));
+  let sent = 0;
+  try {
+    while (sent < most) {
+      const length = Math.min(block.length, most - sent);
+      const { bytesRead } = await source
+        .read(block, length, offset + sent)
+        .catch((error: unknown) => refused(file, part, sent, error));
+      if (bytesRead === 0) break;
+      signal?.throwIfAborted();
+      try {
+        await unlessAborted(signal, place.send(block.subarray(0, bytesRead)));
+      } catch (error) {
+        // The signal ends the wait; the block that is on its way still goes out.
+        if (signal?.aborted === true) sent += bytesRead;
+        throw error;
+      }
+      sent += bytesRead;
+    }
+    return sent;
+  } finally {
+    if (sent > 0 && typeof file !== 'string') await leaveAt(source, offset + sent, block);
+  }
+}
+
+function checkSource(file: unknown): OpenSource | string {
+  if (typeof file === 'string') {
+    if (file.includes('\0')) throw outOfRange('sendfile', 'file', 'a path without zero bytes', file);
+    return file;
+  }
+  if (file instanceof URL) return pathOf(file);
+  if (isHandle(file)) return file;
   if (typeof file !== 'number') throw invalidType('sendfile', 'file', 'a path, a URL, a FileHandle or an fd', file);
   if (!Number.isInteger(file) || file < 0 || file > 0x7fffffff) {
     throw outOfRange('sendfile', 'file', 'an fd, an integer from 0 to 2147483647', file);
+  }
+  return file;
+}
+
+function pathOf(url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw Object.assign(new TypeError(`sendfile: ${url.href}: ${message}`, { cause: error }), { code });
   }
 }
 
@@ -117,7 +167,7 @@ function checkOptions(options: unknown): AbortSignal | undefined {
   return signal;
 }
 
-async function opened(file: SendfileSource): Promise<Source> {
+async function opened(file: OpenSource | string): Promise<Source> {
   if (typeof file === 'number') {
     return {
       fd: file,
@@ -131,21 +181,47 @@ async function opened(file: SendfileSource): Promise<Source> {
   const flags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
   const handle = given ? file : await open(file, flags);
   return {
-    fd: handle.fd,
+    get fd() {
+      return handle.fd;
+    },
     stat: () => handle.stat(),
     read: (block, length, at) => handle.read(block, 0, length, at),
     close: () => (given ? Promise.resolve() : handle.close()),
   };
 }
 
-async function checkRegular(source: Source): Promise<void> {
-  const stats = await source.stat();
+async function checkRegular(file: OpenSource | string, part: Part, source: Source): Promise<void> {
+  const stats = await source.stat().catch((error: unknown) => refused(file, part, 0, error));
   if (stats.isFile()) return;
-  if (stats.isDirectory()) {
-    throw Object.assign(new Error('EISDIR: sendfile: file is a directory'), { code: 'EISDIR', syscall: 'sendfile' });
-  }
-  const message = 'sendfile: file must be a regular file, not a pipe, a socket or a device';
+  const message = `sendfile: ${nameOf(file)} is ${kindOf(stats)}, and must be a regular file`;
+  if (stats.isDirectory()) throw Object.assign(new Error(message), { code: 'EISDIR', syscall: 'sendfile' });
   throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_FD_TYPE' });
+}
+
+// ---------------------------------------------------------------------------------------------- the position
+
+/**
+ * Leaves the position of an open file at `target`, as far as that can be done: by the binary, or, without one, by reading up
+ * to it, where the system (Linux) tells that it lies ahead. A file that was closed meanwhile has no position.
+ */
+async function leaveAt(source: Source, target: number, block: Buffer): Promise<void> {
+  try {
+    if (seek !== null) seek(source.fd, target);
+    else await readUpTo(source, target, block);
+  } catch {
+    // What was sent was sent all the same.
+  }
+}
+
+async function readUpTo(source: Source, target: number, block: Buffer): Promise<void> {
+  let at = (await position(source.fd)) ?? target;
+  // The block may still be on its way to the peer.
+  const scratch = at < target ? Buffer.allocUnsafeSlow(block.length) : block;
+  while (at < target) {
+    const { bytesRead } = await source.read(scratch, Math.min(scratch.length, target - at), null);
+    if (bytesRead === 0) return;
+    at += bytesRead;
+  }
 }
 
 /** Where the next read without a position begins, or null where the system does not tell: all but Linux. */
@@ -154,4 +230,26 @@ async function position(fd: number): Promise<number | null> {
   const facts = await readFile(`/proc/self/fdinfo/${fd}`, 'latin1').catch(() => '');
   const found = /^pos:\s*(\d+)$/m.exec(facts)?.[1];
   return found === undefined ? null : Number(found);
+}
+
+// ---------------------------------------------------------------------------------------------- errors
+
+/** A failure of the file system: `sendfile: fd 7, offset 0, count 10: bad file descriptor` */
+function refused(file: OpenSource | string, { offset, count }: Part, sent: number, error: unknown): never {
+  const { code = 'UNKNOWN', errno, syscall, path, message } = error as NodeJS.ErrnoException;
+  const part = count === undefined ? `offset ${offset}` : `offset ${offset}, count ${count}`;
+  const words = (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message;
+  // What was opened for writing alone has its kind told, and cannot be read.
+  const why = code === 'EBADF' && syscall === 'read' ? `it is not open for reading (${words})` : words;
+  const after = sent === 0 ? '' : ` after ${sent} bytes`;
+  const facts = { code, ...(errno === undefined ? {} : { errno }), ...(path === undefined ? {} : { path }) };
+  const failure = new Error(`sendfile: ${nameOf(file)}, ${part}: ${why}${after}`, { cause: error });
+  throw Object.assign(failure, facts, syscall === undefined ? {} : { syscall });
+}
+
+/** A file as messages name it. */
+function nameOf(file: OpenSource | string): string {
+  if (typeof file === 'string') return file;
+  const fd = typeof file === 'number' ? file : file.fd;
+  return fd === -1 ? 'a closed FileHandle' : `fd ${fd}`;
 }

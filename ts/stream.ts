@@ -222,8 +222,9 @@ export class Stream implements TransportSink, Keeper {
    * The length is not fixed when it starts: a file that grows is sent to its new end, one that shrinks ends early.
    *
    * `file` is a path, a `file:` URL, a `FileHandle` or an fd of a regular file. What it opens, it closes; what was open stays open.
-   * The position of such a file: it is at `offset + sent` afterwards, as in asyncio, if it was at `offset` before, and the system is
-   * Linux; otherwise it stays what it was, because Node cannot set it. When sending fails, it may be a block further on.
+   * The position of such a file is `offset + sent` afterwards, also when sending fails; it stays what it was when nothing was
+   * sent. Setting it takes the native engine, and no Windows. With the TypeScript engine it is moved ahead on Linux, by reading up
+   * to the place, and stays where the place lies behind it; everywhere else it stays what it was.
    *
    * ```ts
    * stream.write(header);
@@ -234,12 +235,13 @@ export class Stream implements TransportSink, Keeper {
    * stream goes on with what was written behind the file. It differs from asyncio in that writing meanwhile is not refused and
    * reading is not paused.
    *
-   * asyncio: `loop.sendfile`, where `offset` is set first and the position always updated
+   * asyncio: `loop.sendfile`
    *
    * @param count - 1 or more; as in asyncio, 0 is refused
    * @param options - `fallback`: false refuses to copy the bytes through this process, and so always fails on Node; `signal`
    * @throws (as a rejection) StateError `ERR_SENDFILE_NOT_AVAILABLE` with `fallback: false`
-   * @throws (as a rejection) Error of the file system, such as `ENOENT`, `EACCES`, `EISDIR`
+   * @throws (as a rejection) Error of the file system, such as `ENOENT`, `EACCES`, `EISDIR`, `EBADF` for an fd that is not open,
+   * or not for reading; that of Node is the `cause`
    * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` when it is not a regular file
    * @throws (as a rejection) ConnectionError when the connection is closed (`ECONNRESET`) or lost before the end
    */

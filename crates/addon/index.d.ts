@@ -25,4 +25,10 @@ export interface Addon {
    * many frames are listed.
    */
   index: (block: Uint8Array, separator: object, start: number, resume: number, limit: number, max: number, out: Uint32Array) => number
+  /**
+   * Sets where the next read of the open file begins that does not say where: `lseek`, of which
+   * Node has none. Throws an `Error` with the code of the system: `EBADF`, `ESPIPE`; on Windows
+   * always `ENOSYS`.
+   */
+  seek: (fd: number, position: number) => void
 }

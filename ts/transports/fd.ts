@@ -43,12 +43,17 @@ export function wrongFd(action: string, fd: number, kind: string, wanted: string
 
 /** What a file is, as messages name it. */
 export function kindOf(
-  stats: Pick<Stats, 'isFile' | 'isDirectory' | 'isBlockDevice' | 'isFIFO' | 'isSymbolicLink'>,
+  stats: Pick<
+    Stats,
+    'isFile' | 'isDirectory' | 'isBlockDevice' | 'isCharacterDevice' | 'isFIFO' | 'isSocket' | 'isSymbolicLink'
+  >,
 ): string {
   if (stats.isFile()) return 'a regular file';
   if (stats.isDirectory()) return 'a directory';
   if (stats.isBlockDevice()) return 'a block device';
+  if (stats.isCharacterDevice()) return 'a character device';
   if (stats.isFIFO()) return 'a pipe';
+  if (stats.isSocket()) return 'a socket';
   if (stats.isSymbolicLink()) return 'a symbolic link';
   return 'of another kind';
 }

@@ -9,6 +9,7 @@
 use std::{
     cell::RefCell,
     ffi::{CStr, CString, c_void},
+    io,
     marker::PhantomData,
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -76,14 +77,33 @@ struct Region<'lent, T> {
 impl Call<'_> {
     /// An argument that is an integer of 32 bits.
     pub fn number(&self, at: usize, name: &'static str) -> Result<u32, Thrown> {
+        let value = self.double(at, name)?;
+        exact(value).ok_or(Thrown::NoInteger { name, most: u64::from(u32::MAX), value })
+    }
+
+    /// An argument that is a place in a file: any integer that a number of JavaScript tells from its
+    /// neighbours.
+    pub fn position(&self, at: usize, name: &'static str) -> Result<i64, Thrown> {
+        const MOST: f64 = 9_007_199_254_740_991.0;
+        let value = self.double(at, name)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "what is no integer in range is refused"
+        )]
+        let position = value as i64;
+        let fits = (0.0..=MOST).contains(&value) && value.fract() == 0.0;
+        fits.then_some(position).ok_or(Thrown::NoInteger { name, most: (1 << 53) - 1, value })
+    }
+
+    fn double(&self, at: usize, name: &'static str) -> Result<f64, Thrown> {
         let mut value = 0.0;
         // SAFETY: `env` and the argument are those of the call that is running.
         let status =
             unsafe { sys::napi_get_value_double(self.env, self.arguments[at], &raw mut value) };
-        if status != sys::Status::napi_ok {
-            return Err(self.wrong_type(at, name, "a number"));
+        match status {
+            sys::Status::napi_ok => Ok(value),
+            _ => Err(self.wrong_type(at, name, "a number")),
         }
-        exact(value).ok_or(Thrown::NoWord { name, value })
     }
 
     /// An argument that is a handle of a separator.
@@ -294,6 +314,28 @@ fn exact(value: f64) -> Option<u32> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "compared below")]
     let word = value as u32;
     (value.to_bits() == f64::from(word).to_bits() || value == 0.0).then_some(word)
+}
+
+/// Sets where the next read of an open file begins that does not say where.
+///
+/// `libc`, and no safe crate: those want a `BorrowedFd`, and to make one of a bare number is a
+/// promise that it is open, which nobody can give for a number from JavaScript. The system call
+/// takes any number.
+#[cfg(unix)]
+pub fn seek(fd: u32, position: i64) -> io::Result<()> {
+    // SAFETY: numbers go in and a number comes out, and no memory is concerned; a number that no
+    // file is open under is an error of the system.
+    match unsafe { libc::lseek(fd.cast_signed(), position, libc::SEEK_SET) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Not to be had on Windows, where the numbers of files mean nothing outside of the C library that
+/// made them, and that of Node is its own.
+#[cfg(not(unix))]
+pub fn seek(_fd: u32, _position: i64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Makes `F` a function among `exports`.

@@ -1,5 +1,5 @@
 //! The ring buffer of sluice for JavaScript: converts arguments, delegates to `sluice-ring`, maps
-//! errors; nothing else.
+//! errors; and one system call that Node does not have, `lseek`.
 //!
 //! # Memory
 //!
@@ -39,7 +39,7 @@ use napi_derive::napi;
 use sluice_ring::{FrameIndex, Query, Ring};
 
 use crate::{
-    lend::{Answer, Call, Function, export},
+    lend::{Answer, Call, Function, export, seek},
     thrown::Thrown,
 };
 
@@ -72,6 +72,11 @@ pub struct Addon {
         ts_type = "(block: Uint8Array, separator: object, start: number, resume: number, limit: number, max: number, out: Uint32Array) => number"
     )]
     pub index: Index,
+    /// Sets where the next read of the open file begins that does not say where: `lseek`, of which
+    /// Node has none. Throws an `Error` with the code of the system: `EBADF`, `ESPIPE`; on Windows
+    /// always `ENOSYS`.
+    #[napi(ts_type = "(fd: number, position: number) => void")]
+    pub seek: Seek,
 }
 
 /// Fills the exports when a thread of JavaScript loads the binary.
@@ -87,7 +92,8 @@ pub fn load(exports: Object<'_>, env: Env) -> napi::Result<()> {
     export::<Unread>(&env, &exports, &separators)?;
     export::<CopyTo>(&env, &exports, &separators)?;
     export::<Relocate>(&env, &exports, &separators)?;
-    export::<Index>(&env, &exports, &separators)
+    export::<Index>(&env, &exports, &separators)?;
+    export::<Seek>(&env, &exports, &separators)
 }
 
 /// `Separator(sequences)`
@@ -180,5 +186,19 @@ impl Function for Index {
         let (block, out) = call.lend::<u8, u32>((0, "block"), (6, "out"))?;
         Ring::open(&*block)?.unread_bytes().index(&separator, query, out)?;
         Ok(Answer::Number(out[FrameIndex::COUNT]))
+    }
+}
+
+/// `seek(fd, position)`
+pub struct Seek;
+
+impl Function for Seek {
+    const NAME: &'static CStr = c"seek";
+
+    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
+        let fd = call.number(0, "fd")?;
+        let position = call.position(1, "position")?;
+        seek(fd, position).map_err(|error| Thrown::File { fd, error })?;
+        Ok(Answer::Undefined)
     }
 }

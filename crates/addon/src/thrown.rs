@@ -1,7 +1,7 @@
 //! What goes wrong in a call, as the JavaScript error it becomes: class, code and message. The codes
 //! are those of `ts/errors.ts`.
 
-use std::{ffi::CStr, fmt};
+use std::{ffi::CStr, fmt, io};
 
 use sluice_ring::{Bytes, Error};
 
@@ -12,8 +12,8 @@ pub enum Thrown {
     Ring(Error),
     /// An argument of the wrong type.
     Type { name: &'static str, expected: &'static str, actual: &'static str },
-    /// A number that is no integer of 32 bits.
-    NoWord { name: &'static str, value: f64 },
+    /// A number that is no integer from 0 to `most`.
+    NoInteger { name: &'static str, most: u64, value: f64 },
     /// Two arguments that share memory.
     Overlap { names: [&'static str; 2] },
     /// A target that ends before the bytes that are copied to it.
@@ -24,6 +24,8 @@ pub enum Thrown {
     Shared { name: &'static str },
     /// Words that do not lie where words can lie.
     Misaligned { name: &'static str },
+    /// The system refuses to do something with a file.
+    File { fd: u32, error: io::Error },
     /// A mistake in the addon, told instead of ending the process.
     Panic,
     /// JavaScript that the call ran has thrown already.
@@ -45,10 +47,11 @@ impl Thrown {
             | Self::Overlap { .. }
             | Self::Detached { .. }
             | Self::Shared { .. } => Class::Type,
-            Self::Ring(_) | Self::NoWord { .. } | Self::Target { .. } | Self::Misaligned { .. } => {
-                Class::Range
-            }
-            Self::Panic | Self::Already => Class::Error,
+            Self::Ring(_)
+            | Self::NoInteger { .. }
+            | Self::Target { .. }
+            | Self::Misaligned { .. } => Class::Range,
+            Self::File { .. } | Self::Panic | Self::Already => Class::Error,
         }
     }
 
@@ -58,16 +61,36 @@ impl Thrown {
             Self::Ring(Error::BlockTooLarge { .. } | Error::SeparatorTooLarge) => {
                 c"ERR_BUFFER_TOO_LARGE"
             }
-            Self::Ring(_) | Self::NoWord { .. } | Self::Target { .. } | Self::Misaligned { .. } => {
-                c"ERR_OUT_OF_RANGE"
-            }
+            Self::Ring(_)
+            | Self::NoInteger { .. }
+            | Self::Target { .. }
+            | Self::Misaligned { .. } => c"ERR_OUT_OF_RANGE",
             Self::Type { .. }
             | Self::Overlap { .. }
             | Self::Detached { .. }
             | Self::Shared { .. } => c"ERR_INVALID_ARG_TYPE",
+            Self::File { error, .. } => system_code(error),
             Self::Panic | Self::Already => c"ERR_INTERNAL",
         }
     }
+}
+
+/// The name of a system error: those that setting a position can end in.
+#[cfg(unix)]
+fn system_code(error: &io::Error) -> &'static CStr {
+    match error.raw_os_error() {
+        Some(libc::EBADF) => c"EBADF",
+        Some(libc::ESPIPE) => c"ESPIPE",
+        Some(libc::EINVAL) => c"EINVAL",
+        Some(libc::EOVERFLOW) => c"EOVERFLOW",
+        _ => c"UNKNOWN",
+    }
+}
+
+/// The name of a system error: there is but the one, that this is not to be had.
+#[cfg(not(unix))]
+fn system_code(_error: &io::Error) -> &'static CStr {
+    c"ENOSYS"
 }
 
 impl From<Error> for Thrown {
@@ -83,8 +106,8 @@ impl fmt::Display for Thrown {
             Self::Type { name, expected, actual } => {
                 write!(f, "{name} must be {expected}, not {actual}")
             }
-            Self::NoWord { name, value } => {
-                write!(f, "{name} must be an integer from 0 to {}, not ", u32::MAX)?;
+            Self::NoInteger { name, most, value } => {
+                write!(f, "{name} must be an integer from 0 to {most}, not ")?;
                 match value {
                     value if value.is_infinite() && *value > 0.0 => f.write_str("Infinity"),
                     value if value.is_infinite() => f.write_str("-Infinity"),
@@ -104,6 +127,7 @@ impl fmt::Display for Thrown {
                 write!(f, "{name} must lie in an ArrayBuffer, not in a SharedArrayBuffer")
             }
             Self::Misaligned { name } => write!(f, "{name} must begin at a multiple of 4 bytes"),
+            Self::File { fd, error } => write!(f, "fd {fd}: {error}"),
             Self::Panic => f.write_str("the native engine failed"),
             Self::Already => f.write_str("thrown already"),
         }
@@ -116,7 +140,8 @@ mod tests {
 
     #[test]
     fn messages_name_the_numbers_as_javascript_writes_them() {
-        let message = |value| Thrown::NoWord { name: "start", value }.to_string();
+        let most = u64::from(u32::MAX);
+        let message = |value| Thrown::NoInteger { name: "start", most, value }.to_string();
         let expected = "start must be an integer from 0 to 4294967295, not ";
         for (value, written) in [
             (f64::NAN, "NaN"),
@@ -139,5 +164,10 @@ mod tests {
         let overlap = Thrown::Overlap { names: ["block", "data"] };
         assert_eq!((overlap.class(), overlap.code()), (Class::Type, c"ERR_INVALID_ARG_TYPE"));
         assert_eq!((Thrown::Panic.class(), Thrown::Panic.code()), (Class::Error, c"ERR_INTERNAL"));
+        let none = Thrown::File { fd: 7, error: io::ErrorKind::Unsupported.into() };
+        assert_eq!(
+            (none.class(), none.to_string()),
+            (Class::Error, "fd 7: unsupported".to_owned())
+        );
     }
 }
