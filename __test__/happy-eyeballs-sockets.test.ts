@@ -61,8 +61,8 @@ function attempted(t: ExecutionContext): { readonly host: string; readonly socke
     // net.connect() hands its arguments on in a list of their own.
     const [options] = given.flat(2) as { host: string }[];
     attempts.push({ host: String(options?.host), socket: this });
-    return Reflect.apply(original, this, given);
-  } as typeof original;
+    return Reflect.apply(original, this, given) as Socket;
+  };
   return attempts;
 }
 
