@@ -29,6 +29,9 @@ export interface ProcessOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Leaves the standard input open, for `type` and `hangUp`; else it is at its end from the start. */
   readonly input?: boolean;
+  /** Who it runs as. */
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 /** Any command; gone when the test is over, whatever becomes of it. */
@@ -39,8 +42,8 @@ export class Process {
   #stderr = '';
 
   constructor(t: ExecutionContext, command: string, args: readonly string[], options: ProcessOptions = {}) {
-    const { cwd = root, env = process.env, input = false } = options;
-    this.#child = spawn(command, args, { cwd, env });
+    const { cwd = root, env = process.env, input = false, ...as } = options;
+    this.#child = spawn(command, args, { cwd, env, ...as });
     // A command that does not read to the end breaks the pipe; how it ends tells more.
     this.#child.stdin.on('error', () => {});
     if (!input) this.#child.stdin.end();
