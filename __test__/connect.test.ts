@@ -71,7 +71,7 @@ test('when the only address fails the error is its own', async (t) => {
   await turns(3);
   const error = (await t.throwsAsync(connect('127.0.0.1', port), { instanceOf: ConnectionError })) as AttemptError;
   t.like(error, { code: 'ECONNREFUSED', address: '127.0.0.1', family: 4 });
-  t.regex(error.message, new RegExp(`^connect 127\\.0\\.0\\.1:${port}: 127\\.0\\.0\\.1 ECONNREFUSED`));
+  t.is(error.message, `connect 127.0.0.1:${port}: ECONNREFUSED (connection refused)`);
   t.true(error.cause instanceof ConnectionError);
 });
 
@@ -110,6 +110,12 @@ test('localAddr is where the connection comes from', async (t) => {
 
   const error = (await t.throwsAsync(connect('127.0.0.1', port, { localAddr: ['::1', 0] }))) as { code?: string };
   t.is(error.code, 'EADDRNOTAVAIL');
+  const foreign = await t.throwsAsync(connect('127.0.0.1', port, { localAddr: ['192.0.2.1', 0] }));
+  t.is(
+    foreign?.message,
+    `connect 127.0.0.1:${port}: EADDRNOTAVAIL (bind 192.0.2.1:0: address not available)`,
+    'the address and port that it was to come from',
+  );
 });
 
 test.serial('TCP_NODELAY is on and SO_KEEPALIVE off by default, on both sides', async (t) => {

@@ -239,6 +239,22 @@ test('an attempt that failed names its address, and keeps the reason', (t) => {
     attemptFailed({ address: '::1', family: 6 }, reason, 'connect localhost:80').message,
     'connect localhost:80: ::1 ECONNREFUSED (connect ECONNREFUSED 192.0.2.1:80)',
   );
+  for (const [address, host] of [
+    ['127.0.0.1', '127.0.0.1'],
+    ['::1', '[::1]'],
+  ] as const) {
+    const refused = new ConnectionError('ECONNREFUSED', `connect ${host}:80: connection refused`);
+    const target = { address, family: host === address ? 4 : 6 } as const;
+    t.is(attemptFailed(target, refused).message, `${address} ECONNREFUSED (connection refused)`);
+    t.is(
+      attemptFailed(target, refused, 'connect localhost:80').message,
+      `connect localhost:80: ${address} ECONNREFUSED (connection refused)`,
+    );
+    t.is(
+      attemptFailed(target, refused, `connect ${host}:80`).message,
+      `connect ${host}:80: ECONNREFUSED (connection refused)`,
+    );
+  }
   const bare = Object.assign(new Error(''), { code: 'ETIMEDOUT' });
   t.is(attemptFailed({ address: '::1', family: 6 }, bare).message, '::1 ETIMEDOUT');
 });

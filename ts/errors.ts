@@ -209,7 +209,8 @@ function codeOf(reason: unknown): string {
 export type AttemptError = ConnectionError & { readonly address: string; readonly family: 4 | 6 };
 
 /**
- * `192.0.2.1 ECONNREFUSED (connect ECONNREFUSED 192.0.2.1:80)`, behind the action where it stands alone. A reason without a `code` of its own gets `UNKNOWN`, as the
+ * `192.0.2.1 ECONNREFUSED (connection refused)`, behind the action where it stands alone; the address is left out where the
+ * action names it, and the reason does not repeat what was attempted. A reason without a `code` of its own gets `UNKNOWN`, as the
  * system calls an error that it has no name for.
  */
 export function attemptFailed(
@@ -217,11 +218,14 @@ export function attemptFailed(
   reason: unknown,
   action?: string,
 ): AttemptError {
-  const code = codeOf(reason);
-  const text = textOf(reason);
-  const attempt = `${target.address} ${code}${text === '' ? '' : ` (${text})`}`;
-  const message = action === undefined ? attempt : `${action}: ${attempt}`;
   const { address, family } = target;
+  const attempt = `connect ${address.includes(':') ? `[${address}]` : address}:`;
+  const code = codeOf(reason);
+  const told = textOf(reason);
+  const text = told.startsWith(attempt) ? told.slice(told.indexOf(': ') + 2) : told;
+  const what = text === '' ? code : `${code} (${text})`;
+  const where = action?.startsWith(attempt) === true ? '' : `${address} `;
+  const message = `${action === undefined ? '' : `${action}: `}${where}${what}`;
   return Object.assign(new ConnectionError(code, message, { cause: reason }), { address, family });
 }
 

@@ -146,8 +146,10 @@ export class SocketTransport extends DuplexTransport {
       };
       const onError = (error: Error): void => {
         settle();
-        const { address, port } = error as { address?: string; port?: number };
-        reject(connectionError(error, path ?? hostAndPort(address ?? tcp.host, port ?? tcp.port)));
+        const { syscall, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+        // Node tells of a port only where it is not 0.
+        const given = syscall === 'bind' ? (tcp.localPort ?? 0) : tcp.port;
+        reject(connectionError(error, path ?? hostAndPort(address ?? tcp.host, port ?? given)));
       };
       const onConnect = (): void => {
         settle();
