@@ -285,7 +285,7 @@ test('garbage instead of a handshake: an error on this connection, and the other
   await t.throwsAsync(connect('127.0.0.1', plain, { ssl: true }), {
     instanceOf: ConnectionError,
     code: 'ERR_SSL_WRONG_VERSION_NUMBER',
-    message: /TLS handshake with 127\.0\.0\.1:\d+: wrong version number$/,
+    message: /^connect 127\.0\.0\.1:\d+: TLS handshake: wrong version number$/,
   });
 });
 
@@ -295,7 +295,7 @@ test('a peer that stops in the middle of the handshake: ETIMEDOUT, on either sid
   await t.throwsAsync(connect('127.0.0.1', silent.port, { ssl: true, sslHandshakeTimeout: 50 }), {
     instanceOf: ConnectionError,
     code: 'ETIMEDOUT',
-    message: /^connect 127\.0\.0\.1:\d+: TLS handshake with 127\.0\.0\.1:\d+: not done within 50 ms$/,
+    message: /^connect 127\.0\.0\.1:\d+: TLS handshake: not done within 50 ms$/,
   });
 
   const { port, errors } = await serve(t, { sslHandshakeTimeout: 3000 });

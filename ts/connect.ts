@@ -173,7 +173,7 @@ function checkBase(options: ConnectBaseOptions, action: string, host?: string): 
   const limit = checkLimit('connect', options.limit);
   const { ssl, serverHostname } = options;
   if (ssl === undefined) checkNoTls('connect', options);
-  const tls = ssl === undefined ? null : checkClientTls(action, ssl, options, host);
+  const tls = ssl === undefined ? null : checkClientTls('connect', ssl, options, host, action);
   return { limit, signal, tls, serverHostname };
 }
 

@@ -6,24 +6,35 @@
  *     handshake   takes a socket or Duplex of which no transport reads any more; a TlsTransport, or an error and the socket
  *                 closed
  *
+ * Options that Node or OpenSSL refuses are one error of the call that was given them, which names the option where that can be
+ * told; the code is theirs, and what they threw is the cause.
+ *
  * A handshake that fails rejects with one `ConnectionError`: the message says what was done with whom, the code is the
- * reason's (`CERT_HAS_EXPIRED`, `ERR_TLS_CERT_ALTNAME_INVALID`, `ERR_SSL_...`, `ETIMEDOUT`, `ECONNRESET`), which is the cause.
+ * reason's (`CERT_HAS_EXPIRED`, `ERR_TLS_CERT_ALTNAME_INVALID`, `ERR_SSL_...`, `ETIMEDOUT`, `ECONNRESET`), which is the cause. So
+ * it is where a callback among the options is to blame: what it threw, or told, is the cause then.
+ *
+ * TLS that fails after the handshake (a record that is none of the peer's, an alert, a client certificate that a server of
+ * TLS 1.3 refuses when the client is done already) is a `ConnectionError` of the same kind, for reads and for writes.
  *
  * The end. Node reports the end of the TCP connection as the end of file whether a `close_notify` came before it or not: an
  * attacker who can cut the connection can cut the stream, so that a protocol has to tell by itself that it is complete.
  */
+import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
+  DEFAULT_MAX_VERSION,
+  DEFAULT_MIN_VERSION,
+  TLSSocket,
   connect,
   createSecureContext,
   createServer,
   type ConnectionOptions,
   type SecureContext,
   type Server,
-  type TLSSocket,
   type TlsOptions,
 } from 'node:tls';
+import { inspect } from 'node:util';
 import { ConnectionError, invalidType, outOfRange } from '../errors.js';
 import { serverContext, setServerContext } from './accepted.js';
 import { connectionError, type DuplexTransport } from './duplex.js';
@@ -82,12 +93,14 @@ export class TlsTransport extends SocketTransport {
   readonly #context: SecureContext | undefined;
   readonly #cipher: ReturnType<TLSSocket['getCipher']>;
   readonly #certificate: object | undefined;
+  readonly #peer: string | null;
 
-  constructor(socket: TLSSocket, context: SecureContext | undefined, facts: Facts) {
+  constructor(socket: TLSSocket, context: SecureContext | undefined, { facts, peer }: HandshakeTarget) {
     super(socket);
     this.#tls = socket;
     this.#context = context;
     this.#facts = facts;
+    this.#peer = peer;
     this.#cipher = socket.getCipher();
     const certificate = socket.getPeerCertificate() as object | null;
     this.#certificate = certificate === null || Object.keys(certificate).length === 0 ? undefined : certificate;
@@ -116,6 +129,18 @@ export class TlsTransport extends SocketTransport {
         return super.getExtraInfo(name);
     }
   }
+
+  protected override get peer(): string | undefined {
+    return this.#peer ?? undefined;
+  }
+
+  protected override lossError(reason: Error): Error {
+    const failure = tlsFailure(reason);
+    if (failure === null || reason instanceof ConnectionError) return super.lossError(reason);
+    const { syscall = 'read' } = reason as NodeJS.ErrnoException;
+    const where = [syscall, printable(this.#peer)].filter(Boolean).join(' ');
+    return new ConnectionError(failure.code, `${where}: ${failure.words}`, { cause: reason });
+  }
 }
 
 // ---------------------------------------------------------------------------------------------- what is asked for
@@ -126,28 +151,41 @@ const WHERE = new Set(['socket', 'host', 'port', 'path', 'lookup', 'timeout', 'o
 /**
  * How to be a client.
  *
+ * @param action - the call, as messages about what it was given begin
  * @param host - the host that was connected to, where it is known: the default of `serverHostname`
- * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`; the error of Node for options that it refuses
+ * @param connecting - as messages about the handshake begin
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`; an error with the code of the cause for options that
+ * Node or OpenSSL refuses
  */
-export function checkClientTls(action: string, ssl: unknown, options: HandshakeOptions, host?: string): Tls {
+export function checkClientTls(
+  action: string,
+  ssl: unknown,
+  options: HandshakeOptions,
+  host?: string,
+  connecting = action,
+): Tls {
   const { serverHostname } = options;
   const timeout = checkTimeout(action, options.sslHandshakeTimeout);
   if (ssl !== true && (typeof ssl !== 'object' || ssl === null)) {
     throw invalidType(action, 'ssl', 'true, TLS options or a SecureContext', ssl);
   }
-  const given: ConnectionOptions = ssl === true ? {} : isSecureContext(ssl) ? { secureContext: ssl } : { ...ssl };
-  checkServerHostname(action, serverHostname);
+  const given: ConnectionOptions =
+    ssl === true ? {} : isSecureContext(ssl) ? { secureContext: ssl } : copied(action, ssl);
+  checkServerHostname(action, 'serverHostname', serverHostname);
+  checkServerHostname(action, 'ssl: servername', given.servername);
   const name = serverHostname ?? given.servername ?? host;
   if (name === undefined && given.rejectUnauthorized !== false && given.checkServerIdentity === undefined) {
     throw invalidType(action, 'serverHostname', 'given where ssl is used without a host', serverHostname);
   }
   const checked: ConnectionOptions = Object.fromEntries(Object.entries(given).filter(([key]) => !WHERE.has(key)));
-  checked.secureContext ??= ssl === true ? defaultContext() : createSecureContext(checked);
+  checkFunctions(action, checked, ['checkServerIdentity', 'pskCallback']);
+  checkPeerOptions(action, checked);
+  checked.secureContext = ssl === true ? defaultContext() : contextOf(action, checked);
   if (name !== undefined) {
     checked.host = name;
     if (isIP(name) === 0) checked.servername = name;
   }
-  return new ClientTls(action, checked, timeout);
+  return new ClientTls(action, connecting, checked, timeout);
 }
 
 /**
@@ -163,19 +201,30 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   if (typeof ssl !== 'object' || ssl === null) {
     throw invalidType(action, 'ssl', 'TLS options with a certificate and its key, or a SecureContext', ssl);
   }
-  const { secureContext, ...given } = (isSecureContext(ssl) ? { secureContext: ssl } : ssl) as TlsOptions & {
-    secureContext?: SecureContext;
-  };
+  const { secureContext, ...given } = (
+    isSecureContext(ssl) ? { secureContext: ssl } : copied(action, ssl)
+  ) as TlsOptions & { secureContext?: SecureContext };
+  checkContext(action, secureContext);
   const { pfx, key, cert, SNICallback, pskCallback } = given;
   if (secureContext === undefined && !(key && cert) && !pfx && !SNICallback && !pskCallback) {
     throw invalidType(action, 'ssl', 'TLS options with a certificate and its key', ssl);
   }
-  // The time is kept here: Node's own limit begins anew with each byte that comes in.
-  const server = createServer({ ...given, handshakeTimeout: LONGEST_TIMEOUT_MS });
+  checkFunctions(action, given, ['SNICallback', 'ALPNCallback', 'pskCallback']);
+  checkPeerOptions(action, given);
+  checkSuites(action, given);
+  const failures: CallbackFailures = new WeakMap();
+  let server: Server;
+  try {
+    // The time is kept here: Node's own limit begins anew with each byte that comes in.
+    server = createServer({ ...given, ...guarded(given, failures), handshakeTimeout: LONGEST_TIMEOUT_MS });
+  } catch (error) {
+    throw refused(action, given, error);
+  }
+  checkAuthorities(action, given);
   if (secureContext !== undefined && !setServerContext(server, secureContext)) {
     throw invalidType(action, 'ssl', 'TLS options: this runtime takes no SecureContext here', secureContext);
   }
-  return new ServerTls(action, server, timeout);
+  return new ServerTls(action, server, timeout, failures);
 }
 
 /** `serverHostname` and `sslHandshakeTimeout` say something only about TLS. */
@@ -185,12 +234,167 @@ export function checkNoTls(action: string, options: HandshakeOptions): void {
   }
 }
 
-function checkServerHostname(action: string, name: unknown): void {
+function checkServerHostname(action: string, option: string, name: unknown): void {
   if (name === undefined) return;
-  if (typeof name !== 'string') throw invalidType(action, 'serverHostname', 'a string', name);
+  if (typeof name !== 'string') throw invalidType(action, option, 'a string', name);
   if (name === '' || name.includes('\0')) {
-    throw outOfRange(action, 'serverHostname', 'a host name or an address', name);
+    throw outOfRange(action, option, 'a host name or an address', name);
   }
+}
+
+/** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */
+function copied(action: string, ssl: object): object {
+  try {
+    return Object.fromEntries(Object.entries(ssl).filter(([, value]) => value !== undefined));
+  } catch (error) {
+    throw refused(action, {}, error);
+  }
+}
+
+function checkContext(action: string, context: unknown): void {
+  if (context === undefined) return;
+  if (typeof context !== 'object' || context === null || !isSecureContext(context)) {
+    throw invalidType(action, 'ssl: secureContext', 'a SecureContext', context);
+  }
+}
+
+function checkFunctions(action: string, options: object, names: readonly string[]): void {
+  for (const name of names) {
+    const value = (options as Record<string, unknown>)[name];
+    if (value !== undefined && value !== null && typeof value !== 'function') {
+      throw invalidType(action, `ssl: ${name}`, 'a function', value);
+    }
+  }
+}
+
+/** What Node looks at only when there is a connection. */
+function checkPeerOptions(action: string, options: ConnectionOptions | TlsOptions): void {
+  const { ALPNProtocols: protocols, minDHSize, session } = options as Record<string, unknown>;
+  if (minDHSize !== undefined) {
+    if (typeof minDHSize !== 'number') throw invalidType(action, 'ssl: minDHSize', 'a number of bits', minDHSize);
+    if (!(minDHSize > 0)) throw outOfRange(action, 'ssl: minDHSize', 'a number of bits above 0', minDHSize);
+  }
+  if (session !== undefined && session !== null && !(session instanceof Uint8Array)) {
+    throw invalidType(action, 'ssl: session', 'a Buffer', session);
+  }
+  if (protocols === undefined || protocols === null || ArrayBuffer.isView(protocols)) return;
+  if (!Array.isArray(protocols)) throw invalidType(action, 'ssl: ALPNProtocols', 'a list of names', protocols);
+  for (const name of protocols as unknown[]) {
+    if (typeof name !== 'string' && !(name instanceof Uint8Array)) {
+      throw invalidType(action, 'ssl: each of ALPNProtocols', 'a string or a Buffer', name);
+    }
+    const { length } = Buffer.from(name as string);
+    if (length < 1 || length > 255) {
+      throw outOfRange(action, 'ssl: each of ALPNProtocols', 'of 1 to 255 bytes', name);
+    }
+  }
+}
+
+/** From the oldest on. */
+const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
+
+/** Versions and ciphers that leave nothing to agree on: OpenSSL takes them, and fails with the first connection. */
+function checkSuites(action: string, options: ConnectionOptions | TlsOptions): void {
+  const { minVersion, maxVersion, secureProtocol, ciphers } = options;
+  if (secureProtocol !== undefined) return;
+  const [min, max] = [minVersion ?? DEFAULT_MIN_VERSION, maxVersion ?? DEFAULT_MAX_VERSION];
+  const [least, most] = [VERSIONS.indexOf(min), VERSIONS.indexOf(max)];
+  if (least < 0 || most < 0) return;
+  if (least > most) {
+    if (minVersion !== undefined) throw outOfRange(action, 'ssl: minVersion', `at most maxVersion, ${max}`, min);
+    throw outOfRange(action, 'ssl: maxVersion', `at least the minimum, ${min}`, max);
+  }
+  if (typeof ciphers !== 'string' || max === 'TLSv1.3') return;
+  const named = ciphers.split(':').filter((name) => name !== '');
+  if (named.length > 0 && named.every((name) => /^!?TLS_/.test(name))) {
+    throw outOfRange(action, 'ssl: ciphers', `some of up to ${max}, the maxVersion,`, ciphers);
+  }
+}
+
+/** The context that the options hold, or ask for. */
+function contextOf(action: string, options: ConnectionOptions): SecureContext {
+  const { secureContext } = options;
+  checkContext(action, secureContext);
+  if (secureContext !== undefined) return secureContext;
+  checkSuites(action, options);
+  let context: SecureContext;
+  try {
+    context = createSecureContext(options);
+  } catch (error) {
+    throw refused(action, options, error);
+  }
+  checkAuthorities(action, options);
+  return context;
+}
+
+/** Node passes over authorities in which it finds no certificate, and then each peer is one that nobody vouches for. */
+function checkAuthorities(action: string, { ca }: ConnectionOptions | TlsOptions): void {
+  if (!ca) return;
+  for (const given of [ca].flat()) {
+    const bytes = typeof given === 'string' ? Buffer.from(given) : asBuffer(given);
+    try {
+      new X509Certificate(bytes);
+    } catch (error) {
+      throw refused(action, {}, error, 'ca');
+    }
+    // The class takes DER as well.
+    if (!bytes.includes('-----BEGIN ')) throw invalidType(action, 'ssl: ca', 'certificates in PEM', given);
+  }
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: NodeJS.ArrayBufferView): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+/** What is handed to OpenSSL, which says what it dislikes, but not where it has found that. */
+const PARTS = [
+  'secureProtocol',
+  'minVersion',
+  'maxVersion',
+  'ciphers',
+  'ca',
+  'cert',
+  'key',
+  'pfx',
+  'sigalgs',
+  'ecdhCurve',
+  'dhparam',
+  'crl',
+] as const;
+
+/** Options that are refused: `connect: ssl: cert: PEM routines: no start line`. */
+function refused(action: string, options: object, error: unknown, option: string | null = null): Error {
+  const { code } = (error ?? {}) as { code?: unknown };
+  const raw = error instanceof Error ? error.message : inspect(error);
+  const found = OPENSSL_ERROR.exec(raw);
+  // Where OpenSSL has left no reason, this is what Node makes of it.
+  const reason = found === null ? raw : found[2] === 'reason(0)' ? 'refused by OpenSSL' : `${found[1]}: ${found[2]}`;
+  const named = /\boptions\.(\w+)/.test(raw);
+  const part = named ? null : (option ?? blamed(options, code, raw));
+  const words = named ? reason.replace(/\boptions\./, '') : reason;
+  const message = `${action}: ssl: ${part === null ? '' : `${part}: `}${words}`;
+  const Class = error instanceof TypeError ? TypeError : error instanceof RangeError ? RangeError : Error;
+  return Object.assign(new Class(message, { cause: error }), {
+    code: typeof code === 'string' ? code : 'ERR_INVALID_ARG_VALUE',
+  });
+}
+
+/** The option that is refused also by itself, or the two that do not go together; null where that cannot be told. */
+function blamed(options: object, code: unknown, raw: string): string | null {
+  if (code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH') return 'cert and key do not belong together';
+  const given = options as Record<string, unknown>;
+  for (const name of PARTS) {
+    if (given[name] === undefined || given[name] === null) continue;
+    const alone: Record<string, unknown> = { [name]: given[name] };
+    const secret = name === 'key' || name === 'pfx';
+    if (secret && given.passphrase !== undefined) alone.passphrase = given.passphrase;
+    try {
+      createSecureContext(alone);
+    } catch {
+      return secret && /decrypt|mac verify|passphrase|interrupted/i.test(raw) ? `${name} or its passphrase` : name;
+    }
+  }
+  return null;
 }
 
 function checkTimeout(action: string, ms: unknown): number {
@@ -227,22 +431,58 @@ export function secure(tls: Tls, transport: DuplexTransport, signal: AbortSignal
 
 class ClientTls implements Tls {
   readonly #action: string;
+  readonly #connecting: string;
   readonly #options: ConnectionOptions;
   readonly #timeout: number;
 
-  constructor(action: string, options: ConnectionOptions, timeout: number) {
+  constructor(action: string, connecting: string, options: ConnectionOptions, timeout: number) {
     this.#action = action;
+    this.#connecting = connecting;
     this.#options = options;
     this.#timeout = timeout;
   }
 
   handshake(target: HandshakeTarget): Promise<TlsTransport> {
-    const context = this.#options.secureContext;
-    return handshake(this.#action, this.#timeout, target, (done, failed) => {
-      const socket = connect({ ...this.#options, socket: target.raw });
-      socket.once('secureConnect', () => done(new TlsTransport(socket, context, target.facts)));
-      socket.on('error', failed);
-      socket.once('close', () => failed(null));
+    const { secureContext, checkServerIdentity, pskCallback, rejectUnauthorized } = this.#options;
+    return handshake(this.#connecting, this.#timeout, target, (done, failed) => {
+      let failure: CallbackFailure | null = null;
+      const options: ConnectionOptions = { ...this.#options, socket: target.raw };
+      if (checkServerIdentity) {
+        options.checkServerIdentity = (hostname, certificate) => {
+          try {
+            const verdict: unknown = checkServerIdentity(hostname, certificate);
+            if (!verdict) return undefined;
+            const refusal = new CallbackFailure('checkServerIdentity refuses the server', verdict);
+            // Else it is the caller who looks at the verdict.
+            if (rejectUnauthorized !== false) failure = refusal;
+            return verdict instanceof Error ? verdict : refusal;
+          } catch (error) {
+            return (failure = new CallbackFailure('checkServerIdentity has thrown', error));
+          }
+        };
+      }
+      if (pskCallback) {
+        options.pskCallback = (hint) => {
+          try {
+            return pskCallback(hint);
+          } catch (error) {
+            failure = new CallbackFailure('pskCallback has thrown', error);
+            return null;
+          }
+        };
+      }
+      let socket: TLSSocket;
+      try {
+        socket = connect(options);
+      } catch (error) {
+        throw refused(this.#action, {}, error);
+      }
+      socket.once('secureConnect', () => {
+        if (failure !== null) failed(failure);
+        else done(new TlsTransport(socket, secureContext, target));
+      });
+      socket.on('error', (error: Error) => failed(failure ?? error));
+      socket.once('close', () => failed(failure));
     });
   }
 }
@@ -251,11 +491,13 @@ class ServerTls implements Tls {
   readonly #action: string;
   readonly #server: Server;
   readonly #timeout: number;
+  readonly #failures: CallbackFailures;
 
-  constructor(action: string, server: Server, timeout: number) {
+  constructor(action: string, server: Server, timeout: number, failures: CallbackFailures) {
     this.#action = action;
     this.#server = server;
     this.#timeout = timeout;
+    this.#failures = failures;
   }
 
   handshake(target: HandshakeTarget): Promise<TlsTransport> {
@@ -268,9 +510,11 @@ class ServerTls implements Tls {
         if (event === 'secureConnection') {
           const socket = args[0] as TLSSocket;
           socket.disableRenegotiation();
-          done(new TlsTransport(socket, context, target.facts));
+          done(new TlsTransport(socket, context, target));
         } else if (event === 'tlsClientError') {
-          failed(clientError(args[0] as Error, args[1] as TLSSocket | undefined));
+          const socket = args[1] as TLSSocket | undefined;
+          const failure = socket === undefined ? undefined : this.#failures.get(socket);
+          failed(failure ?? clientError(args[0] as Error, socket));
         } else {
           return (this.#server.emit as (event: string, ...args: unknown[]) => boolean)(event, ...args);
         }
@@ -279,6 +523,69 @@ class ServerTls implements Tls {
       for (const listener of this.#server.listeners('connection')) listener.call(view, target.raw);
     });
   }
+}
+
+/** A callback of the user's is to blame for a handshake that fails. What it threw, or told, is the cause. */
+class CallbackFailure extends Error {
+  constructor(what: string, reason: unknown) {
+    super(`${what}: ${reason instanceof Error ? reason.message : inspect(reason)}`, { cause: reason });
+  }
+}
+
+/** By the socket whose handshake it is. */
+type CallbackFailures = WeakMap<object, CallbackFailure>;
+
+/**
+ * The callbacks of a server, none of which throws. One that fails refuses the handshake in the way that Node documents, and is
+ * remembered: what Node reports of it depends on the callback and on the version, and may be an uncaught exception.
+ */
+function guarded(given: TlsOptions, failures: CallbackFailures): TlsOptions {
+  const { SNICallback, ALPNCallback, pskCallback } = given;
+  const guards: TlsOptions = {};
+  const remember = (socket: unknown, failure: CallbackFailure): boolean => {
+    if (!(socket instanceof TLSSocket)) return false;
+    if (!failures.has(socket)) failures.set(socket, failure);
+    return true;
+  };
+  if (SNICallback) {
+    guards.SNICallback = function (this: unknown, servername, done) {
+      const fail = (what: string, reason: unknown): void => {
+        const failure = new CallbackFailure(what, reason);
+        remember(this, failure);
+        done(failure);
+      };
+      try {
+        SNICallback.call(this, servername, (error: unknown, context) => {
+          if (error) fail('SNICallback has failed', error);
+          else done(null, context);
+        });
+      } catch (error) {
+        fail('SNICallback has thrown', error);
+      }
+    };
+  }
+  if (ALPNCallback) {
+    guards.ALPNCallback = function (this: unknown, offer) {
+      try {
+        return ALPNCallback.call(this, offer);
+      } catch (error) {
+        const failure = new CallbackFailure('ALPNCallback has thrown', error);
+        if (remember(this, failure)) return undefined;
+        throw failure;
+      }
+    };
+  }
+  if (pskCallback) {
+    guards.pskCallback = (socket, identity) => {
+      try {
+        return pskCallback(socket, identity);
+      } catch (error) {
+        remember(socket, new CallbackFailure('pskCallback has thrown', error));
+        return null;
+      }
+    };
+  }
+  return guards;
 }
 
 /** A client whose certificate is refused is hung up on, and the reason is only to be found at its socket. */
@@ -301,7 +608,8 @@ function handshake(
   begin: (done: (transport: TlsTransport) => void, failed: (error: Error | null) => void) => void,
 ): Promise<TlsTransport> {
   const { raw, signal, peer } = target;
-  const where = `${action}: TLS handshake${peer === null ? '' : ` with ${peer}`}`;
+  const name = printable(peer);
+  const where = `${action}: TLS handshake${name === '' || action.endsWith(` ${name}`) ? '' : ` with ${name}`}`;
   return new Promise((resolve, reject) => {
     let settled = false;
     const settle = (): boolean => {
@@ -349,15 +657,40 @@ function handshake(
 
 function handshakeError(where: string, error: Error | null): ConnectionError {
   if (error === null) return new ConnectionError('ECONNRESET', `${where}: the peer has closed the connection`);
-  const { code = 'ECONNRESET', reason } = error as { code?: string; reason?: unknown };
-  let words: string;
-  // Node makes this one by itself when the end of the connection comes first.
-  if (code === 'ECONNRESET' && (error as NodeJS.ErrnoException).errno === undefined) {
-    words = 'the peer has closed the connection';
-  } else {
-    words = typeof reason === 'string' && code.startsWith('ERR_SSL') ? reason : connectionError(error).message;
+  const { code, errno } = error as NodeJS.ErrnoException;
+  if (error instanceof CallbackFailure) {
+    const { cause } = error;
+    const { code: own } = (cause ?? {}) as { code?: unknown };
+    const told = typeof own === 'string' && own !== '' ? own : 'ECONNABORTED';
+    return new ConnectionError(told, `${where}: ${error.message}`, { cause });
   }
-  return new ConnectionError(code, `${where}: ${words}`, { cause: error });
+  // Node makes this one by itself when the end of the connection comes first.
+  const ended = code === 'ECONNRESET' && errno === undefined;
+  const failure = tlsFailure(error);
+  const words = ended
+    ? 'the peer has closed the connection'
+    : (failure?.words.replace(/^TLS: /, '') ?? connectionError(error).message);
+  return new ConnectionError(failure?.code ?? code ?? 'ECONNRESET', `${where}: ${words}`, { cause: error });
+}
+
+/** `[...:]error:0A000119:SSL routines:[function]:decryption failed or bad record mac[:file:line:...]` */
+const OPENSSL_ERROR = /(?:^|[\s:])error:[\dA-F]+:([^:]*):[^:]*:([^:\n]+)/i;
+
+/** What an error of TLS says, without what OpenSSL says of its own insides; null for any other error. */
+function tlsFailure(error: Error): { code: string; words: string } | null {
+  const { code, reason } = error as { code?: unknown; reason?: unknown };
+  const found = OPENSSL_ERROR.exec(error.message);
+  const known = typeof code === 'string' && /^ERR_(?:O?SSL|TLS)_/.test(code);
+  const told = typeof reason === 'string' && (known || found !== null) ? reason : found?.[2];
+  if (told === undefined) return known ? { code, words: error.message } : null;
+  // Where a write meets it Node calls it EPROTO, and names no reason.
+  const named = known ? code : `ERR_SSL_${told.toUpperCase().replace(/\W+/g, '_')}`;
+  return { code: named, words: `TLS: ${told}` };
+}
+
+/** A peer as messages name it. An abstract name of Linux begins with a zero, which other tools show as @. */
+function printable(peer: string | null): string {
+  return peer?.replace('\0', '@') ?? '';
 }
 
 function whenClosed(stream: Duplex, then: () => void): void {
