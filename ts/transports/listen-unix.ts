@@ -62,8 +62,18 @@ async function listenShared(file: string, backlog: number, accepting: Accepting)
     return await listenAs(file, file, backlog, accepting);
   } catch (error) {
     if (codeOf(error) !== 'EADDRINUSE') throw error;
+  }
+  let refused: unknown = null;
+  try {
     await removeStale(file);
-    return listenAs(file, file, backlog, accepting);
+  } catch (error) {
+    // It may be another worker that has just replaced the file, which only the primary knows.
+    refused = error;
+  }
+  try {
+    return await listenAs(file, file, backlog, accepting);
+  } catch (error) {
+    throw codeOf(error) === 'EADDRINUSE' ? (refused ?? error) : error;
   }
 }
 
@@ -149,7 +159,8 @@ async function removeStale(file: string): Promise<void> {
   if (found === null) return;
   if (!found.isSocket()) throw inUse(file, `it is ${kindOf(found)}, not a socket`);
   if (await isLive(file)) throw inUse(file, 'somebody listens on it');
-  removeIf(file, found);
+  // A socket that has replaced it meanwhile may have got its inode.
+  if (exists(file)?.ctimeNs === found.ctimeNs) removeIf(file, found);
 }
 
 /** Whether anybody listens: so it is unless the system says that nobody does. */
