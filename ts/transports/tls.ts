@@ -471,6 +471,9 @@ class ClientTls implements Tls {
           }
         };
       }
+      // Where the bytes pass without a turn of the event loop, as in memory, the whole handshake would be over before Node
+      // listens for its end.
+      target.raw.cork();
       let socket: TLSSocket;
       try {
         socket = connect(options);
@@ -483,6 +486,7 @@ class ClientTls implements Tls {
       });
       socket.on('error', (error: Error) => failed(failure ?? error));
       socket.once('close', () => failed(failure));
+      target.raw.uncork();
     });
   }
 }
