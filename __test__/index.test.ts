@@ -6,8 +6,10 @@ import { root } from './program.js';
 
 const classes = [
   'ConnectionError',
+  'Frames',
   'IncompleteReadError',
   'LimitOverrunError',
+  'Lines',
   'StateError',
   'Stream',
   'StreamReader',

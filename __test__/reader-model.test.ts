@@ -4,13 +4,15 @@
  */
 import test from 'ava';
 import fc from 'fast-check';
+import type { Frames, LineEncoding } from '#ts/frames.js';
 import { StreamReader } from '#ts/reader.js';
 import { seed } from './seed.js';
 
 type Op =
   | { kind: 'readline' | 'readall' | 'next' }
   | { kind: 'read' | 'readexactly' | 'peek' | 'readinto'; n: number }
-  | { kind: 'readuntil'; separators: string[] }
+  | { kind: 'readuntil' | 'readframes'; separators: string[] }
+  | { kind: 'line' | 'batch'; encoding: LineEncoding; keepEnds: boolean }
   | { kind: 'unread'; n: number };
 
 interface Step {
@@ -21,7 +23,7 @@ interface Step {
   abortAfter: number | null;
 }
 
-type Outcome = { value: Buffer } | { error: string; partial?: Buffer; expected?: number | null };
+type Outcome<T = Buffer> = { value: T } | { error: string; partial?: Buffer; expected?: number | null };
 
 class Model {
   rest: Buffer;
@@ -49,7 +51,9 @@ class Model {
   run(op: Op): Outcome {
     switch (op.kind) {
       case 'readline':
-      case 'next': {
+      case 'next':
+      case 'line':
+      case 'batch': {
         const end = this.rest.indexOf('\n');
         if (end > this.limit || (end === -1 && this.rest.length > this.limit)) {
           this.rest = end === -1 ? Buffer.alloc(0) : this.rest.subarray(end + 1);
@@ -58,7 +62,8 @@ class Model {
         if (end !== -1) return this.take(end + 1);
         return this.ending === 'error' ? { error: 'ECONNRESET' } : this.take(this.rest.length);
       }
-      case 'readuntil': {
+      case 'readuntil':
+      case 'readframes': {
         for (let end = 1; end <= this.rest.length; end++) {
           const matches = op.separators.filter((s) => this.rest.subarray(0, end).toString('latin1').endsWith(s));
           if (matches.length === 0) continue;
@@ -129,7 +134,7 @@ class Source {
   }
 }
 
-async function outcome(promise: Promise<Buffer>): Promise<Outcome> {
+async function outcome<T>(promise: Promise<T>): Promise<Outcome<T>> {
   try {
     return { value: await promise };
   } catch (error) {
@@ -144,6 +149,36 @@ function turns(): Promise<void> {
 }
 
 const reason = Object.assign(new Error('changed my mind'), { code: 'ABORTED' });
+
+/** A line by its bytes, as a string. */
+function text(line: Buffer, { encoding, keepEnds }: { encoding: LineEncoding; keepEnds: boolean }): string {
+  const ended = line.at(-1) === 0x0a && !keepEnds;
+  const body = ended ? line.subarray(0, line.at(-2) === 0x0d ? -2 : -1) : line;
+  return body.toString(encoding);
+}
+
+/** What a read of many frames at once gave. */
+type Many = Frames | string[];
+
+function startMany(reader: StreamReader, op: Op, signal?: AbortSignal): Promise<Many> | null {
+  switch (op.kind) {
+    case 'readframes':
+      return reader.readframes(op.separators, { signal });
+    case 'line':
+      return reader
+        .lines({ ...op, signal })
+        .next()
+        .then(({ done, value }) => (done === true ? [] : [value]));
+    case 'batch':
+      return reader
+        .lines({ ...op, signal })
+        .batches()
+        .next()
+        .then(({ done, value }) => (done === true ? [] : value));
+    default:
+      return null;
+  }
+}
 
 function start(reader: StreamReader, op: Op, iterator: AsyncIterator<Buffer>, signal?: AbortSignal): Promise<Buffer> {
   const options = signal === undefined ? undefined : { signal };
@@ -169,12 +204,12 @@ function start(reader: StreamReader, op: Op, iterator: AsyncIterator<Buffer>, si
         return memory.subarray(0, n);
       });
     }
-    case 'unread':
-      throw new Error('unread does not wait');
+    default:
+      throw new Error(`${op.kind} is not started here`);
   }
 }
 
-const byte = fc.constantFrom(...Buffer.from('aab\r\n\nx'));
+const byte = fc.constantFrom(...Buffer.from('aab\r\n\nx'), 0xc3, 0xa9, 0xff);
 const bytes = fc.array(byte, { maxLength: 300, size: 'max' }).map((a) => Buffer.from(a));
 const size = fc.integer({ min: 1, max: 60 });
 const op: fc.Arbitrary<Op> = fc.oneof(
@@ -193,6 +228,20 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     arbitrary: fc
       .constantFrom(['\n'], ['\r\n'], ['\r\n\r\n'], ['aa'], ['b', 'ab'], ['\n', '\r\n'], ['xa', 'aab', 'b\n'])
       .map<Op>((separators) => ({ kind: 'readuntil', separators: [...separators] })),
+  },
+  {
+    weight: 5,
+    arbitrary: fc
+      .constantFrom(['\n'], ['\n'], ['\r\n'], ['aa'], ['b', 'ab'], ['xa', 'aab', 'b\n'])
+      .map<Op>((separators) => ({ kind: 'readframes', separators: [...separators] })),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('line', 'line', 'batch'),
+      encoding: fc.constantFrom<LineEncoding>('utf8', 'utf8', 'latin1', 'ascii'),
+      keepEnds: fc.boolean(),
+    }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('unread'), n: size }) },
 );
@@ -217,20 +266,36 @@ for (const direct of [false, true]) {
         const iterator = reader[Symbol.asyncIterator]();
         const kept: { got: Buffer; was: Buffer }[] = [];
         let taken = Buffer.alloc(0);
+        let lent: { frames: Frames; was: Buffer[] } | null = null;
+        const intact = (): void => {
+          if (lent !== null) t.deepEqual([...lent.frames], lent.was, 'frames changed while they were lent');
+        };
 
         for (const { op, ahead, abortAfter } of steps) {
           if (ahead && !source.ended) source.feed();
+          intact();
           if (op.kind === 'unread') {
             const data = taken.subarray(Math.max(0, taken.length - op.n));
             reader.unread(data);
             model.rest = Buffer.concat([data, model.rest]);
             taken = taken.subarray(0, taken.length - data.length);
+            intact();
             continue;
           }
           const controller = new AbortController();
           const signal = abortAfter === null ? undefined : controller.signal;
           let settled = false;
-          const promise = outcome(start(reader, op, iterator, signal)).finally(() => (settled = true));
+          const many = startMany(reader, op, signal);
+          const promise = outcome<Buffer | Many>(many ?? start(reader, op, iterator, signal)).finally(
+            () => (settled = true),
+          );
+          if (lent !== null) {
+            const { frames } = lent;
+            for (const use of [() => frames.length, () => frames.at(0), () => frames.bytes, () => [...frames]]) {
+              t.throws(use, { code: 'ERR_FRAMES_EXPIRED' });
+            }
+            lent = null;
+          }
           let chunks = 0;
           for (;;) {
             await turns();
@@ -245,9 +310,39 @@ for (const direct of [false, true]) {
           }
           const got = await promise;
           if ('error' in got && got.error === 'ABORTED') continue;
+          if (op.kind === 'readframes' || op.kind === 'line' || op.kind === 'batch') {
+            if ('error' in got) {
+              t.deepEqual(got, model.run(op), op.kind);
+              continue;
+            }
+            const value = got.value as Many;
+            const was: Buffer[] = [];
+            while (was.length < value.length) {
+              const next = model.run(op);
+              if ('error' in next)
+                throw new Error(`${op.kind} gave ${value.length}, and number ${was.length} is an error`);
+              was.push(next.value);
+            }
+            if (value.length === 0) t.true(source.ended && ending === 'eof' && model.rest.length === 0, op.kind);
+            if (op.kind !== 'line' && op.kind !== 'batch') {
+              lent = { frames: value as Frames, was };
+              intact();
+              t.deepEqual(
+                (value as Frames).texts('latin1'),
+                was.map((frame) => frame.toString('latin1')),
+              );
+            } else {
+              t.deepEqual(
+                value,
+                was.map((line) => text(line, op)),
+              );
+            }
+            taken = Buffer.concat([taken, ...was]);
+            continue;
+          }
           if (op.kind === 'read' || op.kind === 'readinto') {
             if ('value' in got) {
-              const n = got.value.length;
+              const n = (got.value as Buffer).length;
               t.true(
                 n <= op.n && (n > 0 || (model.rest.length === 0 && source.ended)),
                 `${op.kind}(${op.n}) gave ${n}`,
@@ -261,11 +356,13 @@ for (const direct of [false, true]) {
             t.deepEqual(got, model.run(op), op.kind);
           }
           if ('value' in got) {
-            kept.push({ got: got.value, was: Buffer.from(got.value) });
-            if (op.kind !== 'peek') taken = Buffer.concat([taken, got.value]);
+            const value = got.value as Buffer;
+            kept.push({ got: value, was: Buffer.from(value) });
+            if (op.kind !== 'peek') taken = Buffer.concat([taken, value]);
           }
         }
         while (!source.ended) source.feed();
+        intact();
         t.is(reader.bytesRead, all.length);
         if (ending === 'eof') {
           // What an overlong line left to skip has been dropped by the model at once and by the reader as it came.

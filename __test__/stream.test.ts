@@ -405,6 +405,9 @@ const READING: [string, (stream: Stream) => Promise<unknown>][] = [
   ['peek', (stream) => stream.peek(1)],
   ['readinto', (stream) => stream.readinto(Buffer.alloc(1))],
   ['for await', (stream) => stream[Symbol.asyncIterator]().next()],
+  ['readframes', (stream) => stream.readframes()],
+  ['lines', (stream) => stream.lines().next()],
+  ['lines', (stream) => stream.lines().batches().next()],
 ];
 
 const WRITING: [string, (stream: Stream) => Promise<unknown>][] = [

@@ -12,6 +12,7 @@ export {
   type CodedError,
   type StateErrorCode,
 } from './errors.js';
+export { Frames, Lines, type LineEncoding, type LinesOptions, type TextsOptions } from './frames.js';
 /* eslint-disable @typescript-eslint/no-deprecated -- deprecated for those who use them, exported all the same */
 export {
   openConnection,

@@ -25,6 +25,18 @@ import {
   outOfRange,
   tooLarge,
 } from './errors.js';
+import {
+  DONE,
+  Frames,
+  Lines,
+  TextCut,
+  checkLineForm,
+  lineTexts,
+  pieceEnd,
+  type LineForm,
+  type LinesOptions,
+  type LineSource,
+} from './frames.js';
 import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
 import { Separator } from './separator.js';
 import { SLAB_BYTES, allocateResult, bufferView } from './slab.js';
@@ -49,7 +61,8 @@ export interface Flow {
 /** A ring with the index over it. Pooled: most streams are idle most of the time, and an idle stream should own neither. */
 interface Store {
   readonly ring: Ring;
-  readonly words: Uint32Array;
+  /** Grows where all frames are listed at once. */
+  words: Uint32Array;
 }
 
 /** A read that waits. */
@@ -73,8 +86,10 @@ interface Fill {
   readonly growing: boolean;
 }
 
+/** The words of the index of frames that are handed out one by one; and how many a pooled one may keep. */
 const INDEX_WORDS = 1024;
 const MOST_FRAMES = INDEX_WORDS - FrameIndex.ENDS;
+const POOLED_WORDS = 8192;
 
 /** Rings that the pool keeps, and the memory that each of them may keep. */
 const POOLED_STORES = 32;
@@ -110,7 +125,7 @@ const pool: Store[] = [];
  *
  * asyncio: `StreamReader`
  */
-export class StreamReader {
+export class StreamReader implements LineSource {
   readonly #limit: number;
   readonly #tuning: ReaderTuning;
   #flow: Flow | null = null;
@@ -135,6 +150,13 @@ export class StreamReader {
   #cut: ArrayBufferLike = EMPTY.buffer;
   #cutShift = 0;
   #cutEnd = 0;
+  /** The same for lines that are read as strings. */
+  #text: TextCut | null = null;
+  #ascii = false;
+
+  /** Frames in memory of a ring: until the next read begins, nothing is written to that ring, nor moved in it. */
+  #loan: Frames | null = null;
+  #lent: Store | null = null;
 
   #pending: PendingRead | null = null;
   #skipping = false;
@@ -246,6 +268,7 @@ export class StreamReader {
    */
   hold(action: string): void {
     if (this.#pending !== null) throw concurrent(action, this.#pending.action);
+    this.#endLoan();
     const nothing = (): undefined => undefined;
     this.#pending = {
       action,
@@ -292,6 +315,7 @@ export class StreamReader {
       this.#targetFill = fill;
       this.#target = fill.target.subarray(fill.filled);
     } else if (this.#busy) {
+      this.#leaveLoan();
       this.#settle(true);
       const { ring } = this.#open();
       const size = this.#tuning.directRead;
@@ -342,6 +366,7 @@ export class StreamReader {
     if (pending !== null && pending.fill !== null) rest = this.#fillFrom(pending, pending.fill, rest);
     if (rest.length > 0) {
       try {
+        this.#leaveLoan();
         this.#releaseTarget();
         this.#settle(true);
         this.#open().ring.write(rest);
@@ -510,9 +535,88 @@ export class StreamReader {
     if (!(data instanceof Uint8Array)) throw invalidType('unread', 'data', 'a Uint8Array', data);
     if (this.#pending !== null) throw concurrent('unread', this.#pending.action);
     if (data.length === 0) return;
+    this.#leaveLoan();
     this.#rewind();
     this.#putBack(data);
     if (!this.#flowing() && this.#flow !== null) this.#flow.pauseReading();
+  }
+
+  /**
+   * All complete frames that are buffered, in place: for parsing many of them without a promise, a copy or an object for each.
+   *
+   * Waits for at least one. At EOF, when nothing is left, there are none: `length` is 0. What is handed out is consumed, and lies in
+   * the memory of the reader: it is valid until the next read begins, see {@link Frames}. Bytes that come in meanwhile do not
+   * touch it.
+   *
+   * Good frames in front of one over the limit are handed out first; when that is the next one, the call rejects as
+   * {@link readuntil} does, and so it does when the stream ends in the middle of a frame.
+   *
+   * ```ts
+   * for (let frames; (frames = await reader.readframes()).length > 0; ) {
+   *   for (const frame of frames) handle(frame);
+   * }
+   * ```
+   *
+   * @param separator - as for {@link readuntil}
+   * @throws LimitOverrunError, IncompleteReadError, RangeError `ERR_SEPARATOR_EMPTY` (as a rejection)
+   */
+  readframes(
+    separator: string | Uint8Array | readonly (string | Uint8Array)[] = '\n',
+    options?: WaitOptions,
+  ): Promise<Frames> {
+    let wanted: Separator;
+    try {
+      wanted = Separator.from(separator, 'readframes');
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#begin('readframes', options, () => {
+      const frames = this.#lend(wanted);
+      if (frames !== undefined || !this.#ended()) return frames;
+      const rest = this.#take(this.#rewind());
+      if (rest.length > 0) throw new IncompleteReadError(rest, null, 'readframes');
+      return (this.#loan = new Frames(wanted));
+    });
+  }
+
+  /**
+   * The lines of the stream as strings: one by one, or by `lines().batches()` many at once. See {@link Lines}.
+   *
+   * ```ts
+   * for await (const line of reader.lines()) console.log(line);
+   * for await (const batch of reader.lines({ encoding: 'latin1' }).batches()) count += batch.length;
+   * ```
+   *
+   * @param options - `encoding`: `utf8` (default), `latin1` or `ascii`; `keepEnds`: whether the strings end as the lines do (default
+   * false); `signal`: ends the wait for the next line
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for options that are none
+   */
+  lines(options?: LinesOptions): Lines {
+    return new Lines(this, checkLineForm(options));
+  }
+
+  /** @internal See {@link Lines.next}. */
+  nextLine(form: LineForm): Promise<IteratorResult<string, undefined>> {
+    if (this.#next < this.#stop && this.#separator === LF && form.signal === undefined && this.#pending === null) {
+      return Promise.resolve({ done: false, value: this.#nextText(form) });
+    }
+    return this.#begin<IteratorResult<string, undefined>>('lines', form, () => {
+      if (this.#listed(LF, 'lines')) return { done: false, value: this.#nextText(form) };
+      if (!this.#ended()) return undefined;
+      const rest = this.#take(this.#rewind());
+      return rest.length === 0 ? DONE : { done: false, value: rest.toString(form.encoding) };
+    });
+  }
+
+  /** @internal See {@link Lines.batches}. */
+  nextLines(form: LineForm): Promise<IteratorResult<string[], undefined>> {
+    return this.#begin<IteratorResult<string[], undefined>>('lines', form, () => {
+      const lines = this.#allTexts(form);
+      if (lines !== undefined) return { done: false, value: lines };
+      if (!this.#ended()) return undefined;
+      const rest = this.#take(this.#rewind());
+      return rest.length === 0 ? DONE : { done: false, value: [rest.toString(form.encoding)] };
+    });
   }
 
   /**
@@ -522,7 +626,12 @@ export class StreamReader {
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
     // By hand, because an async generator costs three promises a line.
     const iterator: AsyncIterableIterator<Buffer, undefined> = {
-      next: () => this.readline().then(asIteratorResult),
+      next: () => {
+        if (this.#next < this.#stop && this.#separator === LF && this.#pending === null) {
+          return Promise.resolve({ done: false, value: this.#nextFrame() });
+        }
+        return this.readline().then(asIteratorResult);
+      },
       return: () => Promise.resolve(DONE),
       [Symbol.asyncIterator]: () => iterator,
     };
@@ -573,8 +682,10 @@ export class StreamReader {
   /** Why a read cannot even begin, or null. */
   #refusal<T = Buffer>(action: string, options: WaitOptions | undefined): Promise<T> | null {
     const refusal = refusedWait<T>(action, options);
-    if (refusal !== null || this.#pending === null) return refusal;
-    return Promise.reject(concurrent(action, this.#pending.action));
+    if (refusal !== null) return refusal;
+    if (this.#pending !== null) return Promise.reject(concurrent(action, this.#pending.action));
+    this.#endLoan();
+    return null;
   }
 
   /** Makes the attempt of the waiting read again. */
@@ -650,10 +761,7 @@ export class StreamReader {
     if (kept || store.ring.length > 0 || this.#targetRing === store.ring) return;
     this.#store = null;
     this.#forget();
-    if (pool.length < POOLED_STORES) {
-      store.ring.trim(POOLED_CAPACITY);
-      pool.push(store);
-    }
+    recycle(store);
   }
 
   /** Drops the index and the cut. */
@@ -662,6 +770,7 @@ export class StreamReader {
     this.#next = this.#stop = 0;
     this.#cut = EMPTY.buffer;
     this.#cutEnd = 0;
+    this.#text = null;
     this.#base = this.#position = 0;
     this.#overlong = false;
   }
@@ -733,17 +842,29 @@ export class StreamReader {
 
   /** The next frame, or undefined when it is not complete. Throws when it is over the limit. */
   #frame(separator: Separator, action: 'readline' | 'readuntil'): Buffer | undefined {
+    return this.#listed(separator, action) ? this.#nextFrame() : undefined;
+  }
+
+  /** Whether the index lists a frame, after a search if need be. Throws when the next frame is over the limit. */
+  #listed(separator: Separator, action: FrameAction): boolean {
     if (this.#separator !== separator || this.#next === this.#stop) this.#search(separator);
-    if (this.#next < this.#stop) return this.#nextFrame();
+    if (this.#next < this.#stop) return true;
+    this.#refuseOverlong(separator, action);
+    return false;
+  }
+
+  /** Throws when the next frame, of which a search has found no end, is over the limit. */
+  #refuseOverlong(separator: Separator, action: FrameAction): void {
     const store = this.#store;
-    if (store === null) return undefined;
+    if (store === null) return;
+    const skips = action === 'readline' || action === 'lines';
     if (this.#overlong) {
       const body = this.#words[FrameIndex.OVERLONG_BODY] as number;
       const error = new LimitOverrunError(
         `${action}: the separator is found, but the frame of ${count(body, 'byte')} is over the limit of ${this.#limit}`,
         body,
       );
-      if (action === 'readline') {
+      if (skips) {
         this.#rewind();
         this.#advance(body + separator.longest);
       }
@@ -756,18 +877,17 @@ export class StreamReader {
         `${action}: the separator is not found in ${count(buffered, 'byte')}, which is over the limit of ${this.#limit}`,
         searched,
       );
-      if (action === 'readline') {
+      if (skips) {
         this.#rewind();
         this.#skipping = true;
         this.#advance(buffered);
       }
       throw error;
     }
-    return undefined;
   }
 
   /** Lists the frames that are complete, going on where the last search for the same separator ended. */
-  #search(separator: Separator): void {
+  #search(separator: Separator, all = false): void {
     const store = this.#store;
     if (store === null) return;
     let resume = 0;
@@ -780,12 +900,14 @@ export class StreamReader {
     this.#settle(true);
     this.#forget();
     const { ring, words } = store;
-    const found = ring.index(separator, 0, resume, Math.min(this.#limit, MAX_CAPACITY), this.#batch, words);
+    const most = all ? words.length - FrameIndex.ENDS : this.#batch;
+    const found = ring.index(separator, 0, resume, Math.min(this.#limit, MAX_CAPACITY), most, words);
     this.#separator = separator;
     this.#words = words;
     this.#next = FrameIndex.ENDS;
     this.#stop = FrameIndex.ENDS + found;
     this.#resume = words[FrameIndex.RESUME] as number;
+    this.#ascii = ((words[FrameIndex.FLAGS] as number) & FrameIndex.ASCII) !== 0;
     this.#overlong = found === 0 && ((words[FrameIndex.FLAGS] as number) & FrameIndex.OVERLONG) !== 0;
   }
 
@@ -799,6 +921,138 @@ export class StreamReader {
     if (this.#next === this.#stop) this.#settle();
     if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
     return frame;
+  }
+
+  /** Takes the next listed line as a string. */
+  #nextText({ encoding, keepEnds }: LineForm): string {
+    const start = this.#position;
+    const end = this.#words[this.#next] as number;
+    let text = this.#text;
+    if (!text?.has(start, end, encoding)) text = this.#makeTextCut(start, encoding);
+    const line = text.take(end, keepEnds);
+    this.#next++;
+    this.#position = end;
+    if (this.#next === this.#stop) this.#settle();
+    if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
+    return line;
+  }
+
+  /** Decodes the next listed line, and with it as many of those behind it as make a piece. */
+  #makeTextCut(start: number, encoding: LineForm['encoding']): TextCut {
+    const words = this.#words;
+    const end = words[pieceEnd(words, this.#next, this.#stop, start, this.#ascii)] as number;
+    this.#text = new TextCut(this.#inPlace(start - this.#base, end - this.#base), start, encoding, this.#ascii);
+    return this.#text;
+  }
+
+  /** Buffered bytes, by their positions in the ring: where they lie if that is one place, otherwise as a copy. */
+  #inPlace(from: number, to: number): Buffer {
+    const { ring } = this.#store as Store;
+    const view = ring.view(from, to);
+    if (view !== null) return view;
+    const copy = allocateResult(to - from);
+    ring.copyTo(copy, 0, from, to);
+    return copy;
+  }
+
+  /**
+   * Lists all complete frames, however many: leaves the index empty, as if all of them had been taken, and returns their
+   * number. Their ends are in the words of the store.
+   */
+  #listAll(separator: Separator, action: FrameAction): number {
+    if (this.#separator === separator && this.#next < this.#stop) this.#rewind();
+    this.#search(separator, true);
+    const store = this.#store;
+    let listed = this.#stop - this.#next;
+    if (store === null || listed === 0) {
+      this.#refuseOverlong(separator, action);
+      return 0;
+    }
+    let { words } = store;
+    while (listed === words.length - FrameIndex.ENDS) {
+      const more = new Uint32Array(2 * words.length);
+      more.set(words);
+      this.#words = store.words = words = more;
+      listed += this.#listBehind(separator, words, listed);
+    }
+    this.#next = this.#stop;
+    return listed;
+  }
+
+  /** Goes on with a list of `listed` ends that filled its words. Returns how many frames were added. */
+  #listBehind(separator: Separator, words: Uint32Array, listed: number): number {
+    // The summary of this search comes to lie where the last ends are, which are put back afterwards.
+    const rest = words.subarray(listed);
+    const ends = rest.slice(0, FrameIndex.ENDS);
+    const behind = ends[FrameIndex.ENDS - 1] as number;
+    const limit = Math.min(this.#limit, MAX_CAPACITY);
+    const room = rest.length - FrameIndex.ENDS;
+    const found = (this.#store as Store).ring.index(separator, behind, behind, limit, room, rest);
+    this.#resume = rest[FrameIndex.RESUME] as number;
+    this.#ascii &&= ((rest[FrameIndex.FLAGS] as number) & FrameIndex.ASCII) !== 0;
+    rest.set(ends);
+    return found;
+  }
+
+  /** Hands all complete frames out in place; undefined when there is none. */
+  #lend(separator: Separator): Frames | undefined {
+    const listed = this.#listAll(separator, 'readframes');
+    if (listed === 0) return undefined;
+    const ends = this.#words.subarray(FrameIndex.ENDS, FrameIndex.ENDS + listed);
+    const size = ends[listed - 1] as number;
+    const frames = new Frames(separator, this.#inPlace(0, size), ends, this.#ascii);
+    this.#loan = frames;
+    this.#lent = this.#store;
+    this.#position = size;
+    if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
+    return frames;
+  }
+
+  /** A read begins: what was lent is to be used no more, and its memory is free again. */
+  #endLoan(): void {
+    const loan = this.#loan;
+    if (loan === null) return;
+    const lent = this.#lent;
+    loan.expire();
+    this.#loan = this.#lent = null;
+    // Left already, and perhaps still in the hands of the transport, which must be the only one to write to it then.
+    if (lent !== null && lent !== this.#store && lent.ring !== this.#targetRing) {
+      lent.ring.consume(lent.ring.length);
+      recycle(lent);
+    }
+  }
+
+  /** Bytes come in while frames are lent: goes on in another ring, with the bytes behind the frames. */
+  #leaveLoan(): void {
+    const lent = this.#lent;
+    if (lent === null || lent !== this.#store) return;
+    const from = this.#position - this.#base;
+    const { ring } = lent;
+    const { length } = ring;
+    const resume = this.#resume - this.#position;
+    const separator = this.#separator;
+    this.#store = null;
+    this.#forget();
+    if (length === from) return;
+    const fresh = this.#open();
+    // At once as large as the pool keeps it: it is about to be read into.
+    const size = this.#busy ? Math.max(length - from, POOLED_CAPACITY) : length - from;
+    ring.copyTo(fresh.ring.reserve(size), 0, from, length);
+    fresh.ring.commit(length - from);
+    this.#separator = separator;
+    this.#words = fresh.words;
+    this.#resume = resume;
+  }
+
+  /** All complete lines as strings; undefined when there is none. */
+  #allTexts(form: LineForm): string[] | undefined {
+    const listed = this.#listAll(LF, 'lines');
+    if (listed === 0) return undefined;
+    const ends = this.#words.subarray(FrameIndex.ENDS, FrameIndex.ENDS + listed);
+    const size = ends[listed - 1] as number;
+    const lines = lineTexts(this.#inPlace(0, size), ends, this.#ascii, form);
+    this.#advance(size);
+    return lines;
   }
 
   /** Copies the frame from `start` to `end` out of the ring, and with it as many listed bytes behind it as fit a slab. */
@@ -881,7 +1135,16 @@ export class StreamReader {
   }
 }
 
-const DONE: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });
+/** The reads that go frame by frame: those of lines skip one over the limit, the others leave it. */
+type FrameAction = 'readline' | 'lines' | 'readuntil' | 'readframes';
+
+/** Keeps the store of an empty ring for the next reader that has something to keep. */
+function recycle(store: Store): void {
+  if (pool.length >= POOLED_STORES) return;
+  store.ring.trim(POOLED_CAPACITY);
+  if (store.words.length > POOLED_WORDS) store.words = new Uint32Array(INDEX_WORDS);
+  pool.push(store);
+}
 
 function asIteratorResult(line: Buffer): IteratorResult<Buffer, undefined> {
   return line.length === 0 ? DONE : { done: false, value: line };

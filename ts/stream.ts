@@ -13,6 +13,7 @@
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { ConnectionError, StateError, count, invalidType } from './errors.js';
+import { Lines, checkLineForm, type Frames, type LineSource, type LinesOptions } from './frames.js';
 import { StreamReader, type LimitOptions } from './reader.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { DuplexTransport } from './transports/duplex.js';
@@ -140,6 +141,29 @@ export class Stream implements TransportSink, Keeper {
     options?: WaitOptions,
   ): Promise<Buffer> {
     return this.#readable ? this.#reader.readuntil(separator, options) : rejected(writeOnly('readuntil'));
+  }
+
+  /**
+   * All complete frames that are buffered, in place, valid until the next read: for parsing many of them without a promise, a
+   * copy or an object for each. At least one, but for EOF. See {@link StreamReader.readframes} and {@link Frames}.
+   */
+  readframes(
+    separator?: string | Uint8Array | readonly (string | Uint8Array)[],
+    options?: WaitOptions,
+  ): Promise<Frames> {
+    return this.#readable ? this.#reader.readframes(separator, options) : rejected(writeOnly('readframes'));
+  }
+
+  /**
+   * The lines of the stream as strings: one by one, or by `lines().batches()` many at once. See {@link StreamReader.lines} and
+   * {@link Lines}.
+   *
+   * ```ts
+   * for await (const line of stream.lines()) console.log(line);
+   * ```
+   */
+  lines(options?: LinesOptions): Lines {
+    return this.#readable ? this.#reader.lines(options) : new Lines(NO_LINES, checkLineForm(options));
   }
 
   /**
@@ -615,6 +639,12 @@ function refused(action: string): Written {
   result.catch(() => {});
   return result;
 }
+
+/** What a stream without a reading side answers to those who wait for lines. */
+const NO_LINES: LineSource = {
+  nextLine: () => rejected(writeOnly('lines')),
+  nextLines: () => rejected(writeOnly('lines')),
+};
 
 function failing(error: Error): AsyncIterableIterator<Buffer, undefined> {
   const iterator: AsyncIterableIterator<Buffer, undefined> = {
