@@ -124,15 +124,22 @@ async function servesWhole(t: ExecutionContext, content: string | Buffer, lines:
     /^(.+?) {2,}([\d,]+) (\w+) +(\d+) bytes? +(?:[1-9]\d* (?:MB|bytes?)\/s|-) +sha256 ok$/.exec(row)?.slice(1),
   );
   const count = (n: number): string => n.toLocaleString('en');
-  t.deepEqual(found.slice(0, 4), [
-    ['readline', count(lines), 'lines', String(bytes)],
-    ['for await', count(lines), 'lines', String(bytes)],
-    ['readuntil', count(lines), 'lines', String(bytes)],
-    ['readexactly', count(Math.ceil(bytes / 65536)), 'blocks', String(bytes)],
+  const exact = ['readline', 'for await', 'readuntil', 'lines'].map((name) => [
+    name,
+    count(lines),
+    'lines',
+    String(bytes),
   ]);
-  const [name, , unit, total] = found[4]!;
-  t.deepEqual([name, unit, total], ['read', 'chunks', String(bytes)]);
-  t.is(found.length, 5);
+  t.deepEqual(found.slice(0, 4), exact);
+  // How much comes at once depends on how the bytes arrive.
+  const any = found.slice(4).map((row) => row?.filter((_, i) => i !== 1));
+  t.deepEqual(any, [
+    ['batches', 'batches', String(bytes)],
+    ['readframes', 'batches', String(bytes)],
+    ['readexactly', 'blocks', String(bytes)],
+    ['read', 'chunks', String(bytes)],
+  ]);
+  t.is(found[6]?.[1], count(Math.ceil(bytes / 65536)));
 }
 
 test.serial('serve-file: a text of many lines', async (t) => {

@@ -57,6 +57,32 @@ const ways: readonly Way[] = [
     read: (stream, take) => untilIncomplete(() => stream.readuntil('\n'), take),
   },
   {
+    name: 'lines',
+    unit: 'lines',
+    async read(stream, take) {
+      // A character for each byte, whatever they are: the bytes have to come out as they went in.
+      for await (const line of stream.lines({ encoding: 'latin1', keepEnds: true })) take(Buffer.from(line, 'latin1'));
+    },
+  },
+  {
+    name: 'batches',
+    unit: 'batches',
+    async read(stream, take) {
+      for await (const batch of stream.lines({ encoding: 'latin1', keepEnds: true }).batches()) {
+        take(Buffer.from(batch.join(''), 'latin1'));
+      }
+    },
+  },
+  {
+    name: 'readframes',
+    unit: 'batches',
+    read: (stream, take) =>
+      untilIncomplete(async () => {
+        const frames = await stream.readframes();
+        return frames.bytes;
+      }, take),
+  },
+  {
     name: 'readexactly',
     unit: 'blocks',
     read: (stream, take) => untilIncomplete(() => stream.readexactly(BLOCK), take),
@@ -80,11 +106,13 @@ interface Way {
   read(stream: Stream, take: (piece: Buffer) => void): Promise<void>;
 }
 
-/** `readuntil` and `readexactly` promise whole frames; what the file ends with, if it is not one, comes with their error. */
+/** These promise whole frames; what the file ends with, if it is not one, comes with their error. */
 async function untilIncomplete(next: () => Promise<Buffer>, take: (piece: Buffer) => void): Promise<void> {
   for (;;) {
     try {
-      take(await next());
+      const frame = await next();
+      if (frame.length === 0) return;
+      take(frame);
     } catch (error) {
       if (!(error instanceof IncompleteReadError)) throw error;
       if (error.partial.length > 0) take(error.partial);
