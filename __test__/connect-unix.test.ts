@@ -125,9 +125,19 @@ test.serial('no such socket, nobody listening, a file that is no socket: one err
 
 test('arguments that are none', async (t) => {
   const wrong = connectUnix as (...values: unknown[]) => Promise<unknown>;
-  for (const value of [undefined, null, 5, ['x']]) {
-    await t.throwsAsync(wrong(value), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' });
+  for (const value of [undefined, null, 5, ['x'], {}, Buffer.from('/tmp/x')]) {
+    await t.throwsAsync(wrong(value), {
+      ...{ instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' },
+      message: /^connectUnix: path must be a string or a file: URL, not /,
+    });
   }
+  await t.throwsAsync(wrong({ path: '/x' }), {
+    ...{ instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' },
+    message: 'connectUnix: path is given without sock, so it must be connectUnix(path, options)',
+  });
+  await t.throwsAsync(wrong({ sock: 'x' }), { instanceOf: TypeError, message: /^connectUnix: sock must be / });
+  await t.throwsAsync(wrong({ sock: 987_654 }), { code: 'EBADF', message: /^connectUnix: fd 987654: / });
+  await t.throwsAsync(wrong({ sock: new net.Socket(), limit: 0 }), { message: /^connectUnix: limit must be / });
   for (const value of ['', '\0', '/tmp/a\0b']) {
     await t.throwsAsync(wrong(value), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
   }

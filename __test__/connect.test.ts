@@ -108,12 +108,17 @@ test('localAddr is where the connection comes from', async (t) => {
   t.like(second.getExtraInfo('sockname'), { address: '127.0.0.1', port: probe.port });
   await second.abort();
 
-  const error = (await t.throwsAsync(connect('127.0.0.1', port, { localAddr: ['::1', 0] }))) as { code?: string };
-  t.is(error.code, 'EADDRNOTAVAIL');
+  await t.throwsAsync(connect('127.0.0.1', port, { localAddr: ['::1', 7] }), {
+    ...{ instanceOf: ConnectionError, code: 'EADDRNOTAVAIL', message: /localAddr \[::1\]:7 has no IPv4 address/ },
+  });
+  await t.throwsAsync(connect('127.0.0.1', port, { localAddr: ['nowhere.invalid', 0] }), {
+    instanceOf: ConnectionError,
+    message: new RegExp(`^connect 127.0.0.1:${port}: localAddr nowhere.invalid:0: .*nowhere.invalid$`),
+  });
   const foreign = await t.throwsAsync(connect('127.0.0.1', port, { localAddr: ['192.0.2.1', 0] }));
   t.is(
     foreign?.message,
-    `connect 127.0.0.1:${port}: EADDRNOTAVAIL (bind 192.0.2.1:0: address not available)`,
+    `connect 127.0.0.1:${port}: EADDRNOTAVAIL (localAddr 192.0.2.1:0: address not available)`,
     'the address and port that it was to come from',
   );
 });
@@ -357,6 +362,13 @@ test('bad arguments reject with typed errors that name the value', async (t) => 
     [[{ sock: new PassThrough(), host: 'x' }], TYPE, /sock cannot be combined with host/],
     [[{ sock: new PassThrough(), port: 80 }], TYPE, /sock cannot be combined with port/],
     [[{ sock: new PassThrough() }, 80], TYPE, /sock cannot be combined with port/],
+    [
+      [{ host: 'x', port: 80 }],
+      TYPE,
+      /^connect: host is given without sock, so it must be connect\(host, port, options\)$/,
+    ],
+    [[Buffer.from('x'), 80], TYPE, /^connect: host must be a string, not an instance of Buffer$/],
+    [[['x'], 80], TYPE, /^connect: host must be a string, not an array of 1$/],
   ];
   for (const [given, expected, message] of cases) {
     const call = (connect as (...given: unknown[]) => Promise<Stream>)(...given);

@@ -1,9 +1,11 @@
-import { closeSync, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readSync, readdirSync, readlinkSync, rmSync, writeSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough, Readable } from 'node:stream';
+import { Duplex, PassThrough, Readable, type DuplexOptions } from 'node:stream';
 import test from 'ava';
 import { ConnectionError } from '#ts/errors.js';
 import { readPipe, writePipe } from '#ts/transports/pipe.js';
@@ -201,7 +203,7 @@ test('an fd that is no pipe: refused with what it is', (t) => {
   t.throws(() => readPipe('connectReadPipe', Number(sockets[0])), {
     instanceOf: TypeError,
     code: 'ERR_INVALID_FD_TYPE',
-    message: /^connectReadPipe: fd \d+ is a socket that carries no stream of bytes, and must be /,
+    message: /^connectReadPipe: fd \d+ is a socket that carries no stream of bytes, such as one of UDP, and must be /,
   });
 });
 
@@ -238,17 +240,66 @@ test('values that are no pipe', (t) => {
   });
 });
 
-test('the wrong end of a pipe is reported as the loss of it', async (t) => {
+test('the wrong end of a pipe: refused before anything is made of it', (t) => {
   const { reader, writer } = fifo(directory(t));
-  const [source, target] = [readPipe('test', writer), writePipe('test', reader)];
-  const sinks = [new RecordingSink(), new RecordingSink()] as const;
-  source.start(sinks[0]);
-  target.start(sinks[1]);
-  target.write(Buffer.from('x'), () => t.fail());
-  for (const sink of sinks) {
-    await sink.until(() => sink.isClosed);
-    t.true(sink.closes[0] instanceof ConnectionError);
+  const error = { instanceOf: TypeError, code: 'ERR_INVALID_FD_TYPE' };
+  t.throws(() => readPipe('connectReadPipe', writer), {
+    ...error,
+    message: `connectReadPipe: fd ${writer} is the writing end of a pipe, and must be the reading end, open for reading`,
+  });
+  t.throws(() => writePipe('connectWritePipe', reader), {
+    ...error,
+    message: `connectWritePipe: fd ${reader} is the reading end of a pipe, and must be the writing end, open for writing`,
+  });
+  // They are as they were: nothing was sent, and both are open.
+  t.is(writeSync(writer, 'x'), 1);
+  t.is(readSync(reader, Buffer.alloc(9)), 1);
+  closeSync(reader);
+  closeSync(writer);
+});
+
+test('a read that fails is reported as the loss of the pipe', async (t) => {
+  const server = createServer();
+  t.teardown(() => server.close());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const [peer] = (await once(server, 'connection')) as [Socket];
+  if (client.connecting) await once(client, 'connect');
+  const sink = new RecordingSink();
+  readPipe('test', client).start(sink);
+  peer.resetAndDestroy();
+  await sink.until(() => sink.isClosed);
+  t.is(sink.eofs, 0);
+  t.is(sink.closes.length, 1);
+  t.like(sink.closes[0], { name: 'ConnectionError', code: 'ECONNRESET' });
+});
+
+test('a stream of the other direction: refused, one that has come to its end is not', async (t) => {
+  const child = spawn(process.execPath, ['--version'], { stdio: ['pipe', 'ignore', 'ignore'] });
+  t.teardown(() => child.kill());
+  child.stdin.on('error', () => {});
+  const duplex = new Duplex({ readable: false, write: () => {} } as DuplexOptions);
+  for (const stream of [child.stdin, duplex]) {
+    t.throws(() => readPipe('connectReadPipe', stream), {
+      instanceOf: TypeError,
+      code: 'ERR_INVALID_ARG_TYPE',
+      message:
+        'connectReadPipe: pipe must be a stream that can be read from, not one that can only be written to, ' +
+        'as the stdin of a child process is',
+    });
   }
+  t.throws(() => writePipe('connectWritePipe', new Duplex({ writable: false, read: () => {} } as DuplexOptions)), {
+    instanceOf: TypeError,
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: /^connectWritePipe: pipe must be a stream that can be written to, not one that can only be read from, /,
+  });
+
+  const ended = new PassThrough().end().resume();
+  await once(ended, 'end');
+  const sink = new RecordingSink();
+  readPipe('connectReadPipe', ended).start(sink);
+  await sink.until(() => sink.eofs === 1);
+  t.is(sink.eofs, 1);
 });
 
 test('character devices', async (t) => {

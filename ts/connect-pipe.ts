@@ -1,5 +1,6 @@
 /** Streams of one direction, over pipes. */
 import { invalidType } from './errors.js';
+import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { Stream } from './stream.js';
 import { readPipe, writePipe, type ReadPipe, type WritePipe } from './transports/pipe.js';
@@ -32,10 +33,15 @@ export interface ConnectPipeOptions extends LimitOptions {
  *
  * asyncio: `connect_read_pipe`
  *
- * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` when `pipe` is none of these, or not a stream of bytes
- * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` when the fd is of a regular file, a directory, a block device
+ * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` when `pipe` is none of these, not a stream of bytes, or has no such
+ * direction, as the `stdin` of a child process
+ * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` when the fd is of a regular file, a directory, a block device, a socket
+ * of datagrams, or is the other end of a pipe
+ * @throws (as a rejection) StateError `ERR_IN_USE` when there is, or was, a stream over `pipe` in this direction; a `Duplex` serves
+ * one in each. `process.stdout` and `process.stderr` serve any number
  * @throws (as a rejection) RangeError `ERR_OUT_OF_RANGE` for a number that is no fd, or a `limit` that is none
- * @throws (as a rejection) ConnectionError `EBADF` when the fd is not open
+ * @throws (as a rejection) ConnectionError `EBADF` when the fd is not open, `ENOTCONN` when it is of a socket that is not connected,
+ * as one that listens (such an fd is closed, as Node gives none back), `EEXIST` when this process uses it already
  */
 // eslint-disable-next-line @typescript-eslint/require-await -- what is thrown becomes a rejection
 export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptions): Promise<Stream> {
@@ -68,5 +74,6 @@ export async function connectWritePipe(pipe: WritePipe, options?: ConnectPipeOpt
 
 function checkOptions(action: string, options: unknown = {}): number {
   if (typeof options !== 'object' || options === null) throw invalidType(action, 'options', 'an object', options);
+  checkOptionNames(action, options);
   return checkLimit(action, (options as ConnectPipeOptions).limit);
 }

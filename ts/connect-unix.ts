@@ -1,6 +1,7 @@
 /** Connecting to a Unix socket. */
-import { connect, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
+import { connectSock, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
 import { invalidType } from './errors.js';
+import { checkOptionNames } from './option-names.js';
 import { checkLimit } from './reader.js';
 import { Stream } from './stream.js';
 import { SocketTransport } from './transports/socket.js';
@@ -31,18 +32,20 @@ export function connectUnix(path: string | URL, options?: ConnectUnixOptions): P
 /**
  * Makes a stream over a Unix socket that exists already, as `connect({ sock })` does.
  *
- * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` for a socket of TCP
+ * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` for a socket of TCP; the fd of one is closed
+ * @throws (as a rejection) the other errors of `connect({ sock })`
  */
 export function connectUnix(options: ConnectSockOptions): Promise<Stream>;
 export async function connectUnix(
   target: string | URL | ConnectSockOptions,
   options?: ConnectUnixOptions,
 ): Promise<Stream> {
-  if (typeof target === 'object' && target !== null && !(target instanceof URL)) {
-    checkSock(target);
-    const stream = await connect(target);
-    if (typeof target.sock === 'number') await checkFd(stream);
-    return stream;
+  if (isOptions(target)) {
+    if (isTcp(target.sock)) throw notUnix();
+    // What kind of socket an fd is shows when there is a transport over it.
+    return connectSock('connectUnix', target, (socket) => {
+      if (isTcp(socket)) throw notUnix();
+    });
   }
   const path = checkUnixPath('connectUnix', target);
   const { limit, signal, tls, serverHostname } = checkOptions(options);
@@ -57,20 +60,10 @@ export async function connectUnix(
   return new Stream(transport, { limit, host: serverHostname });
 }
 
-function checkSock(options: object): void {
-  const { path, sock } = options as { path?: unknown; sock?: unknown };
-  if (path !== undefined) {
-    const error = new TypeError('connectUnix: sock cannot be combined with path');
-    throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
-  }
-  if (isTcp(sock)) throw notUnix();
-}
-
-/** What kind of socket an fd is shows when there is a stream over it. */
-async function checkFd(stream: Stream): Promise<void> {
-  if (!isTcp(stream.getExtraInfo('socket'))) return;
-  await stream.abort();
-  throw notUnix();
+/** Whether it is the form without a path; a `Buffer` or an array is neither, but a path of the wrong type. */
+function isOptions(target: unknown): target is ConnectSockOptions {
+  if (typeof target !== 'object' || target === null || target instanceof URL) return false;
+  return 'sock' in target || 'path' in target;
 }
 
 function isTcp(sock: unknown): boolean {
@@ -94,6 +87,7 @@ function checkOptions(options: unknown = {}): Checked {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('connectUnix', 'options', 'an object', options);
   }
+  checkOptionNames('connectUnix', options);
   const given = options as ConnectUnixOptions & { sock?: unknown };
   const { signal, sock, ssl, serverHostname } = given;
   if (sock !== undefined) {

@@ -8,13 +8,16 @@
  */
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { getSystemErrorMap } from 'node:util';
 import { ConnectionError, invalidType, outOfRange } from './errors.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
+import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { checkFamily, checkFlags, resolve } from './resolve.js';
 import { Stream } from './stream.js';
 import { DuplexTransport, connectionError } from './transports/duplex.js';
-import { checkSocketFd, fdError } from './transports/fd.js';
+import { checkSocketFd, socketOver } from './transports/fd.js';
+import { take } from './transports/in-use.js';
 import { SocketTransport, directReads } from './transports/socket.js';
 import {
   checkClientTls,
@@ -24,7 +27,7 @@ import {
   secure,
   type Tls,
 } from './transports/tls.js';
-import type { Transport } from './transports/transport.js';
+import { StreamMode, type Transport } from './transports/transport.js';
 import type { WaitOptions } from './waiting.js';
 
 /** Milliseconds from one attempt to the next: what RFC 8305 recommends. */
@@ -115,10 +118,13 @@ export function connect(host: string, port: number, options?: ConnectOptions): P
  * Makes a stream over a socket or `Duplex` that exists already. Waits for its connection when it is still connecting.
  *
  * The socket is the stream's from now on, also its errors; it becomes half-open. When the call rejects, because of the signal,
- * too, the socket is destroyed if it was still connecting, and left alone otherwise.
+ * too, the socket is destroyed if it was still connecting, and left alone otherwise; but the fd of a socket that is not connected
+ * is closed, as Node gives none back.
  *
- * @throws (as a rejection) ConnectionError when the socket is not connected: `ENOTCONN`, `EBADF`, or why it could not connect
- * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` for an fd that is not of a socket
+ * @throws (as a rejection) ConnectionError when the socket is not connected: `ENOTCONN`, also for one that listens, `EBADF`, or
+ * why it could not connect
+ * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` for an fd that is not of a socket, or of one of datagrams, such as UDP
+ * @throws (as a rejection) StateError `ERR_IN_USE` when there is, or was, a stream over the socket
  */
 export function connect(options: ConnectSockOptions): Promise<Stream>;
 export async function connect(
@@ -126,12 +132,9 @@ export async function connect(
   port?: number,
   options?: ConnectOptions,
 ): Promise<Stream> {
-  if (typeof target === 'object' && target !== null) {
-    if (port !== undefined) throw exclusive('port');
-    const checked = checkSock(target);
-    const plain = await over(checked.sock, checked.signal);
-    const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
-    return new Stream(transport, { limit: checked.limit, host: checked.serverHostname });
+  if (isOptions(target)) {
+    if (port !== undefined) throw exclusive('connect', 'port');
+    return connectSock('connect', target);
   }
   const checked = checkTarget(target, port, options);
   const plain = await reach(checked);
@@ -142,6 +145,29 @@ export async function connect(
     throw checked.signal.reason;
   }
   return new Stream(transport, { limit: checked.limit, host: checked.host });
+}
+
+/**
+ * What `connect({ sock })` does, and the calls that are made of it.
+ *
+ * @param action - the call, as messages begin
+ * @param check - looks at a socket of Node that there is a transport over, and throws where it is of the wrong kind
+ */
+export async function connectSock(
+  action: string,
+  options: ConnectSockOptions,
+  check: (socket: unknown) => void = () => {},
+): Promise<Stream> {
+  const checked = checkSock(action, options);
+  const plain = await over(action, checked.sock, checked.signal);
+  try {
+    check(plain.getExtraInfo('socket'));
+  } catch (error) {
+    discard(plain);
+    throw error;
+  }
+  const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
+  return new Stream(transport, { limit: checked.limit, host: checked.serverHostname });
 }
 
 // ---------------------------------------------------------------------------------------------- what is asked for
@@ -165,15 +191,16 @@ interface Target extends Base {
   readonly keepAlive: boolean;
 }
 
-function checkBase(options: ConnectBaseOptions, action: string, host?: string): Base {
+function checkBase(call: string, options: ConnectBaseOptions, action: string, host?: string): Base {
+  checkOptionNames(call, options);
   const { signal } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidType('connect', 'signal', 'an AbortSignal', signal);
+    throw invalidType(call, 'signal', 'an AbortSignal', signal);
   }
-  const limit = checkLimit('connect', options.limit);
+  const limit = checkLimit(call, options.limit);
   const { ssl, serverHostname } = options;
-  if (ssl === undefined) checkNoTls('connect', options);
-  const tls = ssl === undefined ? null : checkClientTls('connect', ssl, options, host, action);
+  if (ssl === undefined) checkNoTls(call, options);
+  const tls = ssl === undefined ? null : checkClientTls(call, ssl, options, host, action);
   return { limit, signal, tls, serverHostname };
 }
 
@@ -181,7 +208,7 @@ function checkTarget(host: unknown, port: unknown, options: unknown = {}): Targe
   checkHost('host', host);
   checkPort('port', port, 1);
   if (typeof options !== 'object' || options === null) throw invalidType('connect', 'options', 'an object', options);
-  if ('sock' in options && options.sock !== undefined) throw exclusive('sock');
+  if ('sock' in options && options.sock !== undefined) throw exclusive('connect', 'sock');
   const given = options as ConnectOptions;
   const { localAddr, noDelay = true, keepAlive = false, happyEyeballsDelay: delay = ATTEMPT_DELAY_MS } = given;
   const family = checkFamily('connect', given.family ?? 0);
@@ -191,24 +218,41 @@ function checkTarget(host: unknown, port: unknown, options: unknown = {}): Targe
   const first = checkInterleave(given.interleave ?? (delay === null ? 0 : FIRST_FAMILY_COUNT));
   checkBoolean('noDelay', noDelay);
   checkBoolean('keepAlive', keepAlive);
-  const base = checkBase(given, connecting(host, port), host);
+  const base = checkBase('connect', given, connecting(host, port), host);
   const local = checkLocal(localAddr);
   return { ...base, host, port, family, flags, delay, interleave: first, local, noDelay, keepAlive };
 }
 
-function checkSock(options: ConnectSockOptions): Base & { readonly sock: Duplex | number } {
-  const { sock } = options as { sock?: unknown };
-  if (typeof sock !== 'number' && !isDuplex(sock)) {
-    throw invalidType('connect', 'sock', 'a net.Socket, a Duplex or an fd', sock);
-  }
+function checkSock(action: string, options: ConnectSockOptions): Base & { readonly sock: Duplex | number } {
+  const given = options as unknown as Record<string, unknown>;
+  const { sock } = given;
   for (const name of OF_AN_ADDRESS) {
-    if ((options as unknown as Record<string, unknown>)[name] !== undefined) throw exclusive(name);
+    if (given[name] === undefined) continue;
+    throw sock === undefined ? ownArgument(action, name) : exclusive(action, name);
   }
-  return { ...checkBase(options, 'connect'), sock };
+  if (typeof sock !== 'number' && !isDuplex(sock)) {
+    throw invalidType(action, 'sock', 'a net.Socket, a Duplex or an fd', sock);
+  }
+  return { ...checkBase(action, options, action), sock };
+}
+
+/** Whether it is the form without host and port; an array or a `Buffer` is neither, but a host of the wrong type. */
+function isOptions(target: unknown): target is ConnectSockOptions {
+  return typeof target === 'object' && target !== null && !Array.isArray(target) && !ArrayBuffer.isView(target);
 }
 
 /** The options that say where and how to connect. */
-const OF_AN_ADDRESS = ['host', 'port', 'family', 'proto', 'flags', 'happyEyeballsDelay', 'interleave', 'localAddr'];
+const OF_AN_ADDRESS = [
+  'host',
+  'port',
+  'path',
+  'family',
+  'proto',
+  'flags',
+  'happyEyeballsDelay',
+  'interleave',
+  'localAddr',
+];
 
 /** By what it does, not by its class: a `Duplex` of the `readable-stream` package is as good. */
 function isDuplex(value: unknown): value is Duplex {
@@ -263,9 +307,16 @@ function checkBoolean(name: string, value: unknown): asserts value is boolean {
   if (typeof value !== 'boolean') throw invalidType('connect', name, 'a boolean', value);
 }
 
-function exclusive(name: string): Error {
+function exclusive(action: string, name: string): Error {
   const what = name === 'sock' ? 'sock cannot be combined with host and port' : `sock cannot be combined with ${name}`;
-  return Object.assign(new TypeError(`connect: ${what}`), { code: 'ERR_INVALID_ARG_TYPE' });
+  return Object.assign(new TypeError(`${action}: ${what}`), { code: 'ERR_INVALID_ARG_TYPE' });
+}
+
+/** Options alone, as `net.connect` takes them, with no socket among them. */
+function ownArgument(action: string, name: string): Error {
+  const form = action === 'connectUnix' ? 'connectUnix(path, options)' : 'connect(host, port, options)';
+  const message = `${action}: ${name} is given without sock, so it must be ${form}`;
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
 }
 
 // ---------------------------------------------------------------------------------------------- host and port
@@ -274,23 +325,25 @@ async function reach(target: Target): Promise<SocketTransport> {
   const { host, port, local, noDelay, keepAlive, signal } = target;
   const action = connecting(host, port);
   const remotes = await resolve(host, target, action);
-  const locals = local === null ? null : await resolve(local.host, target, action);
+  const from = local === null ? '' : `localAddr ${hostAndPort(local.host, local.port)}`;
+  const locals = local === null ? null : await resolve(local.host, target, `${action}: ${from}`);
 
   const attempt = (remote: Address, wanted: AbortSignal): Promise<SocketTransport> => {
-    const from = locals?.find(({ family }) => family === remote.family);
-    if (locals !== null && from === undefined) {
-      const reason = `localAddr ${String(local?.host)} has no IPv${remote.family} address`;
-      return Promise.reject(new ConnectionError('EADDRNOTAVAIL', reason));
+    const own = locals?.find(({ family }) => family === remote.family);
+    if (locals !== null && own === undefined) {
+      return Promise.reject(new ConnectionError('EADDRNOTAVAIL', `${from} has no IPv${remote.family} address`));
     }
     return SocketTransport.connect({
       host: remote.address,
       family: remote.family,
       port,
-      localAddress: from?.address,
+      localAddress: own?.address,
       localPort: local === null || local.port === 0 ? undefined : local.port,
       noDelay,
       keepAlive,
       signal: wanted,
+    }).catch((error: unknown) => {
+      throw notLocal(error, from);
     });
   };
   const { value } = await race<SocketTransport>({
@@ -304,9 +357,23 @@ async function reach(target: Target): Promise<SocketTransport> {
   return value;
 }
 
+/** What an attempt failed with; where the system refused the own address, that is what the message is about. */
+function notLocal(error: unknown, from: string): unknown {
+  if (!(error instanceof ConnectionError)) return error;
+  const { syscall, errno = 0, message } = (error.cause ?? {}) as NodeJS.ErrnoException;
+  if (syscall !== 'bind') return error;
+  return new ConnectionError(error.code, `${from}: ${getSystemErrorMap().get(errno)?.[1] ?? message}`, {
+    cause: error.cause,
+  });
+}
+
 /** `connect example.org:80`, as messages begin. */
 function connecting(host: string, port: number): string {
-  return `connect ${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return `connect ${hostAndPort(host, port)}`;
+}
+
+function hostAndPort(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** Closes a connection that nobody wants any more. */
@@ -316,38 +383,34 @@ function discard(transport: Transport): void {
 
 // ---------------------------------------------------------------------------------------------- an existing socket
 
-async function over(sock: Duplex | number, signal: AbortSignal | undefined): Promise<DuplexTransport> {
+async function over(action: string, sock: Duplex | number, signal: AbortSignal | undefined): Promise<DuplexTransport> {
   signal?.throwIfAborted();
-  if (typeof sock === 'number') return overFd(sock);
-  if (sock.destroyed) throw new ConnectionError('ENOTCONN', 'connect: sock is destroyed');
-  if (!(sock instanceof Socket)) return new DuplexTransport(sock);
-  if (sock.connecting) return connected(sock, signal);
-  if (sock.pending) throw new ConnectionError('ENOTCONN', 'connect: sock is neither connected nor connecting');
-  return SocketTransport.over(sock);
+  if (typeof sock === 'number') return overFd(action, sock);
+  // Before anything is awaited: of two calls for one socket that is connecting, the second is refused.
+  const giveBack = take(action, 'sock', sock, StreamMode.READWRITE);
+  try {
+    if (sock.destroyed) throw new ConnectionError('ENOTCONN', `${action}: sock is destroyed`);
+    if (!(sock instanceof Socket)) return new DuplexTransport(sock);
+    if (sock.connecting) return await connected(action, sock, signal);
+    if (sock.pending) throw new ConnectionError('ENOTCONN', `${action}: sock is neither connected nor connecting`);
+    return SocketTransport.over(sock);
+  } catch (error) {
+    giveBack();
+    throw error;
+  }
 }
 
-function overFd(fd: number): SocketTransport {
-  checkSocketFd('connect', 'sock', fd);
+function overFd(action: string, fd: number): SocketTransport {
+  checkSocketFd(action, 'sock', fd);
   // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
   const reads = process.platform === 'win32' ? null : directReads();
   const onread = reads === null ? {} : { onread: reads.onread };
-  let socket: Socket;
-  try {
-    socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true, ...onread });
-  } catch (error) {
-    throw fdError('connect', fd, error);
-  }
-  // A socket around an fd begins to read by itself, and there is no sink yet.
-  socket.pause();
-  if (socket.localPort !== undefined && socket.remotePort === undefined) {
-    socket.on('error', () => {}).destroy();
-    throw new ConnectionError('ENOTCONN', `connect: fd ${fd}: socket is not connected`);
-  }
-  return new SocketTransport(socket, reads);
+  const options = { readable: true, writable: true, allowHalfOpen: true, ...onread };
+  return new SocketTransport(socketOver(action, fd, 'a connected socket of TCP or a Unix one', options), reads);
 }
 
 /** Waits until a socket that is connecting is connected; destroys it when that is not to be. */
-function connected(socket: Socket, signal: AbortSignal | undefined): Promise<DuplexTransport> {
+function connected(action: string, socket: Socket, signal: AbortSignal | undefined): Promise<DuplexTransport> {
   return new Promise((resolve, reject) => {
     const settle = (): void => {
       socket.off('connect', onConnect).off('error', onError).off('close', onClose);
@@ -370,7 +433,7 @@ function connected(socket: Socket, signal: AbortSignal | undefined): Promise<Dup
     };
     const onClose = (): void => {
       settle();
-      reject(new ConnectionError('ECONNABORTED', 'connect: sock was closed while it was connecting'));
+      reject(new ConnectionError('ECONNABORTED', `${action}: sock was closed while it was connecting`));
     };
     const onAbort = (): void => {
       settle();

@@ -10,6 +10,7 @@
  *     |                         ERR_WRITE_AFTER_EOF       writing after writeEof()
  *     |                         ERR_WRITE_EOF_UNSUPPORTED writeEof() where there is no half-close
  *     |                         ERR_FEED_AFTER_EOF        feeding a reader after feedEof()
+ *     |                         ERR_IN_USE                a socket, a pipe or a listener that has a stream or a server over it
  *     |                         ERR_SERVER_STATE          a server call out of order
  *     |                         ERR_SENDFILE_NOT_AVAILABLE sendfile() that may not copy
  *     |                         ERR_TLS_STATE             startTls() where there is no plain connection to upgrade
@@ -77,6 +78,7 @@ export type StateErrorCode =
   | 'ERR_WRITE_EOF_UNSUPPORTED'
   | 'ERR_FEED_AFTER_EOF'
   | 'ERR_FRAMES_EXPIRED'
+  | 'ERR_IN_USE'
   | 'ERR_SERVER_STATE'
   | 'ERR_TLS_STATE'
   | 'ERR_TLS_PLAINTEXT_PENDING'

@@ -12,6 +12,7 @@
 import { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
 import { connectUnix, type ConnectUnixOptions } from './connect-unix.js';
 import { invalidType } from './errors.js';
+import { checkOptionNames } from './option-names.js';
 import type { StreamReader } from './reader.js';
 import { StreamServer, UnixStreamServer, type StreamServerOptions, type UnixStreamServerOptions } from './server.js';
 import { LEAVE_OPEN, type ClientHandler } from './serving.js';
@@ -137,6 +138,7 @@ function split<T extends object>(action: string, options: T & StartServingOption
   if (typeof options !== 'object' || (options as unknown) === null) {
     throw invalidType(action, 'options', 'an object', options);
   }
+  checkOptionNames(action, options);
   const { startServing = true, ...rest } = options;
   if (typeof startServing !== 'boolean') throw invalidType(action, 'startServing', 'a boolean', startServing);
   return [startServing, rest as unknown as T];

@@ -18,7 +18,7 @@ export interface StreamServerOptions extends ServingOptions {
   /**
    * In place of host and port: a `net.Server`, which listens or is about to, or the fd of a socket that listens. It is closed
    * with the server. A `net.Server` should be made with `pauseOnConnect` and have no listener for `'connection'`; `bind` waits until
-   * it listens. asyncio: `sock`
+   * it listens. A `net.Server` serves one server, once: `ERR_IN_USE`. asyncio: `sock`
    */
   sock?: Server | number | undefined;
   /**

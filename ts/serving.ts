@@ -10,6 +10,7 @@
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { ConnectionError, IncompleteReadError, StateError, invalidType, outOfRange } from './errors.js';
+import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
 import type { Accepting, Listen, Listening } from './transports/listen.js';
@@ -63,8 +64,9 @@ export interface ServingOptions extends LimitOptions {
   /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
   backlog?: number | undefined;
   /**
-   * How many connections there may be at once, those that wait for `startServing` included. One more is closed as soon as it
-   * is accepted, and the first one after the cap was reached is reported. Default: no cap.
+   * How many connections there may be at once, 1 or more, those that wait for `startServing` and those in their handshake
+   * included. One more is closed as soon as it is accepted: its peer sees a connection that ends at once. The first one after the
+   * cap was reached is reported through `onError`, with a `ConnectionError` `ECONNREFUSED`. Default `Infinity`: no cap.
    */
   maxConnections?: number | undefined;
   /**
@@ -294,8 +296,9 @@ export abstract class BaseStreamServer {
       drop(socket);
       if (this.#full) return;
       this.#full = true;
-      const message = `${this.#name}: a connection is dropped, there are ${count} of at most ${count}`;
-      this.#report(new ConnectionError('ECONNREFUSED', message), null, 'too many connections');
+      const most = `maxConnections is ${this.#options.maxConnections}`;
+      const message = `${this.#name}: a connection was closed as it came in: there are ${count} already, and ${most}`;
+      this.#report(new ConnectionError('ECONNREFUSED', message), null, null);
       return;
     }
     if (this.#serving) {
@@ -576,6 +579,7 @@ export interface CheckedServing {
 export function checkServing(name: string, handler: unknown, options: unknown): CheckedServing {
   if (typeof handler !== 'function') throw invalidType(name, 'handler', 'a function', handler);
   if (typeof options !== 'object' || options === null) throw invalidType(name, 'options', 'an object', options);
+  checkOptionNames(name, options);
   const given = options as ServingOptions;
   const { backlog = DEFAULT_BACKLOG, maxConnections = Infinity, onError = null } = given;
   const { shutdownTimeout = DEFAULT_SHUTDOWN_TIMEOUT_MS, ssl } = given;
@@ -591,14 +595,18 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
   return {
     limit: checkLimit(name, given.limit),
     backlog: checkInteger(name, 'backlog', backlog, 1, 2 ** 31 - 1),
-    maxConnections:
-      maxConnections === Infinity
-        ? Infinity
-        : checkInteger(name, 'maxConnections', maxConnections, 1, Number.MAX_SAFE_INTEGER),
+    maxConnections: checkMaxConnections(name, maxConnections),
     onError,
     shutdownTimeout,
     tls: ssl === undefined ? null : checkServerTls(name, ssl, given),
   };
+}
+
+function checkMaxConnections(action: string, value: unknown): number {
+  const expected = 'an integer of 1 or more, or Infinity';
+  if (typeof value !== 'number') throw invalidType(action, 'maxConnections', expected, value);
+  if (value === Infinity || (Number.isSafeInteger(value) && value >= 1)) return value;
+  throw outOfRange(action, 'maxConnections', expected, value);
 }
 
 export function checkInteger(action: string, name: string, value: unknown, least: number, most: number): number {

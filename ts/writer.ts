@@ -321,12 +321,12 @@ export class StreamWriter {
    *
    * Rejects with a {@link ConnectionError} when the connection is closed or lost before. asyncio: `write_eof()`
    *
-   * @throws StateError `ERR_WRITE_EOF_UNSUPPORTED` where {@link canWriteEof} is false
+   * @throws (as a rejection) StateError `ERR_WRITE_EOF_UNSUPPORTED` where {@link canWriteEof} is false
    */
   writeEof(): Promise<void> {
     if (this.#eofSent !== null) return this.#eofSent.promise;
     if (!this.transport.canWriteEof) {
-      throw new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: this transport has no half-close');
+      return handled(new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: this transport has no half-close'));
     }
     if (this.#closing || this.#lost) return this.#connectionRefused('writeEof');
     this.#eof = true;

@@ -3,8 +3,9 @@
  *
  * Node documents the `onread` option for sockets that connect, and gives no way to ask for it on a socket that a server
  * accepted. The option works on any handle, though: so the handle of the accepted socket is moved to a new `net.Socket`
- * made with it. This is the only file that touches what Node does not document (`_handle`, `_server`, `_sharedCreds`); where anything
- * looks different from what is known, nothing is changed and `null` tells the caller to read by `'data'` events.
+ * made with it. This is the only file that touches what Node does not document (`_handle`, `_server`, `_sharedCreds`,
+ * `_readableState`, `_writableState`); where anything looks different from what is known, nothing is changed and `null` tells
+ * the caller to read by `'data'` events.
  *
  * The server's count of connections moves along: it goes down when the new socket is destroyed, so that `server.close()`
  * and `maxConnections` work as ever. The accepted socket is left without handle; whoever still holds it finds that it
@@ -105,6 +106,18 @@ export function setServerContext(server: TlsServer, context: SecureContext): boo
   if (serverContext(server) === null) return false;
   (server as unknown as { _sharedCreds: SecureContext })._sharedCreds = context;
   return true;
+}
+
+/**
+ * Whether a `Duplex` was made with one direction only, as the streams of a child process are. What Node makes public does not
+ * tell that from a direction that has come to its end.
+ */
+export function lacks(stream: object, direction: 'readable' | 'writable'): boolean {
+  const { _readableState: reading, _writableState: writing } = stream as {
+    _readableState?: { readable?: unknown };
+    _writableState?: { writable?: unknown };
+  };
+  return (direction === 'readable' ? reading?.readable : writing?.writable) === false;
 }
 
 function isHandle(handle: Partial<Handle> | null | undefined): handle is Handle {

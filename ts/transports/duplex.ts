@@ -11,6 +11,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { getSystemErrorMap } from 'node:util';
 import { ConnectionError, invalidType } from '../errors.js';
+import { markUsed } from './in-use.js';
 import { StreamMode, type Transport, type TransportSink } from './transport.js';
 
 /** How long an orderly close may take, in ms: what asyncio gives a TLS shutdown. The connection is destroyed then. */
@@ -103,6 +104,7 @@ export class DuplexTransport implements Transport {
         );
       } else this.#endOfFile();
     });
+    markUsed(stream, mode);
     if (stream.destroyed) {
       // Its 'close' may be over already. Two immediates: where it is still to come, it comes first.
       this.#reason ??= stream.errored;

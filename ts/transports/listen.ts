@@ -8,6 +8,8 @@ import { Server, createServer, type ListenOptions, type Socket } from 'node:net'
 import { getSystemErrorMap } from 'node:util';
 import { ConnectionError, invalidType } from '../errors.js';
 import { checkSocketFd, fdError } from './fd.js';
+import { checkUnused, take } from './in-use.js';
+import { StreamMode } from './transport.js';
 
 /** With port 0 and several addresses: how many ports are tried that may be taken at one of them. */
 const PORT_TRIES = 8;
@@ -187,10 +189,14 @@ export type ListeningSock = Server | number;
 /** What kind of socket a server wants. */
 export type SockKind = 'TCP' | 'Unix';
 
-/** @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither, or hands its connections to somebody else */
+/**
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither, or hands its connections to somebody else
+ * @throws StateError `ERR_IN_USE` when that is another server
+ */
 export function checkSock(action: string, sock: unknown): ListeningSock {
   if (typeof sock === 'number') return sock;
   if (!(sock instanceof Server)) throw invalidType(action, 'sock', 'a net.Server or an fd', sock);
+  checkUnused(action, 'sock', sock, StreamMode.READWRITE);
   if (sock.listenerCount('connection') > 0) {
     const message = `${action}: sock must be a net.Server without a listener of its own for 'connection'`;
     throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
@@ -207,9 +213,16 @@ export async function listenOver(
   signal: AbortSignal,
 ): Promise<Listening[]> {
   if (typeof sock === 'number') return [await listenOverFd(sock, kind, backlog, accepting)];
-  if (!sock.listening) await listens(sock, signal);
-  const address = sock.address();
-  checkKind(typeof address === 'object' && address !== null ? 'TCP' : 'Unix', kind);
+  const giveBack = take('bind', 'sock', sock, StreamMode.READWRITE);
+  let address: ReturnType<Server['address']>;
+  try {
+    if (!sock.listening) await listens(sock, signal);
+    address = sock.address();
+    checkKind(typeof address === 'object' && address !== null ? 'TCP' : 'Unix', kind);
+  } catch (error) {
+    giveBack();
+    throw error;
+  }
   const path = kind === 'TCP' ? undefined : typeof address === 'string' ? address : '';
   sock.on('connection', (socket: Socket) => accepting.accepted(socket, path));
   return [taken(sock, accepting)];
@@ -223,7 +236,7 @@ async function listenOverFd(fd: number, kind: SockKind, backlog: number, accepti
     // In a worker of a cluster the number would be taken for an fd of the primary.
     listening = await startListening(server, { fd, backlog, exclusive: true }, `fd ${fd}`, accepting);
   } catch (error) {
-    throw fdError('bind', fd, (error as Error).cause ?? error);
+    throw cannotListen(fd, kind, (error as Error).cause ?? error);
   }
   try {
     checkKind(server.address() === null ? 'Unix' : 'TCP', kind);
@@ -232,6 +245,15 @@ async function listenOverFd(fd: number, kind: SockKind, backlog: number, accepti
     throw error;
   }
   return listening;
+}
+
+/** Why the fd of a socket cannot be listened on. Node and the system have one code for all that is wrong with the socket. */
+function cannotListen(fd: number, kind: SockKind, error: unknown): ConnectionError {
+  const failure = fdError('bind', fd, error);
+  if (failure.code !== 'EINVAL') return failure;
+  const wanted = kind === 'TCP' ? 'a TCP socket' : 'a Unix socket that is bound';
+  const message = `bind: fd ${fd}: invalid argument: it must be ${wanted}, neither connected nor of datagrams`;
+  return new ConnectionError(failure.code, message, { cause: error });
 }
 
 /** Waits for a server that is about to listen. */

@@ -16,8 +16,10 @@ import { Writable, type Readable } from 'node:stream';
 import { ReadStream, WriteStream, isatty } from 'node:tty';
 import { isMainThread } from 'node:worker_threads';
 import { invalidType } from '../errors.js';
+import { lacks } from './accepted.js';
 import { DuplexTransport } from './duplex.js';
-import { fdError, kindOf, statsOf, wrongFd } from './fd.js';
+import { checkPipeEnd, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
+import { take } from './in-use.js';
 import { SocketTransport, directReads, type DirectReads } from './socket.js';
 import { StreamMode, type Transport } from './transport.js';
 
@@ -64,31 +66,36 @@ class StreamPipe extends DuplexTransport {
  *
  * @param action - what the caller does, for the messages
  * @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither an fd nor a `Readable` of bytes
- * @throws TypeError `ERR_INVALID_FD_TYPE` when the fd is of a file, a directory or anything else that is no pipe
- * @throws ConnectionError `EBADF` when the fd is not open
+ * @throws TypeError `ERR_INVALID_FD_TYPE` when the fd is of a file, a directory or anything else that is no pipe, or is the
+ * other end of one
+ * @throws StateError `ERR_IN_USE` when the stream is read already, by a transport
+ * @throws ConnectionError `EBADF` when the fd is not open, `ENOTCONN` when it is of a socket without a peer
  */
 export function readPipe(action: string, pipe: unknown): Transport {
   if (typeof pipe === 'number') return overFd(action, pipe, StreamMode.READ);
   if (!isReadable(pipe)) throw invalidType(action, 'pipe', 'an fd or a Readable', pipe);
+  if (lacks(pipe, 'readable')) throw oneWay(action, 'read from', 'written to', 'as the stdin of a child process is');
   checkBytes(action, pipe.readableObjectMode, pipe.readableEncoding);
-  return pipe instanceof Socket
-    ? new SocketPipe(pipe, null, StreamMode.READ, pipe)
-    : new StreamPipe(pipe, StreamMode.READ, pipe);
+  return over(action, pipe, StreamMode.READ, pipe);
 }
 
 /** The transport that writes to a pipe; the errors are those of {@link readPipe}. */
 export function writePipe(action: string, pipe: unknown): Transport {
   if (typeof pipe === 'number') return overFd(action, pipe, StreamMode.WRITE);
   if (!isWritable(pipe)) throw invalidType(action, 'pipe', 'an fd or a Writable', pipe);
+  if (lacks(pipe, 'writable')) throw oneWay(action, 'written to', 'read from', 'as process.stdin is');
   checkBytes(action, pipe.writableObjectMode, null);
-  return overWritable(pipe, pipe);
+  return overWritable(action, pipe, pipe);
 }
 
-function overWritable(stream: Writable, pipe: unknown): Transport {
+function overWritable(action: string, stream: Writable, pipe: unknown): Transport {
   if (isStandard(stream)) return new StreamPipe(new Lent(stream), StreamMode.WRITE, pipe);
-  return stream instanceof Socket
-    ? new SocketPipe(stream, null, StreamMode.WRITE, pipe)
-    : new StreamPipe(stream, StreamMode.WRITE, pipe);
+  return over(action, stream, StreamMode.WRITE, pipe);
+}
+
+function oneWay(action: string, wanted: string, there: string, example: string): TypeError {
+  const message = `${action}: pipe must be a stream that can be ${wanted}, not one that can only be ${there}, ${example}`;
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
 }
 
 /** Only the fd is looked at: to read `process.stdout` makes it. */
@@ -106,44 +113,37 @@ function overFd(action: string, fd: number, mode: OneWay): Transport {
   const stats = statsOf(action, 'pipe', fd);
   const terminal = isatty(fd);
   if (!terminal && !stats.isFIFO() && !stats.isSocket() && !stats.isCharacterDevice()) {
-    throw noPipe(action, fd, kindOf(stats));
+    throw wrongFd(action, fd, kindOf(stats), PIPE);
   }
+  if (stats.isFIFO()) checkPipeEnd(action, fd, reading ? 'reading' : 'writing');
   if (isMainThread) {
-    if (fd === 0 && reading) return over(process.stdin, mode, fd);
-    if (fd === 1 && !reading) return overWritable(process.stdout, fd);
-    if (fd === 2 && !reading) return overWritable(process.stderr, fd);
+    if (fd === 0 && reading) return over(action, process.stdin, mode, fd);
+    if (fd === 1 && !reading) return overWritable(action, process.stdout, fd);
+    if (fd === 2 && !reading) return overWritable(action, process.stderr, fd);
   }
-  if (terminal) return over(reading ? new ReadStream(fd) : new WriteStream(fd), mode, fd);
+  if (terminal) return over(action, reading ? new ReadStream(fd) : new WriteStream(fd), mode, fd);
   if (stats.isCharacterDevice()) {
     return new StreamPipe(reading ? createReadStream('', { fd }) : createWriteStream('', { fd }), mode, fd);
   }
   // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
   const reads = reading && process.platform !== 'win32' ? directReads() : null;
-  let socket: Socket;
-  try {
-    socket = new Socket({
-      fd,
-      readable: reading,
-      writable: !reading,
-      ...(reads === null ? {} : { onread: reads.onread }),
-    });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_INVALID_FD_TYPE') {
-      throw noPipe(action, fd, 'a socket that carries no stream of bytes');
-    }
-    throw fdError(action, fd, error);
-  }
-  // A socket around an fd begins to read by itself, and there is no sink yet.
-  if (reading) socket.pause();
+  const onread = reads === null ? {} : { onread: reads.onread };
+  const socket = socketOver(action, fd, PIPE, { readable: reading, writable: !reading, ...onread });
   return new SocketPipe(socket, reads, mode, fd);
 }
 
-function over(stream: Readable & { writable?: boolean }, mode: OneWay, pipe: number): Transport {
-  return stream instanceof Socket ? new SocketPipe(stream, null, mode, pipe) : new StreamPipe(stream, mode, pipe);
-}
+/** What the fd of a pipe may be. */
+const PIPE = 'a pipe, a FIFO, a socket or a character device';
 
-function noPipe(action: string, fd: number, kind: string): TypeError {
-  return wrongFd(action, fd, kind, 'a pipe, a FIFO, a socket or a character device');
+/** The transport over a stream that somebody else has made, which is used in this direction by nobody else. */
+function over(action: string, stream: Readable | Writable, mode: OneWay, pipe: unknown): Transport {
+  const giveBack = take(action, 'pipe', stream, mode);
+  try {
+    return stream instanceof Socket ? new SocketPipe(stream, null, mode, pipe) : new StreamPipe(stream, mode, pipe);
+  } catch (error) {
+    giveBack();
+    throw error;
+  }
 }
 
 // ---------------------------------------------------------------------------------------------- streams of Node
@@ -151,7 +151,6 @@ function noPipe(action: string, fd: number, kind: string): TypeError {
 /** By what it does, not by its class: a stream of the `readable-stream` package is as good. */
 function isReadable(value: unknown): value is Readable {
   if (!has(value, ['read', 'pause', 'resume', 'on', 'destroy'])) return false;
-  // A Duplex whose reading side is not there: process.stdout, child.stdin.
   const { readable, readableEnded, destroyed, errored } = value as Partial<Readable>;
   return readable !== false || readableEnded === true || destroyed === true || (errored ?? null) !== null;
 }
