@@ -634,7 +634,7 @@ function handshake(
     }, timeout);
 
     raw.on('error', ignore);
-    // Else a peer that ends its side in the middle would be waited for. The transport makes the connection half-open again.
+    // Else a peer that ends its side in the middle would be waited for.
     raw.allowHalfOpen = false;
     if (signal?.aborted === true) {
       onAbort();
@@ -648,6 +648,8 @@ function handshake(
     try {
       begin(
         (transport) => {
+          // From now on the end of the connection is the end of what is encrypted, which ends its own side in its time.
+          raw.allowHalfOpen = true;
           if (settle()) resolve(transport);
           else transport.abort();
         },
