@@ -111,6 +111,8 @@ export interface ConnectSockOptions extends ConnectBaseOptions {
  * theirs
  * @throws (as a rejection) ConnectionError when the host is not found (`ENOTFOUND`, `EAI_AGAIN`), and when the TLS handshake
  * fails, with the code of the reason (`CERT_HAS_EXPIRED`, `ERR_TLS_CERT_ALTNAME_INVALID`, `ETIMEDOUT`, ...)
+ * @throws (as a rejection) Error or TypeError `connect: ssl: ...` for options of TLS that Node or OpenSSL refuses, with the code that
+ * they give (`ERR_OSSL_PEM_NO_START_LINE`, `ERR_SSL_NO_CIPHER_MATCH`, ...); nothing was opened then
  * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
  */
 export function connect(host: string, port: number, options?: ConnectOptions): Promise<Stream>;

@@ -81,6 +81,8 @@ export interface ServingOptions extends LimitOptions {
    * Speaks TLS: options as of `tls.createServer()` (`cert`, `key`, `ca`, `requestCert`, `ALPNProtocols`, `SNICallback`, ...), or a
    * `SecureContext`. The handler is called when the handshake is done; one that fails is reported through `onError`, with a
    * `ConnectionError`, and concerns no other connection. A client may not renegotiate: its connection ends with an error.
+   * The constructor throws for options that Node or OpenSSL refuses, with their code; a callback that fails (`SNICallback`,
+   * `ALPNCallback`, `pskCallback`) fails its handshake, and what it threw or told is the `cause` of what is reported.
    * asyncio: `ssl`
    */
   ssl?: ServerSsl | undefined;

@@ -1,0 +1,113 @@
+/** A TLS client of ours with a server of Node's: nothing is lost at the beginning, and who is trusted goes by the name. */
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
+import tls, { type TLSSocket } from 'node:tls';
+import test, { type ExecutionContext } from 'ava';
+import { ConnectionError, connect, type ConnectOptions } from 'sluice';
+import { certificates } from './certificates.js';
+import { listen, turns } from './loopback.js';
+
+/** A TLS server of Node's. */
+async function serve(
+  t: ExecutionContext,
+  options: tls.TlsOptions,
+  onConnection: (socket: TLSSocket) => void,
+): Promise<number> {
+  const sockets: Socket[] = [];
+  const server = tls.createServer(options, (socket) => onConnection(socket.on('error', () => {})));
+  server.on('connection', (socket: Socket) => sockets.push(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+  test(`${version}: data and the end that come behind the handshake, before anybody reads`, async (t) => {
+    const { ca, server } = await certificates();
+    const body = Buffer.alloc(200_000, '0123456789abcdef');
+    for (const size of [1, 16_384, body.length]) {
+      const data = body.subarray(0, size);
+      const port = await serve(t, { ...server, maxVersion: version }, (socket) => socket.end(data));
+      await using stream = await connect('127.0.0.1', port, { ssl: { ca }, limit: 1000 });
+      await turns(30);
+      t.true((await stream.read()).equals(data), `${size} bytes`);
+    }
+  });
+}
+
+test('the certificate is to be of the name that was asked for, not of the address that was connected to', async (t) => {
+  const { ca, server, otherHost } = await certificates();
+  const asked: (string | false)[] = [];
+  const answer = (socket: TLSSocket): void => {
+    asked.push((socket as TLSSocket & { servername: string | false }).servername);
+    socket.end('x');
+  };
+  // Of localhost and 127.0.0.1.
+  const port = await serve(t, server, answer);
+  for (const serverHostname of ['other.example', '192.0.2.1', '::2']) {
+    const error = await t.throwsAsync(connect('127.0.0.1', port, { ssl: { ca }, serverHostname }), {
+      instanceOf: ConnectionError,
+      code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    });
+    t.true(error?.message.includes(serverHostname), error?.message);
+  }
+  // The address is not in the certificate, the name is.
+  const other = await serve(t, otherHost, answer);
+  const good: [number, ConnectOptions][] = [
+    [other, { serverHostname: 'other.example', ssl: { ca } }],
+    [other, { ssl: { ca, servername: 'other.example' } }],
+    [port, { serverHostname: '::1', ssl: { ca } }],
+    [port, { serverHostname: 'localhost', ssl: { ca } }],
+    [port, { ssl: { ca } }],
+  ];
+  asked.length = 0;
+  for (const [to, options] of good) {
+    await using stream = await connect('127.0.0.1', to, options);
+    t.is(String(await stream.read()), 'x');
+  }
+  t.deepEqual(asked, ['other.example', 'other.example', false, 'localhost', false]);
+  for (const options of [{ ssl: { ca } }, { serverHostname: 'localhost', ssl: { ca } }]) {
+    await t.throwsAsync(connect('127.0.0.1', other, options), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
+  }
+});
+
+test('the race goes by the connection: an address that refuses is passed over, the options of TCP are kept', async (t) => {
+  const { ca, server } = await certificates();
+  const seen: (number | undefined)[] = [];
+  const port = await serve(t, server, (socket) => {
+    seen.push(socket.remotePort);
+    socket.end('x');
+  });
+  // On machines where localhost is ::1 as well, that attempt fails first.
+  await using stream = await connect('localhost', port, { ssl: { ca }, localAddr: ['127.0.0.1', 0], keepAlive: true });
+  t.is(String(await stream.read()), 'x');
+  t.deepEqual(seen, [(stream.getExtraInfo('sockname') as AddressInfo).port]);
+  const { port: closed, close } = await listen(t);
+  close();
+  await turns(3);
+  const error = await t.throwsAsync(connect('127.0.0.1', closed, { ssl: { ca } }), {
+    instanceOf: ConnectionError,
+    code: 'ECONNREFUSED',
+  });
+  t.is(error?.message, `connect 127.0.0.1:${closed}: ECONNREFUSED (connection refused)`);
+});
+
+test('a reader that stops and goes gets every byte, in order', async (t) => {
+  const { ca, server } = await certificates();
+  const body = Buffer.alloc(5_000_000);
+  for (let i = 0; i < body.length; i += 4) body.writeUInt32LE(i, i);
+  const port = await serve(t, server, (socket) => socket.end(body));
+  await using stream = await connect('127.0.0.1', port, { ssl: { ca }, limit: 1000 });
+  const parts: Buffer[] = [];
+  for (let n = 1; ; n = (n * 7) % 9973) {
+    const part = await stream.read(n);
+    if (part.length === 0) break;
+    parts.push(part);
+    if (n % 5 === 0) await turns(1);
+  }
+  t.true(Buffer.concat(parts).equals(body));
+});
