@@ -748,3 +748,16 @@ test('a reader shows its state', async (t) => {
   failed.setException(new Error('boom'));
   t.is(inspect(failed), "StreamReader { buffered: 0, limit: 65536, exception: 'boom' }");
 });
+
+test('bytes put back while an overlong line is skipped: each overlong line is skipped to its own end', async (t) => {
+  const reader = new StreamReader({ limit: 1 });
+  reader.feedData(Buffer.from('aaaa'));
+  await t.throwsAsync(reader.readline(), { code: 'ERR_LIMIT_OVERRUN' });
+  reader.unread(Buffer.from('bb'));
+  await t.throwsAsync(reader.readline(), { code: 'ERR_LIMIT_OVERRUN' });
+  reader.feedData(Buffer.from('a\nb'));
+  reader.feedData(Buffer.from('b\nc\n'));
+  t.is(String(await reader.readline()), 'c\n');
+  reader.feedEof();
+  t.true(reader.atEof());
+});

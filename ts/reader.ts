@@ -159,7 +159,8 @@ export class StreamReader implements LineSource {
   #lent: Store | null = null;
 
   #pending: PendingRead | null = null;
-  #skipping = false;
+  /** How many lines are still to be dropped up to their ends: two when bytes were put back in front of the first. */
+  #skipping = 0;
   #eof = false;
   #exception: Error | null = null;
   #hasThrown = false;
@@ -297,7 +298,7 @@ export class StreamReader implements LineSource {
 
   /** @internal Takes all that is buffered as if it had never been received. */
   withdraw(): Buffer {
-    this.#skipping = false;
+    this.#skipping = 0;
     const bytes = this.#take(this.#rewind());
     this.#bytesRead -= bytes.length;
     return bytes;
@@ -309,7 +310,7 @@ export class StreamReader implements LineSource {
     this.#targetRing = null;
     this.#targetFill = null;
     this.#target = null;
-    if (this.#skipping || this.#eof || this.#exception !== null) return null;
+    if (this.#skipping > 0 || this.#eof || this.#exception !== null) return null;
     if (fill !== null) {
       if (fill.target.length - fill.filled < this.#tuning.largeRead / 2) return null;
       this.#targetFill = fill;
@@ -338,7 +339,7 @@ export class StreamReader implements LineSource {
       this.#target = fill.target.subarray(fill.filled);
     } else if (
       fill === null &&
-      !this.#skipping &&
+      this.#skipping === 0 &&
       this.#targetRing !== null &&
       this.#targetRing === this.#store?.ring
     ) {
@@ -361,7 +362,7 @@ export class StreamReader implements LineSource {
     this.#bytesRead += chunk.length;
     this.#busy = chunk.length >= this.#tuning.fullChunk;
     let rest = chunk;
-    if (this.#skipping) rest = this.#skipIn(rest);
+    if (this.#skipping > 0) rest = this.#skipIn(rest);
     const pending = this.#pending;
     if (pending !== null && pending.fill !== null) rest = this.#fillFrom(pending, pending.fill, rest);
     if (rest.length > 0) {
@@ -879,7 +880,7 @@ export class StreamReader implements LineSource {
       );
       if (skips) {
         this.#rewind();
-        this.#skipping = true;
+        this.#skipping++;
         this.#advance(buffered);
       }
       throw error;
@@ -1067,12 +1068,16 @@ export class StreamReader implements LineSource {
     this.#cutEnd = start + size;
   }
 
-  /** What is left of a chunk behind the end of a line that is being skipped. */
+  /** What is left of a chunk behind the ends of the lines that are being skipped. */
   #skipIn(chunk: Uint8Array): Uint8Array {
-    const end = chunk.indexOf(0x0a);
-    if (end === -1) return EMPTY;
-    this.#skipping = false;
-    return chunk.subarray(end + 1);
+    let rest = chunk;
+    while (this.#skipping > 0) {
+      const end = rest.indexOf(0x0a);
+      if (end === -1) return EMPTY;
+      this.#skipping--;
+      rest = rest.subarray(end + 1);
+    }
+    return rest;
   }
 
   // ---------------------------------------------------------------------------------------------- fills
