@@ -66,16 +66,25 @@ interface Store {
 }
 
 /** A read that waits. */
-interface PendingRead {
-  readonly action: string;
-  /** The result, or undefined to go on waiting; throws to fail the read. */
-  readonly attempt: () => unknown;
-  /** Where the bytes of a read are gathered that do not pass through the ring. */
-  readonly fill: Fill | null;
-  readonly resolve: (value: never) => void;
-  readonly reject: (reason: unknown) => void;
-  readonly signal: AbortSignal | undefined;
-  readonly onAbort: (() => void) | undefined;
+class PendingRead {
+  resolve: (value: never) => void = nothing;
+  reject: (reason: unknown) => void = nothing;
+  /** Takes back what waits for the signal. */
+  unwatch: (() => void) | null = null;
+
+  /**
+   * @param attempt - the result, or undefined to go on waiting; throws to fail the read
+   * @param fill - where the bytes of a read are gathered that do not pass through the ring
+   */
+  constructor(
+    readonly action: string,
+    readonly attempt: () => unknown,
+    readonly fill: Fill | null = null,
+  ) {}
+}
+
+function nothing(): undefined {
+  return undefined;
 }
 
 /** The result of a large read while it is being filled. */
@@ -270,16 +279,7 @@ export class StreamReader implements LineSource {
   hold(action: string): void {
     if (this.#pending !== null) throw concurrent(action, this.#pending.action);
     this.#endLoan();
-    const nothing = (): undefined => undefined;
-    this.#pending = {
-      action,
-      attempt: nothing,
-      fill: null,
-      resolve: nothing,
-      reject: nothing,
-      signal: undefined,
-      onAbort: undefined,
-    };
+    this.#pending = new PendingRead(action, nothing);
     this.#keeper?.hold(Hold.READ);
   }
 
@@ -668,16 +668,28 @@ export class StreamReader implements LineSource {
       if (fill !== null) this.#putBackFill(fill, error);
       return Promise.reject(error);
     }
-    const signal = options?.signal;
-    return new Promise<T>((resolve, reject) => {
-      const onAbort = signal === undefined ? undefined : () => this.#cancel(pending, signal.reason);
-      const pending: PendingRead = { action, attempt, fill, resolve, reject, signal, onAbort };
-      this.#pending = pending;
-      this.#keeper?.hold(Hold.READ);
-      if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
-      // A read that waits needs bytes whatever the limit says: readexactly(n) must not stall when n exceeds it.
-      if (this.#paused) this.#resumeReading();
+    const pending = new PendingRead(action, attempt, fill);
+    const result = new Promise<T>((resolve, reject) => {
+      pending.resolve = resolve;
+      pending.reject = reject;
     });
+    this.#pending = pending;
+    this.#keeper?.hold(Hold.READ);
+    if (options?.signal !== undefined) this.#watch(pending, options.signal);
+    // A read that waits needs bytes whatever the limit says: readexactly(n) must not stall when n exceeds it.
+    if (this.#paused) this.#resumeReading();
+    return result;
+  }
+
+  // Apart from #begin, whose variables every read that waits would keep otherwise.
+  #watch(pending: PendingRead, signal: AbortSignal): void {
+    const onAbort = (): void => {
+      this.#cancel(pending, signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    pending.unwatch = () => {
+      signal.removeEventListener('abort', onAbort);
+    };
   }
 
   /** Why a read cannot even begin, or null. */
@@ -719,7 +731,7 @@ export class StreamReader implements LineSource {
   #finish(pending: PendingRead): void {
     this.#pending = null;
     this.#keeper?.release(Hold.READ);
-    if (pending.onAbort !== undefined) pending.signal?.removeEventListener('abort', pending.onAbort);
+    pending.unwatch?.();
   }
 
   /** Whether no more bytes will come. Throws the error that ended the stream: every byte that could be used has been. */

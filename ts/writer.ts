@@ -23,6 +23,8 @@ const HIGH_WATERMARK = 65536;
 /** Pieces up to this size are copied. */
 const COPY_BYTES = 4096;
 
+const NOTHING: readonly never[] = [];
+
 /** The memory that small pieces are gathered in, and how many such blocks the thread keeps. */
 const SLAB_BYTES = 16384;
 const POOLED_SLABS = 64;
@@ -131,7 +133,7 @@ export class StreamWriter {
   #turning = false;
 
   /** The queue: finished pieces, then what lies in the slab from `#slabStart` to `#slabEnd`. */
-  #pieces: Uint8Array[] = [];
+  #pieces: Uint8Array[] | null = null;
   #slab: Buffer | null = null;
   #slabStart = 0;
   #slabEnd = 0;
@@ -152,7 +154,7 @@ export class StreamWriter {
 
   /** The place that is at the head now, what was written behind it with the places further back, and the bytes of that. */
   #place: Place | null = null;
-  #held: (Uint8Array | Place)[] = [];
+  #held: (Uint8Array | Place)[] | null = null;
   #heldBytes = 0;
   /** Bytes that were sent at places. */
   #placedBytes = 0;
@@ -163,6 +165,8 @@ export class StreamWriter {
 
   /** The stream that this is a half of, and whether it is held. */
   #keeper: Keeper | null = null;
+  /** Made when something is written: an idle stream should not pay for it. */
+  #onTaken: (() => void) | null = null;
   #keeping = false;
 
   constructor(transport: Transport) {
@@ -468,7 +472,7 @@ export class StreamWriter {
   /** Keeps data back until the place before it is released. */
   #hold(data: Uint8Array | string): void {
     const bytes = typeof data === 'string' || data.length <= COPY_BYTES ? Buffer.from(data) : data;
-    if (bytes.length > 0) this.#held.push(bytes);
+    if (bytes.length > 0) (this.#held ??= []).push(bytes);
     this.#heldBytes += bytes.length;
     this.#allowance -= bytes.length + CALL_COST;
   }
@@ -485,7 +489,7 @@ export class StreamWriter {
         writer.#keep();
         if (writer.#inFlight === 0) writer.#progress();
       } else {
-        writer.#held.push(place);
+        (writer.#held ??= []).push(place);
       }
       return {
         ready: ready.promise,
@@ -515,9 +519,9 @@ export class StreamWriter {
 
   /** The place at the head is released: what was held behind it is queued, up to the next place. */
   #leave(): void {
-    const held = this.#held;
+    const held = this.#held ?? NOTHING;
     this.#place = null;
-    this.#held = [];
+    this.#held = null;
     for (const [i, item] of held.entries()) {
       if (item instanceof Place) {
         if (item.released) continue;
@@ -537,7 +541,7 @@ export class StreamWriter {
     const size = data.length;
     if (size > COPY_BYTES) {
       this.#endPiece();
-      this.#pieces.push(data);
+      (this.#pieces ??= []).push(data);
     } else if (size > 0) {
       const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= size ? this.#slab : this.#nextSlab();
       slab.set(data, this.#slabEnd);
@@ -553,7 +557,7 @@ export class StreamWriter {
     if (most > COPY_BYTES * 3) {
       this.#endPiece();
       const bytes = Buffer.from(text);
-      this.#pieces.push(bytes);
+      (this.#pieces ??= []).push(bytes);
       return bytes.length;
     }
     if (most === 0) return 0;
@@ -566,7 +570,7 @@ export class StreamWriter {
   /** Makes what lies in the slab a piece of the queue, so that another piece can come behind it. */
   #endPiece(): void {
     if (this.#slab === null || this.#slabEnd === this.#slabStart) return;
-    this.#pieces.push(this.#slab.subarray(this.#slabStart, this.#slabEnd));
+    (this.#pieces ??= []).push(this.#slab.subarray(this.#slabStart, this.#slabEnd));
     this.#slabStart = this.#slabEnd;
   }
 
@@ -604,14 +608,15 @@ export class StreamWriter {
     if (size === 0) return;
     const slab = this.#slab;
     let slabs = this.#fullSlabs;
-    const pieces = this.#pieces;
+    let pieces: readonly Uint8Array[] = NOTHING;
     let single: Uint8Array | undefined;
-    if (pieces.length === 0 && slab !== null) {
+    if (this.#pieces === null && slab !== null) {
       single = slab.subarray(this.#slabStart, this.#slabEnd);
     } else {
       this.#endPiece();
+      pieces = this.#pieces ?? NOTHING;
       if (pieces.length === 1) single = pieces[0];
-      this.#pieces = [];
+      this.#pieces = null;
     }
     this.#slab = null;
     this.#slabStart = 0;
@@ -619,8 +624,10 @@ export class StreamWriter {
     this.#fullSlabs = null;
     this.#queued = 0;
     this.#inFlight = size;
-    const taken =
-      single === undefined ? this.transport.writev(pieces, this.#taken) : this.transport.write(single, this.#taken);
+    const onTaken = (this.#onTaken ??= () => {
+      this.#taken();
+    });
+    const taken = single === undefined ? this.transport.writev(pieces, onTaken) : this.transport.write(single, onTaken);
     if (slab !== null) {
       if (taken && slabs === null) {
         giveBack(slab);
@@ -639,13 +646,13 @@ export class StreamWriter {
   }
 
   /** The kernel has taken the batch in flight. */
-  readonly #taken = (): void => {
+  #taken(): void {
     if (this.#lost || this.#aborted) return;
     this.#inFlight = 0;
     this.#flyingSlabs?.forEach(giveBack);
     this.#flyingSlabs = null;
     this.#progress();
-  };
+  }
 
   /** Sends what is queued, and wakes whoever waited for what has left. */
   #progress(): void {
@@ -715,7 +722,7 @@ export class StreamWriter {
   #drop(): void {
     if (this.#queued > 0) this.#dropped = true;
     this.#queued = 0;
-    this.#pieces = [];
+    this.#pieces = null;
     this.#fullSlabs?.forEach(giveBack);
     this.#fullSlabs = null;
     if (this.#slab !== null) giveBack(this.#slab);
@@ -728,14 +735,14 @@ export class StreamWriter {
   /** Nothing will be sent at any place any more. */
   #dropPlaces(head: Place): void {
     this.#dropped = true;
-    for (const place of [head, ...this.#held]) {
+    for (const place of [head, ...(this.#held ?? NOTHING)]) {
       if (!(place instanceof Place)) continue;
       const error = this.#connectionError(place.action);
       place.sending?.reject(error);
       place.ready.reject(error);
     }
     this.#place = null;
-    this.#held = [];
+    this.#held = null;
     this.#bytesWritten += this.#heldBytes;
     this.#heldBytes = 0;
   }

@@ -57,6 +57,7 @@ export class DuplexTransport implements Transport {
 
   #pending = 0;
   #batchDone: (() => void) | null = null;
+  #onWritten: ((error?: Error | null) => void) | null = null;
   /** Callbacks still to come of writes that were complete when `write` returned. */
   #completed = 0;
 
@@ -90,10 +91,11 @@ export class DuplexTransport implements Transport {
     stream.on('error', (error: Error) => {
       this.#reason ??= error;
     });
-    stream.once('close', () => {
+    // on, not once, which costs three more objects for each connection: either event comes once.
+    stream.on('close', () => {
       this.#connectionLost();
     });
-    this.readable?.once('end', () => {
+    this.readable?.on('end', () => {
       // Two immediates: one whole poll for input, in which the error would come.
       if (this.doubtsEnd()) {
         setImmediate(() =>
@@ -232,7 +234,7 @@ export class DuplexTransport implements Transport {
     const stream = this.#beginBatch(done, data.length);
     if (stream === null) return false;
     try {
-      stream.write(this.lend(data), this.#onWritten);
+      stream.write(this.lend(data), this.#written());
     } catch (error) {
       this.failed(error);
     }
@@ -247,7 +249,7 @@ export class DuplexTransport implements Transport {
     const last = pieces.length - 1;
     stream.cork();
     for (let i = 0; i < last; i++) stream.write(this.lend(pieces[i]!));
-    stream.write(this.lend(pieces[last]!), this.#onWritten);
+    stream.write(this.lend(pieces[last]!), this.#written());
     try {
       stream.uncork();
     } catch (error) {
@@ -275,19 +277,25 @@ export class DuplexTransport implements Transport {
     return true;
   }
 
-  // One function for all writes: Node gathers equal callbacks of one turn into one tick.
-  readonly #onWritten = (error?: Error | null): void => {
+  /** One function for all writes: Node gathers equal callbacks of one turn into one tick. Made when it is first needed. */
+  #written(): (error?: Error | null) => void {
+    return (this.#onWritten ??= (error) => {
+      this.#batchEnded(error ?? null);
+    });
+  }
+
+  #batchEnded(error: Error | null): void {
     if (this.#completed > 0) {
       this.#completed--;
       return;
     }
     // Node calls back without an error also where a destroyed handle cancelled the write.
-    if ((error ?? null) !== null || this.#lost || this.#stream.destroyed) return;
+    if (error !== null || this.#lost || this.#stream.destroyed) return;
     const done = this.#batchDone;
     this.#batchDone = null;
     this.#pending = 0;
     done?.();
-  };
+  }
 
   writeEof(): void {
     if (this.writable !== null && !this.isClosing && !this.writable.writableEnded) this.writable.end();
