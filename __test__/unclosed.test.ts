@@ -19,7 +19,8 @@ async function run<T>(t: ExecutionContext, name: string, ...flags: string[]): Pr
   const { stdout, stderr } = await promisify(execFile)(
     process.execPath,
     ['--expose-gc', '--no-warnings', ...flags, file, name],
-    { cwd: root },
+    // A program that hangs must not outlive the tests.
+    { cwd: root, timeout: 60_000 },
   );
   t.is(stderr, '');
   return JSON.parse(stdout) as Outcome<T>;
