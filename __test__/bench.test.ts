@@ -8,13 +8,15 @@ import { fileURLToPath } from 'node:url';
 
 import test from 'ava';
 
-import type { Case, Entry, Settings } from '../benchmarks/case.js';
+import type { Case, Entry, Plot, Settings } from '../benchmarks/case.js';
+import { cases as allCases, chosen, words } from '../benchmarks/cases.js';
 import { holds, judge, JUDGED_ROUNDS, median, ratio, remark, spread, type Verdict } from '../benchmarks/judge.js';
 import { parse, UsageError } from '../benchmarks/options.js';
+import { draw, plots } from '../benchmarks/plot.js';
 import { ProgramError, run, withPrograms } from '../benchmarks/programs.js';
 import { page, type Results, summary, table, warnings } from '../benchmarks/report.js';
-import { runCase } from '../benchmarks/runner.js';
-import { compareVersions } from '../benchmarks/toolchain.js';
+import { type CaseResult, runCase } from '../benchmarks/runner.js';
+import { compareVersions, tooManyFiles } from '../benchmarks/toolchain.js';
 import {
   checkAnswer,
   chopped,
@@ -97,6 +99,12 @@ test('nothing holds when ours is missing', (t) => {
   t.is(remark('x', { missing: 'not built' }, full(2), 'ours / theirs').ratio, null);
 });
 
+test('what is too small to be measured is no ratio', (t) => {
+  t.is(remark('x', full(4), full(0), 'ours / theirs').ratio, null);
+  t.is(remark('x', full(-1), full(2), 'ours / theirs').ratio, null);
+  t.is(judge('x', full(0), full(2), 'theirs / ours', { atMost: 1 }).holds, null);
+});
+
 test('versions are ordered by number, not by letter', (t) => {
   t.true(compareVersions('3.13.0', '3.9.18') > 0);
   t.true(compareVersions('3.8', '3.8.1') < 0);
@@ -139,6 +147,12 @@ test('the digest tells apart frames that hold the same bytes', (t) => {
   t.not(digest('ab\nc\n'), digest('a\nbc\n'));
 });
 
+test('many connections bring more frames, and the digest of one of them', (t) => {
+  const block = separated(Buffer.from('a\nbc\n'), '\n');
+  const one = verifiableOf(block, 2);
+  t.deepEqual(verifiableOf(block, 2, 10), { ...one, frames: one.frames * 10, bytes: one.bytes * 10 });
+});
+
 test('an answer is refused unless it is the expected one', (t) => {
   const expected = { frames: 2, bytes: 3, digest: 'd' };
   const right = { ...expected, seconds: 0.5 };
@@ -176,6 +190,103 @@ test('the command line', (t) => {
   ]) {
     t.throws(() => parse(words, known), { instanceOf: UsageError }, words.join(' '));
   }
+});
+
+const plan = (): never => {
+  throw new Error('nothing runs here');
+};
+const listed: Case[] = [
+  { name: 'a', title: '', unit: '', ratio: 'ours / theirs', plan },
+  { name: 'b', title: '', unit: '', ratio: 'ours / theirs', group: 'more', plan },
+  { name: 'c', title: '', unit: '', ratio: 'ours / theirs', group: 'more', skippedByQuick: true, plan },
+];
+
+test('cases are asked for by name or by group; those of a group run only then, or quickly', (t) => {
+  const names = (wanted: string[], quick = false): string =>
+    chosen(listed, wanted, quick)
+      .map(({ name }) => name)
+      .join('');
+  t.is(names([]), 'a');
+  t.is(names(['more']), 'bc');
+  t.is(names(['c', 'a']), 'ac');
+  t.is(names(['all']), 'abc');
+  t.is(names([], true), 'ab');
+  t.is(names(['more'], true), 'b');
+  t.is(names(['c'], true), 'c');
+  t.deepEqual(words(listed), ['a', 'more', 'all', 'b', 'c']);
+});
+
+test('no two cases have one name', (t) => {
+  const names = allCases.map(({ name }) => name);
+  t.is(new Set(names).size, names.length);
+});
+
+test('more connections than files are refused with both numbers', (t) => {
+  t.is(tooManyFiles(1), null);
+  const reason = tooManyFiles(2 ** 40);
+  t.true(reason === null || /^\d+ open files are needed, and \d+ are allowed$/.test(reason), String(reason));
+});
+
+const swept: Plot = { name: 'swept', title: 'Throughput & <more>', x: 'bytes', y: 'MB/s' };
+
+function sweptCase(x: number, ours: number | null, theirs: number): CaseResult {
+  return {
+    ...(results.cases[0] as CaseResult),
+    ours,
+    against: [judge('sluice, TypeScript engine', full(1), full(theirs), 'ours / theirs', { atLeast: 0.97 })],
+    also: [remark('absent', full(1), { missing: 'not here' }, 'ours / theirs')],
+    point: { plot: swept, x },
+  };
+}
+
+test('a plot has a line for each contender that ran, in ascending order, and none for a case that is in no plot', (t) => {
+  t.deepEqual(plots(results.cases), []);
+  t.deepEqual(plots([sweptCase(64, 20, 10), sweptCase(8, 2, 1), sweptCase(512, null, 30)]), [
+    {
+      plot: swept,
+      lines: [
+        {
+          name: 'sluice',
+          points: [
+            { x: 8, y: 2 },
+            { x: 64, y: 20 },
+          ],
+        },
+        {
+          name: 'sluice, TypeScript engine',
+          points: [
+            { x: 8, y: 1 },
+            { x: 64, y: 10 },
+            { x: 512, y: 30 },
+          ],
+        },
+      ],
+    },
+  ]);
+});
+
+test('the picture has equal distances between equal ratios, every name, and no character that XML does not take', (t) => {
+  const line = (name: string, factor: number) => ({
+    name,
+    points: [8, 64, 512].map((x) => ({ x, y: x * factor })),
+  });
+  const picture = draw(swept, [line('sluice <&>', 1), line('other', 0.1)]);
+  t.true(picture.startsWith('<svg ') && picture.endsWith('</svg>\n'));
+  t.true(picture.includes('Throughput &#38; &#60;more&#62;'));
+  t.true(picture.includes('>sluice &#60;&#38;&#62;<') && picture.includes('>other<'));
+  t.notRegex(picture, /NaN|Infinity|undefined/);
+  const [path = ''] = /(?<=class="line ours" d="M)[^"]+/.exec(picture) ?? [];
+  const [[x0, y0], [x1, y1], [x2, y2]] = path.split('L').map((point) => point.split(' ').map(Number)) as [
+    [number, number],
+    [number, number],
+    [number, number],
+  ];
+  t.true(Math.abs(x1 - x0 - (x2 - x1)) < 0.2 && x0 < x1);
+  t.true(Math.abs(y1 - y0 - (y2 - y1)) < 0.2 && y0 > y1);
+});
+
+test('a picture of a single point is a picture', (t) => {
+  t.notRegex(draw(swept, [{ name: 'sluice', points: [{ x: 10, y: 10 }] }]), /NaN|Infinity|undefined/);
 });
 
 const results: Results = {
@@ -226,8 +337,9 @@ test('a sender that is fast enough is not warned about', (t) => {
 });
 
 test('the record page holds the machine, the command and every row', (t) => {
-  const text = page(results, 'npm run bench');
+  const text = page(results, 'npm run bench', [{ title: 'a picture', file: 'a.svg' }]);
   for (const part of [
+    '![a picture](a.svg)',
     '# 2026-01-02',
     '`npm run bench`',
     '| cpu | a processor |',
@@ -238,9 +350,22 @@ test('the record page holds the machine, the command and every row', (t) => {
   }
 });
 
-test('the summary is plain JSON with rounded values', (t) => {
-  const { cases } = JSON.parse(JSON.stringify(summary(results))) as { cases: { ours: number }[] };
-  t.is(cases[0]?.ours, 4);
+test('the summary is plain JSON with rounded values, and what is for information is not in it', (t) => {
+  t.deepEqual(JSON.parse(JSON.stringify(summary(results))), {
+    machine: results.machine,
+    cases: [
+      {
+        name: 'case',
+        unit: 'Ml/s',
+        ours: 4,
+        against: [
+          { name: 'slower', value: 2, ratio: 2, atLeast: 2, holds: true },
+          { name: 'faster', value: 5, ratio: 0.8, atLeast: 2, holds: false },
+          { name: 'absent', value: null, ratio: null, atLeast: 5, holds: null, missing: 'not here' },
+        ],
+      },
+    ],
+  });
 });
 
 function fakeEntry(name: string, calls: string[], value: number): Entry {
@@ -270,7 +395,7 @@ function fakeCase(calls: string[], ours: number, theirs: number): Case {
   };
 }
 
-const settings = { engine: 'native', bothEngines: false, quick: true } as Settings;
+const settings = { engine: 'native', bothEngines: false, quick: false } as Settings;
 
 test('every answer is verified before anything is timed, and the contenders take turns', async (t) => {
   const calls: string[] = [];
@@ -293,6 +418,21 @@ test('a wrong answer ends the case before anything is timed', async (t) => {
   const run = runCase(fakeCase(calls, 4, 0), settings, 2, () => undefined);
   await t.throwsAsync(run, { instanceOf: WrongAnswerError });
   t.deepEqual(calls, ['verify a', 'verify b']);
+});
+
+test('in a quick run, too, nothing is begun after a wrong answer', async (t) => {
+  const calls: string[] = [];
+  const entries = Array.from({ length: 50 }, (_, i) => fakeEntry(String(i), calls, i === 0 ? 0 : 1));
+  const many: Case = {
+    ...fakeCase([], 1, 1),
+    plan: () => ({ ours: entries[0]!, against: [], also: entries.slice(1) }),
+  };
+  const run = runCase(many, { ...settings, quick: true }, 1, () => undefined);
+  await t.throwsAsync(run, { instanceOf: WrongAnswerError });
+  const begun = calls.length;
+  t.true(begun < entries.length, `${begun}`);
+  await after(10);
+  t.is(calls.length, begun);
 });
 
 const node = { command: process.execPath, args: ['-e'] };
@@ -327,7 +467,7 @@ test('no program outlives the action that started it', async (t) => {
 
 interface Summary {
   machine: Record<string, unknown>;
-  cases: { name: string; unit: string; ours: number; against: Verdict[]; also: Verdict[] }[];
+  cases: { name: string; unit: string; ours: number; against: Verdict[] }[];
 }
 
 function bench(...words: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
@@ -345,33 +485,32 @@ function bench(...words: string[]): Promise<{ code: number | null; stdout: strin
 
 test('every contender that is here answers correctly, and the last line is the whole result', async (t) => {
   t.timeout(120_000);
-  const { code, stdout, stderr } = await bench('readline-await', 'drip', '--quick', '--json');
+  const { code, stdout, stderr } = await bench('until-crlfcrlf', 'drip', '--quick', '--json');
   t.is(code, 0, stderr);
   const { machine, cases } = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Summary;
   t.is((machine['versions'] as Record<string, string>)['node'], process.versions.node);
   t.deepEqual(
     cases.map(({ name, unit }) => [name, unit]),
     [
-      ['readline-await', 'Ml/s'],
+      ['until-crlfcrlf', 'Mblocks/s'],
       ['drip', 'ns/byte'],
     ],
   );
-  for (const { name, ours, against, also } of cases) {
+  for (const { name, ours, against } of cases) {
     t.true(ours > 0, name);
     t.true(against.length > 0, name);
     for (const verdict of against) {
       t.true('atLeast' in verdict !== 'atMost' in verdict, verdict.name);
       t.is(verdict.holds, null, verdict.name);
     }
-    for (const { name: contender, value, ratio: compared, missing } of [...against, ...also]) {
+    for (const { name: contender, value, ratio: compared, missing } of against) {
       if (missing === undefined) t.true((value ?? 0) > 0 && (compared ?? 0) > 0, contender);
       else t.true(value === null && compared === null, contender);
     }
   }
-  const installed = cases.flatMap(({ against, also }) => [...against, ...also]).filter((row) => !row.missing);
-  for (const name of ['hand-written await reader', "node:readline, 'line' event", 'split2']) {
+  for (const name of ["indexOf loop on 'data'", 'sender, into a sink', 'sluice, 4 KiB', 'sluice over TCP, 4 KiB']) {
     t.true(
-      installed.some((row) => row.name === name),
+      stdout.split('\n').some((line) => line.startsWith(name) && /\d x/.test(line)),
       name,
     );
   }
@@ -382,7 +521,7 @@ test('an interrupted run leaves no files behind', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'sluice-bench-test-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const program = fileURLToPath(new URL('../benchmarks/run.js', import.meta.url));
-  const child = spawn(process.execPath, [program, 'readline-await'], {
+  const child = spawn(process.execPath, [program, 'drip'], {
     stdio: 'ignore',
     env: { ...process.env, TMPDIR: directory, TMP: directory, TEMP: directory },
   });
@@ -397,5 +536,5 @@ test('an interrupted run leaves no files behind', async (t) => {
 test('a case that there is not is refused with the list of those that there are', async (t) => {
   const { code, stderr } = await bench('readline-awiat');
   t.is(code, 2);
-  t.regex(stderr, /^no case readline-awiat; there are .*\breadline-await\b.*\bdrip$/m);
+  t.regex(stderr, /^no case readline-awiat; there are .*\breadline-await\b.*\bsweep-connections-1000$/m);
 });

@@ -3,8 +3,9 @@
  */
 import type { Bound, RatioOf } from './judge.js';
 import { type Program, run, withPrograms } from './programs.js';
-import { type Engine, loopback, type Locate, sluice } from './toolchain.js';
+import { type Engine, loopback, type Locate, sluice, tooManyFiles } from './toolchain.js';
 import {
+  type Answer,
   type Block,
   type Blocks,
   checkAnswer,
@@ -47,12 +48,33 @@ export interface Plan {
   readonly sender?: Entry;
 }
 
+/** A picture of several cases: one line for each contender. Both axes are logarithmic. */
+export interface Plot {
+  /** A part of the name of a file. */
+  readonly name: string;
+  readonly title: string;
+  /** What is on the two axes. */
+  readonly x: string;
+  readonly y: string;
+}
+
+export interface Point {
+  readonly plot: Plot;
+  readonly x: number;
+}
+
 export interface Case {
   readonly name: string;
   /** One line for people. */
   readonly title: string;
   readonly unit: string;
   readonly ratio: RatioOf;
+  /** Cases with a group are run when they, or their group, are asked for; those without always are. */
+  readonly group?: string;
+  /** Not run by `--quick`: another case of the same programs is. */
+  readonly skippedByQuick?: boolean;
+  /** Where the results belong in a plot. */
+  readonly point?: Point;
   plan(settings: Settings): Plan;
 }
 
@@ -64,9 +86,12 @@ export interface Stream {
   readonly verifyRepeats: number;
   /** The sender writes at most so many bytes at once; 0 for as many as the socket takes. */
   readonly chunk?: number;
-  /** Words for the contender's command line, after the port. */
+  /** How many connections the receiver opens; each of them gets all of the bytes. Default 1. */
+  readonly connections?: number;
+  /** Words for the contenders' command lines, after the port. */
   readonly words?: readonly (string | number)[];
-  readonly value: (sent: { readonly frames: number; readonly bytes: number }, seconds: number) => number;
+  /** What was sent over all connections counts with its separators. */
+  readonly value: (sent: { readonly frames: number; readonly bytes: number }, answer: Answer) => number;
 }
 
 /** Measures receivers: whole programs that connect to the sender and read to the end. */
@@ -79,17 +104,18 @@ export class Receivers {
     this.#blocks = blocks;
   }
 
-  entry(name: string, locate: Locate): Entry {
-    const { block, repeats, verifyRepeats } = this.#stream;
+  entry(name: string, locate: Locate, words = this.#stream.words ?? []): Entry {
+    const { block, repeats, verifyRepeats, connections = 1 } = this.#stream;
     return {
       name,
       locate,
       verify: async (program) => {
-        checkAnswer(name, await this.#receive(program, verifyRepeats, ['verify']), verifiableOf(block, verifyRepeats));
+        const output = await this.#receive(program, verifyRepeats, [...words, 'verify']);
+        checkAnswer(name, output, verifiableOf(block, verifyRepeats, connections));
       },
       time: async (program) => {
-        const expected = expectedOf(block, repeats);
-        return this.#value(checkAnswer(name, await this.#receive(program, repeats, []), expected).seconds, expected);
+        const output = await this.#receive(program, repeats, words);
+        return this.#value(checkAnswer(name, output, expectedOf(block, repeats * connections)));
       },
     };
   }
@@ -97,7 +123,7 @@ export class Receivers {
   /** The other end alone: a receiver in C that looks at nothing. */
   sender(): Entry {
     const name = 'sender, into a sink';
-    const { block, repeats } = this.#stream;
+    const { block, repeats, connections = 1 } = this.#stream;
     return {
       name,
       locate: async () => {
@@ -106,30 +132,25 @@ export class Receivers {
       },
       verify: () => Promise.resolve(),
       time: async (program) => {
-        const output = await this.#receive(program, repeats, [], []);
-        const { seconds } = checkAnswer(name, output, { bytes: block.bytes.length * repeats });
-        return this.#value(seconds, expectedOf(block, repeats));
+        const output = await this.#receive(program, repeats, [connections]);
+        return this.#value(checkAnswer(name, output, { bytes: block.bytes.length * repeats * connections }));
       },
     };
   }
 
-  #value(seconds: number, { frames }: { readonly frames: number }): number {
-    const bytes = this.#stream.block.bytes.length * this.#stream.repeats;
-    return this.#stream.value({ frames, bytes }, seconds);
+  #value(answer: Answer): number {
+    const { block, repeats, connections = 1, value } = this.#stream;
+    const sent = repeats * connections;
+    return value({ frames: block.contents.length * sent, bytes: block.bytes.length * sent }, answer);
   }
 
-  #receive(
-    program: Program,
-    repeats: number,
-    purpose: readonly string[],
-    words = this.#stream.words ?? [],
-  ): Promise<string> {
+  #receive(program: Program, repeats: number, words: readonly (string | number)[]): Promise<string> {
     return withPrograms(async (start) => {
-      const { block, chunk = 0 } = this.#stream;
+      const { block, chunk = 0, connections = 1 } = this.#stream;
       const path = await this.#blocks.file(block.bytes);
-      const sender = start(await loopback(), 'send', path, block.bytes.length * repeats, chunk, 1);
+      const sender = start(await loopback(), 'send', path, block.bytes.length * repeats, chunk, connections);
       const port = await sender.firstLine();
-      const output = await start(program, port, ...words, ...purpose).output();
+      const output = await start(program, port, ...words).output();
       await sender.output();
       return output;
     });
@@ -183,30 +204,45 @@ export function echoServers({ depth, count, length, value }: Requests): (name: s
   });
 }
 
+/** What an idle connection cost a server. */
+export interface IdleCost {
+  /** Resident bytes. */
+  readonly bytes: number;
+  /** Seconds of the processor, from the start of the server's listening. */
+  readonly seconds: number;
+}
+
 /**
- * Measures what an idle connection costs a server: whole programs that print their port, wait for the connections, and
- * print the resident bytes that each of them added. The value is in KiB, and has the allowance added to it.
+ * Measures what an idle connection costs a server: whole programs that print their port, wait for the connections, and print
+ * what each of them has cost.
  */
-export function idleServers(connections: number, allowanceKiB = 0): (name: string, locate: Locate) => Entry {
+export function idleServers(
+  connections: number,
+  value: (cost: IdleCost) => number,
+): (name: string, locate: Locate) => Entry {
   const measure = (program: Program): Promise<number> =>
     withPrograms(async (start) => {
       const server = start(program, connections);
       const port = await server.firstLine();
       const clients = start(await loopback(), 'hold', port, connections);
-      const answer = JSON.parse((await server.output()).trimEnd().split('\n').at(-1) ?? '') as Record<string, number>;
+      const line = (await server.output()).trimEnd().split('\n').at(-1) ?? '';
+      const answer = JSON.parse(line) as IdleCost & { readonly connections: number };
       clients.release();
       await clients.output();
-      if (answer['connections'] !== connections) {
-        throw new WrongAnswerError(`${answer['connections']} connections, expected ${connections}`);
+      if (answer.connections !== connections) {
+        throw new WrongAnswerError(`${answer.connections} connections, expected ${connections}`);
       }
-      return (answer['bytes'] as number) / 1024;
+      return value(answer);
     });
   return (name, locate) => ({
     name,
-    locate,
+    locate: async () => {
+      const reason = tooManyFiles(connections);
+      return reason === null ? locate() : { missing: reason };
+    },
     // The number of connections is all that there is to be right or wrong, and every run checks it.
     verify: () => Promise.resolve(),
-    time: async (program) => (await measure(program)) + allowanceKiB,
+    time: measure,
   });
 }
 

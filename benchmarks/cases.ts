@@ -1,18 +1,53 @@
 import type { Case } from './case.js';
+import { busyMemory } from './cases/busy-memory.js';
 import { drip } from './cases/drip.js';
 import { echoPipelined, echoSingle } from './cases/echo.js';
 import { exactly1m } from './cases/exactly-1m.js';
+import { frames } from './cases/frames.js';
+import { frameGrowth, idleMemoryGrowth, idleTimeGrowth } from './cases/growth.js';
 import { idleMemory } from './cases/idle-memory.js';
+import { linesBatches } from './cases/lines-batches.js';
 import { readlineAwait } from './cases/readline-await.js';
+import { sweep } from './cases/sweep.js';
 import { untilCrlfCrlf } from './cases/until-crlfcrlf.js';
 
 /** Every case there is, in the order in which they run. */
 export const cases: readonly Case[] = [
   readlineAwait,
+  linesBatches,
+  frames,
   untilCrlfCrlf,
   exactly1m,
   echoPipelined,
   echoSingle,
   idleMemory,
   drip,
+  busyMemory,
+  frameGrowth,
+  idleMemoryGrowth,
+  idleTimeGrowth,
+  ...sweep,
 ];
+
+/** What stands for every case on the command line. */
+const ALL = 'all';
+
+/** What cases may be asked for by: their names, those of groups, and {@link ALL}. */
+export function words(from: readonly Case[]): string[] {
+  const named = from.map(({ name, group }) => [name, group ?? name]);
+  return [...new Set([...named.map(([, group]) => group!), ALL, ...named.map(([name]) => name!)])];
+}
+
+/**
+ * The cases that were asked for. Without any wish these are the ones of no group, and with `--quick` all but those that are
+ * not for it.
+ */
+export function chosen(from: readonly Case[], wanted: readonly string[], quick: boolean): Case[] {
+  const isNamed = ({ name }: Case): boolean => wanted.includes(name);
+  const isMeant = ({ group, skippedByQuick }: Case): boolean => {
+    if (quick && skippedByQuick) return false;
+    if (wanted.length === 0) return quick || group === undefined;
+    return wanted.includes(ALL) || (group !== undefined && wanted.includes(group));
+  };
+  return from.filter((one) => isNamed(one) || isMeant(one));
+}

@@ -70,7 +70,9 @@ export function judge(name: string, ours: Samples, theirs: Samples, of: RatioOf,
 export function remark(name: string, ours: Samples, theirs: Samples, of: RatioOf): Remark {
   if (isMissing(theirs)) return { name, value: null, ratio: null, missing: theirs.missing };
   const value = median(theirs);
-  return { name, value, ratio: isMissing(ours) ? null : ratio(median(ours), value, of) };
+  const compared = isMissing(ours) ? NaN : ratio(median(ours), value, of);
+  // Memory that a few connections take can be less than the least that is measured: nothing to compare with.
+  return { name, value, ratio: Number.isFinite(compared) && compared > 0 ? compared : null };
 }
 
 function enough(samples: readonly number[]): boolean {

@@ -41,22 +41,21 @@ async function sendTo(peer: Socket, block: Buffer, total: number, most: number):
   await once(peer, 'close');
 }
 
-function sink(port: number): void {
-  let start = 0;
+async function sink(port: number, connections: number): Promise<void> {
   let bytes = 0;
-  const socket = connect({
-    host: HOST,
-    port,
-    onread: {
-      buffer: Buffer.allocUnsafe(READ_SIZE),
-      callback(count) {
-        bytes += count;
-        return true;
-      },
-    },
-  });
-  socket.on('connect', () => (start = now()));
-  socket.on('end', () => console.log(JSON.stringify({ bytes, seconds: now() - start })));
+  const target = Buffer.allocUnsafe(READ_SIZE);
+  const callback = (count: number): boolean => {
+    bytes += count;
+    return true;
+  };
+  const sockets = Array.from({ length: connections }, () =>
+    connect({ host: HOST, port, onread: { buffer: target, callback } }),
+  );
+  const ended = sockets.map((socket) => once(socket, 'end'));
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  const start = now();
+  await Promise.all(ended);
+  console.log(JSON.stringify({ bytes, seconds: now() - start }));
 }
 
 function echo(port: number, depth: number, count: number, length: number): void {
@@ -112,7 +111,7 @@ async function hold(port: number, connections: number): Promise<void> {
 const [mode, ...words] = process.argv.slice(2);
 const [first = 0, second = 0, third = 0, fourth = 0] = words.map(Number);
 if (mode === 'send' && words.length === 4) await send(words[0] as string, second, third, fourth);
-else if (mode === 'sink' && words.length === 1) sink(first);
+else if (mode === 'sink' && words.length === 2) await sink(first, second);
 else if (mode === 'echo' && words.length === 4) echo(first, second, third, fourth);
 else if (mode === 'hold' && words.length === 2) await hold(first, second);
-else throw new Error('send BLOCK TOTAL CHUNK CONNECTIONS | sink PORT | echo PORT DEPTH COUNT LENGTH | hold PORT COUNT');
+else throw new Error('send BLOCK TOTAL CHUNK COUNT | sink PORT COUNT | echo PORT DEPTH COUNT LENGTH | hold PORT COUNT');

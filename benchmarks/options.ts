@@ -5,7 +5,7 @@ import type { Engine } from './toolchain.js';
 
 /** How the benchmarks are asked for. */
 export interface Options {
-  /** Names of cases; empty for all. */
+  /** Names of cases and of groups; empty for those that are always judged. */
   readonly cases: readonly string[];
   readonly json: boolean;
   readonly quick: boolean;
@@ -21,12 +21,12 @@ export class UsageError extends Error {
 
 export const usage = `npm run bench -- [CASE ...] [--json] [--quick] [--rounds N] [--engine native|typescript] [--record]
 
-  CASE       run only these cases
+  CASE       run only these cases, or groups: sweep (line lengths and connections), growth, busy-memory; or all
   --json     print the results as one JSON object, on the last line
   --quick    small data, one round: checks that every contender answers correctly, judges nothing
   --rounds   how often each contender is timed (default ${JUDGED_ROUNDS}; fewer are not judged)
   --engine   the engine of sluice (default: the one that loads, and the other for comparison)
-  --record   write the results to benchmarks/records`;
+  --record   write the results to benchmarks/records, and a plot of a sweep`;
 
 export function parse(words: readonly string[], known: readonly string[]): Options {
   let parsed;

@@ -1,10 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
+import { draw, plots } from './plot.js';
 import { page, type Results } from './report.js';
 import { root } from './toolchain.js';
 
-/** Keeps results as a dated pair of files, JSON with every sample and a page to read; returns the path of the page. */
+/**
+ * Keeps results as dated files: JSON with every sample, a page to read, and a picture for each plot that they are for. Returns
+ * the path of the page.
+ */
 export async function record(results: Results, command: string): Promise<string> {
   const directory = join(root, 'benchmarks', 'records');
   await mkdir(directory, { recursive: true });
@@ -17,7 +21,13 @@ export async function record(results: Results, command: string): Promise<string>
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
       throw error;
     }
-    await writeFile(`${path}.md`, page(results, command));
+    const pictures = [];
+    for (const { plot, lines } of plots(results.cases)) {
+      const picture = `${path}-${plot.name}.svg`;
+      await writeFile(picture, draw(plot, lines));
+      pictures.push({ title: plot.title, file: basename(picture) });
+    }
+    await writeFile(`${path}.md`, page(results, command, pictures));
     return `${path}.md`;
   }
 }

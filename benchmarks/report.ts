@@ -12,22 +12,17 @@ export interface Results {
   readonly cases: readonly CaseResult[];
 }
 
-/** The object that `--json` prints; `also` holds the entries for information. */
+/** The object that `--json` prints. What is for information is in the table, and in the records. */
 export function summary({ machine, cases }: Results): object {
   return {
     machine,
-    cases: cases.map(({ name, unit, ours, against, also }) => ({
+    cases: cases.map(({ name, unit, ours, against }) => ({
       name,
       unit,
       ours: rounded(ours),
-      against: against.map(roundedRow),
-      also: also.map(roundedRow),
+      against: against.map((row) => ({ ...row, value: rounded(row.value), ratio: rounded(row.ratio) })),
     })),
   };
-}
-
-function roundedRow<Row extends Remark>(row: Row): Row {
-  return { ...row, value: rounded(row.value), ratio: rounded(row.ratio) };
 }
 
 function rounded(value: number | null): number | null {
@@ -115,7 +110,11 @@ export function table(result: CaseResult): string {
 }
 
 /** A record as a Markdown page. */
-export function page({ machine, rounds, cases }: Results, command: string): string {
+export function page(
+  { machine, rounds, cases }: Results,
+  command: string,
+  pictures: readonly { readonly title: string; readonly file: string }[] = [],
+): string {
   const { versions, ...facts } = machine;
   const lines = [
     `# ${machine.date.slice(0, 10)}`,
@@ -126,6 +125,7 @@ export function page({ machine, rounds, cases }: Results, command: string): stri
     '| --- | --- |',
     ...Object.entries({ ...facts, ...versions }).map(([name, value]) => `| ${name} | ${value} |`),
   ];
+  for (const { title, file } of pictures) lines.push('', `![${title}](${file})`);
   for (const result of cases) {
     lines.push('', `## ${result.name}`, '', `${capitalized(result.title)}.`, '');
     lines.push(`| ${header(result).join(' | ')} |`, '| --- | ---: | ---: | ---: | --- |');

@@ -4,7 +4,7 @@
  * Ends with 0 when everything ran, whatever the judgement; with 1 when an answer was wrong, a program failed, or ours
  * could not run; with 2 when it was asked for something that there is not.
  */
-import { cases } from './cases.js';
+import { cases, chosen, words } from './cases.js';
 import { machine } from './machine.js';
 import { type Options, parse, usage, UsageError } from './options.js';
 import { ProgramError } from './programs.js';
@@ -30,7 +30,7 @@ async function measure(options: Options): Promise<Results> {
   try {
     const settings = { engine, bothEngines: options.engine === null, quick: options.quick, blocks };
     const results: CaseResult[] = [];
-    for (const wanted of cases.filter(({ name }) => options.cases.length === 0 || options.cases.includes(name))) {
+    for (const wanted of chosen(cases, options.cases, options.quick)) {
       const result = await runCase(wanted, settings, options.rounds, progress);
       progress('');
       console.log(`${table(result)}\n`);
@@ -50,14 +50,11 @@ function progress(text: string): void {
 // Programs are stopped and files removed on exit, but not when a signal ends the process.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
-const words = process.argv.slice(2);
+const line = process.argv.slice(2);
 try {
-  const options = parse(
-    words,
-    cases.map(({ name }) => name),
-  );
+  const options = parse(line, words(cases));
   const results = await measure(options);
-  if (options.record) console.log(`recorded in ${await record(results, ['npm run bench --', ...words].join(' '))}`);
+  if (options.record) console.log(`recorded in ${await record(results, ['npm run bench --', ...line].join(' '))}`);
   if (options.json) console.log(JSON.stringify(summary(results)));
 } catch (error) {
   progress('');

@@ -1,7 +1,9 @@
 /**
  * Runs one case: first every answer is verified, then the contenders are timed, in turn within each round.
  */
-import type { Case, Entry, Settings } from './case.js';
+import { availableParallelism } from 'node:os';
+
+import type { Case, Entry, Point, Settings } from './case.js';
 import { isMissing, judge, type RatioOf, type Remark, remark, type Samples, type Verdict } from './judge.js';
 import type { Program } from './programs.js';
 
@@ -16,6 +18,7 @@ export interface CaseResult {
   readonly oursName: string;
   readonly against: readonly Verdict[];
   readonly also: readonly Remark[];
+  readonly point?: Point;
   /** Every value measured, by contender, in the order of the rounds. */
   readonly samples: Readonly<Record<string, readonly number[]>>;
 }
@@ -27,13 +30,16 @@ export async function runCase(
   rounds: number,
   progress: (text: string) => void,
 ): Promise<CaseResult> {
-  const { name, title, unit, ratio } = wanted;
+  const { name, title, unit, ratio, point } = wanted;
   const { ours, against, also, sender } = wanted.plan(settings);
   const entries: Entry[] = [ours, ...against, ...also, ...(sender ? [sender] : [])];
 
+  // Nothing is timed that is to be judged: the contenders need not have the machine to themselves.
+  const atOnce = settings.quick ? availableParallelism() : 1;
   const programs = new Map<Entry, Program>();
   const samples = new Map<Entry, number[] | { readonly missing: string }>();
-  for (const entry of entries) {
+  await each(entries, atOnce, async (entry) => {
+    progress(`${name}: looking for ${entry.name}`);
     const located = await entry.locate();
     if ('missing' in located) {
       samples.set(entry, located);
@@ -43,14 +49,14 @@ export async function runCase(
       programs.set(entry, located);
       samples.set(entry, []);
     }
-  }
+  });
 
   for (let round = 1; round <= rounds; round++) {
-    for (const [entry, program] of programs) {
+    await each([...programs], atOnce, async ([entry, program]) => {
       progress(`${name}: round ${round} of ${rounds}: ${entry.name}`);
       const value = await entry.time(program);
       (samples.get(entry) as number[]).push(value);
-    }
+    });
   }
 
   const of = (entry: Entry): Samples => samples.get(entry) as Samples;
@@ -64,6 +70,7 @@ export async function runCase(
     oursName: ours.name,
     against: against.map((rival) => judge(rival.name, of(ours), of(rival), ratio, rival.bound)),
     also: [...also, ...(sender ? [sender] : [])].map(asRemark),
+    ...(point && { point }),
     samples: Object.fromEntries(
       entries.flatMap((entry) => {
         const values = of(entry);
@@ -71,4 +78,24 @@ export async function runCase(
       }),
     ),
   };
+}
+
+/** Takes up the items in their order, so many at once; none after one has failed. */
+async function each<Item>(
+  items: readonly Item[],
+  atOnce: number,
+  action: (item: Item) => Promise<void>,
+): Promise<void> {
+  const waiting = [...items];
+  const work = async (): Promise<void> => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {
+      try {
+        await action(item);
+      } catch (error) {
+        waiting.length = 0;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
 }

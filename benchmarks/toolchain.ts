@@ -1,5 +1,5 @@
 /**
- * What the machine has to run contenders with: Node, Python, a C compiler; and how each contender is found.
+ * What the machine has to run contenders with: Node, Python, compilers for C, Rust and Go; and how each contender is found.
  */
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -12,12 +12,22 @@ import { type Missing, type Program, run } from './programs.js';
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
 const contenders = fileURLToPath(new URL('contenders/', import.meta.url));
+const sources = join(root, 'benchmarks', 'native');
 const builds = join(root, 'out', 'benchmarks', 'native');
 
 export type Engine = 'native' | 'typescript';
 
 /** How a contender is found: the program to run, or why there is none. */
 export type Locate = () => Promise<Program | Missing>;
+
+const compiled = new Map<string, Locate>();
+
+/** A program that several cases need is looked for once. */
+function compiledOnce(target: string, find: Locate): Locate {
+  const locate = compiled.get(target) ?? once(find);
+  compiled.set(target, locate);
+  return locate;
+}
 
 function once<T>(find: () => Promise<T>): () => Promise<T> {
   let found: Promise<T> | undefined;
@@ -154,20 +164,88 @@ export function python(file: string, { uvloop = false } = {}): Locate {
   };
 }
 
+/** A contender in Rust: a package of its name in `benchmarks/native/rust`, built when it is first needed. */
+export function rust(name: string): Locate {
+  const target = join(builds, 'rust');
+  const program = join(target, 'release', executable(name));
+  return compiledOnce(program, () => {
+    const manifest = join(sources, 'rust', 'Cargo.toml');
+    const options = ['--release', '--locked', '--quiet', '--manifest-path', manifest, '--target-dir', target];
+    const cargo = { command: 'cargo', args: ['build', ...options, '--package', name] };
+    return built(cargo, program);
+  });
+}
+
+/** A contender in Go: a folder of its name in `benchmarks/native/go`, built when it is first needed. */
+export function go(name: string): Locate {
+  const program = join(builds, 'go', executable(name));
+  return compiledOnce(program, () => {
+    // The module needs nothing but the standard library, and no other toolchain than the one that is there.
+    const env = { CGO_ENABLED: '0', GOFLAGS: '', GOTOOLCHAIN: 'local', GOWORK: 'off' };
+    const args = ['build', '-C', join(sources, 'go'), '-o', program, `./${name}`];
+    return built({ command: 'go', args, env }, program);
+  });
+}
+
+/** The program that a compiler makes, or what the compiler says against it. Whether there is something to do, it decides. */
+async function built(compiler: Program, program: string): Promise<Program | Missing> {
+  const { command } = compiler;
+  try {
+    await run(compiler);
+  } catch (error) {
+    const { message } = error as Error;
+    if (message.includes('ENOENT')) return { missing: `no ${command} on PATH` };
+    const complaints = message.split('\n').slice(1);
+    const telling = complaints.find((line) => line.startsWith('error')) ?? complaints.at(-1) ?? message;
+    return { missing: `${command} does not build it: ${telling.trim()}` };
+  }
+  return { command: program, args: [] };
+}
+
+function executable(name: string): string {
+  return process.platform === 'win32' ? `${name}.exe` : name;
+}
+
+/** Why so many connections cannot be open in one process; null when they can. Node takes as many files as it may have. */
+export function tooManyFiles(connections: number): string | null {
+  const needed = connections + FILES_BESIDES;
+  const { userLimits } = process.report.getReport() as { userLimits?: { open_files?: { hard?: number | string } } };
+  const allowed = userLimits?.open_files?.hard;
+  return typeof allowed === 'number' && allowed < needed
+    ? `${needed} open files are needed, and ${allowed} are allowed`
+    : null;
+}
+
+/** What a process has open beside its connections, and more. */
+const FILES_BESIDES = 64;
+
+/** The first line that a program prints about itself, or null where it is not there. */
+async function says(command: string, ...args: string[]): Promise<string | null> {
+  try {
+    return (await run({ command, args })).split('\n')[0]?.trim() ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** The versions behind the contenders, for the record. */
 export async function versions(): Promise<Record<string, string>> {
   const plain = await newestPython(false);
   const withUvloop = await newestPython(true);
+  const rustc = await says('rustc', '--version');
+  const goVersion = await says('go', 'env', 'GOVERSION');
   return {
     node: process.versions.node,
     ...(plain && { python: plain.version }),
     ...(withUvloop && { uvloop: `${withUvloop.uvloop} on CPython ${withUvloop.version}` }),
+    ...(rustc !== null && { rust: rustc.replace(/^rustc /, '') }),
+    ...(goVersion !== null && { go: goVersion.replace(/^go/, '') }),
   };
 }
 
 /** The other end: the C program where a compiler is, else its counterpart for Node, which has the same arguments. */
 export const loopback = once(async (): Promise<Program> => {
-  const source = join(root, 'benchmarks', 'native', 'loopback.c');
+  const source = join(sources, 'loopback.c');
   const target = join(builds, 'loopback');
   if (process.platform !== 'win32') {
     if (await isNewer(target, source)) return { command: target, args: [] };

@@ -14,10 +14,13 @@ export interface Answer {
   readonly bytes: number;
   readonly seconds: number;
   readonly digest?: string;
+  /** Resident bytes of a Node contender with `--expose-gc`: the most there ever were, and those left at EOF. */
+  readonly peak?: number;
+  readonly resident?: number;
 }
 
 /** What an answer is held against; a field that is left out is not looked at. */
-export type Expected = Partial<Omit<Answer, 'seconds'>>;
+export type Expected = Partial<Pick<Answer, 'frames' | 'bytes' | 'digest'>>;
 
 /** A contender counted or split wrongly: the run is worth nothing. */
 export class WrongAnswerError extends Error {
@@ -104,19 +107,36 @@ export function headers(size: number, length: number): Block {
   return separated(bytes, '\r\n\r\n');
 }
 
+/** One frame for the contenders that feed themselves; they make the same one. */
+export function drips(length: number): Block {
+  const separator = '\r\n';
+  const bytes = Buffer.alloc(length, 'drip\rdrop, ');
+  bytes.write(separator, length - separator.length);
+  return separated(bytes, separator);
+}
+
+/** A number of bytes for people. */
+export function size(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  return bytes < 1024 * 1024 ? `${bytes / 1024} KiB` : `${bytes / 1024 / 1024} MiB`;
+}
+
 /** What a block sent `repeats` times amounts to: the frames, and their bytes without separators. */
 export function expectedOf({ contents }: Block, repeats: number): Required<Omit<Expected, 'digest'>> {
   const bytes = contents.reduce((sum, content) => sum + content.length, 0);
   return { frames: contents.length * repeats, bytes: bytes * repeats };
 }
 
-/** The same, together with the digest of all frames. */
-export function verifiableOf(block: Block, repeats: number): Required<Expected> {
+/**
+ * The same for so many connections, of which each gets them all, together with the digest: that of the frames of any one
+ * connection, for they have to be equal.
+ */
+export function verifiableOf(block: Block, repeats: number, connections = 1): Required<Expected> {
   const digest = new Digest();
   for (let i = 0; i < repeats; i++) {
     for (const content of block.contents) digest.frame(content);
   }
-  return { ...expectedOf(block, repeats), digest: String(digest) };
+  return { ...expectedOf(block, repeats * connections), digest: String(digest) };
 }
 
 /** A directory for the blocks of one run. */

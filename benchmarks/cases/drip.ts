@@ -1,17 +1,8 @@
 import { alone, type Case, otherEngine, Receivers } from '../case.js';
 import { python, sluice, type Locate } from '../toolchain.js';
-import { type Block, separated, verifiableOf } from '../workload.js';
+import { drips, size, verifiableOf } from '../workload.js';
 
 const PIECE_BYTES = 16;
-const FILL = 'drip\rdrop, ';
-const SEPARATOR = '\r\n';
-
-/** The frame that the contenders of this case make for themselves, too. */
-function frameOf(length: number): Block {
-  const bytes = Buffer.alloc(length, FILL);
-  bytes.write(SEPARATOR, length - SEPARATOR.length);
-  return separated(bytes, SEPARATOR);
-}
 
 export const drip: Case = {
   name: 'drip',
@@ -26,18 +17,18 @@ export const drip: Case = {
 
     const fed = (length: number) => (name: string, locate: Locate) => {
       const frames = total / length;
-      const expected = verifiableOf(frameOf(length), frames);
-      return alone(name, locate, [length, frames], expected, (seconds) => (seconds / total) * 1e9);
+      const expected = verifiableOf(drips(length), frames);
+      return alone(name, locate, [length, frames, PIECE_BYTES], expected, (seconds) => (seconds / total) * 1e9);
     };
     const overTcp = (length: number) =>
       new Receivers(
         {
-          block: frameOf(length),
+          block: drips(length),
           repeats: large / length,
           verifyRepeats: 1,
           chunk: PIECE_BYTES,
           words: [length],
-          value: ({ bytes }, seconds) => (seconds / bytes) * 1e9,
+          value: ({ bytes }, { seconds }) => (seconds / bytes) * 1e9,
         },
         settings,
       );
@@ -58,7 +49,3 @@ export const drip: Case = {
     };
   },
 };
-
-function size(bytes: number): string {
-  return bytes < 1024 * 1024 ? `${bytes / 1024} KiB` : `${bytes / 1024 / 1024} MiB`;
-}

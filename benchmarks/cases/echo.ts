@@ -1,5 +1,5 @@
 import { type Case, echoServers, otherEngine } from '../case.js';
-import { node, python, sluice } from '../toolchain.js';
+import { go, node, python, sluice } from '../toolchain.js';
 
 const REQUEST_BYTES = 64;
 
@@ -23,6 +23,7 @@ export const echoPipelined: Case = {
         entry("raw net, echoing whole 'data' chunks", node('node-echo-raw')),
         entry('CPython asyncio', python('asyncio_echo.py')),
         entry('CPython asyncio with uvloop', python('asyncio_echo.py', { uvloop: true })),
+        entry('Go, bufio ReadBytes and Writer', go('echo')),
       ],
     };
   },
@@ -48,6 +49,7 @@ export const echoSingle: Case = {
         entry('one socket.write a line', node('node-echo-lines')),
         entry('CPython asyncio', python('asyncio_echo.py')),
         entry('CPython asyncio with uvloop', python('asyncio_echo.py', { uvloop: true })),
+        entry('Go, bufio ReadBytes and Writer', go('echo')),
       ],
     };
   },

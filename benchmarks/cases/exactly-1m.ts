@@ -1,5 +1,5 @@
-import { type Case, otherEngine, Receivers } from '../case.js';
-import { node, python, sluice } from '../toolchain.js';
+import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
+import { type Locate, node, python, sluice } from '../toolchain.js';
 import { chopped, text } from '../workload.js';
 
 const FRAME_BYTES = 1024 * 1024;
@@ -16,16 +16,17 @@ export const exactly1m: Case = {
         block: chopped(text(2 * FRAME_BYTES), FRAME_BYTES),
         repeats: settings.quick ? 4 : 1024,
         verifyRepeats: 4,
-        value: ({ bytes }, seconds) => bytes / seconds / 1e9,
+        value: ({ bytes }, { seconds }) => bytes / seconds / 1e9,
       },
       settings,
     );
-    const entry = receivers.entry.bind(receivers);
+    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
     return {
       ours: entry('sluice', sluice('sluice-exactly', settings.engine)),
       against: [{ ...entry("'data' and Buffer.concat", node('hand-exactly')), bound: { atLeast: 1.3 } }],
       also: [
         ...otherEngine(settings, entry, 'sluice-exactly'),
+        receivers.entry('it-byte-stream', node('it-byte-stream', { needs: 'it-byte-stream' }), [FRAME_BYTES, 0]),
         entry('CPython asyncio', python('asyncio_exactly.py')),
         entry('CPython asyncio with uvloop', python('asyncio_exactly.py', { uvloop: true })),
       ],

@@ -11,8 +11,8 @@ export const idleMemory: Case = {
   ratio: 'ours / theirs',
   plan(settings) {
     const connections = settings.quick ? 200 : 5_000;
-    const entry = idleServers(connections);
-    const allowed = idleServers(connections, ALLOWANCE_KIB);
+    const entry = idleServers(connections, ({ bytes }) => bytes / 1024);
+    const allowed = idleServers(connections, ({ bytes }) => bytes / 1024 + ALLOWANCE_KIB);
     const raw = node('node-idle', { flags: ['--expose-gc'] });
     return {
       ours: entry('sluice', sluice('sluice-idle', settings.engine, ['--expose-gc'])),

@@ -1,5 +1,5 @@
-import { type Case, otherEngine, Receivers } from '../case.js';
-import { node, python, sluice } from '../toolchain.js';
+import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
+import { go, type Locate, node, python, rust, sluice } from '../toolchain.js';
 import { lines } from '../workload.js';
 
 const LINE_BYTES = 64;
@@ -16,11 +16,11 @@ export const readlineAwait: Case = {
         // Six million lines: the first million of them is read before the compilers of V8 are done.
         repeats: settings.quick ? 16 : 384,
         verifyRepeats: 3,
-        value: ({ frames }, seconds) => frames / seconds / 1e6,
+        value: ({ frames }, { seconds }) => frames / seconds / 1e6,
       },
       settings,
     );
-    const entry = receivers.entry.bind(receivers);
+    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
     return {
       ours: entry('sluice', sluice('sluice-readline', settings.engine)),
       against: [
@@ -35,7 +35,13 @@ export const readlineAwait: Case = {
         entry("node:readline, 'line' event", node('node-readline')),
         entry('node:readline, for await', node('node-readline-for-await')),
         entry('split2', node('split2', { needs: 'split2' })),
+        receivers.entry('it-byte-stream, read of 64 bytes', node('it-byte-stream', { needs: 'it-byte-stream' }), [
+          LINE_BYTES,
+          1,
+        ]),
         entry('CPython asyncio with uvloop', python('asyncio_readline.py', { uvloop: true })),
+        receivers.entry('Rust, tokio read_until', rust('tokio-lines'), [1, 'bytes']),
+        receivers.entry('Go, bufio ReadBytes', go('readbytes'), [1]),
       ],
       sender: receivers.sender(),
     };

@@ -1,5 +1,5 @@
-import { type Case, otherEngine, Receivers } from '../case.js';
-import { node, python, sluice } from '../toolchain.js';
+import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
+import { type Locate, node, python, sluice } from '../toolchain.js';
 import { headers } from '../workload.js';
 
 const BLOCK_BYTES = 1024;
@@ -15,11 +15,11 @@ export const untilCrlfCrlf: Case = {
         block: headers(settings.quick ? 64 * 1024 : 1024 * 1024, BLOCK_BYTES),
         repeats: settings.quick ? 16 : 1024,
         verifyRepeats: 16,
-        value: ({ frames }, seconds) => frames / seconds / 1e6,
+        value: ({ frames }, { seconds }) => frames / seconds / 1e6,
       },
       settings,
     );
-    const entry = receivers.entry.bind(receivers);
+    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
     return {
       ours: entry('sluice', sluice('sluice-until', settings.engine)),
       against: [{ ...entry("indexOf loop on 'data'", node('hand-until')), bound: { atLeast: 1.5 } }],

@@ -1,6 +1,6 @@
-"""CPython asyncio: frames that arrive in pieces of 16 bytes, without a socket.
+"""CPython asyncio: frames that arrive in small pieces, without a socket.
 
-    python asyncio_drip.py FRAME_BYTES FRAMES [verify]
+    python asyncio_drip.py FRAME_BYTES FRAMES PIECE_BYTES [verify]
 
 `StreamReader.feed_data` against a waiting `readuntil`; the reader runs between any two pieces.
 """
@@ -11,13 +11,11 @@ import json
 import sys
 import time
 
-PIECE = 16
 
-
-async def main(frame_bytes, frames, verify):
+async def main(frame_bytes, frames, piece_bytes, verify):
     fill = b"drip\rdrop, "
     frame = (fill * (frame_bytes // len(fill) + 1))[: frame_bytes - 2] + b"\r\n"
-    pieces = [frame[at : at + PIECE] for at in range(0, frame_bytes, PIECE)]
+    pieces = [frame[at : at + piece_bytes] for at in range(0, frame_bytes, piece_bytes)]
     reader = asyncio.StreamReader(limit=frame_bytes)
     digest = hashlib.sha256()
     size = 0
@@ -40,4 +38,4 @@ async def main(frame_bytes, frames, verify):
     print(json.dumps(answer))
 
 
-asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), "verify" in sys.argv))
+asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), "verify" in sys.argv))

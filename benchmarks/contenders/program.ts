@@ -5,7 +5,7 @@
  *
  * A receiver connects to PORT of 127.0.0.1, starts its clock once the connection is established, reads to the end, stops
  * its clock, and prints one line of JSON. With `verify` it also digests every frame, so that the runner can tell a wrong
- * answer from a right one; this run is not timed.
+ * answer from a right one; this run is not timed. With `--expose-gc` it says how much memory it has, too.
  */
 import { Digest } from './digest.js';
 
@@ -20,6 +20,17 @@ export function now(): number {
   return performance.now() / 1000;
 }
 
+/** There with `--expose-gc`. */
+declare const gc: (() => void) | undefined;
+
+/** Resident bytes: the most there ever were, and what is left after garbage collection. */
+function memory(): { readonly peak: number; readonly resident: number } | null {
+  if (typeof gc === 'undefined') return null;
+  const peak = process.resourceUsage().maxRSS * 1024;
+  for (let i = 0; i < 3; i++) gc();
+  return { peak, resident: process.memoryUsage.rss() };
+}
+
 /**
  * Prints the answer.
  *
@@ -28,5 +39,5 @@ export function now(): number {
  * @param seconds from the established connection to EOF
  */
 export function answer(frames: number, bytes: number, seconds: number): void {
-  console.log(JSON.stringify({ frames, bytes, seconds, ...(digest && { digest: String(digest) }) }));
+  console.log(JSON.stringify({ frames, bytes, seconds, ...memory(), ...(digest && { digest: String(digest) }) }));
 }

@@ -1,23 +1,22 @@
 /**
- * sluice: frames that arrive in pieces of 16 bytes, without a socket: `StreamReader.feedData` against a waiting
+ * sluice: frames that arrive in small pieces, without a socket: `StreamReader.feedData` against a waiting
  * `readuntil`. The reader runs between any two pieces, as it would if each had come in a read of its own.
  *
- *     node sluice-drip.js FRAME_BYTES FRAMES [verify]
+ *     node sluice-drip.js FRAME_BYTES FRAMES PIECE_BYTES [verify]
  */
 import { StreamReader } from 'sluice';
 
 import { Digest } from './digest.js';
 import { now } from './program.js';
 
-const PIECE = 16;
-const [frameBytes, frames] = process.argv.slice(2, 4).map(Number) as [number, number];
-const digest = process.argv[4] === 'verify' ? new Digest() : null;
+const [frameBytes, frames, piece] = process.argv.slice(2, 5).map(Number) as [number, number, number];
+const digest = process.argv[5] === 'verify' ? new Digest() : null;
 
 // Carriage returns all over, so that a search for both bytes has to look twice.
 const frame = Buffer.alloc(frameBytes, 'drip\rdrop, ');
 frame.write('\r\n', frameBytes - 2);
 const pieces: Buffer[] = [];
-for (let at = 0; at < frameBytes; at += PIECE) pieces.push(frame.subarray(at, at + PIECE));
+for (let at = 0; at < frameBytes; at += piece) pieces.push(frame.subarray(at, at + piece));
 
 /** Lets everything run that is ready to, and no more. */
 const aMoment = Promise.resolve();
@@ -28,8 +27,8 @@ async function read(count: number): Promise<number> {
   let bytes = 0;
   for (let i = 0; i < count; i++) {
     const waiting = reader.readuntil('\r\n');
-    for (const piece of pieces) {
-      reader.feedData(piece);
+    for (const part of pieces) {
+      reader.feedData(part);
       await aMoment;
     }
     const got = await waiting;

@@ -3,12 +3,11 @@ import type { AddressInfo } from 'node:net';
 
 import { StreamServer } from 'sluice';
 
-import { expected, measure } from './idle.js';
+import { arrived, expected, measure } from './idle.js';
 
-let open = 0;
 const server = new StreamServer(
   async (stream) => {
-    open++;
+    arrived();
     await stream.readline();
   },
   '127.0.0.1',
@@ -16,5 +15,5 @@ const server = new StreamServer(
   { backlog: expected },
 );
 await server.startServing();
-await measure((server.sockets[0]?.address() as AddressInfo).port, () => open);
+await measure((server.sockets[0]?.address() as AddressInfo).port);
 process.exit();

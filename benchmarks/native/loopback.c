@@ -6,8 +6,9 @@
  *         bytes: the content of the file BLOCK, over and over. CHUNK > 0 bounds each write, without Nagle's algorithm.
  *         Then it half-closes and waits until every peer has closed.
  *
- *     loopback sink PORT
- *         Connects, reads until EOF without looking at the bytes, and prints {"bytes", "seconds"}: how fast the sender is.
+ *     loopback sink PORT CONNECTIONS
+ *         Opens that many connections, reads them all until EOF without looking at the bytes, and prints {"bytes", "seconds"}:
+ *         how fast the sender is.
  *
  *     loopback echo PORT DEPTH COUNT LENGTH
  *         Connects to an echo server and has DEPTH requests of LENGTH bytes (the last one LF) in flight until COUNT are
@@ -68,6 +69,14 @@ static double now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* As many files as this process may have open. */
+static void raise_limit(void) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) fail("getrlimit");
+  files.rlim_cur = files.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &files) != 0) fail("setrlimit");
 }
 
 static void without_nagle(int fd) {
@@ -160,16 +169,26 @@ static void send_block(const char *path, long long total, long long chunk, long 
   }
 }
 
-static void sink(const char *port) {
+static void sink(const char *port, long long connections) {
+  if (connections < 1) refuse("no connections");
   char *target = allocate(READ_SIZE);
-  int fd = dial(port);
+  struct pollfd *peers = allocate((size_t)connections * sizeof *peers);
+  for (long long i = 0; i < connections; i++) peers[i] = (struct pollfd){.fd = dial(port), .events = POLLIN};
   double start = now();
   long long bytes = 0;
-  for (;;) {
-    ssize_t count = read(fd, target, READ_SIZE);
-    if (count < 0) fail("read");
-    if (count == 0) break;
-    bytes += count;
+  for (long long open = connections; open > 0;) {
+    /* A single connection is read without asking whether there is something to read. */
+    if (connections > 1 && poll(peers, (nfds_t)connections, -1) < 0) fail("poll");
+    for (long long i = 0; i < connections; i++) {
+      if (connections > 1 && peers[i].revents == 0) continue;
+      ssize_t count = read(peers[i].fd, target, READ_SIZE);
+      if (count < 0) fail("read");
+      bytes += count;
+      if (count > 0) continue;
+      close(peers[i].fd);
+      peers[i].fd = -1;
+      open--;
+    }
   }
   printf("{\"bytes\":%lld,\"seconds\":%.9f}\n", bytes, now() - start);
 }
@@ -214,10 +233,6 @@ static void echo(const char *port, long long depth, long long count, long long l
 }
 
 static void hold(const char *port, long long connections) {
-  struct rlimit files;
-  if (getrlimit(RLIMIT_NOFILE, &files) != 0) fail("getrlimit");
-  files.rlim_cur = files.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &files) != 0) fail("setrlimit");
   for (long long i = 0; i < connections; i++) dial(port);
   printf("{\"connections\":%lld}\n", connections);
   fflush(stdout);
@@ -228,11 +243,14 @@ static void hold(const char *port, long long connections) {
 int main(int count, char **words) {
   signal(SIGPIPE, SIG_IGN);
   alarm(LIFETIME_SECONDS);
+  raise_limit();
   const char *mode = count > 1 ? words[1] : "";
   if (count == 6 && strcmp(mode, "send") == 0) send_block(words[2], number(words[3]), number(words[4]), number(words[5]));
-  else if (count == 3 && strcmp(mode, "sink") == 0) sink(words[2]);
+  else if (count == 4 && strcmp(mode, "sink") == 0) sink(words[2], number(words[3]));
   else if (count == 6 && strcmp(mode, "echo") == 0) echo(words[2], number(words[3]), number(words[4]), number(words[5]));
   else if (count == 4 && strcmp(mode, "hold") == 0) hold(words[2], number(words[3]));
-  else refuse("send BLOCK TOTAL CHUNK CONNECTIONS | sink PORT | echo PORT DEPTH COUNT LENGTH | hold PORT CONNECTIONS");
+  else
+    refuse(
+        "send BLOCK TOTAL CHUNK CONNECTIONS | sink PORT CONNECTIONS | echo PORT DEPTH COUNT LENGTH | hold PORT CONNECTIONS");
   return 0;
 }

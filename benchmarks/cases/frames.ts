@@ -1,0 +1,37 @@
+import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
+import { go, type Locate, node, rust, sluice } from '../toolchain.js';
+import { lines } from '../workload.js';
+
+const LINE_BYTES = 64;
+
+export const frames: Case = {
+  name: 'frames',
+  title: '64-byte lines over loopback, looked at where they lie',
+  unit: 'Ml/s',
+  ratio: 'ours / theirs',
+  plan(settings) {
+    const receivers = new Receivers(
+      {
+        block: lines(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
+        repeats: settings.quick ? 16 : 4096,
+        verifyRepeats: 3,
+        value: (sent, { seconds }) => sent.frames / seconds / 1e6,
+      },
+      settings,
+    );
+    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
+    return {
+      ours: entry('sluice', sluice('sluice-frames', settings.engine)),
+      against: [
+        { ...receivers.entry('Rust, read and memchr', rust('read-memchr'), ['visit']), bound: { atLeast: 0.8 } },
+      ],
+      also: [
+        ...otherEngine(settings, entry, 'sluice-frames'),
+        receivers.entry('Rust, read and a count of line feeds', rust('read-memchr'), ['count']),
+        entry("hand-written, indexOf on 'data'", node('hand-frames')),
+        receivers.entry('Go, bufio Scanner', go('scanner'), ['bytes']),
+      ],
+      sender: receivers.sender(),
+    };
+  },
+};

@@ -1,0 +1,39 @@
+import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
+import { go, type Locate, node, rust, sluice } from '../toolchain.js';
+import { lines } from '../workload.js';
+
+const LINE_BYTES = 64;
+
+export const linesBatches: Case = {
+  name: 'lines-batches',
+  title: '64-byte lines over loopback as strings, as many at once as are there',
+  unit: 'Ml/s',
+  ratio: 'ours / theirs',
+  plan(settings) {
+    const receivers = new Receivers(
+      {
+        block: lines(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
+        repeats: settings.quick ? 16 : 1024,
+        verifyRepeats: 3,
+        value: ({ frames }, { seconds }) => frames / seconds / 1e6,
+      },
+      settings,
+    );
+    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
+    return {
+      ours: entry('sluice', sluice('sluice-batches', settings.engine)),
+      against: [
+        { ...entry("node:readline, 'line' event", node('node-readline')), bound: { atLeast: 3 } },
+        { ...entry('split2', node('split2', { needs: 'split2' })), bound: { atLeast: 3 } },
+      ],
+      also: [
+        ...otherEngine(settings, entry, 'sluice-batches'),
+        entry('sluice, lines one at a time', sluice('sluice-lines', settings.engine)),
+        entry("hand-written, split on 'data'", node('hand-lines')),
+        receivers.entry('Rust, tokio lines', rust('tokio-lines'), [1, 'strings']),
+        receivers.entry('Go, bufio Scanner, strings', go('scanner'), ['text']),
+      ],
+      sender: receivers.sender(),
+    };
+  },
+};

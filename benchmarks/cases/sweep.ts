@@ -1,0 +1,182 @@
+/**
+ * Throughput over the length of a line, and over the number of connections: everything that reads lines, next to each other.
+ *
+ * What is judged is that the native engine is worth having: it may be behind the TypeScript engine by what a measurement is
+ * off, and no more.
+ */
+import { type Case, type Entry, type Plot, Receivers, type Rival } from '../case.js';
+import { go, type Locate, node, python, rust, sluice } from '../toolchain.js';
+import { lines } from '../workload.js';
+
+const GROUP = 'sweep';
+const NOT_BEHIND = 0.97;
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** With the line feed. */
+const LENGTHS = [8, 16, 32, 64, 128, 256, 512, KIB, 4 * KIB, 16 * KIB, 64 * KIB];
+/** The longest line that the default limit lets through. */
+const QUICK_LENGTHS = [64 * KIB];
+
+const byLength: Plot = {
+  name: 'line-length',
+  title: 'Throughput over loopback by length of line',
+  x: 'bytes a line, with its line feed',
+  y: 'MB/s',
+};
+
+/** A way to read lines, and how much is read that way: whichever of the two is less. */
+interface Way {
+  readonly name: string;
+  readonly call: string;
+  readonly contender: string;
+  readonly mostLines: number;
+  readonly mostBytes: number;
+  /** Others that do the same work, or nearly; some need to be told how long a line is. */
+  also(entry: (name: string, locate: Locate, words?: (string | number)[]) => Entry, length: number): Entry[];
+}
+
+const ways: readonly Way[] = [
+  {
+    name: 'readline',
+    call: 'await readline()',
+    contender: 'sluice-readline',
+    mostLines: 3e6,
+    mostBytes: 256 * MIB,
+    also: (entry, length) => [
+      entry('hand-written await reader', node('hand-await')),
+      entry('it-byte-stream', node('it-byte-stream', { needs: 'it-byte-stream' }), [length, 1]),
+      entry('CPython asyncio', python('asyncio_readline.py')),
+      entry('CPython asyncio with uvloop', python('asyncio_readline.py', { uvloop: true })),
+      entry('Rust, tokio read_until', rust('tokio-lines'), [1, 'bytes']),
+      entry('Go, bufio ReadBytes', go('readbytes'), [1]),
+    ],
+  },
+  {
+    name: 'batches',
+    call: 'lines().batches()',
+    contender: 'sluice-batches',
+    mostLines: 8e6,
+    mostBytes: 512 * MIB,
+    also: (entry) => [
+      entry("node:readline, 'line' event", node('node-readline')),
+      entry('split2', node('split2', { needs: 'split2' })),
+      entry("hand-written, split on 'data'", node('hand-lines')),
+    ],
+  },
+  {
+    name: 'frames',
+    call: 'readframes()',
+    contender: 'sluice-frames',
+    mostLines: 32e6,
+    mostBytes: 1024 * MIB,
+    also: (entry) => [
+      entry("hand-written, indexOf on 'data'", node('hand-frames')),
+      entry('Rust, read and memchr', rust('read-memchr'), ['visit']),
+      entry('Go, bufio Scanner', go('scanner'), ['bytes']),
+    ],
+  },
+];
+
+function lengthCase(way: Way, length: number): Case {
+  const { name, call, contender, mostLines, mostBytes } = way;
+  return {
+    name: `sweep-${name}-${length < KIB ? length : `${length / KIB}k`}`,
+    title: `lines of ${length} bytes over loopback, ${call}`,
+    unit: byLength.y,
+    ratio: 'ours / theirs',
+    group: GROUP,
+    skippedByQuick: !QUICK_LENGTHS.includes(length),
+    point: { plot: byLength, x: length },
+    plan(settings) {
+      const block = lines(settings.quick ? 64 * KIB : MIB, length);
+      const most = Math.min(mostLines * length, mostBytes);
+      const receivers = new Receivers(
+        {
+          block,
+          repeats: settings.quick ? 4 : Math.ceil(most / block.bytes.length),
+          verifyRepeats: 2,
+          value: ({ bytes }, { seconds }) => bytes / seconds / 1e6,
+        },
+        settings,
+      );
+      const entry = (title: string, locate: Locate, words: (string | number)[] = []): Entry =>
+        receivers.entry(title, locate, words);
+      return {
+        ...engines(call, contender, entry),
+        also: way.also(entry, length),
+        // Next to those that come close to it.
+        ...(name === 'frames' && { sender: receivers.sender() }),
+      };
+    },
+  };
+}
+
+const CONNECTIONS = [1, 10, 100, 1_000];
+const QUICK_CONNECTIONS = [10];
+const LINE_BYTES = 64;
+
+const byConnections: Plot = {
+  name: 'connections',
+  title: 'Throughput over loopback by number of connections, lines of 64 bytes',
+  x: 'connections',
+  y: 'MB/s',
+};
+
+function connectionsCase(connections: number): Case {
+  return {
+    name: `sweep-connections-${connections}`,
+    title: `64-byte lines over loopback, awaited one at a time, on ${connections} connections at once`,
+    unit: byConnections.y,
+    ratio: 'ours / theirs',
+    group: GROUP,
+    skippedByQuick: !QUICK_CONNECTIONS.includes(connections),
+    point: { plot: byConnections, x: connections },
+    plan(settings) {
+      const block = lines(settings.quick ? KIB : 64 * KIB, LINE_BYTES);
+      const total = settings.quick ? 256 * KIB : 256 * MIB;
+      const receivers = new Receivers(
+        {
+          block,
+          repeats: Math.ceil(total / connections / block.bytes.length),
+          verifyRepeats: 2,
+          connections,
+          words: [connections],
+          value: ({ bytes }, { seconds }) => bytes / seconds / 1e6,
+        },
+        settings,
+      );
+      const entry = (title: string, locate: Locate): Entry => receivers.entry(title, locate);
+      return {
+        ...engines('await readline()', 'sluice-connections', entry),
+        also: [
+          entry('hand-written await reader', node('hand-connections')),
+          entry('CPython asyncio', python('asyncio_connections.py')),
+          entry('CPython asyncio with uvloop', python('asyncio_connections.py', { uvloop: true })),
+          receivers.entry('Rust, tokio read_until', rust('tokio-lines'), [connections, 'bytes']),
+          receivers.entry('Go, bufio ReadBytes', go('readbytes'), [connections]),
+        ],
+        sender: receivers.sender(),
+      };
+    },
+  };
+}
+
+/** Ours on the native engine, whichever was asked for, against ours on the other. */
+function engines(
+  call: string,
+  contender: string,
+  entry: (name: string, locate: Locate) => Entry,
+): { readonly ours: Entry; readonly against: readonly Rival[] } {
+  const typescript = entry(`sluice, ${call}, TypeScript engine`, sluice(contender, 'typescript'));
+  return {
+    ours: entry(`sluice, ${call}`, sluice(contender, 'native')),
+    against: [{ ...typescript, bound: { atLeast: NOT_BEHIND } }],
+  };
+}
+
+export const sweep: readonly Case[] = [
+  ...ways.flatMap((way) => LENGTHS.map((length) => lengthCase(way, length))),
+  ...CONNECTIONS.map(connectionsCase),
+];

@@ -1,0 +1,44 @@
+/**
+ * What the Node contenders for many connections have in common: how they are told what to do, and how they answer.
+ *
+ *     node contender.js PORT CONNECTIONS [verify]
+ *
+ * The clock starts once all connections are established, and stops when the last one has been read to its end.
+ */
+import { Digest } from './digest.js';
+import { now } from './program.js';
+
+const [port, count] = process.argv.slice(2, 4).map(Number) as [number, number];
+const verify = process.argv[4] === 'verify';
+
+/** What came over one connection. */
+export class Tally {
+  readonly digest = verify ? new Digest() : null;
+  frames = 0;
+  bytes = 0;
+}
+
+/** Opens the connections, has all of them read at the same time, and prints the answer. */
+export async function receive<Connection>(
+  open: (port: number) => Promise<Connection>,
+  read: (connection: Connection, tally: Tally) => Promise<void>,
+  close: (connection: Connection) => unknown,
+): Promise<void> {
+  const connections: Connection[] = [];
+  for (let i = 0; i < count; i++) connections.push(await open(port));
+  const start = now();
+  const tallies = await Promise.all(
+    connections.map(async (connection) => {
+      const tally = new Tally();
+      await read(connection, tally);
+      return tally;
+    }),
+  );
+  const seconds = now() - start;
+  const sum = (of: (tally: Tally) => number): number => tallies.reduce((total, tally) => total + of(tally), 0);
+  const answer = { frames: sum(({ frames }) => frames), bytes: sum(({ bytes }) => bytes), seconds };
+  // All connections carry the same bytes: their digests are one unless one of them got something else.
+  const digests = new Set(tallies.map(({ digest }) => String(digest)));
+  console.log(JSON.stringify({ ...answer, ...(verify && { digest: [...digests].join(' ') }) }));
+  await Promise.all(connections.map(close));
+}

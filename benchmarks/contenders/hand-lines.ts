@@ -1,0 +1,29 @@
+/**
+ * Lines as strings by hand, no await: each `'data'` chunk decoded at once by `setEncoding`, and cut by `split('\n')`. What
+ * follows the last line end waits for the next chunk.
+ */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+
+import { answer, digest, now, port } from './program.js';
+
+const socket = connect({ host: '127.0.0.1', port });
+socket.setEncoding('utf8');
+await once(socket, 'connect');
+const start = now();
+let lines = 0;
+let bytes = 0;
+let rest = '';
+socket.on('data', (chunk) => {
+  const pieces = (rest + String(chunk)).split('\n');
+  rest = pieces.pop() as string;
+  for (const piece of pieces) {
+    const line = piece.endsWith('\r') ? piece.slice(0, -1) : piece;
+    lines++;
+    bytes += line.length;
+    digest?.frame(line);
+  }
+});
+await once(socket, 'end');
+answer(lines, bytes, now() - start);
+socket.destroy();

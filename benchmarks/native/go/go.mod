@@ -1,0 +1,3 @@
+module sluice/benchmarks
+
+go 1.21
