@@ -47,6 +47,7 @@ test('every call that takes options', async (t) => {
     right.destroy();
   });
   const noop = (): void => {};
+  const connected = await connect({ sock: right });
   const calls: [action: string, call: () => unknown][] = [
     ['connect', () => connect('127.0.0.1', 1, wrong as object)],
     ['connect', () => connect({ sock: left, ...wrong })],
@@ -56,6 +57,7 @@ test('every call that takes options', async (t) => {
     ['connectUnix', () => openUnixConnection('/nowhere', wrong as object)],
     ['connectReadPipe', () => connectReadPipe(left, wrong as object)],
     ['connectWritePipe', () => connectWritePipe(left, wrong as object)],
+    ['startTls', () => connected.startTls(true, wrong as object)],
     ['StreamServer', () => new StreamServer(noop, '127.0.0.1', 0, wrong as object)],
     ['UnixStreamServer', () => new UnixStreamServer(noop, '/nowhere', wrong as object)],
     ['startServer', () => startServer(noop, '127.0.0.1', 0, wrong as object)],

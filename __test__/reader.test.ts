@@ -89,7 +89,7 @@ test('data after the end is refused', (t) => {
   reader.feedEof();
   const error = t.throws<Error & { code?: string }>(() => reader.feedData(Buffer.from('yy')));
   t.is(error.code, 'ERR_FEED_AFTER_EOF');
-  t.throws(() => reader.feedData('text' as unknown as Uint8Array), { instanceOf: TypeError });
+  t.throws(() => reader.feedData(7 as unknown as Uint8Array), { instanceOf: TypeError });
 });
 
 test('what is fed is copied', async (t) => {
@@ -438,7 +438,7 @@ test('unread while a read waits is refused, naming it', async (t) => {
   t.true(error.message.includes('readexactly'));
   reader.feedData(Buffer.from('ab'));
   t.is(text(await waiting), 'ab');
-  t.throws(() => reader.unread('x' as unknown as Uint8Array), { instanceOf: TypeError });
+  t.throws(() => reader.unread(7 as unknown as Uint8Array), { instanceOf: TypeError });
 });
 
 test('readinto fills the caller’s memory with 1 to length bytes, 0 at the end', async (t) => {
@@ -760,4 +760,15 @@ test('bytes put back while an overlong line is skipped: each overlong line is sk
   t.is(String(await reader.readline()), 'c\n');
   reader.feedEof();
   t.true(reader.atEof());
+});
+
+test('strings are fed and put back as UTF-8', async (t) => {
+  const reader = new StreamReader();
+  reader.feedData('é\n');
+  reader.unread('ü');
+  t.is(reader.buffered, 5);
+  t.is(String(await reader.readline()), 'üé\n');
+  for (const call of [() => reader.feedData(7 as never), () => reader.unread(null as never)]) {
+    t.throws(call, { code: 'ERR_INVALID_ARG_TYPE', message: /data must be a string or a Uint8Array/ });
+  }
 });

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { inspect } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ConnectionError,
@@ -736,7 +737,22 @@ test('await using closes the server', async (t) => {
 
 test('the class is final', (t) => {
   class Mine extends StreamServer {}
-  t.throws(() => new Mine(echo), { instanceOf: TypeError, message: /final/ });
+  t.throws(() => new Mine(echo), { instanceOf: TypeError, code: 'ERR_ILLEGAL_CONSTRUCTOR', message: /final/ });
+});
+
+test('a server shows its state', async (t) => {
+  const { server } = make(t, echo);
+  t.is(inspect(server), 'StreamServer { not bound, sockets: [], clients: 0 }');
+  await server.bind();
+  t.is(inspect(server), `StreamServer { bound, sockets: [ '127.0.0.1:${portOf(server)}' ], clients: 0 }`);
+  await server.startServing();
+  const peer = await dial(t, portOf(server));
+  await until(() => inspect(server).endsWith('clients: 1 }'));
+  t.regex(inspect(server), /^StreamServer \{ serving, /);
+  t.is(inspect([[[server]]]), '[ [ [ [StreamServer] ] ] ]');
+  peer.end();
+  await server.close();
+  t.is(inspect(server), 'StreamServer { closed, sockets: [], clients: 0 }');
 });
 
 test('bad arguments get typed errors that name the value', async (t) => {

@@ -2,7 +2,7 @@ import test from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import { Server, Socket, connect as netConnect, type AddressInfo } from 'node:net';
-import { connect, socketpair } from 'sluice';
+import { ConnectionError, connect, socketpair } from 'sluice';
 import { gather, quiet, turns } from './loopback.js';
 
 test('what is written to one end is read from the other, in both directions', async (t) => {
@@ -82,7 +82,9 @@ test.serial('an error of the system rejects', async (t) => {
     process.nextTick(() => this.emit('error', failure));
     return this;
   } as typeof listen;
-  t.is(await t.throwsAsync(socketpair()), failure);
+  const error = await t.throwsAsync(socketpair(), { instanceOf: ConnectionError, code: 'EMFILE' });
+  t.is(error.message, 'socketpair: listen EMFILE');
+  t.is(error.cause, failure);
 });
 
 test('large data crosses a pair unharmed', async (t) => {

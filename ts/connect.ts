@@ -16,6 +16,7 @@ import { checkLimit, type LimitOptions } from './reader.js';
 import { checkFamily, checkFlags, resolve } from './resolve.js';
 import { Stream } from './stream.js';
 import { DuplexTransport, connectionError } from './transports/duplex.js';
+import { hostAndPort } from './transports/listen.js';
 import { checkSocketFd, socketOver } from './transports/fd.js';
 import { take } from './transports/in-use.js';
 import { SocketTransport, directReads } from './transports/socket.js';
@@ -374,10 +375,6 @@ function connecting(host: string, port: number): string {
   return `connect ${hostAndPort(host, port)}`;
 }
 
-function hostAndPort(host: string, port: number): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
 /** Closes a connection that nobody wants any more. */
 function discard(transport: Transport): void {
   transport.abort();
@@ -431,7 +428,9 @@ function connected(action: string, socket: Socket, signal: AbortSignal | undefin
     };
     const onError = (error: Error): void => {
       settle();
-      reject(connectionError(error));
+      const { address, port } = error as { address?: string; port?: number };
+      const peer = address === undefined || port === undefined ? address : hostAndPort(address, port);
+      reject(connectionError(error, peer));
     };
     const onClose = (): void => {
       settle();

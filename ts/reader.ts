@@ -230,16 +230,16 @@ export class StreamReader implements LineSource {
   // ---------------------------------------------------------------------------------------------- the feeding side
 
   /**
-   * Appends a copy of `data` to the buffer and wakes the read that waits. asyncio: `feed_data`
+   * Appends a copy of `data`, a string as UTF-8, to the buffer and wakes the read that waits. asyncio: `feed_data`
    *
-   * @throws TypeError `ERR_INVALID_ARG_TYPE` when data is no Uint8Array
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` when data is neither a string nor a Uint8Array
    * @throws StateError `ERR_FEED_AFTER_EOF` after {@link feedEof}
    */
-  feedData(data: Uint8Array): void {
-    if (!(data instanceof Uint8Array)) throw invalidType('feedData', 'data', 'a Uint8Array', data);
+  feedData(data: Uint8Array | string): void {
+    const bytes = asBytes('feedData', data);
     if (this.#eof)
-      throw new StateError('ERR_FEED_AFTER_EOF', `feedData: ${count(data.length, 'byte')} after feedEof()`);
-    if (data.length > 0 && !this.feed(data) && this.#flow !== null) this.#flow.pauseReading();
+      throw new StateError('ERR_FEED_AFTER_EOF', `feedData: ${count(bytes.length, 'byte')} after feedEof()`);
+    if (bytes.length > 0 && !this.feed(bytes) && this.#flow !== null) this.#flow.pauseReading();
   }
 
   /** Says that no more data will come. Waiting reads end as documented for each. asyncio: `feed_eof` */
@@ -528,17 +528,17 @@ export class StreamReader implements LineSource {
   }
 
   /**
-   * Puts `data` back in front of the unread bytes, for a parser that has read too far. Works at EOF, too.
+   * Puts `data`, a string as UTF-8, back in front of the unread bytes, for a parser that has read too far. Works at EOF, too.
    *
    * @throws StateError `ERR_CONCURRENT_READ` while a read waits: its bytes would come out of order
    */
-  unread(data: Uint8Array): void {
-    if (!(data instanceof Uint8Array)) throw invalidType('unread', 'data', 'a Uint8Array', data);
+  unread(data: Uint8Array | string): void {
+    const bytes = asBytes('unread', data);
     if (this.#pending !== null) throw concurrent('unread', this.#pending.action);
-    if (data.length === 0) return;
+    if (bytes.length === 0) return;
     this.#leaveLoan();
     this.#rewind();
-    this.#putBack(data);
+    this.#putBack(bytes);
     if (!this.#flowing() && this.#flow !== null) this.#flow.pauseReading();
   }
 
@@ -1188,6 +1188,13 @@ function compact(fill: Fill): Buffer {
 
 function concurrent(action: string, waiting: string): StateError {
   return new StateError('ERR_CONCURRENT_READ', `${action}: another read is waiting (${waiting})`);
+}
+
+/** Bytes as callers give them: a string stands for its UTF-8. */
+function asBytes(action: string, data: unknown): Uint8Array {
+  if (typeof data === 'string') return Buffer.from(data);
+  if (data instanceof Uint8Array) return data;
+  throw invalidType(action, 'data', 'a string or a Uint8Array', data);
 }
 
 function badCount(action: string, n: unknown, least: number): Error {

@@ -83,7 +83,7 @@ export class StreamServer extends BaseStreamServer {
     port = 0,
     options: StreamServerOptions = {},
   ) {
-    if (new.target !== StreamServer) throw new TypeError('StreamServer is final: it cannot be subclassed');
+    if (new.target !== StreamServer) throw subclassed('StreamServer');
     const checked = checkServing('StreamServer', handler, options);
     const { noDelay = true, keepAlive = false } = options;
     checkBoolean('noDelay', noDelay);
@@ -117,11 +117,15 @@ export class UnixStreamServer extends BaseStreamServer {
    * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system without them
    */
   constructor(handler: ClientHandler, path?: string | URL | null, options: UnixStreamServerOptions = {}) {
-    if (new.target !== UnixStreamServer) throw new TypeError('UnixStreamServer is final: it cannot be subclassed');
+    if (new.target !== UnixStreamServer) throw subclassed('UnixStreamServer');
     const checked = checkServing('UnixStreamServer', handler, options);
     const listen = unix(path ?? null, options, checked.backlog);
     super('UnixStreamServer', { handler, listen, options: checked, noDelay: true, keepAlive: false });
   }
+}
+
+function subclassed(name: string): TypeError {
+  return Object.assign(new TypeError(`${name} is final: it cannot be subclassed`), { code: 'ERR_ILLEGAL_CONSTRUCTOR' });
 }
 
 // ---------------------------------------------------------------------------------------------- what to listen on

@@ -8,12 +8,12 @@
  * its stream is closed. Closing the server waits for the last client to go, with a bound on the time.
  */
 import type { Server as Listener, Socket } from 'node:net';
-import { inspect } from 'node:util';
+import { inspect, type InspectOptions } from 'node:util';
 import { ConnectionError, IncompleteReadError, StateError, invalidType, outOfRange } from './errors.js';
 import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
-import type { Accepting, Listen, Listening } from './transports/listen.js';
+import { hostAndPort, type Accepting, type Listen, type Listening } from './transports/listen.js';
 import { SocketTransport } from './transports/socket.js';
 import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
 import type { Transport } from './transports/transport.js';
@@ -148,6 +148,19 @@ export abstract class BaseStreamServer {
    */
   get sockets(): readonly Listener[] {
     return this.#listening.map(({ server }) => server);
+  }
+
+  /** @internal `StreamServer { serving, sockets: [ '127.0.0.1:8888' ], clients: 2 }` */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    if (depth < 0) return `[${this.#name}]`;
+    const state =
+      this.#closing !== null ? 'closed' : this.#serving ? 'serving' : this.isBound() ? 'bound' : 'not bound';
+    const sockets = this.sockets.map((socket) => {
+      const address = socket.address();
+      if (address === null || typeof address === 'string') return address ?? 'closed';
+      return hostAndPort(address.address, address.port);
+    });
+    return `${this.#name} { ${state}, sockets: ${inspect(sockets, options)}, clients: ${this.#clients.size} }`;
   }
 
   /** Whether the address is taken. asyncio: `is_bound` */
@@ -345,7 +358,8 @@ export abstract class BaseStreamServer {
     } catch (error) {
       this.#handshakes.delete(ending);
       this.#full = false;
-      if (!ending.signal.aborted) this.#report(error, null, null);
+      // What had failed before the server was closed is told, also where the close comes in between.
+      if (error !== ending.signal.reason) this.#report(error, null, null);
     }
   }
 

@@ -14,6 +14,7 @@ import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { ConnectionError, StateError, count, invalidType } from './errors.js';
 import { Lines, checkLineForm, type Frames, type LineSource, type LinesOptions } from './frames.js';
+import { checkOptionNames } from './option-names.js';
 import { StreamReader, type LimitOptions } from './reader.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { DuplexTransport } from './transports/duplex.js';
@@ -193,7 +194,7 @@ export class Stream implements TransportSink, Keeper {
   }
 
   /** Puts `data` back in front of the unread bytes. See {@link StreamReader.unread}. */
-  unread(data: Uint8Array): void {
+  unread(data: Uint8Array | string): void {
     if (!this.#readable) throw writeOnly('unread');
     this.#reader.unread(data);
   }
@@ -342,6 +343,8 @@ export class Stream implements TransportSink, Keeper {
     if (signal !== undefined && !(signal instanceof AbortSignal)) {
       throw invalidType(action, 'signal', 'an AbortSignal', signal);
     }
+    checkOptionNames(action, options);
+    this.#bothWays(action);
     const tls = this.#serverSide
       ? checkServerTls(action, ssl, options)
       : checkClientTls(action, ssl, options, this.#host);
@@ -373,11 +376,16 @@ export class Stream implements TransportSink, Keeper {
     if (transport instanceof TlsTransport || transport.getExtraInfo('sslObject') !== undefined) {
       throw new StateError('ERR_TLS_STATE', `${action}: the connection is encrypted already`);
     }
-    if (!(transport instanceof DuplexTransport) || this.mode !== StreamMode.READWRITE) {
-      throw new StateError('ERR_TLS_STATE', `${action}: there is no connection of both directions`);
-    }
+    const plain = this.#bothWays(action);
     if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
-    return transport;
+    return plain;
+  }
+
+  /** The transport. Throws where it does not carry both directions. */
+  #bothWays(action: string): DuplexTransport {
+    const transport = this.#transport;
+    if (transport instanceof DuplexTransport && this.mode === StreamMode.READWRITE) return transport;
+    throw new StateError('ERR_TLS_STATE', `${action}: there is no connection of both directions`);
   }
 
   #refusePlaintext(action: string, transport: DuplexTransport): void {

@@ -6,6 +6,7 @@
  * that our own end is connected from; everything else is dropped.
  */
 import { createServer, Socket, type AddressInfo } from 'node:net';
+import { ConnectionError } from '../errors.js';
 
 /**
  * Makes two connected TCP sockets: what is written to one is read from the other. Both are half-open and have `TCP_NODELAY`
@@ -18,7 +19,7 @@ import { createServer, Socket, type AddressInfo } from 'node:net';
  * console.log((await stream.read()).toString());
  * ```
  *
- * Waits for the connection. Rejects with the error of the system when there is none to be had (no file descriptors left).
+ * Waits for the connection. Rejects with a `ConnectionError` when there is none to be had: `EMFILE` where no file descriptors are left.
  *
  * asyncio: `socket.socketpair()`, which the example for waiting on a socket uses
  */
@@ -34,7 +35,8 @@ export function socketpair(): Promise<[Socket, Socket]> {
       release();
       ours.destroy();
       for (const candidate of candidates) candidate.destroy();
-      reject(error);
+      const code = (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
+      reject(new ConnectionError(code, `socketpair: ${error.message}`, { cause: error }));
     };
     const release = (): void => {
       listener.close();
