@@ -90,32 +90,42 @@ impl Segments<'_> {
         let room = ends.len().min(max);
         let ends = &mut ends[..room];
 
-        let mut count = 0;
-        let mut behind = start;
         let mut overlong = None;
-        let stopped = if ends.is_empty() {
-            ControlFlow::Break(())
+        let nothing = (0, start);
+        let listed = if room == 0 {
+            ControlFlow::Break(nothing)
         } else {
-            self.each(separator, resume, |Match { end, length }| {
-                let body = end - length - behind;
-                if body > limit {
-                    overlong = Some(body);
-                    return ControlFlow::Break(());
-                }
-                ends[count] = word(end);
-                count += 1;
-                behind = end;
-                if count == ends.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
+            self.try_fold(
+                separator,
+                resume,
+                nothing,
+                #[inline(always)]
+                |(count, behind), Match { end, length }| {
+                    let body = end - length - behind;
+                    if body > limit {
+                        overlong = Some(body);
+                        return ControlFlow::Break((count, behind));
+                    }
+                    ends[count] = word(end);
+                    let listed = (count + 1, end);
+                    if count + 1 == room {
+                        ControlFlow::Break(listed)
+                    } else {
+                        ControlFlow::Continue(listed)
+                    }
+                },
+            )
         };
 
-        let resume = match stopped {
-            ControlFlow::Break(()) => behind,
-            ControlFlow::Continue(()) => {
+        let (count, behind, resume) = match listed {
+            ControlFlow::Break((count, behind)) => (count, behind, behind),
+            ControlFlow::Continue((count, behind)) => {
                 let searched = length.saturating_sub(separator.longest() - 1);
-                if count == 0 { searched.max(resume) } else { searched.max(behind) }
+                (count, behind, searched.max(if count == 0 { resume } else { behind }))
             }
         };
+        // A pass of its own: the bytes are in the cache, and asking each block in the search for its high
+        // bits, too, costs more (64-byte lines: 3.5 ns a line instead of 2.8).
         let ascii = if self.is_ascii(start, behind) { FrameIndex::ASCII } else { 0 };
         let flags = ascii | if overlong.is_some() { FrameIndex::OVERLONG } else { 0 };
         summary[FrameIndex::COUNT] = word(count);

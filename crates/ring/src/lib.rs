@@ -8,7 +8,8 @@
 //! - [`Segments`] (`search.rs`) are bytes of a ring where they lie, in one piece or two. A search
 //!   over them goes on where an earlier one ended and finds what crosses the seam.
 //! - [`Separator`] (`separator.rs`) is what is searched for: the file that chooses the machinery
-//!   (`memchr`, `memmem`, an automaton) for a set of sequences.
+//!   (bitmask loops, `memmem`, an automaton) for a set of sequences. The bitmask loops over vector
+//!   registers are in `candidates.rs`.
 //! - [`Segments::index`] (`index.rs`) lists the ends of all frames that are complete, in one go.
 //! - [`Error`] (`error.rs`) is what can be wrong with what a caller passes.
 //!
@@ -35,6 +36,7 @@
 //! simple that they are unlikely to be wrong: a `Vec` for the ring, a quadratic scan for the search.
 #![forbid(unsafe_code)]
 
+mod candidates;
 mod cursor;
 mod error;
 mod index;

@@ -9,7 +9,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::{Match, Separator};
+use crate::{Match, Separator, separator::with};
 
 /// Windows up to this size lie on the stack: separators of up to 129 bytes.
 const STACK_WINDOW: usize = 256;
@@ -70,57 +70,70 @@ impl Segments<'_> {
     /// ```
     #[must_use]
     pub fn find(&self, separator: &Separator, start: usize, searched: usize) -> Option<Match> {
-        let mut first = None;
         let from = start.max(searched.saturating_sub(separator.longest() - 1));
-        let _ = self.each(separator, from, |found| {
-            first = Some(found);
-            ControlFlow::Break(())
-        });
-        first
+        let found = self.try_fold(separator, from, None, |_, at| ControlFlow::Break(Some(at)));
+        found.break_value().flatten()
     }
 
-    /// Calls `found` with each match that begins at `from` or later, positions counted over both
-    /// pieces, until it breaks. Each search begins fresh behind the match before.
-    pub(crate) fn each(
+    /// Hands each match that begins at `from` or later, positions counted over both pieces, to
+    /// `found`, until it breaks; what `found` returns is what the next call gets. Each search begins
+    /// fresh behind the match before.
+    pub(crate) fn try_fold<T>(
         &self,
         separator: &Separator,
-        mut from: usize,
-        mut found: impl FnMut(Match) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+        from: usize,
+        state: T,
+        mut found: impl FnMut(T, Match) -> ControlFlow<T, T>,
+    ) -> ControlFlow<T, T> {
         let Self { front, back } = *self;
         let seam = front.len();
         let reach = separator.longest() - 1;
-        let mut search = |stretch: &[u8], base: usize, from: &mut usize| {
-            separator.each(stretch, |Match { end, length }| {
-                *from = base + end;
-                found(Match { end: *from, length })
-            })
-        };
-
-        if from < seam {
-            search(&front[from..], from, &mut from)?;
-        }
-        if from < seam && reach > 0 && !back.is_empty() {
-            let older = &front[from.max(seam.saturating_sub(reach))..];
-            let newer = &back[..reach.min(back.len())];
-            let base = seam - older.len();
-            let size = older.len() + newer.len();
-            let mut stack = [0; STACK_WINDOW];
-            let mut heap = Vec::new();
-            let window = if let Some(window) = stack.get_mut(..size) {
-                window
-            } else {
-                heap.resize(size, 0);
-                &mut heap[..]
+        let (mut stack, mut heap);
+        let (mut state, mut from) = (state, from);
+        // One call for all three, so that there is one copy of the loops behind it.
+        for stretch in [Stretch::Front, Stretch::Window, Stretch::Back] {
+            let (bytes, base) = match stretch {
+                Stretch::Front if from < seam => (&front[from..], from),
+                Stretch::Window if from < seam && reach > 0 && !back.is_empty() => {
+                    let older = &front[from.max(seam.saturating_sub(reach))..];
+                    let newer = &back[..reach.min(back.len())];
+                    let size = older.len() + newer.len();
+                    stack = [0; STACK_WINDOW];
+                    let window = if let Some(window) = stack.get_mut(..size) {
+                        window
+                    } else {
+                        heap = vec![0; size];
+                        &mut heap[..]
+                    };
+                    window[..older.len()].copy_from_slice(older);
+                    window[older.len()..].copy_from_slice(newer);
+                    (&*window, seam - older.len())
+                }
+                Stretch::Back if from.max(seam) < self.len() => {
+                    let start = from.max(seam);
+                    (&back[start - seam..], start)
+                }
+                _ => continue,
             };
-            window[..older.len()].copy_from_slice(older);
-            window[older.len()..].copy_from_slice(newer);
-            search(window, base, &mut from)?;
+            (state, from) = separator
+                .try_fold(
+                    bytes,
+                    (state, from),
+                    #[inline(always)]
+                    |(state, _), at| {
+                        let end = base + at.end;
+                        with(found(state, Match { end, ..at }), end)
+                    },
+                )
+                .map_break(|(state, _)| state)?;
         }
-        let from_back = from.max(seam) - seam;
-        if from_back < back.len() {
-            search(&back[from_back..], seam + from_back, &mut from)?;
-        }
-        ControlFlow::Continue(())
+        ControlFlow::Continue(state)
     }
+}
+
+/// What is searched in turn.
+enum Stretch {
+    Front,
+    Window,
+    Back,
 }

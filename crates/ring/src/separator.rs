@@ -7,13 +7,17 @@
 use std::ops::ControlFlow;
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use memchr::{memchr_iter, memchr2_iter, memchr3_iter, memmem};
+use fearless_simd::Level;
+use memchr::memmem;
 
-use crate::Error;
+use crate::{
+    Error,
+    candidates::{self, AnyOf, Span},
+};
 
-/// Up to this length, several sequences are looked for by their last bytes: what a false alarm
-/// costs is then bounded by a few comparisons of a word or two.
-const SHORT: usize = 16;
+/// Up to this length, sequences are looked for by single bytes of them: what a false alarm costs is
+/// then bounded by a comparison of one word for each sequence.
+const SHORT: usize = size_of::<u128>();
 
 /// One or several byte sequences, any of which ends a frame. Built once, used for any number of
 /// searches.
@@ -29,6 +33,7 @@ const SHORT: usize = 16;
 pub struct Separator {
     machinery: Machinery,
     longest: usize,
+    level: Level,
 }
 
 /// A separator that was found: where it ends, and how long it is.
@@ -43,15 +48,18 @@ pub struct Match {
 /// How to look for it. From the cheapest to the most general.
 #[derive(Clone, Debug)]
 enum Machinery {
-    /// Sequences of one byte each.
+    /// Sequences of one byte each: every candidate is a match.
     Bytes(Bytes),
-    /// One sequence.
-    Sequence(Box<memmem::Finder<'static>>),
+    /// One short sequence, by its first and last byte.
+    Sequence(Span, Ending),
+    /// One long sequence.
+    LongSequence(Box<memmem::Finder<'static>>),
     /// Several short sequences with few different last bytes, such as LF and CR LF: each of those
-    /// bytes is looked at with what lies in front of it.
-    Endings { last: Bytes, sequences: Longest },
-    /// Any other set.
-    Automaton { automaton: AhoCorasick, sequences: Longest },
+    /// bytes is looked at with what lies in front of it. The longest first.
+    Endings(Bytes, Vec<Ending>),
+    /// Any other set. The packed searcher of the same crate (Teddy) is not for us: it reports the
+    /// leftmost start, and a match that starts later may end earlier.
+    Automaton(AhoCorasick, Longest),
 }
 
 impl Separator {
@@ -67,7 +75,7 @@ impl Separator {
         }
         let sequences = Longest::new(sequences.iter().map(AsRef::as_ref));
         let longest = sequences.0.first().ok_or(Error::NoSequence)?.len();
-        Ok(Self { machinery: Machinery::choose(sequences)?, longest })
+        Ok(Self { machinery: Machinery::choose(sequences)?, longest, level: Level::new() })
     }
 
     /// How many bytes the longest sequence has. A match is never longer, so that a search that goes
@@ -77,78 +85,121 @@ impl Separator {
         self.longest
     }
 
-    /// Calls `found` with each match in `haystack` until it breaks. Each search begins fresh behind
-    /// the match before, so that matches do not overlap.
-    pub(crate) fn each(
+    /// Hands each match in `haystack` to `found`, until it breaks; what `found` returns is what the
+    /// next call gets. Each search begins fresh behind the match before, so that matches do not
+    /// overlap.
+    pub(crate) fn try_fold<T>(
         &self,
         haystack: &[u8],
-        mut found: impl FnMut(Match) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+        state: T,
+        mut found: impl FnMut(T, Match) -> ControlFlow<T, T>,
+    ) -> ControlFlow<T, T> {
+        let level = self.level;
         match &self.machinery {
-            Machinery::Bytes(bytes) => {
-                bytes.each(haystack, |at| found(Match { end: at + 1, length: 1 }))
+            Machinery::Bytes(bytes) => bytes.try_fold(
+                level,
+                haystack,
+                state,
+                #[inline(always)]
+                |state, at| found(state, Match { end: at + 1, length: 1 }),
+            ),
+            Machinery::Sequence(span, sequence) => {
+                let length = sequence.length;
+                let ends = |at| length == 2 || sequence.ends(last_bytes(haystack, at));
+                first(candidates::try_fold(
+                    level,
+                    *span,
+                    haystack,
+                    (state, 0),
+                    #[inline(always)]
+                    |(state, from), at| {
+                        if at + 1 - from < length || !ends(at) {
+                            return ControlFlow::Continue((state, from));
+                        }
+                        with(found(state, Match { end: at + 1, length }), at + 1)
+                    },
+                ))
             }
-            Machinery::Sequence(finder) => {
+            Machinery::LongSequence(finder) => {
                 let length = self.longest;
-                finder
-                    .find_iter(haystack)
-                    .try_for_each(|start| found(Match { end: start + length, length }))
+                finder.find_iter(haystack).try_fold(state, |state, start| {
+                    found(state, Match { end: start + length, length })
+                })
             }
-            Machinery::Endings { last, sequences } => {
-                let mut from = 0;
-                last.each(haystack, |at| match sequences.ending(&haystack[from..=at]) {
-                    Some(length) => {
-                        from = at + 1;
-                        found(Match { end: from, length })
+            Machinery::Endings(last, sequences) => first(last.try_fold(
+                level,
+                haystack,
+                (state, 0),
+                #[inline(always)]
+                |(state, from), at| {
+                    let word = last_bytes(haystack, at);
+                    let room = at + 1 - from;
+                    match sequences.iter().find(|s| s.length <= room && s.ends(word)) {
+                        Some(&Ending { length, .. }) => {
+                            with(found(state, Match { end: at + 1, length }), at + 1)
+                        }
+                        None => ControlFlow::Continue((state, from)),
                     }
-                    None => ControlFlow::Continue(()),
-                })
-            }
-            Machinery::Automaton { automaton, sequences } => {
-                let mut from = 0;
-                automaton.find_iter(haystack).try_for_each(|seen| {
-                    let frame = &haystack[from..seen.end()];
-                    let length = sequences.ending(frame).unwrap_or(seen.len());
-                    from = seen.end();
-                    found(Match { end: from, length })
-                })
+                },
+            )),
+            Machinery::Automaton(automaton, sequences) => {
+                first(automaton.find_iter(haystack).try_fold((state, 0), |(state, from), seen| {
+                    let end = seen.end();
+                    let length = sequences.ending(&haystack[from..end]).unwrap_or(seen.len());
+                    with(found(state, Match { end, length }), end)
+                }))
             }
         }
     }
 }
 
+/// A state of a fold together with where the last match ends.
+pub(crate) fn with<T>(flow: ControlFlow<T, T>, from: usize) -> ControlFlow<(T, usize), (T, usize)> {
+    flow.map_continue(|state| (state, from)).map_break(|state| (state, from))
+}
+
+/// The state without it.
+fn first<T>(flow: ControlFlow<(T, usize), (T, usize)>) -> ControlFlow<T, T> {
+    flow.map_continue(|(state, _)| state).map_break(|(state, _)| state)
+}
+
 impl Machinery {
     fn choose(sequences: Longest) -> Result<Self, Error> {
-        let last: Vec<u8> = sequences.0.iter().filter_map(|s| s.last().copied()).collect();
+        let last = Bytes::new(sequences.0.iter().filter_map(|s| s.last().copied()).collect());
         let longest = sequences.0.first().map_or(0, |s| s.len());
+        let endings: Option<Vec<Ending>> = sequences.0.iter().map(|s| Ending::new(s)).collect();
         if longest == 1
-            && let Some(bytes) = Bytes::new(last.clone())
+            && let Some(bytes) = last
         {
             return Ok(Self::Bytes(bytes));
         }
         if let [sequence] = &sequences.0[..] {
-            return Ok(Self::Sequence(Box::new(memmem::Finder::new(sequence).into_owned())));
+            return Ok(match (&sequence[..], endings.as_deref()) {
+                (&[first, .., last], Some(&[ending])) => {
+                    Self::Sequence(Span { first, last, distance: longest - 1 }, ending)
+                }
+                _ => Self::LongSequence(Box::new(memmem::Finder::new(sequence).into_owned())),
+            });
         }
-        if longest <= SHORT
-            && let Some(last) = Bytes::new(last)
-        {
-            return Ok(Self::Endings { last, sequences });
+        if let (Some(last), Some(endings)) = (last, endings) {
+            return Ok(Self::Endings(last, endings));
         }
         // The standard kind reports a match as soon as it ends: the earliest end.
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .build(&sequences.0)
             .map_err(|_| Error::SeparatorTooLarge)?;
-        Ok(Self::Automaton { automaton, sequences })
+        Ok(Self::Automaton(automaton, sequences))
     }
 }
 
-/// One to three different bytes to look for.
+/// One to eight different bytes to look for, the last of them repeated to fill up.
 #[derive(Clone, Copy, Debug)]
 enum Bytes {
-    One(u8),
-    Two(u8, u8),
-    Three(u8, u8, u8),
+    One(AnyOf<1>),
+    Two(AnyOf<2>),
+    Four(AnyOf<4>),
+    Eight(AnyOf<8>),
 }
 
 impl Bytes {
@@ -156,20 +207,68 @@ impl Bytes {
         bytes.sort_unstable();
         bytes.dedup();
         match bytes[..] {
-            [a] => Some(Self::One(a)),
-            [a, b] => Some(Self::Two(a, b)),
-            [a, b, c] => Some(Self::Three(a, b, c)),
+            [a] => Some(Self::One(AnyOf([a]))),
+            [a, b] => Some(Self::Two(AnyOf([a, b]))),
+            [a, b, c] => Some(Self::Four(AnyOf([a, b, c, c]))),
+            [a, b, c, d] => Some(Self::Four(AnyOf([a, b, c, d]))),
+            [.., last] if bytes.len() <= 8 => {
+                bytes.resize(8, last);
+                bytes.try_into().ok().map(|bytes| Self::Eight(AnyOf(bytes)))
+            }
             _ => None,
         }
     }
 
-    fn each(self, haystack: &[u8], found: impl FnMut(usize) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn try_fold<T>(
+        self,
+        level: Level,
+        haystack: &[u8],
+        state: T,
+        found: impl FnMut(T, usize) -> ControlFlow<T, T>,
+    ) -> ControlFlow<T, T> {
         match self {
-            Self::One(a) => memchr_iter(a, haystack).try_for_each(found),
-            Self::Two(a, b) => memchr2_iter(a, b, haystack).try_for_each(found),
-            Self::Three(a, b, c) => memchr3_iter(a, b, c, haystack).try_for_each(found),
+            Self::One(bytes) => candidates::try_fold(level, bytes, haystack, state, found),
+            Self::Two(bytes) => candidates::try_fold(level, bytes, haystack, state, found),
+            Self::Four(bytes) => candidates::try_fold(level, bytes, haystack, state, found),
+            Self::Eight(bytes) => candidates::try_fold(level, bytes, haystack, state, found),
         }
     }
+}
+
+/// A short sequence, to be compared with the end of a word.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    /// The sequence in the last bytes, zeros in front.
+    bytes: u128,
+    /// Ones where the sequence is.
+    mask: u128,
+    length: usize,
+}
+
+impl Ending {
+    /// `None` for a sequence that is longer than a word.
+    fn new(sequence: &[u8]) -> Option<Self> {
+        let start = SHORT.checked_sub(sequence.len())?;
+        let (mut bytes, mut mask) = ([0; SHORT], [0; SHORT]);
+        bytes[start..].copy_from_slice(sequence);
+        mask[start..].fill(u8::MAX);
+        let (bytes, mask) = (u128::from_ne_bytes(bytes), u128::from_ne_bytes(mask));
+        Some(Self { bytes, mask, length: sequence.len() })
+    }
+
+    fn ends(&self, word: u128) -> bool {
+        (word ^ self.bytes) & self.mask == 0
+    }
+}
+
+/// The word that ends with the byte at `at`, with zeros for bytes in front of `haystack`.
+fn last_bytes(haystack: &[u8], at: usize) -> u128 {
+    let bytes = &haystack[..=at];
+    u128::from_ne_bytes(bytes.last_chunk().copied().unwrap_or_else(|| {
+        let mut padded = [0; SHORT];
+        padded[SHORT - bytes.len()..].copy_from_slice(bytes);
+        padded
+    }))
 }
 
 /// Different sequences, the longest first.
@@ -194,42 +293,52 @@ impl Longest {
 mod tests {
     use super::*;
 
+    /// With this, a set is one for the automaton.
+    const LONG: &str = "more than 16 bytes";
+
     fn all(sequences: &[&str], haystack: &str) -> Vec<(usize, usize)> {
-        let mut found = Vec::new();
         let separator = Separator::new(sequences).unwrap();
-        let end = separator.each(haystack.as_bytes(), |at| {
+        let found = separator.try_fold(haystack.as_bytes(), Vec::new(), |mut found, at| {
             found.push((at.end, at.length));
-            ControlFlow::Continue(())
+            ControlFlow::Continue(found)
         });
-        assert_eq!(end, ControlFlow::Continue(()));
-        found
+        found.continue_value().unwrap()
     }
 
     #[test]
     fn the_machinery_fits_the_sequences() {
         let machinery = |sequences: &[&str]| Separator::new(sequences).unwrap().machinery;
-        assert!(matches!(machinery(&["\n"]), Machinery::Bytes(Bytes::One(b'\n'))));
-        assert!(matches!(machinery(&["b", "a", "b"]), Machinery::Bytes(Bytes::Two(b'a', b'b'))));
-        assert!(matches!(machinery(&["a", "b", "c"]), Machinery::Bytes(Bytes::Three(..))));
-        assert!(matches!(machinery(&["\r\n", "\r\n"]), Machinery::Sequence(_)));
-        assert!(matches!(
-            machinery(&["\r\n", "\n"]),
-            Machinery::Endings { last: Bytes::One(b'\n'), .. }
-        ));
-        assert!(matches!(machinery(&["a", "b", "c", "d"]), Machinery::Automaton { .. }));
-        assert!(matches!(machinery(&["-".repeat(17).as_str(), "\n"]), Machinery::Automaton { .. }));
+        let bytes = |sequences: &[&str]| match machinery(sequences) {
+            Machinery::Bytes(bytes) => format!("{bytes:?}"),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(bytes(&["\n"]), "One(AnyOf([10]))");
+        assert_eq!(bytes(&["b", "a", "b"]), "Two(AnyOf([97, 98]))");
+        assert_eq!(bytes(&["a", "c", "b"]), "Four(AnyOf([97, 98, 99, 99]))");
+        assert_eq!(bytes(&["a", "c", "b", "d"]), "Four(AnyOf([97, 98, 99, 100]))");
+        let five = "Eight(AnyOf([97, 98, 99, 100, 101, 101, 101, 101]))";
+        assert_eq!(bytes(&["a", "b", "c", "d", "e"]), five);
+        let span = Span { first: b'\r', last: b'\n', distance: 1 };
+        assert!(matches!(machinery(&["\r\n", "\r\n"]), Machinery::Sequence(it, _) if it == span));
+        assert!(matches!(machinery(&["-".repeat(16).as_str()]), Machinery::Sequence(..)));
+        assert!(matches!(machinery(&["-".repeat(17).as_str()]), Machinery::LongSequence(_)));
+        assert!(matches!(machinery(&["\r\n", "\n"]), Machinery::Endings(Bytes::One(_), _)));
+        let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        assert!(matches!(machinery(&nine), Machinery::Automaton(..)));
+        assert!(matches!(machinery(&nine[1..]), Machinery::Bytes(Bytes::Eight(_))));
+        assert!(matches!(machinery(&["-".repeat(17).as_str(), "\n"]), Machinery::Automaton(..)));
     }
 
     #[test]
     fn of_matches_that_end_together_the_longest_counts() {
         assert_eq!(all(&["\n", "\r\n"], "a\r\nb\nc"), [(3, 2), (5, 1)]);
-        assert_eq!(all(&["d", "cd", "bcd", "x", "y", "z"], "abcd cd d"), [(4, 3), (7, 2), (9, 1)]);
+        assert_eq!(all(&["d", "cd", "bcd", LONG], "abcd cd d"), [(4, 3), (7, 2), (9, 1)]);
     }
 
     #[test]
     fn the_earliest_end_counts_even_where_a_longer_match_began_before() {
         assert_eq!(all(&["abcd", "bc"], "abcd"), [(3, 2)]);
-        assert_eq!(all(&["abcd", "bc", "w", "x", "y", "z"], "abcd"), [(3, 2)]);
+        assert_eq!(all(&["abcd", "bc", LONG], "abcd"), [(3, 2)]);
     }
 
     #[test]
@@ -237,7 +346,7 @@ mod tests {
         assert_eq!(all(&["aa"], "aaaaa"), [(2, 2), (4, 2)]);
         assert_eq!(all(&["aa", "ba"], "baaa"), [(2, 2), (4, 2)]);
         assert_eq!(all(&["\r\n", "\r", "\n"], "\r\n"), [(1, 1), (2, 1)]);
-        assert_eq!(all(&["aa", "ba", "w", "x", "y", "z"], "baaa"), [(2, 2), (4, 2)]);
+        assert_eq!(all(&["aa", "ba", LONG], "baaa"), [(2, 2), (4, 2)]);
     }
 
     #[test]

@@ -122,6 +122,37 @@ proptest! {
     }
 }
 
+/// What is found in blocks of bytes is found at each place of a block, in a whole one and in one that
+/// the bytes end in, and so is what the seam cuts.
+#[test]
+fn frames_end_at_every_place() {
+    let sets: [&[&[u8]]; 9] = [
+        &[b"\n"],
+        &[b"\0", b"\n", b"\x80"],
+        &[b"\0", b"\n", b";", b"|", b"#", b"!", b"?", b"}"],
+        &[b"\r\n"],
+        &[b"\n\n\n"],
+        &[b"0123456789abcdef"],
+        &[b"0123456789abcdefg"],
+        &[b"\n", b"\r\n", b"-\r\n"],
+        &[b"\r\n", b"\0", b";", b"||", b"END.", b"#", b"}", b"-|-"],
+    ];
+    for set in sets {
+        let separator = Separator::new(set).unwrap();
+        for body in (0..=4).chain(44..=68).chain(108..=132) {
+            let length = 2 * body + 300;
+            let ends = set.iter().cycle().flat_map(|end| [&vec![b'-'; body], *end].concat());
+            let bytes: Vec<u8> = ends.take(length).collect();
+            let query = Query { start: 0, resume: 0, limit: 1000, max: 1000 };
+            let expected = oracle::index(&bytes, set, query, 1000);
+            for head in [0, 1, length / 2, length - 1, length - 64, length - 129] {
+                let ring = oracle::placed(&bytes, head, length);
+                assert_eq!(index(&ring, &separator, query, 1000), expected, "{set:?} {body}");
+            }
+        }
+    }
+}
+
 /// Sequences too long for the window on the stack, at every offset around the seam.
 #[test]
 fn long_sequences_are_found_across_the_seam() {

@@ -1,0 +1,154 @@
+//! `Segments::index` against the iterators of `memchr` and `aho-corasick` over the same bytes.
+//!
+//! ```text
+//! cargo bench -p sluice-ring [-- FILTER]
+//! ```
+//!
+//! Each figure is the time for 64 KiB of frames, which are listed: 8192 of 8 bytes to 16 of 4096. On a
+//! machine that is busy, compare what is fastest, not the means. The iterators have less to do: they
+//! check neither limit nor ASCII. The figures stand in `src/candidates.rs`.
+#![allow(missing_docs, reason = "a program")]
+
+use aho_corasick::AhoCorasick;
+use divan::{Bencher, black_box, counter::BytesCount};
+use memchr::{memchr_iter, memmem};
+use sluice_ring::{FrameIndex, Query, Segments, Separator};
+
+const BYTES: usize = 64 * 1024;
+
+/// Bytes of a frame, its separator included.
+const LENGTHS: [usize; 4] = [8, 64, 512, 4096];
+
+fn main() {
+    divan::main();
+}
+
+/// Frames of `length` bytes that end with the sequences in turn. What is in front of a separator is
+/// lower case, so that nothing in it begins or ends one.
+fn frames(length: usize, sequences: &[&str]) -> Vec<u8> {
+    let body = (b'a'..=b'z').cycle();
+    let frame = |sequence: &&str| {
+        let body = body.clone().take(length - sequence.len());
+        body.chain(sequence.bytes()).collect::<Vec<_>>()
+    };
+    sequences.iter().cycle().take(BYTES / length).flat_map(frame).collect()
+}
+
+/// All frames must be found, or there is nothing to compare.
+fn listed(words: &[u32], length: usize) {
+    let ends = (length..).step_by(length).take(BYTES / length);
+    assert!(words.iter().map(|end| *end as usize).eq(ends));
+}
+
+fn index(bencher: Bencher, length: usize, sequences: &[&str]) {
+    let bytes = frames(length, sequences);
+    let separator = Separator::new(sequences).unwrap();
+    let mut words = vec![0; FrameIndex::ENDS + BYTES / length + 1];
+    let query = Query { start: 0, resume: 0, limit: BYTES, max: usize::MAX };
+    bencher.counter(BytesCount::new(BYTES)).bench_local(|| {
+        let bytes = Segments { front: black_box(&bytes), back: &[] };
+        bytes.index(&separator, query, black_box(&mut words)).unwrap()
+    });
+    listed(&words[FrameIndex::ENDS..][..BYTES / length], length);
+}
+
+fn positions<I: Iterator<Item = usize>>(
+    bencher: Bencher,
+    length: usize,
+    sequences: &[&str],
+    ends: impl Fn(&'static [u8]) -> I,
+) {
+    let bytes: &[u8] = frames(length, sequences).leak();
+    let mut words = vec![0; BYTES / length];
+    bencher.counter(BytesCount::new(BYTES)).bench_local(|| {
+        for (word, end) in black_box(&mut words).iter_mut().zip(ends(black_box(bytes))) {
+            *word = u32::try_from(end).unwrap();
+        }
+    });
+    listed(&words, length);
+}
+
+mod byte {
+    use super::{Bencher, LENGTHS, positions};
+
+    #[divan::bench(args = LENGTHS)]
+    fn index(bencher: Bencher, length: usize) {
+        super::index(bencher, length, &["\n"]);
+    }
+
+    #[divan::bench(args = LENGTHS)]
+    fn memchr_iter(bencher: Bencher, length: usize) {
+        let ends = |bytes| super::memchr_iter(b'\n', bytes).map(|at| at + 1);
+        positions(bencher, length, &["\n"], ends);
+    }
+}
+
+mod two_bytes {
+    use super::{Bencher, LENGTHS, memmem, positions};
+
+    #[divan::bench(args = LENGTHS)]
+    fn index(bencher: Bencher, length: usize) {
+        super::index(bencher, length, &["\r\n"]);
+    }
+
+    #[divan::bench(args = LENGTHS)]
+    fn memmem_find_iter(bencher: Bencher, length: usize) {
+        positions(bencher, length, &["\r\n"], |b| memmem::find_iter(b, "\r\n").map(|at| at + 2));
+    }
+}
+
+mod four_bytes {
+    use super::{Bencher, LENGTHS, memmem, positions};
+
+    #[divan::bench(args = LENGTHS)]
+    fn index(bencher: Bencher, length: usize) {
+        super::index(bencher, length, &["\r\n\r\n"]);
+    }
+
+    #[divan::bench(args = LENGTHS)]
+    fn memmem_find_iter(bencher: Bencher, length: usize) {
+        let separator = "\r\n\r\n";
+        positions(bencher, length, &[separator], |b| {
+            memmem::find_iter(b, separator).map(|at| at + 4)
+        });
+    }
+}
+
+mod two_alternatives {
+    use super::{Bencher, LENGTHS};
+
+    const SEPARATORS: [&str; 2] = ["\n", "\r\n"];
+
+    #[divan::bench(args = LENGTHS)]
+    fn index(bencher: Bencher, length: usize) {
+        super::index(bencher, length, &SEPARATORS);
+    }
+
+    #[divan::bench(args = LENGTHS)]
+    fn aho_corasick_find_iter(bencher: Bencher, length: usize) {
+        super::automaton(bencher, length, &SEPARATORS);
+    }
+}
+
+mod eight_alternatives {
+    use super::{Bencher, LENGTHS};
+
+    const SEPARATORS: [&str; 8] = ["\r\n", "\0", ";", "||", "END.", "#", "}", "\x1b[0K"];
+
+    #[divan::bench(args = LENGTHS)]
+    fn index(bencher: Bencher, length: usize) {
+        super::index(bencher, length, &SEPARATORS);
+    }
+
+    #[divan::bench(args = LENGTHS)]
+    fn aho_corasick_find_iter(bencher: Bencher, length: usize) {
+        super::automaton(bencher, length, &SEPARATORS);
+    }
+}
+
+fn automaton(bencher: Bencher, length: usize, sequences: &[&str]) {
+    let automaton = AhoCorasick::new(sequences).unwrap();
+    positions(bencher, length, sequences, |bytes| {
+        automaton.find_iter(bytes).map(|found| found.end()).collect::<Vec<_>>().into_iter()
+    });
+}
