@@ -102,18 +102,47 @@ test('as programs use it, bytes are copied by TypeScript, however many', (t) => 
   t.deepEqual(names(), []);
 });
 
-test('as programs use it, searching for one sequence is native from 64 bytes on', (t) => {
+test('as programs use it, searching for one sequence is native from three lines of 64 bytes on', (t) => {
   const { addon, names } = watched();
   const line = separator('\n');
-  const search = (size: number, resume: number): string[] => {
-    filled(addon, size).index(line, 0, resume, 9, 9, out());
+  const search = (size: number, resume: number, max = 9): string[] => {
+    filled(addon, size).index(line, 0, resume, 9, max, out());
     return names();
   };
-  t.deepEqual(search(63, 0), []);
-  t.deepEqual(search(64, 0), ['Separator', 'index']);
+  t.deepEqual(search(191, 0), []);
+  t.deepEqual(search(192, 0), ['Separator', 'index']);
   // What counts is what is left to be searched.
-  t.deepEqual(search(1000, 937), []);
-  t.deepEqual(search(1000, 936), ['index']);
+  t.deepEqual(search(1000, 809), []);
+  t.deepEqual(search(1000, 808), ['index']);
+  t.deepEqual(search(1000, 0, 2), []);
+  t.deepEqual(search(1000, 0, 3), ['index']);
+});
+
+test('as programs use it, how long frames are is learnt from what was found', (t) => {
+  const { addon, names } = watched();
+  const words = new Uint32Array(100);
+  const line = separator('\n');
+  line.native = {};
+  const ring = new NativeRing(addon);
+  const search = (text: string, start = 0): string[] => {
+    ring.consume(ring.length);
+    ring.write(Buffer.from(text));
+    ring.index(line, start, start, 1e9, 90, words);
+    return names();
+  };
+  const tenBytes = '123456789\n';
+  t.deepEqual(search(tenBytes.repeat(10)), []);
+  t.is(words[FrameIndex.COUNT], 10);
+  t.deepEqual(search(tenBytes.repeat(3)), ['index']);
+  // The stand-in found none in these 30 bytes: frames are taken to be at least that long.
+  t.deepEqual(search('x'.repeat(89)), []);
+  t.deepEqual(search('x'.repeat(266)), []);
+  t.deepEqual(search('x'.repeat(3 * 266)), ['index']);
+  t.deepEqual(search('x'.repeat(3 * 266)), []);
+  // What is in front of the start belongs to no frame.
+  t.deepEqual(search('x'.repeat(20) + tenBytes, 20), []);
+  t.is(words[FrameIndex.COUNT], 1);
+  t.deepEqual(search(tenBytes.repeat(3)), ['index']);
 });
 
 test('as programs use it, searching for several sequences is native, but in a ring without memory', (t) => {
