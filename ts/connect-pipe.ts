@@ -56,7 +56,8 @@ export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptio
  * It belongs to the stream from now on, is closed with it, and an fd is made non-blocking. Waits for nothing.
  *
  * While the reader at the other end does not read, `await write()` and `drain()` wait. When it is gone, the next write, and what
- * waits, rejects with a {@link ConnectionError} `EPIPE`; it is not noticed before something is written. `writeEof` ends, and
+ * waits, rejects with a {@link ConnectionError} `EPIPE`; it is not noticed before something is written, but for the `stdin` of a
+ * child, which is closed when the child exits. `close` resolves where all that was written had been taken. `writeEof` ends, and
  * with that closes, the stream.
  *
  * `process.stdout` and `process.stderr`, also as `fd` 1 and 2, belong to the process: closing the stream flushes it and leaves

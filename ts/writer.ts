@@ -13,7 +13,7 @@
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
-import type { Transport } from './transports/transport.js';
+import { StreamMode, type Transport } from './transports/transport.js';
 import { refusedWait, unlessAborted, type WaitOptions } from './waiting.js';
 import { Hold, type Keeper } from './unclosed.js';
 
@@ -776,7 +776,8 @@ export class StreamWriter {
   }
 
   #refused(action: string): Promise<void> {
-    if (this.#closing || this.#lost) return this.#connectionRefused(action, 'ECONNRESET');
+    if (this.#closing || this.#lost)
+      return this.#connectionRefused(action, this.#readerGone ? undefined : 'ECONNRESET');
     return handled(new StateError('ERR_WRITE_AFTER_EOF', `${action}: the writing side was ended by writeEof()`));
   }
 
@@ -785,9 +786,16 @@ export class StreamWriter {
     return handled(this.#connectionError(action, code));
   }
 
+  /** Whether this is a pipe that the other end has closed, which is no error until something is to be written. */
+  get #readerGone(): boolean {
+    return this.#lost && !this.#closing && !this.#eof && this.transport.mode === StreamMode.WRITE;
+  }
+
   /** Why `action` cannot be: with the code of the loss, unless a `code` says otherwise. */
   #connectionError(action: string, code?: string): ConnectionError {
     const loss = this.#loss;
+    if (loss === null && this.#readerGone)
+      return new ConnectionError('EPIPE', `${action}: the reader of the pipe is gone`);
     if (loss === null) {
       const how = this.#aborted ? 'aborted' : this.#lost ? 'closed' : 'closing';
       return new ConnectionError('ECONNRESET', `${action}: the connection is ${how}`);

@@ -17,6 +17,9 @@ import { StreamMode, type Transport, type TransportSink } from './transport.js';
 /** How long an orderly close may take, in ms: what asyncio gives a TLS shutdown. The connection is destroyed then. */
 const CLOSE_TIMEOUT_MS = 30_000;
 
+/** What is wrong with a pipe that nobody reads. */
+const BROKEN_PIPE = 'broken pipe: its reader is gone';
+
 /** How long received bytes are dropped after our end of file while the peer goes on sending, in ms. */
 const LINGER_MS = 1000;
 
@@ -56,6 +59,8 @@ export class DuplexTransport implements Transport {
   #onAbandon: (() => void) | null = null;
 
   #pending = 0;
+  /** Bytes handed over have not been taken, and will not be. */
+  #cutOff = false;
   #batchDone: (() => void) | null = null;
   #onWritten: ((error?: Error | null) => void) | null = null;
   /** Callbacks still to come of writes that were complete when `write` returned. */
@@ -261,7 +266,10 @@ export class DuplexTransport implements Transport {
   /** The stream to write to, or null where the connection is gone (which is, or will be, reported). */
   #beginBatch(done: () => void, size: number): Writable | null {
     const stream = this.writable;
-    if (stream === null || this.#lost || stream.destroyed || stream.errored !== null) return null;
+    if (stream === null || this.#lost || stream.destroyed || stream.errored !== null) {
+      this.#cutOff = true;
+      return null;
+    }
     this.#batchDone = done;
     this.#pending = size;
     return stream;
@@ -397,6 +405,7 @@ export class DuplexTransport implements Transport {
   #connectionLost(): void {
     if (this.#lost || this.#onAbandon !== null) return;
     this.#lost = true;
+    if (this.#batchDone !== null) this.#cutOff = true;
     this.#batchDone = null;
     this.#pending = 0;
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -421,6 +430,15 @@ export class DuplexTransport implements Transport {
   #lossReason(): Error | null {
     if (this.#done) return null;
     const reason = this.#reason ?? this.#stream.errored;
+    if (
+      this.mode === StreamMode.WRITE &&
+      (reason === null || (reason as NodeJS.ErrnoException).code === 'ECONNRESET')
+    ) {
+      // The reader is gone. That concerns only what was still to be read by it; of a socket pair, which Node gives its
+      // children for pipes, the system tells it by a reset where something lies unread.
+      if (!this.#cutOff) return null;
+      return new ConnectionError('EPIPE', `write: ${BROKEN_PIPE}`, reason === null ? undefined : { cause: reason });
+    }
     if (reason !== null) return this.lossError(reason);
     const read = this.readable?.readableEnded ?? true;
     const written = this.writable?.writableFinished ?? true;
