@@ -235,6 +235,7 @@ test('a socket that cannot connect', async (t) => {
   await t.throwsAsync(connect({ sock: netConnect(port, '127.0.0.1') }), {
     instanceOf: ConnectionError,
     code: 'ECONNREFUSED',
+    message: `connect 127.0.0.1:${port}: connection refused`,
   });
   const dropped = netConnect(port, '127.0.0.1');
   const connecting = connect({ sock: dropped });

@@ -348,6 +348,7 @@ test('what is asked for is checked, and changes nothing', async (t) => {
   await t.throwsAsync(accepted.stream.startTls(server, { serverHostname: 'x' }), { code: 'ERR_INVALID_ARG_TYPE' });
 
   const half = new StreamOver(new DuplexTransport(new Readable({ read() {} }), StreamMode.READ));
+  await t.throwsAsync(half.startTls(true), { code: 'ERR_TLS_STATE', message: /no connection of both directions/ });
   await t.throwsAsync(half.startTls({ ca }, { serverHostname: 'x' }), { code: 'ERR_TLS_STATE' });
   await half.abort();
   await stream.close();

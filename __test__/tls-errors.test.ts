@@ -594,6 +594,31 @@ for (const version of VERSIONS) {
   }
 }
 
+test('a handshake that has failed is reported, also when the server is closed at once', async (t) => {
+  const { server: ssl } = await certificates();
+  const errors: unknown[] = [];
+  const onError = (error: unknown): void => void errors.push(error);
+  const server = new StreamServer(echo, '127.0.0.1', 0, { ssl, onError, sslHandshakeTimeout: 50 });
+  await server.startServing();
+  const silent = quiet(netConnect(portOf(server), '127.0.0.1'));
+  silent.resume();
+  await once(silent, 'end');
+  await server.close();
+  t.deepEqual(
+    errors.map((error) => (error as ConnectionError).code),
+    ['ETIMEDOUT'],
+  );
+
+  const early = new StreamServer(echo, '127.0.0.1', 0, { ssl, onError });
+  await early.startServing();
+  const waiting = quiet(netConnect(portOf(early), '127.0.0.1'));
+  await once(waiting, 'connect');
+  await turns(5);
+  await early.close();
+  t.is(errors.length, 1, 'a handshake that the close has ended is no failure');
+  waiting.destroy();
+});
+
 /** Passes on the first `count` bytes, then nothing more. */
 function pass(from: Socket, to: Socket, count: number, then: () => void): void {
   let left = count;

@@ -122,8 +122,8 @@ export abstract class BaseStreamServer {
 
   /** Connections that wait to be served, each with the path of its listener where that is a Unix socket. */
   readonly #waiting = new Map<Socket, string | undefined>();
-  /** TLS handshakes that are under way, each with what ends it. */
-  readonly #handshakes = new Set<AbortController>();
+  /** TLS handshakes that are under way: what ends each of them, and its end. */
+  readonly #handshakes = new Map<AbortController, Promise<void>>();
   readonly #clients = new Set<Client>();
   #onIdle: (() => void) | null = null;
   #full = false;
@@ -339,7 +339,10 @@ export abstract class BaseStreamServer {
       const options = { noDelay: this.#noDelay, keepAlive: this.#keepAlive, path };
       const transport = SocketTransport.accepted(socket, options);
       if (tls === null) this.#welcome(transport);
-      else void this.#secure(transport, tls);
+      else {
+        const ending = new AbortController();
+        this.#handshakes.set(ending, this.#secure(transport, tls, ending));
+      }
     } catch (error) {
       drop(socket);
       this.#report(error, null, 'accepting a connection failed');
@@ -347,9 +350,7 @@ export abstract class BaseStreamServer {
   }
 
   /** Waits for the handshake of one connection, while the others go on. */
-  async #secure(plain: SocketTransport, tls: Tls): Promise<void> {
-    const ending = new AbortController();
-    this.#handshakes.add(ending);
+  async #secure(plain: SocketTransport, tls: Tls, ending: AbortController): Promise<void> {
     try {
       const transport = await secure(tls, plain, ending.signal);
       this.#handshakes.delete(ending);
@@ -364,7 +365,7 @@ export abstract class BaseStreamServer {
   }
 
   #endHandshakes(): void {
-    for (const handshake of this.#handshakes) handshake.abort();
+    for (const ending of this.#handshakes.keys()) ending.abort();
   }
 
   #welcome(transport: Transport): void {
@@ -420,6 +421,9 @@ export abstract class BaseStreamServer {
     else this.closeClients();
     // A bind under way sees that the server is closing, and gives its address back.
     await this.#binding?.catch(ignore);
+
+    // They end at once, and one that had failed before is reported before the server is closed.
+    await Promise.all(this.#handshakes.values());
 
     if (!(await this.#idle(shutdownTimeout))) {
       const reason = new DOMException('The server is closed', 'AbortError');
