@@ -4,10 +4,19 @@ import { once } from 'node:events';
 import { closeSync, createReadStream, createWriteStream, openSync, readSync, writeSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { PassThrough, Writable } from 'node:stream';
+import { Duplex, PassThrough, Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
-import { ConnectionError, StateError, StreamMode, connectReadPipe, connectWritePipe, type Stream } from 'sluice';
+import {
+  ConnectionError,
+  StateError,
+  StreamMode,
+  connect,
+  connectReadPipe,
+  connectWritePipe,
+  socketpair,
+  type Stream,
+} from 'sluice';
 import { directory, fifo, openFds } from './fifo.js';
 import { turns, until } from './loopback.js';
 import { root } from './program.js';
@@ -16,6 +25,37 @@ function child(t: ExecutionContext, command: string, args: readonly string[] = [
   const started = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   t.teardown(() => started.kill('SIGKILL'));
   return started;
+}
+
+/** The two ends of one connection. */
+async function bothEnds(t: ExecutionContext, sockets: boolean): Promise<[Duplex, Duplex]> {
+  if (sockets) {
+    const pair = await socketpair();
+    t.teardown(() => pair.forEach((one) => one.destroy()));
+    return pair;
+  }
+  const ends: Duplex[] = [];
+  const waiting: ((() => void) | null)[] = [null, null];
+  for (const at of [0, 1]) {
+    ends.push(
+      new Duplex({
+        read: () => {
+          const resume = waiting[at];
+          waiting[at] = null;
+          resume?.();
+        },
+        write: (chunk, _encoding, callback) => {
+          if (ends[1 - at]!.push(chunk)) callback();
+          else waiting[1 - at] = callback;
+        },
+        final: (callback) => {
+          ends[1 - at]!.push(null);
+          callback();
+        },
+      }),
+    );
+  }
+  return ends as [Duplex, Duplex];
 }
 
 /** A program that has sluice as `S`; `stdio` is what it gets for its own. */
@@ -209,6 +249,44 @@ test('a child that has taken what was written and is gone: close resolves, a wri
     }
   }
 });
+
+for (const kind of ['sockets', 'Duplexes']) {
+  for (const first of ['reading', 'writing'] as const) {
+    test(`one stream for each direction of a Duplex, ${first} closed first: ${kind}`, async (t) => {
+      const [a, b] = await bothEnds(t, kind === 'sockets');
+      const peer = await connect({ sock: b });
+      const streams = { reading: await connectReadPipe(a), writing: await connectWritePipe(a) };
+      const { reading, writing } = streams;
+      await peer.write('to a\n');
+      t.is(String(await reading.readline()), 'to a\n');
+      if (first === 'reading') {
+        const big = Buffer.alloc(5_000_000, 'big');
+        const sent = writing.write(big);
+        await reading.close();
+        t.false(a.destroyed);
+        await peer.write('dropped');
+        t.true((await peer.readexactly(big.length)).equals(big));
+        await sent;
+        await writing.write('more\n');
+        t.is(String(await peer.readline()), 'more\n');
+        await writing.close();
+        t.is((await peer.read()).length, 0);
+      } else {
+        await writing.write('from a\n');
+        await writing.close();
+        t.false(a.destroyed);
+        t.is(String(await peer.read()), 'from a\n');
+        await peer.write('still\n');
+        t.is(String(await reading.readline()), 'still\n');
+        await reading.close();
+      }
+      await until(() => a.destroyed);
+      t.is(reading.exception(), null);
+      t.is(writing.exception(), null);
+      await peer.close().catch(() => {});
+    });
+  }
+}
 
 test('fs streams of a named pipe', async (t) => {
   const { path, reader, writer } = fifo(directory(t));

@@ -31,6 +31,9 @@ export interface ConnectPipeOptions extends LimitOptions {
  * read. `fd` 0 means `process.stdin`. A character device that is no terminal is read by the thread pool, one thread of which
  * waits as long as the device does.
  *
+ * With a stream of {@link connectWritePipe} over the same `Duplex`, each closes its own direction: what comes in after this one
+ * was closed is dropped, and the `Duplex` is destroyed when both are done. Alone, this one destroys it.
+ *
  * asyncio: `connect_read_pipe`
  *
  * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` when `pipe` is none of these, not a stream of bytes, or has no such

@@ -36,6 +36,12 @@ export function connectionError(error: Error, peer?: string): Error {
   return new ConnectionError(code, where === '' ? words : `${where}: ${words}`, { cause: error });
 }
 
+/**
+ * The transport of one direction over a stream, for that of the other direction to find. Each ends its own; the stream is
+ * destroyed when both are done.
+ */
+const halves = new WeakMap<object, DuplexTransport>();
+
 /** A `Transport` over a Node stream of bytes. */
 export class DuplexTransport implements Transport {
   readonly mode: StreamMode;
@@ -55,6 +61,9 @@ export class DuplexTransport implements Transport {
   #discarding = false;
   #discarded = 0;
   #timer: NodeJS.Timeout | null = null;
+  /** The transport of the other direction, where the stream has one for each. */
+  #other: DuplexTransport | null = null;
+  #left = false;
   /** Set when the stream has gone to another transport: what a call of `close` or `abort` is to do then. */
   #onAbandon: (() => void) | null = null;
 
@@ -112,11 +121,42 @@ export class DuplexTransport implements Transport {
       } else this.#endOfFile();
     });
     markUsed(stream, mode);
+    if (mode !== StreamMode.READWRITE) this.#join(stream as Duplex);
     if (stream.destroyed) {
       // Its 'close' may be over already. Two immediates: where it is still to come, it comes first.
       this.#reason ??= stream.errored;
       setImmediate(() => setImmediate(() => this.#connectionLost()));
     }
+  }
+
+  /** Meets the transport of the other direction, if there is one by now. */
+  #join(stream: Duplex): void {
+    const other = halves.get(stream);
+    if (other === undefined || other.mode === this.mode) {
+      halves.set(stream, this);
+      return;
+    }
+    this.#other = other;
+    other.#other = this;
+    stream.allowHalfOpen = true;
+    const writing = this.mode === StreamMode.WRITE ? this : other;
+    stream.once('finish', () => writing.#leave());
+  }
+
+  /** Reports the end of this direction and leaves the stream to the other one; `false` where there is none any more. */
+  #leave(): boolean {
+    const other = this.#other;
+    if (other === null || other.#lost || other.#left || this.#stream.destroyed) return false;
+    this.#left = true;
+    this.#done = true;
+    this.#closing = true;
+    this.#discarding = true;
+    setImmediate(() => {
+      this.#connectionLost();
+      // What still comes in is dropped, so that a peer that has to get rid of it takes what is written.
+      this.readable?.resume();
+    });
+    return true;
   }
 
   get canWriteEof(): boolean {
@@ -316,7 +356,11 @@ export class DuplexTransport implements Transport {
     const stream = this.writable;
     if (stream === null) {
       this.#done = true;
-      this.destroyStream();
+      if (this.#leave()) return;
+      if (this.#other !== null && (this.#stream as Duplex).writableFinished) {
+        this.readable?.resume();
+        this.#linger();
+      } else this.destroyStream();
       return;
     }
     this.#timer = setTimeout(() => {
@@ -327,10 +371,10 @@ export class DuplexTransport implements Transport {
     // sent away from the peer.
     this.readable?.resume();
     if (stream.writableFinished) {
-      this.#linger();
+      if (!this.#leave()) this.#linger();
     } else {
       stream.once('finish', () => {
-        this.#linger();
+        if (!this.#left && !this.#leave()) this.#linger();
       });
       if (!stream.writableEnded) stream.end();
     }
@@ -339,6 +383,10 @@ export class DuplexTransport implements Transport {
   /** Drops what comes in until a turn of the event loop brings nothing, then destroys. */
   #linger(): void {
     this.#done = true;
+    if (this.#other !== null && this.readable === null) {
+      // The other transport reads no more: it was the first of the two to be done.
+      (this.#stream as Duplex).on('data', (chunk: Uint8Array) => (this.#discarded += chunk.length));
+    }
     const deadline = Date.now() + LINGER_MS;
     let before = -1;
     const look = (): void => {
@@ -355,7 +403,13 @@ export class DuplexTransport implements Transport {
   }
 
   abort(): void {
-    if (this.#abandoned() || this.#lost) return;
+    if (this.#abandoned() || this.#lost || this.#left) return;
+    // What is pending cannot be taken back from the stream, but by destroying it.
+    const idle = this.writable === null || (this.#batchDone === null && this.writable.writableLength === 0);
+    if (idle && this.#leave()) {
+      this.writable?.end();
+      return;
+    }
     this.#closing = true;
     this.#discarding = true;
     // A loss that is known already, if not reported yet, stays the reason.
@@ -400,6 +454,7 @@ export class DuplexTransport implements Transport {
     if (this.#ended || this.#discarding || this.#lost || this.#sink === null || this.#onAbandon !== null) return;
     this.#ended = true;
     this.#sink.eof();
+    if (this.mode === StreamMode.READ) this.#leave();
   }
 
   #connectionLost(): void {
