@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import test from 'ava';
 import { SocketTransport, type ConnectSocketOptions, type SocketAddress } from '#ts/transports/socket.js';
 import { DuplexTransport } from '#ts/transports/duplex.js';
+import { until } from './loopback.js';
 import { RecordingSink, transportContract, turns, written, type Pair, type PairMaker } from './transport-contract.js';
 
 /** Runs `body` with a server on loopback; every socket it accepts is handed over. */
@@ -505,3 +506,38 @@ test('unref lets the process end, ref keeps it', async (t) => {
   pair.served.abort();
   await pair.dispose();
 });
+
+for (const reads of ['data', 'direct'] as const) {
+  test(`close: a peer that goes on sending, and reads late, gets all that was sent: ${reads}`, async (t) => {
+    const total = 1024 * 1024;
+    const { server, port, accept } = await listening();
+    const peer = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const transport = await withReads(reads, async () => SocketTransport.accepted(await accept()));
+    const sink = new RecordingSink();
+    transport.start(sink);
+    let failure: Error | null = null;
+    let got = 0;
+    peer.on('error', (error) => (failure = error));
+    // So much is more than its system takes for it: the rest waits here.
+    const late = setTimeout(() => peer.on('data', (chunk) => (got += chunk.length)), 100);
+    const sending = setInterval(() => peer.write('more'), 10);
+    peer.on('end', () => {
+      clearInterval(sending);
+      peer.end();
+    });
+    t.teardown(() => {
+      clearInterval(sending);
+      clearTimeout(late);
+      peer.destroy();
+      server.close();
+    });
+    if (transport.write(Buffer.alloc(total), () => transport.close())) transport.close();
+    await sink.until(() => sink.isClosed);
+    await until(() => got === total || failure !== null);
+    t.is(failure, null);
+    t.is(got, total);
+    t.deepEqual(sink.closes, [null]);
+    if (!peer.closed) await once(peer, 'close');
+    await closed(server);
+  });
+}

@@ -20,8 +20,14 @@ const CLOSE_TIMEOUT_MS = 30_000;
 /** What is wrong with a pipe that nobody reads. */
 const BROKEN_PIPE = 'broken pipe: its reader is gone';
 
-/** How long received bytes are dropped after our end of file while the peer goes on sending, in ms. */
+/** How long received bytes are dropped after our end of file while the peer has not sent its own, in ms: the longest time. */
 const LINGER_MS = 1000;
+
+/** For how long the peer may send nothing meanwhile, in ms, where a reset could cost it what we have sent. */
+const QUIET_MS = 100;
+
+/** From how many bytes on a connection may still have some to send when the kernel has taken all of them. */
+const BULK_BYTES = 65536;
 
 /**
  * A system error as the error of a connection: the same code, a message that names the call and the peer
@@ -68,6 +74,8 @@ export class DuplexTransport implements Transport {
   #onAbandon: (() => void) | null = null;
 
   #pending = 0;
+  /** How many bytes were handed over. */
+  #sent = 0;
   /** Bytes handed over have not been taken, and will not be. */
   #cutOff = false;
   #batchDone: (() => void) | null = null;
@@ -312,6 +320,7 @@ export class DuplexTransport implements Transport {
     }
     this.#batchDone = done;
     this.#pending = size;
+    this.#sent += size;
     return stream;
   }
 
@@ -380,7 +389,11 @@ export class DuplexTransport implements Transport {
     }
   }
 
-  /** Drops what comes in until a turn of the event loop brings nothing, then destroys. */
+  /**
+   * Drops what comes in, then destroys: when the peer has ended; when a turn of the event loop brings nothing, but where this
+   * side has sent much or the peer has sent something since the close, only when {@link QUIET_MS} bring nothing; and in any
+   * case after {@link LINGER_MS}.
+   */
   #linger(): void {
     this.#done = true;
     if (this.#other !== null && this.readable === null) {
@@ -388,18 +401,30 @@ export class DuplexTransport implements Transport {
       (this.#stream as Duplex).on('data', (chunk: Uint8Array) => (this.#discarded += chunk.length));
     }
     const deadline = Date.now() + LINGER_MS;
+    const peer = this.readable ?? (this.#other === null ? null : (this.#stream as Duplex));
     let before = -1;
+    let patient = false;
     const look = (): void => {
       if (this.#lost) return;
-      if (this.#discarded === before || Date.now() > deadline) {
+      const left = deadline - Date.now();
+      const quiet = this.#discarded === before;
+      if (left < 0 || peer?.readableEnded !== false || (quiet && (patient || !this.#mayLose))) {
         this.destroyStream();
         return;
       }
       before = this.#discarded;
+      patient ||= quiet;
+      if (patient) setTimeout(look, Math.min(QUIET_MS, left + 1));
       // Between two immediates lies one whole poll for input.
-      setImmediate(() => setImmediate(look));
+      else setImmediate(() => setImmediate(look));
     };
+    peer?.once('end', look);
     look();
+  }
+
+  /** Whether a reset, which is the answer to what comes when the connection is gone, could cost the peer what was sent. */
+  get #mayLose(): boolean {
+    return this.#sent >= BULK_BYTES || this.#discarded > 0;
   }
 
   abort(): void {
