@@ -391,7 +391,9 @@ function blamed(options: object, code: unknown, raw: string): string | null {
     try {
       createSecureContext(alone);
     } catch {
-      return secret && /decrypt|mac verify|passphrase|interrupted/i.test(raw) ? `${name} or its passphrase` : name;
+      // What a wrong passphrase makes of a key may, once in some hundred times, look like one that is damaged.
+      const locked = given.passphrase !== undefined || /decrypt|mac verify|passphrase|interrupted/i.test(raw);
+      return secret && locked ? `${name} or its passphrase` : name;
     }
   }
   return null;
