@@ -56,18 +56,16 @@ function listenAs(name: string, file: string, backlog: number, accepting: Accept
   return startListening(makeListener(accepting, file), { path: name, backlog }, file.replace('\0', '@'), accepting);
 }
 
-/** In a worker of a cluster: the primary has the socket, and all workers share it. */
+/**
+ * In a worker of a cluster: the primary has the socket, and all workers share it. It shares what was asked for equally often: a
+ * worker that has failed once would ask for a socket of its own. So a stale file is looked for before, by connecting to it.
+ */
 async function listenShared(file: string, backlog: number, accepting: Accepting): Promise<Listening> {
-  try {
-    return await listenAs(file, file, backlog, accepting);
-  } catch (error) {
-    if (codeOf(error) !== 'EADDRINUSE') throw error;
-  }
   let refused: unknown = null;
   try {
     await removeStale(file);
   } catch (error) {
-    // It may be another worker that has just replaced the file, which only the primary knows.
+    // It may be of another worker, which only the primary knows.
     refused = error;
   }
   try {
