@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { Buffer } from 'node:buffer';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { connectUnix, UnixStreamServer } from 'sluice';
 import { bytes } from './http.js';
@@ -73,4 +74,38 @@ test('abstract names, in both roles', async (t) => {
   await using stream = await connectUnix(`\0${name}-2`);
   await stream.write('there and back\n');
   t.is((await stream.readline()).toString(), 'there and back\n');
+});
+
+test('a socket that is bound and about to listen is not taken for a stale one', async (t) => {
+  if (!installed(t, 'python3')) return;
+  const file = path.join(await folder(t), 'service.sock');
+  const script = [
+    'import socket, sys',
+    'listener = socket.socket(socket.AF_UNIX)',
+    `listener.bind(${JSON.stringify(file)})`,
+    'print("bound", flush=True)',
+    'sys.stdin.readline()',
+    'listener.listen()',
+    'print("listens", flush=True)',
+    'sys.stdin.readline()',
+    'listener.setblocking(False)',
+    'try:',
+    '  while True: listener.accept()',
+    'except BlockingIOError: pass',
+    'print("ends", flush=True)',
+  ].join('\n');
+  const python = new Process(t, 'python3', ['-c', script], { input: true });
+  await python.prints(/^bound$/m);
+  const server = new UnixStreamServer(sum, file, { onError: (error) => t.log(error) });
+  t.teardown(() => server.abort());
+  const refused = t.throwsAsync(server.startServing(), { code: 'EADDRINUSE' });
+  // Time enough to find that nobody listens, and to take the file away.
+  await sleep(200);
+  python.type('\n');
+  await python.prints(/^listens$/m);
+  await refused;
+  await using stream = await connectUnix(file);
+  python.type('\n');
+  t.is((await python.ended).code, 0);
+  t.is((await stream.read()).length, 0);
 });

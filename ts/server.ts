@@ -102,7 +102,8 @@ export class StreamServer extends BaseStreamServer {
  * ```
  *
  * The socket is a file. One that nobody listens on any more is replaced; where somebody listens, or where the file is no
- * socket, `bind` rejects with `EADDRINUSE`. To find out, it connects once. Closing the server removes the file if it is still
+ * socket, `bind` rejects with `EADDRINUSE`. To find out, it connects, and again until the file is a second old: it may be about to
+ * listen. Closing the server removes the file if it is still
  * the same one; a process that is killed leaves it behind. In a worker of `node:cluster` all workers share the socket, and the file
  * is the primary's business.
  *

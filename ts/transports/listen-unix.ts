@@ -10,7 +10,7 @@
  *
  * That is also why nobody ever sees a socket under that name that refuses connections, other than a stale one.
  *
- *     the file there is    a socket that refuses connections    stale: replaced
+ *     the file there is    a socket that refuses connections    stale when it is a second old: replaced
  *                          a socket that anybody listens on     EADDRINUSE
  *                          anything else                        EADDRINUSE
  *
@@ -21,12 +21,22 @@ import { randomInt } from 'node:crypto';
 import { linkSync, lstatSync, renameSync, statSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { ConnectionError } from '../errors.js';
 import { kindOf } from './fd.js';
 import { bindError, makeListener, startListening, type Accepting, type Listening } from './listen.js';
 
 /** How often others may come in between before the address counts as taken. */
 const TRIES = 20;
+
+/**
+ * How old a socket has to be, in ms, to be stale when it refuses connections: a younger one may be bound and about to listen. In
+ * a cluster without a schedule these are steps of two processes.
+ */
+const LISTEN_MS = 1000;
+
+/** After how long a young one is looked at again, in ms. */
+const LOOK_AGAIN_MS = 50;
 
 /** The length of a passing name, where the path of the socket leaves room for it. */
 const NAME_LENGTH = 9;
@@ -153,12 +163,21 @@ function link(from: string, to: string): boolean {
 
 /** Removes a socket that nobody listens on; anything else is refused. */
 async function removeStale(file: string): Promise<void> {
-  const found = exists(file);
-  if (found === null) return;
-  if (!found.isSocket()) throw inUse(file, `it is ${kindOf(found)}, not a socket`);
-  if (await isLive(file)) throw inUse(file, 'somebody listens on it');
-  // A socket that has replaced it meanwhile may have got its inode.
-  if (exists(file)?.ctimeNs === found.ctimeNs) removeIf(file, found);
+  const start = Date.now();
+  for (;;) {
+    const found = exists(file);
+    if (found === null) return;
+    if (!found.isSocket()) throw inUse(file, `it is ${kindOf(found)}, not a socket`);
+    if (await isLive(file)) throw inUse(file, 'somebody listens on it');
+    const now = Date.now();
+    // The waiting counts as well: a file may be dated in the future.
+    if (Math.max(now - Number(found.mtimeMs), now - start) >= LISTEN_MS) {
+      // A socket that has replaced it meanwhile may have got its inode.
+      if (exists(file)?.ctimeNs === found.ctimeNs) removeIf(file, found);
+      return;
+    }
+    await setTimeout(LOOK_AGAIN_MS);
+  }
 }
 
 /** Whether anybody listens: so it is unless the system says that nobody does. */
@@ -187,8 +206,9 @@ function removeIf(file: string, expected: BigIntStats): void {
   if (same(statsOf(aside), expected) || !link(aside, file)) unlinkSync(aside);
 }
 
+/** The time is that of the bind, whatever its name is by now: an inode alone may have been given to another file. */
 function same(one: BigIntStats, other: BigIntStats): boolean {
-  return one.dev === other.dev && one.ino === other.ino;
+  return one.dev === other.dev && one.ino === other.ino && one.mtimeNs === other.mtimeNs;
 }
 
 function statsOf(file: string): BigIntStats {
