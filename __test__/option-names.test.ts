@@ -20,6 +20,7 @@ const NAMES = {
   local_addr: 'localAddr',
   server_hostname: 'serverHostname',
   ssl_handshake_timeout: 'sslHandshakeTimeout',
+  ssl_shutdown_timeout: 'sslShutdownTimeout',
   happy_eyeballs_delay: 'happyEyeballsDelay',
   reuse_address: 'reuseAddress',
   reuse_port: 'reusePort',

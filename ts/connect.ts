@@ -54,6 +54,11 @@ export interface ConnectBaseOptions extends LimitOptions, WaitOptions, Handshake
   serverHostname?: string | undefined;
   /** How long the TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
+  /**
+   * How long `close` waits for the end of the peer's TLS, in ms, from the last byte that was sent; then the connection is
+   * destroyed. Default 30000. asyncio: `ssl_shutdown_timeout` (seconds)
+   */
+  sslShutdownTimeout?: number | undefined;
   /** Ends the attempt: what was opened is closed, and the call rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 }

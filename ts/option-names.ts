@@ -7,6 +7,7 @@ const NAMES: readonly (readonly [asyncio: string, sluice: string])[] = [
   ['local_addr', 'localAddr'],
   ['server_hostname', 'serverHostname'],
   ['ssl_handshake_timeout', 'sslHandshakeTimeout'],
+  ['ssl_shutdown_timeout', 'sslShutdownTimeout'],
   ['happy_eyeballs_delay', 'happyEyeballsDelay'],
   ['reuse_address', 'reuseAddress'],
   ['reuse_port', 'reusePort'],

@@ -88,6 +88,11 @@ export interface ServingOptions extends LimitOptions {
   ssl?: ServerSsl | undefined;
   /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
+  /**
+   * How long closing a stream waits for the end of the client's TLS, in ms, from the last byte that was sent; then the
+   * connection is destroyed. Default 30000. asyncio: `ssl_shutdown_timeout` (seconds)
+   */
+  sslShutdownTimeout?: number | undefined;
 }
 
 /** What a server is made of. */

@@ -324,7 +324,7 @@ export class Stream implements TransportSink, Keeper {
    * @param ssl - a client: `true`, TLS options or a `SecureContext`; a server: TLS options with a certificate and its key, or a
    * `SecureContext`
    * @param options - `serverHostname`: the name in the certificate of the server, by default the host given to `connect`;
-   * `sslHandshakeTimeout` in ms, by default 60000; `signal`
+   * `sslHandshakeTimeout` in ms, by default 60000; `sslShutdownTimeout` in ms, by default 30000; `signal`
    *
    * asyncio: `start_tls`
    *
@@ -443,7 +443,8 @@ export class Stream implements TransportSink, Keeper {
    * Sends what is queued, then closes both directions. May be called again, also concurrently.
    *
    * Reading ends with the call: a waiting read ends as at EOF, what was received before can still be read, what arrives later
-   * is dropped. Waits until the connection is gone. Rejects with the reason when it is lost before everything was sent.
+   * is dropped. Waits until the connection is gone; over TLS that takes until the peer has ended its side, too, or until
+   * `sslShutdownTimeout` is over. Rejects with the reason when it is lost before everything was sent.
    * asyncio: `close`
    */
   close(): Promise<void> {

@@ -203,6 +203,16 @@ export class DuplexTransport implements Transport {
     readable.resume();
   }
 
+  /** How long an orderly close may take, in ms. */
+  protected get closeTimeout(): number {
+    return CLOSE_TIMEOUT_MS;
+  }
+
+  /** Whether closing waits for the end of the peer for as long as it may take. */
+  protected get awaitsEnd(): boolean {
+    return false;
+  }
+
   /** Whether the end that was just reported may be an error, which is reported within a turn if it is one. */
   protected doubtsEnd(): boolean {
     return false;
@@ -362,7 +372,7 @@ export class DuplexTransport implements Transport {
     if (this.#abandoned() || this.#closing || this.#lost) return;
     this.#closing = true;
     this.#discarding = true;
-    const stream = this.writable;
+    const { writable: stream, closeTimeout: timeout } = this;
     if (stream === null) {
       this.#done = true;
       if (this.#leave()) return;
@@ -373,9 +383,9 @@ export class DuplexTransport implements Transport {
       return;
     }
     this.#timer = setTimeout(() => {
-      this.#reason ??= new ConnectionError('ETIMEDOUT', `close: not done within ${CLOSE_TIMEOUT_MS} ms`);
+      this.#reason ??= new ConnectionError('ETIMEDOUT', `close: not done within ${timeout} ms`);
       this.destroyStream();
-    }, CLOSE_TIMEOUT_MS).unref();
+    }, timeout).unref();
     // Without reading there is no 'end', and what lies unread makes a TCP close a reset, which takes what we have just
     // sent away from the peer.
     this.readable?.resume();
@@ -390,7 +400,7 @@ export class DuplexTransport implements Transport {
   }
 
   /**
-   * Drops what comes in, then destroys: when the peer has ended; when a turn of the event loop brings nothing, but where this
+   * Drops what comes in, then destroys: when the peer has ended, where that is awaited; else also when a turn of the event loop brings nothing, but where this
    * side has sent much or the peer has sent something since the close, only when {@link QUIET_MS} bring nothing; and in any
    * case after {@link LINGER_MS}.
    */
@@ -405,7 +415,7 @@ export class DuplexTransport implements Transport {
     let before = -1;
     let patient = false;
     const look = (): void => {
-      if (this.#lost) return;
+      if (this.#lost || (this.awaitsEnd && peer?.readableEnded === false)) return;
       const left = deadline - Date.now();
       const quiet = this.#discarded === before;
       if (left < 0 || peer?.readableEnded !== false || (quiet && (patient || !this.#mayLose))) {

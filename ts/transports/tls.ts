@@ -44,6 +44,9 @@ import { peerName } from './transport.js';
 /** How long a handshake may take, in ms. asyncio: the same */
 const HANDSHAKE_TIMEOUT_MS = 60_000;
 
+/** How long closing may take, in ms. asyncio: the same */
+const SHUTDOWN_TIMEOUT_MS = 30_000;
+
 /** The longest time that a timer of Node can be set to. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -62,6 +65,17 @@ export interface HandshakeOptions {
   serverHostname?: string | undefined;
   /** How long the handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
+  /**
+   * How long `close` waits for the end of the peer, in ms, from the last byte that was sent. Default 30000. asyncio:
+   * `ssl_shutdown_timeout` (seconds)
+   */
+  sslShutdownTimeout?: number | undefined;
+}
+
+/** How long the two ends of TLS may take, in ms. */
+interface Timeouts {
+  readonly handshake: number;
+  readonly shutdown: number;
 }
 
 /** A fact of the connection below, by asyncio's name. */
@@ -94,9 +108,16 @@ export class TlsTransport extends SocketTransport {
   readonly #cipher: ReturnType<TLSSocket['getCipher']>;
   readonly #certificate: object | undefined;
   readonly #peer: string | null;
+  readonly #shutdownTimeout: number;
 
-  constructor(socket: TLSSocket, context: SecureContext | undefined, { facts, peer }: HandshakeTarget) {
+  constructor(
+    socket: TLSSocket,
+    context: SecureContext | undefined,
+    { facts, peer }: HandshakeTarget,
+    shutdownTimeout: number,
+  ) {
     super(socket);
+    this.#shutdownTimeout = shutdownTimeout;
     this.#tls = socket;
     this.#context = context;
     this.#facts = facts;
@@ -128,6 +149,15 @@ export class TlsTransport extends SocketTransport {
       default:
         return super.getExtraInfo(name);
     }
+  }
+
+  protected override get closeTimeout(): number {
+    return this.#shutdownTimeout;
+  }
+
+  /** The end of TLS is told by both sides: that of the peer says that it has read what came before. */
+  protected override get awaitsEnd(): boolean {
+    return true;
   }
 
   protected override get peer(): string | undefined {
@@ -165,7 +195,7 @@ export function checkClientTls(
   connecting = action,
 ): Tls {
   const { serverHostname } = options;
-  const timeout = checkTimeout(action, options.sslHandshakeTimeout);
+  const timeouts = checkTimeouts(action, options);
   if (ssl !== true && (typeof ssl !== 'object' || ssl === null)) {
     throw invalidType(action, 'ssl', 'true, TLS options or a SecureContext', ssl);
   }
@@ -185,7 +215,7 @@ export function checkClientTls(
     checked.host = name;
     if (isIP(name) === 0) checked.servername = name;
   }
-  return new ClientTls(action, connecting, checked, timeout);
+  return new ClientTls(action, connecting, checked, timeouts);
 }
 
 /**
@@ -194,7 +224,7 @@ export function checkClientTls(
  * @throws as {@link checkClientTls}
  */
 export function checkServerTls(action: string, ssl: unknown, options: HandshakeOptions): Tls {
-  const timeout = checkTimeout(action, options.sslHandshakeTimeout);
+  const timeouts = checkTimeouts(action, options);
   if (options.serverHostname !== undefined) {
     throw invalidType(action, 'serverHostname', 'left out on the side of the server', options.serverHostname);
   }
@@ -224,12 +254,12 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   if (secureContext !== undefined && !setServerContext(server, secureContext)) {
     throw invalidType(action, 'ssl', 'TLS options: this runtime takes no SecureContext here', secureContext);
   }
-  return new ServerTls(action, server, timeout, failures);
+  return new ServerTls(action, server, timeouts, failures);
 }
 
-/** `serverHostname` and `sslHandshakeTimeout` say something only about TLS. */
+/** They say something only about TLS. */
 export function checkNoTls(action: string, options: HandshakeOptions): void {
-  for (const name of ['serverHostname', 'sslHandshakeTimeout'] as const) {
+  for (const name of ['serverHostname', 'sslHandshakeTimeout', 'sslShutdownTimeout'] as const) {
     if (options[name] !== undefined) throw invalidType(action, name, 'used together with ssl', options[name]);
   }
 }
@@ -399,12 +429,20 @@ function blamed(options: object, code: unknown, raw: string): string | null {
   return null;
 }
 
-function checkTimeout(action: string, ms: unknown): number {
-  if (ms === undefined) return HANDSHAKE_TIMEOUT_MS;
-  if (typeof ms !== 'number') throw invalidType(action, 'sslHandshakeTimeout', 'a number of milliseconds', ms);
+function checkTimeouts(action: string, options: HandshakeOptions): Timeouts {
+  const { sslHandshakeTimeout, sslShutdownTimeout } = options;
+  return {
+    handshake: checkTimeout(action, 'sslHandshakeTimeout', sslHandshakeTimeout, HANDSHAKE_TIMEOUT_MS),
+    shutdown: checkTimeout(action, 'sslShutdownTimeout', sslShutdownTimeout, SHUTDOWN_TIMEOUT_MS),
+  };
+}
+
+function checkTimeout(action: string, option: string, ms: unknown, standard: number): number {
+  if (ms === undefined) return standard;
+  if (typeof ms !== 'number') throw invalidType(action, option, 'a number of milliseconds', ms);
   if (!(ms > 0 && ms <= LONGEST_TIMEOUT_MS)) {
     const expected = `a number of milliseconds above 0, up to ${LONGEST_TIMEOUT_MS}`;
-    throw outOfRange(action, 'sslHandshakeTimeout', expected, ms);
+    throw outOfRange(action, option, expected, ms);
   }
   return ms;
 }
@@ -435,18 +473,18 @@ class ClientTls implements Tls {
   readonly #action: string;
   readonly #connecting: string;
   readonly #options: ConnectionOptions;
-  readonly #timeout: number;
+  readonly #timeouts: Timeouts;
 
-  constructor(action: string, connecting: string, options: ConnectionOptions, timeout: number) {
+  constructor(action: string, connecting: string, options: ConnectionOptions, timeouts: Timeouts) {
     this.#action = action;
     this.#connecting = connecting;
     this.#options = options;
-    this.#timeout = timeout;
+    this.#timeouts = timeouts;
   }
 
   handshake(target: HandshakeTarget): Promise<TlsTransport> {
     const { secureContext, checkServerIdentity, pskCallback, rejectUnauthorized } = this.#options;
-    return handshake(this.#connecting, this.#timeout, target, (done, failed) => {
+    return handshake(this.#connecting, this.#timeouts.handshake, target, (done, failed) => {
       let failure: CallbackFailure | null = null;
       const options: ConnectionOptions = { ...this.#options, socket: target.raw };
       if (checkServerIdentity) {
@@ -484,7 +522,7 @@ class ClientTls implements Tls {
       }
       socket.once('secureConnect', () => {
         if (failure !== null) failed(failure);
-        else done(new TlsTransport(socket, secureContext, target));
+        else done(new TlsTransport(socket, secureContext, target, this.#timeouts.shutdown));
       });
       socket.on('error', (error: Error) => failed(failure ?? error));
       socket.once('close', () => failed(failure));
@@ -496,19 +534,19 @@ class ClientTls implements Tls {
 class ServerTls implements Tls {
   readonly #action: string;
   readonly #server: Server;
-  readonly #timeout: number;
+  readonly #timeouts: Timeouts;
   readonly #failures: CallbackFailures;
 
-  constructor(action: string, server: Server, timeout: number, failures: CallbackFailures) {
+  constructor(action: string, server: Server, timeouts: Timeouts, failures: CallbackFailures) {
     this.#action = action;
     this.#server = server;
-    this.#timeout = timeout;
+    this.#timeouts = timeouts;
     this.#failures = failures;
   }
 
   handshake(target: HandshakeTarget): Promise<TlsTransport> {
     const context = serverContext(this.#server) ?? undefined;
-    return handshake(this.#action, this.#timeout, target, (done, failed) => {
+    return handshake(this.#action, this.#timeouts.handshake, target, (done, failed) => {
       // A TLS server takes any stream that is given to it as a 'connection', but does not tell by its events which of them
       // they are about. So each connection has a view of the server for itself: the same in all but where it reports to.
       const view = Object.create(this.#server) as Server;
@@ -516,7 +554,7 @@ class ServerTls implements Tls {
         if (event === 'secureConnection') {
           const socket = args[0] as TLSSocket;
           socket.disableRenegotiation();
-          done(new TlsTransport(socket, context, target));
+          done(new TlsTransport(socket, context, target, this.#timeouts.shutdown));
         } else if (event === 'tlsClientError') {
           const socket = args[1] as TLSSocket | undefined;
           const failure = socket === undefined ? undefined : this.#failures.get(socket);
