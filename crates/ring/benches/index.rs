@@ -11,7 +11,7 @@
 
 use aho_corasick::AhoCorasick;
 use divan::{Bencher, black_box, counter::BytesCount};
-use memchr::{memchr_iter, memmem};
+use memchr::memmem;
 use sluice_ring::{FrameIndex, Query, Segments, Separator};
 
 const BYTES: usize = 64 * 1024;
@@ -68,87 +68,52 @@ fn positions<I: Iterator<Item = usize>>(
     listed(&words, length);
 }
 
-mod byte {
-    use super::{Bencher, LENGTHS, positions};
-
-    #[divan::bench(args = LENGTHS)]
-    fn index(bencher: Bencher, length: usize) {
-        super::index(bencher, length, &["\n"]);
-    }
-
-    #[divan::bench(args = LENGTHS)]
-    fn memchr_iter(bencher: Bencher, length: usize) {
-        let ends = |bytes| super::memchr_iter(b'\n', bytes).map(|at| at + 1);
-        positions(bencher, length, &["\n"], ends);
-    }
+fn memchr_iter(bencher: Bencher, length: usize, sequences: &[&str]) {
+    let byte = sequences[0].as_bytes()[0];
+    positions(bencher, length, sequences, |bytes| {
+        memchr::memchr_iter(byte, bytes).map(|at| at + 1)
+    });
 }
 
-mod two_bytes {
-    use super::{Bencher, LENGTHS, memmem, positions};
-
-    #[divan::bench(args = LENGTHS)]
-    fn index(bencher: Bencher, length: usize) {
-        super::index(bencher, length, &["\r\n"]);
-    }
-
-    #[divan::bench(args = LENGTHS)]
-    fn memmem_find_iter(bencher: Bencher, length: usize) {
-        positions(bencher, length, &["\r\n"], |b| memmem::find_iter(b, "\r\n").map(|at| at + 2));
-    }
+fn memmem_find_iter(bencher: Bencher, length: usize, sequences: &[&str]) {
+    let separator = sequences[0];
+    positions(bencher, length, sequences, |bytes| {
+        memmem::find_iter(bytes, separator).map(|at| at + separator.len())
+    });
 }
 
-mod four_bytes {
-    use super::{Bencher, LENGTHS, memmem, positions};
-
-    #[divan::bench(args = LENGTHS)]
-    fn index(bencher: Bencher, length: usize) {
-        super::index(bencher, length, &["\r\n\r\n"]);
-    }
-
-    #[divan::bench(args = LENGTHS)]
-    fn memmem_find_iter(bencher: Bencher, length: usize) {
-        let separator = "\r\n\r\n";
-        positions(bencher, length, &[separator], |b| {
-            memmem::find_iter(b, separator).map(|at| at + 4)
-        });
-    }
-}
-
-mod two_alternatives {
-    use super::{Bencher, LENGTHS};
-
-    const SEPARATORS: [&str; 2] = ["\n", "\r\n"];
-
-    #[divan::bench(args = LENGTHS)]
-    fn index(bencher: Bencher, length: usize) {
-        super::index(bencher, length, &SEPARATORS);
-    }
-
-    #[divan::bench(args = LENGTHS)]
-    fn aho_corasick_find_iter(bencher: Bencher, length: usize) {
-        super::automaton(bencher, length, &SEPARATORS);
-    }
-}
-
-mod eight_alternatives {
-    use super::{Bencher, LENGTHS};
-
-    const SEPARATORS: [&str; 8] = ["\r\n", "\0", ";", "||", "END.", "#", "}", "\x1b[0K"];
-
-    #[divan::bench(args = LENGTHS)]
-    fn index(bencher: Bencher, length: usize) {
-        super::index(bencher, length, &SEPARATORS);
-    }
-
-    #[divan::bench(args = LENGTHS)]
-    fn aho_corasick_find_iter(bencher: Bencher, length: usize) {
-        super::automaton(bencher, length, &SEPARATORS);
-    }
-}
-
-fn automaton(bencher: Bencher, length: usize, sequences: &[&str]) {
+fn aho_corasick_find_iter(bencher: Bencher, length: usize, sequences: &[&str]) {
     let automaton = AhoCorasick::new(sequences).unwrap();
     positions(bencher, length, sequences, |bytes| {
         automaton.find_iter(bytes).map(|found| found.end()).collect::<Vec<_>>().into_iter()
     });
+}
+
+/// A group for each separator: `index`, and what it is held against.
+macro_rules! compare {
+    ($($separator:ident: $sequences:expr, $rival:ident;)+) => {
+        $(mod $separator {
+            use super::{Bencher, LENGTHS};
+
+            const SEQUENCES: &[&str] = &$sequences;
+
+            #[divan::bench(args = LENGTHS)]
+            fn index(bencher: Bencher, length: usize) {
+                super::index(bencher, length, SEQUENCES);
+            }
+
+            #[divan::bench(args = LENGTHS)]
+            fn $rival(bencher: Bencher, length: usize) {
+                super::$rival(bencher, length, SEQUENCES);
+            }
+        })+
+    };
+}
+
+compare! {
+    byte: ["\n"], memchr_iter;
+    two_bytes: ["\r\n"], memmem_find_iter;
+    four_bytes: ["\r\n\r\n"], memmem_find_iter;
+    two_alternatives: ["\n", "\r\n"], aho_corasick_find_iter;
+    eight_alternatives: ["\r\n", "\0", ";", "||", "END.", "#", "}", "\x1b[0K"], aho_corasick_find_iter;
 }
