@@ -1,6 +1,6 @@
 /** Connecting to a Unix socket. */
 import { connectSock, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
-import { invalidType } from './errors.js';
+import { coded, invalidType } from './errors.js';
 import { checkOptionNames } from './option-names.js';
 import { checkLimit } from './reader.js';
 import { Stream } from './stream.js';
@@ -72,8 +72,7 @@ function isTcp(sock: unknown): boolean {
 }
 
 function notUnix(): TypeError {
-  const error = new TypeError('connectUnix: sock must be a Unix socket, not one of TCP');
-  return Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
+  return coded(new TypeError('connectUnix: sock must be a Unix socket, not one of TCP'), 'ERR_INVALID_ARG_TYPE');
 }
 
 interface Checked {
@@ -91,8 +90,7 @@ function checkOptions(options: unknown = {}): Checked {
   const given = options as ConnectUnixOptions & { sock?: unknown };
   const { signal, sock, ssl, serverHostname } = given;
   if (sock !== undefined) {
-    const error = new TypeError('connectUnix: sock cannot be combined with path');
-    throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
+    throw coded(new TypeError('connectUnix: sock cannot be combined with path'), 'ERR_INVALID_ARG_TYPE');
   }
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('connectUnix', 'signal', 'an AbortSignal', signal);

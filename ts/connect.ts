@@ -9,7 +9,7 @@
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, invalidType, outOfRange } from './errors.js';
+import { ConnectionError, coded, invalidType, outOfRange } from './errors.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
 import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
@@ -317,14 +317,14 @@ function checkBoolean(name: string, value: unknown): asserts value is boolean {
 
 function exclusive(action: string, name: string): Error {
   const what = name === 'sock' ? 'sock cannot be combined with host and port' : `sock cannot be combined with ${name}`;
-  return Object.assign(new TypeError(`${action}: ${what}`), { code: 'ERR_INVALID_ARG_TYPE' });
+  return coded(new TypeError(`${action}: ${what}`), 'ERR_INVALID_ARG_TYPE');
 }
 
 /** Options alone, as `net.connect` takes them, with no socket among them. */
 function ownArgument(action: string, name: string): Error {
   const form = action === 'connectUnix' ? 'connectUnix(path, options)' : 'connect(host, port, options)';
   const message = `${action}: ${name} is given without sock, so it must be ${form}`;
-  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+  return coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
 }
 
 // ---------------------------------------------------------------------------------------------- host and port

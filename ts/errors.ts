@@ -114,7 +114,8 @@ export class ConnectionError extends Error {
 /** An error with a Node-style `code`. */
 export type CodedError<E extends Error> = E & { readonly code: string };
 
-function coded<E extends Error>(error: E, code: string): CodedError<E> {
+/** Gives an error its `code`. @internal */
+export function coded<E extends Error>(error: E, code: string): CodedError<E> {
   Object.defineProperty(error, 'code', { value: code, enumerable: true, configurable: true, writable: true });
   return error as CodedError<E>;
 }

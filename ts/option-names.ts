@@ -2,6 +2,7 @@
  * Options under the names that asyncio gives them. An option that is not known is passed over, as everywhere on Node; but who
  * ports a program would lose an address, a name or a timeout by that, without a word.
  */
+import { coded } from './errors.js';
 
 const NAMES: readonly (readonly [asyncio: string, sluice: string])[] = [
   ['local_addr', 'localAddr'],
@@ -21,6 +22,6 @@ export function checkOptionNames(action: string, options: object): void {
   for (const [asyncio, sluice] of NAMES) {
     if ((options as Record<string, unknown>)[asyncio] === undefined) continue;
     const message = `${action}: the option is called ${sluice} here, not ${asyncio}`;
-    throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+    throw coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
   }
 }

@@ -9,7 +9,7 @@ import { constants, open, readFile, type FileHandle } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorMap, promisify } from 'node:util';
 import { seek } from './engine.js';
-import { StateError, invalidType, outOfRange } from './errors.js';
+import { StateError, coded, invalidType, outOfRange } from './errors.js';
 import { kindOf } from './transports/fd.js';
 import { unlessAborted, type WaitOptions } from './waiting.js';
 import { reserve, type Reservation, type StreamWriter } from './writer.js';
@@ -129,8 +129,8 @@ function pathOf(url: URL): string {
   try {
     return fileURLToPath(url);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw Object.assign(new TypeError(`sendfile: ${url.href}: ${message}`, { cause: error }), { code });
+    const { code = 'ERR_INVALID_ARG_VALUE', message } = error as NodeJS.ErrnoException;
+    throw coded(new TypeError(`sendfile: ${url.href}: ${message}`, { cause: error }), code);
   }
 }
 
@@ -194,8 +194,8 @@ async function checkRegular(file: OpenSource | string, part: Part, source: Sourc
   const stats = await source.stat().catch((error: unknown) => refused(file, part, 0, error));
   if (stats.isFile()) return;
   const message = `sendfile: ${nameOf(file)} is ${kindOf(stats)}, and must be a regular file`;
-  if (stats.isDirectory()) throw Object.assign(new Error(message), { code: 'EISDIR', syscall: 'sendfile' });
-  throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_FD_TYPE' });
+  if (stats.isDirectory()) throw Object.assign(coded(new Error(message), 'EISDIR'), { syscall: 'sendfile' });
+  throw coded(new TypeError(message), 'ERR_INVALID_FD_TYPE');
 }
 
 // ---------------------------------------------------------------------------------------------- the position

@@ -1,6 +1,6 @@
 /** The two servers: over TCP and over Unix sockets. What they have in common is in serving.ts. */
 import type { Server } from 'node:net';
-import { invalidType, outOfRange } from './errors.js';
+import { coded, invalidType, outOfRange } from './errors.js';
 import { checkFamily, checkFlags, resolve } from './resolve.js';
 import { BaseStreamServer, checkInteger, checkServing, type ClientHandler, type ServingOptions } from './serving.js';
 import { checkSock, hostAndPort, listenOver, listenTcp, type Listen, type TcpAddress } from './transports/listen.js';
@@ -126,7 +126,7 @@ export class UnixStreamServer extends BaseStreamServer {
 }
 
 function subclassed(name: string): TypeError {
-  return Object.assign(new TypeError(`${name} is final: it cannot be subclassed`), { code: 'ERR_ILLEGAL_CONSTRUCTOR' });
+  return coded(new TypeError(`${name} is final: it cannot be subclassed`), 'ERR_ILLEGAL_CONSTRUCTOR');
 }
 
 // ---------------------------------------------------------------------------------------------- what to listen on
@@ -203,7 +203,7 @@ function checkReuseAddress(value: unknown): void {
   const always = process.platform !== 'win32';
   if (value === always) return;
   const message = `StreamServer: reuseAddress is always ${always ? 'on' : 'off'} with Node on this system`;
-  throw Object.assign(new TypeError(message), { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM' });
+  throw coded(new TypeError(message), 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM');
 }
 
 function checkBoolean(name: string, value: unknown): asserts value is boolean {
@@ -211,6 +211,5 @@ function checkBoolean(name: string, value: unknown): asserts value is boolean {
 }
 
 function exclusive(action: string, name: string): TypeError {
-  const error = new TypeError(`${action}: sock cannot be combined with ${name}`);
-  return Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
+  return coded(new TypeError(`${action}: sock cannot be combined with ${name}`), 'ERR_INVALID_ARG_TYPE');
 }

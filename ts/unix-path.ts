@@ -1,6 +1,6 @@
 /** The names of Unix sockets: a path, an abstract name of Linux, the name of a pipe on Windows. */
 import { fileURLToPath } from 'node:url';
-import { invalidType, outOfRange } from './errors.js';
+import { coded, invalidType, outOfRange } from './errors.js';
 
 /** The longest path, in bytes: `sun_path` without its terminating zero. Node would cut a longer one off without a word. */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
@@ -21,13 +21,13 @@ export function checkUnixPath(action: string, value: unknown): string {
   }
   if (abstract && process.platform !== 'linux') {
     const message = `${action}: path ${showUnixPath(path)} is an abstract name, which only Linux has`;
-    throw Object.assign(new TypeError(message), { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM' });
+    throw coded(new TypeError(message), 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM');
   }
   if (process.platform === 'win32') return path;
   const size = Buffer.byteLength(path);
   if (size > MAX_PATH_BYTES) {
     const message = `${action}: path must be at most ${MAX_PATH_BYTES} bytes long, not ${size}: ${showUnixPath(path)}`;
-    throw Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
+    throw coded(new RangeError(message), 'ERR_OUT_OF_RANGE');
   }
   return path;
 }

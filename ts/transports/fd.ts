@@ -2,7 +2,7 @@
 import { fstatSync, readvSync, writeSync, type Stats } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, outOfRange } from '../errors.js';
+import { ConnectionError, coded, outOfRange } from '../errors.js';
 
 /** The largest fd of any system. */
 const MAX_FD = 0x7fffffff;
@@ -98,7 +98,7 @@ export function fdError(action: string, fd: number, error: unknown): ConnectionE
 /** An fd of another kind than is wanted. */
 export function wrongFd(action: string, fd: number, kind: string, wanted: string): TypeError {
   const message = `${action}: fd ${fd} is ${kind}, and must be ${wanted}`;
-  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_FD_TYPE' });
+  return coded(new TypeError(message), 'ERR_INVALID_FD_TYPE');
 }
 
 /** What a file is, as messages name it. */

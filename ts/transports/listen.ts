@@ -6,7 +6,7 @@
  */
 import { Server, createServer, type ListenOptions, type Socket } from 'node:net';
 import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, invalidType } from '../errors.js';
+import { ConnectionError, coded, invalidType } from '../errors.js';
 import { checkSocketFd, fdError } from './fd.js';
 import { checkUnused, take } from './in-use.js';
 import { StreamMode } from './transport.js';
@@ -178,7 +178,7 @@ async function tryReusePort(): Promise<boolean> {
 
 function noReusePort(): TypeError {
   const message = `bind: reusePort is not to be had on this system with Node ${process.versions.node}`;
-  return Object.assign(new TypeError(message), { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM' });
+  return coded(new TypeError(message), 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM');
 }
 
 // ---------------------------------------------------------------------------------------------- an existing socket
@@ -199,7 +199,7 @@ export function checkSock(action: string, sock: unknown): ListeningSock {
   checkUnused(action, 'sock', sock, StreamMode.READWRITE);
   if (sock.listenerCount('connection') > 0) {
     const message = `${action}: sock must be a net.Server without a listener of its own for 'connection'`;
-    throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+    throw coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
   }
   return sock;
 }
@@ -285,6 +285,5 @@ function listens(server: Server, signal: AbortSignal): Promise<void> {
 
 function checkKind(kind: SockKind, wanted: SockKind): void {
   if (kind === wanted) return;
-  const error = new TypeError(`bind: sock must be a ${wanted} socket, not one of ${kind}`);
-  throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
+  throw coded(new TypeError(`bind: sock must be a ${wanted} socket, not one of ${kind}`), 'ERR_INVALID_ARG_TYPE');
 }

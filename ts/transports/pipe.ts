@@ -15,7 +15,7 @@ import { Socket } from 'node:net';
 import { Writable, type Readable } from 'node:stream';
 import { ReadStream, WriteStream, isatty } from 'node:tty';
 import { isMainThread } from 'node:worker_threads';
-import { invalidType } from '../errors.js';
+import { coded, invalidType } from '../errors.js';
 import { lacks } from './accepted.js';
 import { DuplexTransport } from './duplex.js';
 import { checkPipeEnd, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
@@ -95,7 +95,7 @@ function overWritable(action: string, stream: Writable, pipe: unknown): Transpor
 
 function oneWay(action: string, wanted: string, there: string, example: string): TypeError {
   const message = `${action}: pipe must be a stream that can be ${wanted}, not one that can only be ${there}, ${example}`;
-  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+  return coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
 }
 
 /** Only the fd is looked at: to read `process.stdout` makes it. */
