@@ -16,7 +16,6 @@ import { checkLimit, type LimitOptions } from './reader.js';
 import { checkFamily, checkFlags, resolve } from './resolve.js';
 import { Stream } from './stream.js';
 import { DuplexTransport, connectionError } from './transports/duplex.js';
-import { hostAndPort } from './transports/listen.js';
 import { checkSocketFd, socketOver } from './transports/fd.js';
 import { take } from './transports/in-use.js';
 import { SocketTransport, directReads } from './transports/socket.js';
@@ -28,7 +27,7 @@ import {
   secure,
   type Tls,
 } from './transports/tls.js';
-import { StreamMode, type Transport } from './transports/transport.js';
+import { StreamMode, hostAndPort, type Transport } from './transports/transport.js';
 import type { WaitOptions } from './waiting.js';
 
 /** Milliseconds from one attempt to the next: what RFC 8305 recommends. */

@@ -3,8 +3,9 @@ import type { Server } from 'node:net';
 import { coded, invalidType, outOfRange } from './errors.js';
 import { checkFamily, checkFlags, resolve } from './resolve.js';
 import { BaseStreamServer, checkInteger, checkServing, type ClientHandler, type ServingOptions } from './serving.js';
-import { checkSock, hostAndPort, listenOver, listenTcp, type Listen, type TcpAddress } from './transports/listen.js';
+import { checkSock, listenOver, listenTcp, type Listen, type TcpAddress } from './transports/listen.js';
 import { listenUnix } from './transports/listen-unix.js';
+import { hostAndPort } from './transports/transport.js';
 import { checkUnixPath } from './unix-path.js';
 
 export type { ClientHandler, HandlerContext, ServerErrorHandler } from './serving.js';

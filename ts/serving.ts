@@ -13,10 +13,10 @@ import { ConnectionError, IncompleteReadError, StateError, invalidType, outOfRan
 import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
-import { hostAndPort, type Accepting, type Listen, type Listening } from './transports/listen.js';
+import type { Accepting, Listen, Listening } from './transports/listen.js';
 import { SocketTransport } from './transports/socket.js';
 import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
-import type { Transport } from './transports/transport.js';
+import { hostAndPort, type Transport } from './transports/transport.js';
 import type { StreamLink } from './unclosed.js';
 import type { WaitOptions } from './waiting.js';
 

@@ -9,7 +9,7 @@ import { getSystemErrorMap } from 'node:util';
 import { ConnectionError, coded, invalidType } from '../errors.js';
 import { checkSocketFd, fdError } from './fd.js';
 import { checkUnused, take } from './in-use.js';
-import { StreamMode } from './transport.js';
+import { StreamMode, hostAndPort } from './transport.js';
 
 /** With port 0 and several addresses: how many ports are tried that may be taken at one of them. */
 const PORT_TRIES = 8;
@@ -143,11 +143,6 @@ function portOf(server: Server | undefined): number {
 
 function codeOf(error: unknown): string {
   return String((error as { code?: unknown }).code);
-}
-
-/** `[::1]:80` */
-export function hostAndPort(host: string, port: number): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 // ---------------------------------------------------------------------------------------------- SO_REUSEPORT

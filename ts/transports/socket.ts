@@ -10,7 +10,7 @@ import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
 import { adopt, readPastEnd } from './accepted.js';
 import { DuplexTransport, connectionError } from './duplex.js';
-import { StreamMode } from './transport.js';
+import { StreamMode, hostAndPort } from './transport.js';
 
 /** What one read may bring, in bytes: what libuv asks of the kernel at once. */
 const READ_BYTES = 65536;
@@ -148,8 +148,8 @@ export class SocketTransport extends DuplexTransport {
         settle();
         const { syscall, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
         // Node tells of a port only where it is not 0.
-        const given = syscall === 'bind' ? (tcp.localPort ?? 0) : tcp.port;
-        reject(connectionError(error, path ?? hostAndPort(address ?? tcp.host, port ?? given)));
+        const given = (syscall === 'bind' ? tcp.localPort : tcp.port) ?? 0;
+        reject(connectionError(error, path ?? hostAndPort(address ?? tcp.host ?? 'localhost', port ?? given)));
       };
       const onConnect = (): void => {
         settle();
@@ -317,11 +317,6 @@ export function directReads(): DirectReads | null {
 function socketAddress(address: unknown, port: unknown, family: unknown): SocketAddress | undefined {
   if (typeof address !== 'string' || typeof port !== 'number') return undefined;
   return Object.freeze({ address, port, family: String(family) });
-}
-
-function hostAndPort(host: string | undefined, port: number | undefined): string {
-  const name = host ?? 'localhost';
-  return `${name.includes(':') ? `[${name}]` : name}:${String(port)}`;
 }
 
 /** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */

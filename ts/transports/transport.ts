@@ -79,12 +79,17 @@ export interface Transport {
   getExtraInfo(name: string): unknown;
 }
 
+/** `[::1]:80`, as messages name an address and its port. @internal */
+export function hostAndPort(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
 /** The peer of a transport, or of a stream, as messages name it; null where it has no name. @internal */
 export function peerName(connection: { getExtraInfo(name: string): unknown }): string | null {
   const peer = connection.getExtraInfo('peername');
   if (typeof peer === 'string') return peer === '' ? null : peer;
   if (typeof peer !== 'object' || peer === null) return null;
-  const { address, port } = peer as { address?: unknown; port?: unknown };
+  const { address, port } = peer as { address?: unknown; port: number };
   if (typeof address !== 'string') return null;
-  return `${address.includes(':') ? `[${address}]` : address}:${String(port)}`;
+  return hostAndPort(address, port);
 }
