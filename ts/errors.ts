@@ -199,7 +199,8 @@ function textOf(reason: unknown): string {
   }
 }
 
-function codeOf(reason: unknown): string {
+/** The `code` of an error, which may be anybody's; `UNKNOWN` where it has none. @internal */
+export function codeOf(reason: unknown): string {
   try {
     const { code } = reason as { code?: unknown };
     return typeof code === 'string' && code !== '' ? code : 'UNKNOWN';

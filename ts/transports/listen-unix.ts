@@ -22,7 +22,7 @@ import { linkSync, lstatSync, renameSync, statSync, unlinkSync, type BigIntStats
 import { connect } from 'node:net';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { ConnectionError } from '../errors.js';
+import { ConnectionError, codeOf } from '../errors.js';
 import { kindOf } from './fd.js';
 import { bindError, makeListener, startListening, type Accepting, type Listening } from './listen.js';
 
@@ -232,8 +232,4 @@ function missingDirectory(file: string, error: unknown): unknown {
 
 function inUse(file: string, reason: string): ConnectionError {
   return new ConnectionError('EADDRINUSE', `bind ${file}: address already in use: ${reason}`);
-}
-
-function codeOf(error: unknown): string {
-  return String((error as { code?: unknown }).code);
 }

@@ -6,7 +6,7 @@
  */
 import { Server, createServer, type ListenOptions, type Socket } from 'node:net';
 import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, coded, invalidType } from '../errors.js';
+import { ConnectionError, codeOf, coded, invalidType } from '../errors.js';
 import { checkSocketFd, fdError } from './fd.js';
 import { checkUnused, take } from './in-use.js';
 import { StreamMode, hostAndPort } from './transport.js';
@@ -139,10 +139,6 @@ async function listenOnAll(place: TcpPlace, accepting: Accepting): Promise<Liste
 function portOf(server: Server | undefined): number {
   const address = server?.address();
   return typeof address === 'object' ? (address?.port ?? 0) : 0;
-}
-
-function codeOf(error: unknown): string {
-  return String((error as { code?: unknown }).code);
 }
 
 // ---------------------------------------------------------------------------------------------- SO_REUSEPORT
