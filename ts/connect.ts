@@ -9,6 +9,7 @@
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { getSystemErrorMap } from 'node:util';
+import { checkBoolean, checkInteger } from './arguments.js';
 import { ConnectionError, coded, invalidType, outOfRange } from './errors.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
 import { checkOptionNames } from './option-names.js';
@@ -211,9 +212,9 @@ function checkBase(call: string, options: ConnectBaseOptions, action: string, ho
   return { limit, signal, tls, serverHostname };
 }
 
-function checkTarget(host: unknown, port: unknown, options: unknown = {}): Target {
+function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): Target {
   checkHost('host', host);
-  checkPort('port', port, 1);
+  const port = checkInteger('connect', 'port', givenPort, 1, 65535);
   if (typeof options !== 'object' || options === null) throw invalidType('connect', 'options', 'an object', options);
   if ('sock' in options && options.sock !== undefined) throw exclusive('connect', 'sock');
   const given = options as ConnectOptions;
@@ -223,8 +224,8 @@ function checkTarget(host: unknown, port: unknown, options: unknown = {}): Targe
   checkProto(given.proto ?? 0);
   checkDelay(delay);
   const first = checkInterleave(given.interleave ?? (delay === null ? 0 : FIRST_FAMILY_COUNT));
-  checkBoolean('noDelay', noDelay);
-  checkBoolean('keepAlive', keepAlive);
+  checkBoolean('connect', 'noDelay', noDelay);
+  checkBoolean('connect', 'keepAlive', keepAlive);
   const base = checkBase('connect', given, connecting(host, port), host);
   const local = checkLocal(localAddr);
   return { ...base, host, port, family, flags, delay, interleave: first, local, noDelay, keepAlive };
@@ -295,23 +296,12 @@ function checkLocal(value: unknown): Target['local'] {
   }
   const [host, port] = value as unknown[];
   checkHost('the host of localAddr', host);
-  checkPort('the port of localAddr', port, 0);
-  return { host, port };
+  return { host, port: checkInteger('connect', 'the port of localAddr', port, 0, 65535) };
 }
 
 function checkHost(name: string, value: unknown): asserts value is string {
   if (typeof value !== 'string') throw invalidType('connect', name, 'a string', value);
   if (value === '' || value.includes('\0')) throw outOfRange('connect', name, 'a host name or an address', value);
-}
-
-function checkPort(name: string, value: unknown, least: 0 | 1): asserts value is number {
-  const expected = `an integer from ${least} to 65535`;
-  if (typeof value !== 'number') throw invalidType('connect', name, expected, value);
-  if (!Number.isInteger(value) || value < least || value > 65535) throw outOfRange('connect', name, expected, value);
-}
-
-function checkBoolean(name: string, value: unknown): asserts value is boolean {
-  if (typeof value !== 'boolean') throw invalidType('connect', name, 'a boolean', value);
 }
 
 function exclusive(action: string, name: string): Error {

@@ -10,6 +10,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
+import { checkBoolean } from './arguments.js';
 import { StateError, invalidType, outOfRange } from './errors.js';
 import type { Separator } from './separator.js';
 import { SLAB_BYTES } from './slab.js';
@@ -119,8 +120,9 @@ export class Frames implements Iterable<Buffer> {
     if (typeof options !== 'object' || (options as unknown) === null) {
       throw invalidType('texts', 'options', 'an object', options);
     }
-    const ending = checkBoolean('texts', 'keepEnds', options.keepEnds, true) ? KEPT : new Ending(this.#separator);
-    return texts(bytes, this.#ends, encoding, this.#ascii, ending);
+    const { keepEnds = true } = options;
+    checkBoolean('texts', 'keepEnds', keepEnds);
+    return texts(bytes, this.#ends, encoding, this.#ascii, keepEnds ? KEPT : new Ending(this.#separator));
   }
 
   /** @internal Ends the loan. */
@@ -179,10 +181,11 @@ export interface LineSource {
  */
 export function checkLineForm(options: LinesOptions = {}): LineForm {
   const signal = checkedSignal('lines', options);
-  const { encoding = 'utf8' } = options;
+  const { encoding = 'utf8', keepEnds = false } = options;
   const known = typeof encoding === 'string' && /^(utf-?8|latin1|binary|ascii)$/i.test(encoding);
   checkEncoding('lines', encoding, known, "'utf8', 'latin1' or 'ascii'");
-  return { encoding, keepEnds: checkBoolean('lines', 'keepEnds', options.keepEnds, false), signal };
+  checkBoolean('lines', 'keepEnds', keepEnds);
+  return { encoding, keepEnds, signal };
 }
 
 /**
@@ -390,10 +393,4 @@ function lineEnd(text: string, start: number, behind: number): number {
 function checkEncoding(action: string, encoding: unknown, known: boolean, expected: string): void {
   if (typeof encoding !== 'string') throw invalidType(action, 'encoding', expected, encoding);
   if (!known) throw outOfRange(action, 'encoding', expected, encoding);
-}
-
-function checkBoolean(action: string, name: string, value: boolean | undefined, byDefault: boolean): boolean {
-  if (value === undefined) return byDefault;
-  if (typeof value !== 'boolean') throw invalidType(action, name, 'a boolean', value);
-  return value;
 }

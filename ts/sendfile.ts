@@ -9,6 +9,7 @@ import { constants, open, readFile, type FileHandle } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorMap, promisify } from 'node:util';
 import { seek } from './engine.js';
+import { checkBoolean } from './arguments.js';
 import { StateError, coded, invalidType, outOfRange } from './errors.js';
 import { kindOf } from './transports/fd.js';
 import { unlessAborted, type WaitOptions } from './waiting.js';
@@ -156,7 +157,7 @@ function checkPart(offset: unknown, count: unknown): void {
 function checkOptions(options: unknown): AbortSignal | undefined {
   if (typeof options !== 'object' || options === null) throw invalidType('sendfile', 'options', 'an object', options);
   const { fallback = true, signal } = options as { fallback?: unknown; signal?: unknown };
-  if (typeof fallback !== 'boolean') throw invalidType('sendfile', 'fallback', 'a boolean', fallback);
+  checkBoolean('sendfile', 'fallback', fallback);
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('sendfile', 'signal', 'an AbortSignal', signal);
   }

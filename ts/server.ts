@@ -1,8 +1,9 @@
 /** The two servers: over TCP and over Unix sockets. What they have in common is in serving.ts. */
 import type { Server } from 'node:net';
+import { checkBoolean, checkInteger } from './arguments.js';
 import { coded, invalidType, outOfRange } from './errors.js';
 import { checkFamily, checkFlags, resolve } from './resolve.js';
-import { BaseStreamServer, checkInteger, checkServing, type ClientHandler, type ServingOptions } from './serving.js';
+import { BaseStreamServer, checkServing, type ClientHandler, type ServingOptions } from './serving.js';
 import { checkSock, listenOver, listenTcp, type Listen, type TcpAddress } from './transports/listen.js';
 import { listenUnix } from './transports/listen-unix.js';
 import { hostAndPort } from './transports/transport.js';
@@ -87,8 +88,8 @@ export class StreamServer extends BaseStreamServer {
     if (new.target !== StreamServer) throw subclassed('StreamServer');
     const checked = checkServing('StreamServer', handler, options);
     const { noDelay = true, keepAlive = false } = options;
-    checkBoolean('noDelay', noDelay);
-    checkBoolean('keepAlive', keepAlive);
+    checkBoolean('StreamServer', 'noDelay', noDelay);
+    checkBoolean('StreamServer', 'keepAlive', keepAlive);
     const listen = tcp(host, port, options, checked.backlog);
     super('StreamServer', { handler, listen, options: checked, noDelay, keepAlive });
   }
@@ -135,7 +136,7 @@ function subclassed(name: string): TypeError {
 function tcp(host: unknown, port: unknown, options: StreamServerOptions, backlog: number): Listen {
   const { sock, reuseAddress, reusePort = false } = options;
   checkReuseAddress(reuseAddress);
-  checkBoolean('reusePort', reusePort);
+  checkBoolean('StreamServer', 'reusePort', reusePort);
   const hosts = checkHosts(host);
   const number = checkInteger('StreamServer', 'port', port, 0, 65535);
   const family = checkFamily('StreamServer', options.family ?? 0);
@@ -200,15 +201,11 @@ function checkHosts(host: unknown): readonly string[] | null {
 /** What libuv does is all that there is. */
 function checkReuseAddress(value: unknown): void {
   if (value === undefined) return;
-  checkBoolean('reuseAddress', value);
+  checkBoolean('StreamServer', 'reuseAddress', value);
   const always = process.platform !== 'win32';
   if (value === always) return;
   const message = `StreamServer: reuseAddress is always ${always ? 'on' : 'off'} with Node on this system`;
   throw coded(new TypeError(message), 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM');
-}
-
-function checkBoolean(name: string, value: unknown): asserts value is boolean {
-  if (typeof value !== 'boolean') throw invalidType('StreamServer', name, 'a boolean', value);
 }
 
 function exclusive(action: string, name: string): TypeError {

@@ -9,6 +9,7 @@
  */
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
+import { checkInteger } from './arguments.js';
 import { ConnectionError, IncompleteReadError, StateError, invalidType, outOfRange } from './errors.js';
 import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
@@ -632,13 +633,6 @@ function checkMaxConnections(action: string, value: unknown): number {
   if (typeof value !== 'number') throw invalidType(action, 'maxConnections', expected, value);
   if (value === Infinity || (Number.isSafeInteger(value) && value >= 1)) return value;
   throw outOfRange(action, 'maxConnections', expected, value);
-}
-
-export function checkInteger(action: string, name: string, value: unknown, least: number, most: number): number {
-  const expected = `an integer from ${least} to ${most}`;
-  if (typeof value !== 'number') throw invalidType(action, name, expected, value);
-  if (!Number.isInteger(value) || value < least || value > most) throw outOfRange(action, name, expected, value);
-  return value;
 }
 
 function closed(action: string): StateError {

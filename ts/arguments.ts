@@ -1,0 +1,15 @@
+/** Checks of arguments that calls of every kind have in common. What only one subject needs is checked where that is. */
+import { invalidType, outOfRange } from './errors.js';
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` */
+export function checkBoolean(action: string, name: string, value: unknown): asserts value is boolean {
+  if (typeof value !== 'boolean') throw invalidType(action, name, 'a boolean', value);
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when it is not an integer from `least` to `most` */
+export function checkInteger(action: string, name: string, value: unknown, least: number, most: number): number {
+  const expected = `an integer from ${least} to ${most}`;
+  if (typeof value !== 'number') throw invalidType(action, name, expected, value);
+  if (!Number.isInteger(value) || value < least || value > most) throw outOfRange(action, name, expected, value);
+  return value;
+}
