@@ -1,11 +1,9 @@
 /** Connecting to a Unix socket. */
-import { connectSock, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
+import { checkBase, connectSock, type Base, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
 import { coded, invalidType } from './errors.js';
-import { checkOptionNames } from './option-names.js';
-import { checkLimit } from './reader.js';
 import { Stream } from './stream.js';
 import { SocketTransport } from './transports/socket.js';
-import { checkClientTls, checkNoTls, secure, type Tls } from './transports/tls.js';
+import { secure } from './transports/tls.js';
 import { checkUnixPath } from './unix-path.js';
 
 /** What `connectUnix(path)` takes. With `ssl` it needs `serverHostname`, as a path is no name for a certificate. */
@@ -75,28 +73,13 @@ function notUnix(): TypeError {
   return coded(new TypeError('connectUnix: sock must be a Unix socket, not one of TCP'), 'ERR_INVALID_ARG_TYPE');
 }
 
-interface Checked {
-  readonly limit: number;
-  readonly signal: AbortSignal | undefined;
-  readonly tls: Tls | null;
-  readonly serverHostname: string | undefined;
-}
-
-function checkOptions(options: unknown = {}): Checked {
+function checkOptions(options: unknown = {}): Base {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('connectUnix', 'options', 'an object', options);
   }
-  checkOptionNames('connectUnix', options);
   const given = options as ConnectUnixOptions & { sock?: unknown };
-  const { signal, sock, ssl, serverHostname } = given;
-  if (sock !== undefined) {
+  if (given.sock !== undefined) {
     throw coded(new TypeError('connectUnix: sock cannot be combined with path'), 'ERR_INVALID_ARG_TYPE');
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidType('connectUnix', 'signal', 'an AbortSignal', signal);
-  }
-  const limit = checkLimit('connectUnix', given.limit);
-  if (ssl === undefined) checkNoTls('connectUnix', given);
-  const tls = ssl === undefined ? null : checkClientTls('connectUnix', ssl, given);
-  return { limit, signal, tls, serverHostname };
+  return checkBase('connectUnix', given, 'connectUnix');
 }

@@ -29,7 +29,7 @@ import {
   type Tls,
 } from './transports/tls.js';
 import { StreamMode, hostAndPort, type Transport } from './transports/transport.js';
-import type { WaitOptions } from './waiting.js';
+import { checkedSignal, type WaitOptions } from './waiting.js';
 
 /** Milliseconds from one attempt to the next: what RFC 8305 recommends. */
 const ATTEMPT_DELAY_MS = 250;
@@ -180,7 +180,7 @@ export async function connectSock(
 
 // ---------------------------------------------------------------------------------------------- what is asked for
 
-interface Base {
+export interface Base {
   readonly limit: number;
   readonly signal: AbortSignal | undefined;
   readonly tls: Tls | null;
@@ -199,12 +199,10 @@ interface Target extends Base {
   readonly keepAlive: boolean;
 }
 
-function checkBase(call: string, options: ConnectBaseOptions, action: string, host?: string): Base {
+/** What an address and a socket that exists have in common. */
+export function checkBase(call: string, options: ConnectBaseOptions, action: string, host?: string): Base {
   checkOptionNames(call, options);
-  const { signal } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidType(call, 'signal', 'an AbortSignal', signal);
-  }
+  const signal = checkedSignal(call, options);
   const limit = checkLimit(call, options.limit);
   const { ssl, serverHostname } = options;
   if (ssl === undefined) checkNoTls(call, options);

@@ -12,7 +12,7 @@ import { seek } from './engine.js';
 import { checkBoolean } from './arguments.js';
 import { StateError, coded, invalidType, outOfRange } from './errors.js';
 import { kindOf } from './transports/fd.js';
-import { unlessAborted, type WaitOptions } from './waiting.js';
+import { checkedSignal, unlessAborted, type WaitOptions } from './waiting.js';
 import { reserve, type Reservation, type StreamWriter } from './writer.js';
 
 /** How much of the file is read and sent at once, in bytes. */
@@ -154,13 +154,10 @@ function checkPart(offset: unknown, count: unknown): void {
   }
 }
 
-function checkOptions(options: unknown): AbortSignal | undefined {
-  if (typeof options !== 'object' || options === null) throw invalidType('sendfile', 'options', 'an object', options);
-  const { fallback = true, signal } = options as { fallback?: unknown; signal?: unknown };
+function checkOptions(options: SendfileOptions): AbortSignal | undefined {
+  const signal = checkedSignal('sendfile', options);
+  const { fallback = true } = options;
   checkBoolean('sendfile', 'fallback', fallback);
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidType('sendfile', 'signal', 'an AbortSignal', signal);
-  }
   if (!fallback) {
     const message = 'sendfile: Node has no system call for it, and fallback: false forbids to copy';
     throw new StateError('ERR_SENDFILE_NOT_AVAILABLE', message);

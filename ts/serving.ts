@@ -19,7 +19,7 @@ import { SocketTransport } from './transports/socket.js';
 import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
 import { hostAndPort, type Transport } from './transports/transport.js';
 import type { StreamLink } from './unclosed.js';
-import type { WaitOptions } from './waiting.js';
+import { checkedSignal, type WaitOptions } from './waiting.js';
 
 const DEFAULT_BACKLOG = 100;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
@@ -214,10 +214,8 @@ export abstract class BaseStreamServer {
    *
    * @throws (as a rejection) what {@link bind} does; StateError `ERR_SERVER_STATE` when another call is running
    */
-  async serveForever({ signal }: WaitOptions = {}): Promise<void> {
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw invalidType('serveForever', 'signal', 'an AbortSignal', signal);
-    }
+  async serveForever(options?: WaitOptions): Promise<void> {
+    const signal = checkedSignal('serveForever', options);
     if (this.#forever) throw new StateError('ERR_SERVER_STATE', 'serveForever: another call is running');
     if (this.#closing !== null) throw closed('serveForever');
     let aborted = false;

@@ -12,7 +12,7 @@
  */
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { ConnectionError, StateError, count, invalidType } from './errors.js';
+import { ConnectionError, StateError, count } from './errors.js';
 import { Lines, checkLineForm, type Frames, type LineSource, type LinesOptions } from './frames.js';
 import { checkOptionNames } from './option-names.js';
 import { StreamReader, type LimitOptions } from './reader.js';
@@ -29,7 +29,7 @@ import {
 } from './transports/tls.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from './transports/transport.js';
 import { StreamLink, type Hold, type Keeper, type StreamOwner } from './unclosed.js';
-import { unlessAborted, type WaitOptions } from './waiting.js';
+import { checkedSignal, unlessAborted, type WaitOptions } from './waiting.js';
 import { StreamWriter, reserve, type Reservation } from './writer.js';
 
 export { StreamMode, peerName, type StreamOwner };
@@ -336,13 +336,7 @@ export class Stream implements TransportSink, Keeper {
    */
   async startTls(ssl: ClientSsl | ServerSsl, options: StartTlsOptions = {}): Promise<void> {
     const action = 'startTls';
-    if (typeof options !== 'object' || (options as unknown) === null) {
-      throw invalidType(action, 'options', 'an object', options);
-    }
-    const { signal } = options;
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw invalidType(action, 'signal', 'an AbortSignal', signal);
-    }
+    const signal = checkedSignal(action, options);
     checkOptionNames(action, options);
     this.#bothWays(action);
     const tls = this.#serverSide
