@@ -1,5 +1,5 @@
 /** Checks of arguments that calls of every kind have in common. What only one subject needs is checked where that is. */
-import { invalidType, outOfRange } from './errors.js';
+import { coded, invalidType, outOfRange } from './errors.js';
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE` */
 export function checkBoolean(action: string, name: string, value: unknown): asserts value is boolean {
@@ -12,4 +12,9 @@ export function checkInteger(action: string, name: string, value: unknown, least
   if (typeof value !== 'number') throw invalidType(action, name, expected, value);
   if (!Number.isInteger(value) || value < least || value > most) throw outOfRange(action, name, expected, value);
   return value;
+}
+
+/** What `sock` stands in the place of was given as well. */
+export function exclusive(action: string, others: string): TypeError {
+  return coded(new TypeError(`${action}: sock cannot be combined with ${others}`), 'ERR_INVALID_ARG_TYPE');
 }

@@ -1,4 +1,5 @@
 /** Connecting to a Unix socket. */
+import { exclusive } from './arguments.js';
 import { checkBase, connectSock, type Base, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
 import { coded, invalidType } from './errors.js';
 import { Stream } from './stream.js';
@@ -78,8 +79,6 @@ function checkOptions(options: unknown = {}): Base {
     throw invalidType('connectUnix', 'options', 'an object', options);
   }
   const given = options as ConnectUnixOptions & { sock?: unknown };
-  if (given.sock !== undefined) {
-    throw coded(new TypeError('connectUnix: sock cannot be combined with path'), 'ERR_INVALID_ARG_TYPE');
-  }
+  if (given.sock !== undefined) throw exclusive('connectUnix', 'path');
   return checkBase('connectUnix', given, 'connectUnix');
 }

@@ -9,7 +9,7 @@
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { getSystemErrorMap } from 'node:util';
-import { checkBoolean, checkInteger } from './arguments.js';
+import { checkBoolean, checkInteger, exclusive } from './arguments.js';
 import { ConnectionError, coded, invalidType, outOfRange } from './errors.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
 import { checkOptionNames } from './option-names.js';
@@ -214,7 +214,7 @@ function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): 
   checkHost('host', host);
   const port = checkInteger('connect', 'port', givenPort, 1, 65535);
   if (typeof options !== 'object' || options === null) throw invalidType('connect', 'options', 'an object', options);
-  if ('sock' in options && options.sock !== undefined) throw exclusive('connect', 'sock');
+  if ('sock' in options && options.sock !== undefined) throw exclusive('connect', 'host and port');
   const given = options as ConnectOptions;
   const { localAddr, noDelay = true, keepAlive = false, happyEyeballsDelay: delay = ATTEMPT_DELAY_MS } = given;
   const family = checkFamily('connect', given.family ?? 0);
@@ -300,11 +300,6 @@ function checkLocal(value: unknown): Target['local'] {
 function checkHost(name: string, value: unknown): asserts value is string {
   if (typeof value !== 'string') throw invalidType('connect', name, 'a string', value);
   if (value === '' || value.includes('\0')) throw outOfRange('connect', name, 'a host name or an address', value);
-}
-
-function exclusive(action: string, name: string): Error {
-  const what = name === 'sock' ? 'sock cannot be combined with host and port' : `sock cannot be combined with ${name}`;
-  return coded(new TypeError(`${action}: ${what}`), 'ERR_INVALID_ARG_TYPE');
 }
 
 /** Options alone, as `net.connect` takes them, with no socket among them. */

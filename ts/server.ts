@@ -1,6 +1,6 @@
 /** The two servers: over TCP and over Unix sockets. What they have in common is in serving.ts. */
 import type { Server } from 'node:net';
-import { checkBoolean, checkInteger } from './arguments.js';
+import { checkBoolean, checkInteger, exclusive } from './arguments.js';
 import { coded, invalidType, outOfRange } from './errors.js';
 import { checkFamily, checkFlags, resolve } from './resolve.js';
 import { BaseStreamServer, checkServing, type ClientHandler, type ServingOptions } from './serving.js';
@@ -206,8 +206,4 @@ function checkReuseAddress(value: unknown): void {
   if (value === always) return;
   const message = `StreamServer: reuseAddress is always ${always ? 'on' : 'off'} with Node on this system`;
   throw coded(new TypeError(message), 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM');
-}
-
-function exclusive(action: string, name: string): TypeError {
-  return coded(new TypeError(`${action}: sock cannot be combined with ${name}`), 'ERR_INVALID_ARG_TYPE');
 }
