@@ -15,7 +15,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { type Addon, loadAddon, platformName } from '#ts/native.js';
+import { type Addon, isMusl, loadAddon, platformPackages, VERSION } from '#ts/native.js';
 import { NativeRing } from '#ts/native-ring.js';
 import { FrameIndex, HEADER_BYTES } from '#ts/ring.js';
 import { Separator } from '#ts/separator.js';
@@ -287,18 +287,84 @@ native('a ring does itself what the binary refuses to', (t, addon) => {
 
 // --- Looking for it
 
-test('the name of a platform is that of its package', (t) => {
-  const named = (platform: string, arch: string, musl = false) => platformName(platform, arch, () => musl);
-  t.is(named('linux', 'x64'), 'linux-x64-gnu');
-  t.is(named('linux', 'x64', true), 'linux-x64-musl');
-  t.is(named('linux', 'arm64'), 'linux-arm64-gnu');
-  t.is(named('darwin', 'x64'), 'darwin-x64');
-  t.is(named('darwin', 'arm64'), 'darwin-arm64');
-  t.is(named('win32', 'x64'), 'win32-x64-msvc');
-  t.is(named('win32', 'arm64'), 'win32-arm64-msvc');
-  t.is(named('linux', 'riscv64'), null);
-  t.is(named('freebsd', 'x64'), null);
-  if (process.platform === 'linux') t.regex(platformName() ?? 'none', /^linux-(x64|arm64)-(gnu|musl)$|^none$/);
+/** The packages for a platform where `present` are installed. */
+function packages(platform: string, arch: string, present: readonly string[] = [], musl = false): readonly string[] {
+  return platformPackages(
+    platform,
+    arch,
+    () => musl,
+    (name) => present.includes(name),
+  );
+}
+
+test('each platform has its package', (t) => {
+  t.deepEqual(packages('linux', 'x64'), ['sluice-linux-x64-gnu', 'sluice-linux-x64-musl']);
+  t.deepEqual(packages('linux', 'arm64'), ['sluice-linux-arm64-gnu', 'sluice-linux-arm64-musl']);
+  t.deepEqual(packages('darwin', 'x64'), ['sluice-darwin-x64']);
+  t.deepEqual(packages('darwin', 'arm64'), ['sluice-darwin-arm64']);
+  t.deepEqual(packages('win32', 'x64'), ['sluice-win32-x64-msvc']);
+  t.deepEqual(packages('win32', 'arm64'), ['sluice-win32-arm64-msvc']);
+  t.deepEqual(packages('linux', 'riscv64'), []);
+  t.deepEqual(packages('freebsd', 'x64'), []);
+});
+
+test('what is installed tells the C library, and the process is asked only where both packages are', (t) => {
+  const gnu = 'sluice-linux-x64-gnu';
+  const musl = 'sluice-linux-x64-musl';
+  for (const name of [gnu, musl]) {
+    const found = platformPackages('linux', 'x64', t.fail, (candidate) => candidate === name);
+    t.deepEqual(found, [name]);
+  }
+  t.deepEqual(packages('linux', 'x64', [gnu, musl], false), [gnu, musl]);
+  t.deepEqual(packages('linux', 'x64', [gnu, musl], true), [musl, gnu]);
+});
+
+test('musl is known by the report of the process, or else by its loader', (t) => {
+  const gnuMaps =
+    '7f00-7f01 r--p 00000000 08:01 1 /usr/lib64/ld-linux-x86-64.so.2\n7f02-7f03 r--p 0 08:01 2 /bin/node\n';
+  const muslMaps = '7f00-7f01 r--p 00000000 08:01 1 /lib/ld-musl-x86_64.so.1\n7f02-7f03 r--p 0 08:01 2 /bin/node\n';
+  const reporting = (header: object | undefined) => ({ excludeNetwork: false, getReport: () => ({ header }) });
+  const unread = () => t.fail() as unknown as string;
+  t.false(isMusl({ report: reporting({ glibcVersionRuntime: '2.36' }), maps: unread }));
+  t.true(isMusl({ report: reporting({}), maps: unread }));
+  const refusing = {
+    getReport: () => {
+      throw new Error('no reports here');
+    },
+  };
+  for (const report of [undefined, {}, reporting(undefined), refusing]) {
+    t.false(isMusl({ report, maps: () => gnuMaps }));
+    t.true(isMusl({ report, maps: () => muslMaps }));
+    t.false(
+      isMusl({
+        report,
+        maps: () => {
+          throw new Error('no permission');
+        },
+      }),
+    );
+  }
+});
+
+test('a report looks up no host name, and the setting for it stays as it was', (t) => {
+  for (const before of [false, true]) {
+    const seen: boolean[] = [];
+    const report = {
+      excludeNetwork: before,
+      getReport: () => {
+        seen.push(report.excludeNetwork);
+        return { header: {} };
+      },
+    };
+    isMusl({ report, maps: () => '' });
+    t.deepEqual(seen, [true]);
+    t.is(report.excludeNetwork, before);
+  }
+});
+
+test('the version that the binary must have is that of the package', (t) => {
+  const require = createRequire(import.meta.url);
+  t.is(VERSION, (require('sluice/package.json') as { version: string }).version);
 });
 
 /** The package without a binary, in a directory of its own. */
@@ -327,13 +393,16 @@ function leaveBuild(root: string, content: string | Buffer): void {
   writeFileSync(join(root, 'build', 'Release', 'sluice.node'), content);
 }
 
-/** Installs a package for this platform that exports what `code` says. */
-function installPlatformPackage(root: string, code: string): void {
-  const home = join(root, 'node_modules', `sluice-${platformName()}`);
+/** Installs a package that exports what `code` says. */
+function installPackage(root: string, name: string, code: string, version = VERSION): void {
+  const home = join(root, 'node_modules', name);
   mkdirSync(home);
-  writeFileSync(join(home, 'package.json'), JSON.stringify({ name: `sluice-${platformName()}`, main: 'main.cjs' }));
+  writeFileSync(join(home, 'package.json'), JSON.stringify({ name, version, main: 'main.cjs' }));
   writeFileSync(join(home, 'main.cjs'), code);
 }
+
+/** The package for this platform, first among those that may fit. */
+const ownPackage = platformPackages()[0];
 
 const complete = `
   module.exports = { Separator: class {}, write() {}, unread() {}, copyTo() {}, relocate() {}, index() {}, seek() {} };
@@ -366,10 +435,11 @@ test('without a binary the TypeScript engine serves, and says why when asked', (
   const { stdout, stderr } = load(root, { SLUICE_DEBUG: '1' });
   t.is(stdout, 'typescript works');
   const lines = stderr.split('\n');
-  t.is(lines.length, 3, stderr);
   t.is(lines[0], 'sluice: the TypeScript engine is used; no binary');
   t.regex(lines[1]!, /^ {2}- built on this machine: No native build was found/);
-  t.regex(lines[2]!, /^ {2}- package of this platform: (Cannot find module 'sluice-|none is made for )/);
+  const none = [`  - package of this platform: none is made for ${process.platform} on ${process.arch}`];
+  const absent = platformPackages().map((name) => `  - package ${name}: not installed`);
+  t.deepEqual(lines.slice(2), absent.length > 0 ? absent : none);
 });
 
 test('the native engine, forced and not to be had, is one error with every cause', (t) => {
@@ -379,7 +449,7 @@ test('the native engine, forced and not to be had, is one error with every cause
   t.is(status, 3);
   t.regex(stdout, /^failed: Error ERR_NATIVE_UNAVAILABLE SLUICE_ENGINE=native, but no binary can be loaded:\n/);
   t.regex(stdout, /- built on this machine: .*sluice\.node/);
-  t.regex(stdout, /- package of this platform: /);
+  t.regex(stdout, /- package (of this platform: none is made for|sluice-\S+: not installed)/);
   t.deepEqual(load(root, {}), { status: 0, stdout: 'typescript works', stderr: '' });
 });
 
@@ -390,15 +460,20 @@ test('a value of SLUICE_ENGINE that names no engine is an error', (t) => {
 });
 
 test('the package of the platform is next, and is not touched where the TypeScript engine is forced', (t) => {
-  if (platformName() === null) {
+  if (ownPackage === undefined) {
     t.pass('no package is made for this platform');
     return;
   }
   const root = fakePackage(t);
   leaveBuild(root, '');
-  installPlatformPackage(root, `console.log('touched');${complete}`);
+  installPackage(root, ownPackage, `console.log('touched');${complete}`);
   t.is(load(root, { SLUICE_ENGINE: 'native' }).stdout, 'touched\nnative works');
   t.is(load(root, {}).stdout, 'touched\nnative works');
+  const { stderr } = load(root, { SLUICE_DEBUG: '1' });
+  const [outcome, reason, ...more] = stderr.split('\n');
+  t.is(outcome, `sluice: the native engine is used: package ${ownPackage}`);
+  t.regex(reason!, /^ {2}- built on this machine: .*sluice\.node/);
+  t.deepEqual(more, []);
   t.deepEqual(load(root, { SLUICE_ENGINE: 'typescript', SLUICE_DEBUG: '1' }), {
     status: 0,
     stdout: 'typescript works',
@@ -406,17 +481,45 @@ test('the package of the platform is next, and is not touched where the TypeScri
   });
 });
 
-test('a binary of another version is passed over', (t) => {
-  if (platformName() === null) {
+test('of the packages for both C libraries the one that loads is used', (t) => {
+  const [first, second] = platformPackages('linux', process.arch);
+  if (process.platform !== 'linux' || first === undefined || second === undefined) {
+    t.pass('no packages for two C libraries are made for this platform');
+    return;
+  }
+  const root = fakePackage(t);
+  installPackage(root, first, `console.log('gnu');${complete}`);
+  installPackage(root, second, `console.log('musl');${complete}`);
+  const own = isMusl() ? 'musl' : 'gnu';
+  t.is(load(root, {}).stdout, `${own}\nnative works`);
+  const [fitting, other] = isMusl() ? [second, first] : [first, second];
+  writeFileSync(join(root, 'node_modules', fitting, 'main.cjs'), "throw new Error('cannot be loaded');");
+  const { stdout, stderr } = load(root, { SLUICE_DEBUG: '1' });
+  t.is(stdout, `${own === 'gnu' ? 'musl' : 'gnu'}\nnative works`);
+  t.true(stderr.startsWith(`sluice: the native engine is used: package ${other}\n`), stderr);
+  t.true(stderr.endsWith(`\n  - package ${fitting}: cannot be loaded`), stderr);
+});
+
+test('a package of another version is passed over, and its binary is not loaded', (t) => {
+  if (ownPackage === undefined) {
     t.pass('no package is made for this platform');
     return;
   }
   const root = fakePackage(t);
-  installPlatformPackage(root, 'exports.write = exports.unread = exports.copyTo = exports.Separator = () => {};');
+  installPackage(root, ownPackage, `console.log('touched');${complete}`, '99.0.0');
   const { stdout } = load(root, { SLUICE_ENGINE: 'native' });
-  t.regex(
-    stdout,
-    /package of this platform: the binary does not match this version \(missing: relocate, index, seek\)$/,
-  );
+  t.true(stdout.endsWith(`  - package ${ownPackage}: its version is 99.0.0, and sluice is ${VERSION}`), stdout);
+  t.is(load(root, {}).stdout, 'typescript works');
+});
+
+test('a binary that lacks functions is passed over', (t) => {
+  if (ownPackage === undefined) {
+    t.pass('no package is made for this platform');
+    return;
+  }
+  const root = fakePackage(t);
+  installPackage(root, ownPackage, 'exports.write = exports.unread = exports.copyTo = exports.Separator = () => {};');
+  const { stdout } = load(root, { SLUICE_ENGINE: 'native' });
+  t.regex(stdout, /sluice-\S+: the binary does not match this version \(missing: relocate, index, seek\)$/);
   t.is(load(root, {}).stdout, 'typescript works');
 });

@@ -1,11 +1,12 @@
 /**
  * Loads the binary; no other file does.
  *
- * It is looked for where a build on this machine leaves it (by `node-gyp-build`), then in the package made for this
- * platform, which a package manager installs as an optional dependency. Where neither has one that fits, the TypeScript
- * engine serves, and the reasons are there for whoever asks: `SLUICE_DEBUG=1` prints them, `SLUICE_ENGINE=native` makes
- * them the message of an error, `SLUICE_ENGINE=typescript` touches no binary at all.
+ * It is looked for where a build on this machine leaves it (by `node-gyp-build`, which never looks into other packages), then
+ * in the package made for this platform, which a package manager installs as an optional dependency. Where neither has one
+ * that fits, the TypeScript engine serves, and the reasons are there for whoever asks: `SLUICE_DEBUG=1` prints them,
+ * `SLUICE_ENGINE=native` makes them the message of an error, `SLUICE_ENGINE=typescript` touches no binary at all.
  */
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -43,27 +44,19 @@ export interface Addon {
   seek(fd: number, position: number): void;
 }
 
+/** The version of the package, and so of each package with a binary: `scripts/version.mjs` writes it. */
+export const VERSION = '0.1.0';
+
 const FUNCTIONS = ['Separator', 'write', 'unread', 'copyTo', 'relocate', 'index', 'seek'] as const;
 
 const require = createRequire(import.meta.url);
 /** The root of the package, seen from `dist/`. */
 const PACKAGE_ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** Where a binary can be, in the order in which the places are tried. */
-const PLACES: readonly { readonly name: string; load(): unknown }[] = [
-  {
-    name: 'built on this machine',
-    load: () => (require('node-gyp-build') as (root: string) => unknown)(PACKAGE_ROOT),
-  },
-  {
-    name: 'package of this platform',
-    load: () => {
-      const platform = platformName();
-      if (platform === null) throw new Error(`none is made for ${process.platform} on ${process.arch}`);
-      return require(`sluice-${platform}`) as unknown;
-    },
-  },
-];
+interface Place {
+  readonly name: string;
+  load(): unknown;
+}
 
 /**
  * The binary that the environment asks for; `null` where the TypeScript engine is to be used.
@@ -81,18 +74,19 @@ export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Addon |
 
   const reasons: string[] = [];
   let addon: Addon | null = null;
-  for (const place of PLACES) {
+  let outcome = 'the TypeScript engine is used; no binary';
+  for (const place of places()) {
     try {
       const candidate = place.load();
       checkAddon(candidate);
       addon = candidate;
+      outcome = `the native engine is used: ${place.name}`;
       break;
     } catch (error) {
       reasons.push(`  - ${place.name}: ${reasonOf(error)}`);
     }
   }
   if (environment['SLUICE_DEBUG'] === '1') {
-    const outcome = addon === null ? 'the TypeScript engine is used; no binary' : 'the native engine is used';
     process.stderr.write(`${[`sluice: ${outcome}`, ...reasons].join('\n')}\n`);
   }
   if (addon === null && wanted === 'native') {
@@ -102,36 +96,105 @@ export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Addon |
   return addon;
 }
 
-/** The name of the platform as the packages of napi-rs have it; `null` where none is made. */
-export function platformName(
-  platform: string = process.platform,
-  arch: string = process.arch,
-  musl: () => boolean = isMusl,
-): string | null {
-  if (arch !== 'x64' && arch !== 'arm64') return null;
-  switch (platform) {
-    case 'linux':
-      return `linux-${arch}-${musl() ? 'musl' : 'gnu'}`;
-    case 'darwin':
-      return `darwin-${arch}`;
-    case 'win32':
-      return `win32-${arch}-msvc`;
-    default:
-      return null;
+/** Where a binary can be, in the order in which the places are tried. */
+function* places(): Generator<Place> {
+  yield { name: 'built on this machine', load: loadLocalBuild };
+  const packages = platformPackages();
+  for (const name of packages) yield { name: `package ${name}`, load: () => loadPackage(name) };
+  if (packages.length === 0) {
+    yield {
+      name: 'package of this platform',
+      load: () => {
+        throw new Error(`none is made for ${process.platform} on ${process.arch}`);
+      },
+    };
   }
 }
 
-/** Whether the C library of the process is musl: its report then has no version of glibc. */
-function isMusl(): boolean {
-  // Not every runtime has reports; those that lack them are built for glibc.
-  const report = process.report as (typeof process.report & { excludeNetwork?: boolean }) | undefined;
-  if (typeof report?.getReport !== 'function') return false;
+function loadLocalBuild(): unknown {
+  return (require('node-gyp-build') as (root: string) => unknown)(PACKAGE_ROOT);
+}
+
+function loadPackage(name: string): unknown {
+  if (!isInstalled(name)) throw new Error('not installed');
+  const { version } = require(`${name}/package.json`) as { version?: unknown };
+  if (version !== VERSION) throw new Error(`its version is ${String(version)}, and sluice is ${VERSION}`);
+  return require(name) as unknown;
+}
+
+/**
+ * The packages that may have the binary for this platform, the likeliest first.
+ *
+ * A package manager installs the one with the right C library, so what is installed answers which that is. Only where both
+ * are, as with package managers that do not look at it, the process is examined: that takes as long as all the rest of the start.
+ */
+export function platformPackages(
+  platform: string = process.platform,
+  arch: string = process.arch,
+  musl: () => boolean = isMusl,
+  installed: (name: string) => boolean = isInstalled,
+): readonly string[] {
+  if (arch !== 'x64' && arch !== 'arm64') return [];
+  switch (platform) {
+    case 'linux': {
+      const names = [`sluice-linux-${arch}-gnu`, `sluice-linux-${arch}-musl`];
+      const present = names.filter(installed);
+      if (present.length === 1) return present;
+      return present.length === 2 && musl() ? names.reverse() : names;
+    }
+    case 'darwin':
+      return [`sluice-darwin-${arch}`];
+    case 'win32':
+      return [`sluice-win32-${arch}-msvc`];
+    default:
+      return [];
+  }
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    require.resolve(`${name}/package.json`);
+    return true;
+  } catch (error) {
+    // What is there and may not be read is another matter, and the reason to give.
+    return (error as { code?: unknown }).code !== 'MODULE_NOT_FOUND';
+  }
+}
+
+/** What tells the C library of a process. */
+export interface ProcessFacts {
+  readonly report: { excludeNetwork?: boolean; getReport?: () => object } | undefined;
+  /** The files that are mapped into the process, as Linux lists them. */
+  readonly maps: () => string;
+}
+
+const thisProcess: ProcessFacts = {
+  report: process.report,
+  maps: () => readFileSync('/proc/self/maps', 'latin1'),
+};
+
+/** Whether the C library of the process is musl; where nothing tells, it is taken for glibc. */
+export function isMusl({ report, maps }: ProcessFacts = thisProcess): boolean {
+  const header = reportHeader(report);
+  if (header !== undefined) return header.glibcVersionRuntime === undefined;
+  try {
+    // An addon can be loaded only where the loader of its C library is.
+    return /\/ld-musl-[^/\n]*$/m.test(maps());
+  } catch {
+    return false;
+  }
+}
+
+/** What the process reports of itself; not every runtime has that. */
+function reportHeader(report: ProcessFacts['report']): { glibcVersionRuntime?: string } | undefined {
+  if (typeof report?.getReport !== 'function') return undefined;
   const before = report.excludeNetwork ?? false;
   try {
     // Otherwise the report looks up the host name of each open connection.
     report.excludeNetwork = true;
-    const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
-    return header?.glibcVersionRuntime === undefined;
+    return (report.getReport() as { header?: { glibcVersionRuntime?: string } }).header;
+  } catch {
+    return undefined;
   } finally {
     report.excludeNetwork = before;
   }
