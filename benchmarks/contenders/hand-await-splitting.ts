@@ -3,42 +3,21 @@
  * array, without being an async function. That is the fastest that was found for Node without native code, at a price: it
  * can read lines alone (no other separator, no exact count, nothing in between), and a line has no limit.
  */
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
-
-import { answer, digest, now, port } from './program.js';
+import { AwaitingReader, receive } from './awaiting-reader.js';
 
 const LF = 10;
 const HIGH_WATERMARK = 128 * 1024;
 const LOW_WATERMARK = 64 * 1024;
 
-class LineReader {
-  readonly #socket: Socket;
+class LineReader extends AwaitingReader {
   #lines: Buffer[] = [];
   #next = 0;
   /** The chunks of a line whose end has not come. */
   #rest: Buffer[] = [];
   /** How many bytes the lines hold that nobody has asked for. */
   #size = 0;
-  #ended = false;
   #paused = false;
-  #error: Error | null = null;
-  #wake: (() => void) | null = null;
 
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on('data', (chunk: Buffer) => this.#push(chunk));
-    socket.on('end', () => {
-      this.#ended = true;
-      this.#wake?.();
-    });
-    socket.on('error', (error) => {
-      this.#error = error;
-      this.#wake?.();
-    });
-  }
-
-  /** The next line with its end, the rest at EOF, then null. */
   readline(): Promise<Buffer | null> {
     const line = this.#lines[this.#next];
     return line === undefined ? this.#wait() : Promise.resolve(this.#take(line));
@@ -48,14 +27,13 @@ class LineReader {
     for (;;) {
       const line = this.#lines[this.#next];
       if (line !== undefined) return this.#take(line);
-      if (this.#error) throw this.#error;
-      if (this.#ended) {
+      if (this.error) throw this.error;
+      if (this.ended) {
         const rest = Buffer.concat(this.#rest);
         this.#rest = [];
         return rest.length > 0 ? rest : null;
       }
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-      this.#wake = null;
+      await this.arrival();
     }
   }
 
@@ -64,12 +42,12 @@ class LineReader {
     this.#size -= line.length;
     if (this.#paused && this.#size <= LOW_WATERMARK) {
       this.#paused = false;
-      this.#socket.resume();
+      this.socket.resume();
     }
     return line;
   }
 
-  #push(chunk: Buffer): void {
+  protected push(chunk: Buffer): void {
     if (this.#next === this.#lines.length) {
       this.#lines = [];
       this.#next = 0;
@@ -88,24 +66,9 @@ class LineReader {
     if (start < chunk.length) this.#rest.push(chunk.subarray(start));
     if (this.#size > HIGH_WATERMARK) {
       this.#paused = true;
-      this.#socket.pause();
+      this.socket.pause();
     }
-    this.#wake?.();
   }
 }
 
-const socket = connect({ host: '127.0.0.1', port });
-await once(socket, 'connect');
-const start = now();
-const reader = new LineReader(socket);
-let lines = 0;
-let bytes = 0;
-for (;;) {
-  const line = await reader.readline();
-  if (line === null) break;
-  lines++;
-  bytes += line.length - 1;
-  digest?.frame(line.subarray(0, -1));
-}
-answer(lines, bytes, now() - start);
-socket.destroy();
+await receive(LineReader);
