@@ -158,7 +158,8 @@ export function python(file: string, { uvloop = false } = {}): Locate {
     }
     return {
       command: found.command,
-      args: [join(root, 'benchmarks', 'contenders', file)],
+      // Without -B it would leave a folder of compiled modules between the sources.
+      args: ['-B', join(root, 'benchmarks', 'contenders', file)],
       ...(uvloop && { env: { SLUICE_BENCH_LOOP: 'uvloop' } }),
     };
   };

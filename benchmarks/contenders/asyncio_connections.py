@@ -7,43 +7,33 @@ one has been read to its end.
 """
 
 import asyncio
-import hashlib
-import json
-import os
-import sys
 import time
 
+from program import Digest, answer, run, verify, words
 
-async def read(reader, verify):
-    frames = size = 0
-    digest = hashlib.sha256()
+
+async def read(reader):
+    lines = size = 0
+    digest = Digest() if verify else None
     readline = reader.readline
     while line := await readline():
-        frames += 1
+        lines += 1
         size += len(line)
-        if verify:
-            digest.update(b"%d:" % (len(line) - 1))
-            digest.update(line[:-1])
-    return frames, size - frames, digest.hexdigest()
+        if digest is not None:
+            digest.frame(line[:-1])
+    return lines, size - lines, str(digest)
 
 
-async def main(port, connections, verify):
+async def main(port, connections):
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
     start = time.perf_counter()
-    tallies = await asyncio.gather(*(read(reader, verify) for reader, _ in streams))
+    tallies = await asyncio.gather(*(read(reader) for reader, _ in streams))
     seconds = time.perf_counter() - start
-    frames, sizes, digests = zip(*tallies)
-    answer = {"frames": sum(frames), "bytes": sum(sizes), "seconds": seconds}
-    if verify:
-        # All connections carry the same bytes: their digests are one unless one of them got something else.
-        answer["digest"] = " ".join(set(digests))
-    print(json.dumps(answer))
+    lines, sizes, digests = zip(*tallies)
+    # All connections carry the same bytes: their digests are one unless one of them got something else.
+    answer(sum(lines), sum(sizes), seconds, " ".join(set(digests)) if verify else None)
     for _, writer in streams:
         writer.close()
 
 
-if os.environ.get("SLUICE_BENCH_LOOP") == "uvloop":
-    import uvloop
-
-    uvloop.install()
-asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), "verify" in sys.argv))
+run(main(*words))

@@ -6,18 +6,17 @@
 """
 
 import asyncio
-import hashlib
-import json
-import sys
 import time
 
+from program import Digest, answer, run, verify, words
 
-async def main(frame_bytes, frames, piece_bytes, verify):
+
+async def main(frame_bytes, frames, piece_bytes):
     fill = b"drip\rdrop, "
     frame = (fill * (frame_bytes // len(fill) + 1))[: frame_bytes - 2] + b"\r\n"
     pieces = [frame[at : at + piece_bytes] for at in range(0, frame_bytes, piece_bytes)]
     reader = asyncio.StreamReader(limit=frame_bytes)
-    digest = hashlib.sha256()
+    digest = Digest() if verify else None
     size = 0
 
     start = time.perf_counter()
@@ -29,13 +28,9 @@ async def main(frame_bytes, frames, piece_bytes, verify):
             await asyncio.sleep(0)
         got = await waiting
         size += len(got) - 2
-        if verify:
-            digest.update(b"%d:" % (len(got) - 2))
-            digest.update(got[:-2])
-    answer = {"frames": frames, "bytes": size, "seconds": time.perf_counter() - start}
-    if verify:
-        answer["digest"] = digest.hexdigest()
-    print(json.dumps(answer))
+        if digest is not None:
+            digest.frame(got[:-2])
+    answer(frames, size, time.perf_counter() - start, digest)
 
 
-asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), "verify" in sys.argv))
+run(main(*words))

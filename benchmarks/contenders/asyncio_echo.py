@@ -6,7 +6,8 @@
 """
 
 import asyncio
-import os
+
+from program import run
 
 
 async def echo(reader, writer):
@@ -23,8 +24,4 @@ async def main():
         await server.serve_forever()
 
 
-if os.environ.get("SLUICE_BENCH_LOOP") == "uvloop":
-    import uvloop
-
-    uvloop.install()
-asyncio.run(main())
+run(main())

@@ -2,43 +2,25 @@
 
     python asyncio_readline.py PORT [verify]
 
-`SLUICE_BENCH_LOOP=uvloop` runs it on uvloop. The clock starts once the connection is established and stops at EOF.
+`SLUICE_BENCH_LOOP=uvloop` runs it on uvloop.
 """
 
-import asyncio
-import hashlib
-import json
-import os
-import sys
-import time
+from program import receive, run
 
 
-async def main(port, verify):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    start = time.perf_counter()
-    frames = size = 0
-    if verify:
-        digest = hashlib.sha256()
-        while line := await reader.readline():
-            frames += 1
-            size += len(line) - 1
-            digest.update(b"%d:" % (len(line) - 1))
-            digest.update(line[:-1])
-    else:
-        readline = reader.readline
+async def read(reader, digest):
+    lines = size = 0
+    readline = reader.readline
+    if digest is not None:
         while line := await readline():
-            frames += 1
+            lines += 1
             size += len(line)
-        size -= frames
-    answer = {"frames": frames, "bytes": size, "seconds": time.perf_counter() - start}
-    if verify:
-        answer["digest"] = digest.hexdigest()
-    print(json.dumps(answer))
-    writer.close()
+            digest.frame(line[:-1])
+    else:
+        while line := await readline():
+            lines += 1
+            size += len(line)
+    return lines, size - lines
 
 
-if os.environ.get("SLUICE_BENCH_LOOP") == "uvloop":
-    import uvloop
-
-    uvloop.install()
-asyncio.run(main(int(sys.argv[1]), "verify" in sys.argv))
+run(receive(read))

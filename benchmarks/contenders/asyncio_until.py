@@ -2,44 +2,29 @@
 
     python asyncio_until.py PORT [verify]
 
-`SLUICE_BENCH_LOOP=uvloop` runs it on uvloop. The clock starts once the connection is established and stops at EOF.
+`SLUICE_BENCH_LOOP=uvloop` runs it on uvloop.
 """
 
-import asyncio
-import hashlib
-import json
-import os
-import sys
-import time
+from asyncio import IncompleteReadError
+
+from program import receive, run
 
 SEPARATOR = b"\r\n\r\n"
 
 
-async def main(port, verify):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    start = time.perf_counter()
-    frames = size = 0
-    digest = hashlib.sha256()
+async def read(reader, digest):
+    blocks = size = 0
     try:
         while True:
             block = await reader.readuntil(SEPARATOR)
-            frames += 1
+            blocks += 1
             size += len(block) - len(SEPARATOR)
-            if verify:
-                digest.update(b"%d:" % (len(block) - len(SEPARATOR)))
-                digest.update(block[: -len(SEPARATOR)])
-    except asyncio.IncompleteReadError as error:
+            if digest is not None:
+                digest.frame(block[: -len(SEPARATOR)])
+    except IncompleteReadError as error:
         if error.partial:
             raise
-    answer = {"frames": frames, "bytes": size, "seconds": time.perf_counter() - start}
-    if verify:
-        answer["digest"] = digest.hexdigest()
-    print(json.dumps(answer))
-    writer.close()
+    return blocks, size
 
 
-if os.environ.get("SLUICE_BENCH_LOOP") == "uvloop":
-    import uvloop
-
-    uvloop.install()
-asyncio.run(main(int(sys.argv[1]), "verify" in sys.argv))
+run(receive(read))
