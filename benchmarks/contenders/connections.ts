@@ -6,10 +6,9 @@
  * The clock starts once all connections are established, and stops when the last one has been read to its end.
  */
 import { Digest } from './digest.js';
-import { now } from './program.js';
+import { now, verify, words } from './program.js';
 
-const [port, count] = process.argv.slice(2, 4).map(Number) as [number, number];
-const verify = process.argv[4] === 'verify';
+const [port, count] = words as [number, number];
 
 /** What came over one connection. */
 export class Tally {

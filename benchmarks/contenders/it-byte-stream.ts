@@ -10,11 +10,9 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { byteStream } from 'it-byte-stream';
 
-import { Digest } from './digest.js';
-import { now } from './program.js';
+import { answer, digest, now, words } from './program.js';
 
-const [port, frameBytes, endBytes] = process.argv.slice(2, 5).map(Number) as [number, number, number];
-const digest = process.argv[5] === 'verify' ? new Digest() : null;
+const [port, frameBytes, endBytes] = words as [number, number, number];
 
 const socket = connect({ host: '127.0.0.1', port });
 await once(socket, 'connect');
@@ -38,6 +36,5 @@ try {
   // Its class is not exported.
   if ((error as Error).name !== 'UnexpectedEOFError') throw error;
 }
-const seconds = now() - start;
-console.log(JSON.stringify({ frames, bytes, seconds, ...(digest && { digest: String(digest) }) }));
+answer(frames, bytes, now() - start);
 socket.destroy();

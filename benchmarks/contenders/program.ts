@@ -1,7 +1,7 @@
 /**
  * What the Node contenders have in common: how they are told what to do, and how they answer.
  *
- *     node contender.js PORT [verify]
+ *     node contender.js PORT [NUMBER ...] [verify]
  *
  * A receiver connects to PORT of 127.0.0.1, starts its clock once the connection is established, reads to the end, stops
  * its clock, and prints one line of JSON. With `verify` it also digests every frame, so that the runner can tell a wrong
@@ -9,11 +9,17 @@
  */
 import { Digest } from './digest.js';
 
-/** The port of the sender. */
-export const port = Number(process.argv[2]);
+/** With `verify`, the last word. */
+export const verify = process.argv.at(-1) === 'verify';
+
+/** The numbers in front of it. */
+export const words = process.argv.slice(2, verify ? -1 : undefined).map(Number);
+
+/** The port of the sender: the first of them, for a receiver. */
+export const port = words[0] as number;
 
 /** The digest to fill in, or null in a timed run. */
-export const digest = process.argv[3] === 'verify' ? new Digest() : null;
+export const digest = verify ? new Digest() : null;
 
 /** Seconds since a moment that does not matter. */
 export function now(): number {

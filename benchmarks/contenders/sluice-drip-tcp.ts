@@ -5,11 +5,9 @@
  */
 import { connect, IncompleteReadError } from 'sluice';
 
-import { Digest } from './digest.js';
-import { now } from './program.js';
+import { answer, digest, now, words } from './program.js';
 
-const [port, frameBytes] = process.argv.slice(2, 4).map(Number) as [number, number];
-const digest = process.argv[4] === 'verify' ? new Digest() : null;
+const [port, frameBytes] = words as [number, number];
 
 const stream = await connect('127.0.0.1', port, { limit: frameBytes });
 const start = now();
@@ -25,6 +23,5 @@ try {
 } catch (error) {
   if (!(error instanceof IncompleteReadError) || error.partial.length > 0) throw error;
 }
-const seconds = now() - start;
-console.log(JSON.stringify({ frames, bytes, seconds, ...(digest && { digest: String(digest) }) }));
+answer(frames, bytes, now() - start);
 await stream.close();

@@ -6,11 +6,9 @@
  */
 import { StreamReader } from 'sluice';
 
-import { Digest } from './digest.js';
-import { now } from './program.js';
+import { answer, digest, now, words } from './program.js';
 
-const [frameBytes, frames, piece] = process.argv.slice(2, 5).map(Number) as [number, number, number];
-const digest = process.argv[5] === 'verify' ? new Digest() : null;
+const [frameBytes, frames, piece] = words as [number, number, number];
 
 // Carriage returns all over, so that a search for both bytes has to look twice.
 const frame = Buffer.alloc(frameBytes, 'drip\rdrop, ');
@@ -40,5 +38,4 @@ async function read(count: number): Promise<number> {
 
 const start = now();
 const bytes = await read(frames);
-const seconds = now() - start;
-console.log(JSON.stringify({ frames, bytes, seconds, ...(digest && { digest: String(digest) }) }));
+answer(frames, bytes, now() - start);
