@@ -1,7 +1,7 @@
 /** Connecting to a Unix socket. */
 import { exclusive } from './arguments.js';
 import { checkBase, connectSock, type Base, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
-import { coded, invalidType } from './errors.js';
+import { invalidKind, invalidType } from './errors.js';
 import { Stream } from './stream.js';
 import { SocketTransport } from './transports/socket.js';
 import { secure } from './transports/tls.js';
@@ -71,7 +71,7 @@ function isTcp(sock: unknown): boolean {
 }
 
 function notUnix(): TypeError {
-  return coded(new TypeError('connectUnix: sock must be a Unix socket, not one of TCP'), 'ERR_INVALID_ARG_TYPE');
+  return invalidKind('connectUnix', 'sock', 'a Unix socket', 'one of TCP');
 }
 
 function checkOptions(options: unknown = {}): Base {

@@ -122,7 +122,12 @@ export function coded<E extends Error>(error: E, code: string): CodedError<E> {
 
 /** `connect: port must be an integer from 0 to 65535, not "x"` */
 export function invalidType(action: string, name: string, expected: string, actual: unknown): CodedError<TypeError> {
-  return coded(new TypeError(`${action}: ${name} must be ${expected}, not ${show(actual)}`), 'ERR_INVALID_ARG_TYPE');
+  return invalidKind(action, name, expected, show(actual));
+}
+
+/** `connect: sock must be a stream of bytes, not a stream in object mode`: what the value itself, if shown, would not tell */
+export function invalidKind(action: string, name: string, expected: string, kind: string): CodedError<TypeError> {
+  return coded(new TypeError(`${action}: ${name} must be ${expected}, not ${kind}`), 'ERR_INVALID_ARG_TYPE');
 }
 
 /** `readexactly: n must be an integer from 0 to 9007199254740991, not -1` */

@@ -10,7 +10,7 @@
  */
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, invalidType } from '../errors.js';
+import { ConnectionError, invalidKind } from '../errors.js';
 import { markUsed } from './in-use.js';
 import { StreamMode, type Transport, type TransportSink } from './transport.js';
 
@@ -97,10 +97,10 @@ export class DuplexTransport implements Transport {
     this.readable = (mode & StreamMode.READ) !== 0 ? (stream as Readable) : null;
     this.writable = (mode & StreamMode.WRITE) !== 0 ? (stream as Writable) : null;
     if (this.readable?.readableObjectMode === true || this.writable?.writableObjectMode === true) {
-      throw invalidType('connect', 'sock', 'a stream of bytes', 'a stream in object mode');
+      throw invalidKind('connect', 'sock', 'a stream of bytes', 'a stream in object mode');
     }
     if (this.readable !== null && this.readable.readableEncoding !== null) {
-      throw invalidType(
+      throw invalidKind(
         'connect',
         'sock',
         'a stream of bytes',

@@ -6,7 +6,7 @@
  */
 import { Server, createServer, type ListenOptions, type Socket } from 'node:net';
 import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, codeOf, coded, invalidType } from '../errors.js';
+import { ConnectionError, codeOf, coded, invalidKind, invalidType } from '../errors.js';
 import { checkSocketFd, fdError } from './fd.js';
 import { checkUnused, take } from './in-use.js';
 import { StreamMode, hostAndPort } from './transport.js';
@@ -276,5 +276,5 @@ function listens(server: Server, signal: AbortSignal): Promise<void> {
 
 function checkKind(kind: SockKind, wanted: SockKind): void {
   if (kind === wanted) return;
-  throw coded(new TypeError(`bind: sock must be a ${wanted} socket, not one of ${kind}`), 'ERR_INVALID_ARG_TYPE');
+  throw invalidKind('bind', 'sock', `a ${wanted} socket`, `one of ${kind}`);
 }

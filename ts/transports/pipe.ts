@@ -15,7 +15,7 @@ import { Socket } from 'node:net';
 import { Writable, type Readable } from 'node:stream';
 import { ReadStream, WriteStream, isatty } from 'node:tty';
 import { isMainThread } from 'node:worker_threads';
-import { coded, invalidType } from '../errors.js';
+import { invalidKind, invalidType } from '../errors.js';
 import { lacks } from './accepted.js';
 import { DuplexTransport } from './duplex.js';
 import { checkPipeEnd, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
@@ -94,8 +94,7 @@ function overWritable(action: string, stream: Writable, pipe: unknown): Transpor
 }
 
 function oneWay(action: string, wanted: string, there: string, example: string): TypeError {
-  const message = `${action}: pipe must be a stream that can be ${wanted}, not one that can only be ${there}, ${example}`;
-  return coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
+  return invalidKind(action, 'pipe', `a stream that can be ${wanted}`, `one that can only be ${there}, ${example}`);
 }
 
 /** Only the fd is looked at: to read `process.stdout` makes it. */
@@ -167,9 +166,9 @@ function has(value: unknown, methods: readonly string[]): boolean {
 }
 
 function checkBytes(action: string, objectMode: boolean, encoding: string | null): void {
-  if (objectMode) throw invalidType(action, 'pipe', 'a stream of bytes', 'a stream in object mode');
+  if (objectMode) throw invalidKind(action, 'pipe', 'a stream of bytes', 'a stream in object mode');
   if ((encoding ?? null) !== null) {
-    throw invalidType(action, 'pipe', 'a stream of bytes', `a stream that decodes ${String(encoding)}`);
+    throw invalidKind(action, 'pipe', 'a stream of bytes', `a stream that decodes ${String(encoding)}`);
   }
 }
 
