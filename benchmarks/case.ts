@@ -3,7 +3,7 @@
  */
 import type { Bound, RatioOf } from './judge.js';
 import { type Program, run, withPrograms } from './programs.js';
-import { type Engine, loopback, type Locate, sluice, tooManyFiles } from './toolchain.js';
+import { type Engine, loopback, type Locate, python, sluice, tooManyFiles } from './toolchain.js';
 import {
   type Answer,
   type Block,
@@ -104,7 +104,7 @@ export class Receivers {
     this.#blocks = blocks;
   }
 
-  entry(name: string, locate: Locate, words = this.#stream.words ?? []): Entry {
+  readonly entry = (name: string, locate: Locate, words = this.#stream.words ?? []): Entry => {
     const { block, repeats, verifyRepeats, connections = 1 } = this.#stream;
     return {
       name,
@@ -118,10 +118,10 @@ export class Receivers {
         return this.#value(checkAnswer(name, output, expectedOf(block, repeats * connections)));
       },
     };
-  }
+  };
 
   /** The other end alone: a receiver in C that looks at nothing. */
-  sender(): Entry {
+  readonly sender = (): Entry => {
     const name = 'sender, into a sink';
     const { block, repeats, connections = 1 } = this.#stream;
     return {
@@ -136,7 +136,7 @@ export class Receivers {
         return this.#value(checkAnswer(name, output, { bytes: block.bytes.length * repeats * connections }));
       },
     };
-  }
+  };
 
   #value(answer: Answer): number {
     const { block, repeats, connections = 1, value } = this.#stream;
@@ -257,4 +257,9 @@ export function otherEngine(
   if (!bothEngines) return [];
   const other = engine === 'native' ? 'typescript' : 'native';
   return [entry(`sluice on the ${other} engine${detail}`, sluice(contender, other, flags))];
+}
+
+/** A contender in Python on asyncio's own loop, and on uvloop. */
+export function asyncioEntries(entry: (name: string, locate: Locate) => Entry, file: string): Entry[] {
+  return [entry('CPython asyncio', python(file)), entry('CPython asyncio with uvloop', python(file, { uvloop: true }))];
 }

@@ -1,5 +1,5 @@
-import { type Case, echoServers, otherEngine } from '../case.js';
-import { go, node, python, sluice } from '../toolchain.js';
+import { asyncioEntries, type Case, echoServers, otherEngine } from '../case.js';
+import { go, node, sluice } from '../toolchain.js';
 
 const REQUEST_BYTES = 64;
 
@@ -21,8 +21,7 @@ export const echoPipelined: Case = {
       also: [
         ...otherEngine(settings, entry, 'sluice-echo'),
         entry("raw net, echoing whole 'data' chunks", node('node-echo-raw')),
-        entry('CPython asyncio', python('asyncio_echo.py')),
-        entry('CPython asyncio with uvloop', python('asyncio_echo.py', { uvloop: true })),
+        ...asyncioEntries(entry, 'asyncio_echo.py'),
         entry('Go, bufio ReadBytes and Writer', go('echo')),
       ],
     };
@@ -47,8 +46,7 @@ export const echoSingle: Case = {
       also: [
         ...otherEngine(settings, entry, 'sluice-echo'),
         entry('one socket.write a line', node('node-echo-lines')),
-        entry('CPython asyncio', python('asyncio_echo.py')),
-        entry('CPython asyncio with uvloop', python('asyncio_echo.py', { uvloop: true })),
+        ...asyncioEntries(entry, 'asyncio_echo.py'),
         entry('Go, bufio ReadBytes and Writer', go('echo')),
       ],
     };

@@ -1,5 +1,5 @@
-import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
-import { type Locate, node, python, sluice } from '../toolchain.js';
+import { asyncioEntries, type Case, otherEngine, Receivers } from '../case.js';
+import { node, sluice } from '../toolchain.js';
 import { chopped, text } from '../workload.js';
 
 const FRAME_BYTES = 1024 * 1024;
@@ -10,7 +10,7 @@ export const exactly1m: Case = {
   unit: 'GB/s',
   ratio: 'ours / theirs',
   plan(settings) {
-    const receivers = new Receivers(
+    const { entry, sender } = new Receivers(
       {
         // Not one frame: if two were swapped, the digest would tell.
         block: chopped(text(2 * FRAME_BYTES), FRAME_BYTES),
@@ -20,17 +20,15 @@ export const exactly1m: Case = {
       },
       settings,
     );
-    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
     return {
       ours: entry('sluice', sluice('sluice-exactly', settings.engine)),
       against: [{ ...entry("'data' and Buffer.concat", node('hand-exactly')), bound: { atLeast: 1.3 } }],
       also: [
         ...otherEngine(settings, entry, 'sluice-exactly'),
-        receivers.entry('it-byte-stream', node('it-byte-stream', { needs: 'it-byte-stream' }), [FRAME_BYTES, 0]),
-        entry('CPython asyncio', python('asyncio_exactly.py')),
-        entry('CPython asyncio with uvloop', python('asyncio_exactly.py', { uvloop: true })),
+        entry('it-byte-stream', node('it-byte-stream', { needs: 'it-byte-stream' }), [FRAME_BYTES, 0]),
+        ...asyncioEntries(entry, 'asyncio_exactly.py'),
       ],
-      sender: receivers.sender(),
+      sender: sender(),
     };
   },
 };

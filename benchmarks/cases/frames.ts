@@ -1,5 +1,5 @@
-import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
-import { go, type Locate, node, rust, sluice } from '../toolchain.js';
+import { type Case, otherEngine, Receivers } from '../case.js';
+import { go, node, rust, sluice } from '../toolchain.js';
 import { lines } from '../workload.js';
 
 const LINE_BYTES = 64;
@@ -10,7 +10,7 @@ export const frames: Case = {
   unit: 'Ml/s',
   ratio: 'ours / theirs',
   plan(settings) {
-    const receivers = new Receivers(
+    const { entry, sender } = new Receivers(
       {
         block: lines(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
         repeats: settings.quick ? 16 : 4096,
@@ -19,19 +19,16 @@ export const frames: Case = {
       },
       settings,
     );
-    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
     return {
       ours: entry('sluice', sluice('sluice-frames', settings.engine)),
-      against: [
-        { ...receivers.entry('Rust, read and memchr', rust('read-memchr'), ['visit']), bound: { atLeast: 0.8 } },
-      ],
+      against: [{ ...entry('Rust, read and memchr', rust('read-memchr'), ['visit']), bound: { atLeast: 0.8 } }],
       also: [
         ...otherEngine(settings, entry, 'sluice-frames'),
-        receivers.entry('Rust, read and a count of line feeds', rust('read-memchr'), ['count']),
+        entry('Rust, read and a count of line feeds', rust('read-memchr'), ['count']),
         entry("hand-written, indexOf on 'data'", node('hand-frames')),
-        receivers.entry('Go, bufio Scanner', go('scanner'), ['bytes']),
+        entry('Go, bufio Scanner', go('scanner'), ['bytes']),
       ],
-      sender: receivers.sender(),
+      sender: sender(),
     };
   },
 };

@@ -1,5 +1,5 @@
-import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
-import { go, type Locate, node, rust, sluice } from '../toolchain.js';
+import { type Case, otherEngine, Receivers } from '../case.js';
+import { go, node, rust, sluice } from '../toolchain.js';
 import { lines } from '../workload.js';
 
 const LINE_BYTES = 64;
@@ -10,7 +10,7 @@ export const linesBatches: Case = {
   unit: 'Ml/s',
   ratio: 'ours / theirs',
   plan(settings) {
-    const receivers = new Receivers(
+    const { entry, sender } = new Receivers(
       {
         block: lines(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
         repeats: settings.quick ? 16 : 1024,
@@ -19,7 +19,6 @@ export const linesBatches: Case = {
       },
       settings,
     );
-    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
     return {
       ours: entry('sluice', sluice('sluice-batches', settings.engine)),
       against: [
@@ -30,10 +29,10 @@ export const linesBatches: Case = {
         ...otherEngine(settings, entry, 'sluice-batches'),
         entry('sluice, lines one at a time', sluice('sluice-lines', settings.engine)),
         entry("hand-written, split on 'data'", node('hand-lines')),
-        receivers.entry('Rust, tokio lines', rust('tokio-lines'), [1, 'strings']),
-        receivers.entry('Go, bufio Scanner, strings', go('scanner'), ['text']),
+        entry('Rust, tokio lines', rust('tokio-lines'), [1, 'strings']),
+        entry('Go, bufio Scanner, strings', go('scanner'), ['text']),
       ],
-      sender: receivers.sender(),
+      sender: sender(),
     };
   },
 };

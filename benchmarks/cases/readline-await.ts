@@ -1,5 +1,5 @@
-import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
-import { go, type Locate, node, python, rust, sluice } from '../toolchain.js';
+import { type Case, otherEngine, Receivers } from '../case.js';
+import { go, node, python, rust, sluice } from '../toolchain.js';
 import { lines } from '../workload.js';
 
 const LINE_BYTES = 64;
@@ -10,7 +10,7 @@ export const readlineAwait: Case = {
   unit: 'Ml/s',
   ratio: 'ours / theirs',
   plan(settings) {
-    const receivers = new Receivers(
+    const { entry, sender } = new Receivers(
       {
         block: lines(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
         // Six million lines: the first million of them is read before the compilers of V8 are done.
@@ -20,7 +20,6 @@ export const readlineAwait: Case = {
       },
       settings,
     );
-    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
     return {
       ours: entry('sluice', sluice('sluice-readline', settings.engine)),
       against: [
@@ -35,15 +34,12 @@ export const readlineAwait: Case = {
         entry("node:readline, 'line' event", node('node-readline')),
         entry('node:readline, for await', node('node-readline-for-await')),
         entry('split2', node('split2', { needs: 'split2' })),
-        receivers.entry('it-byte-stream, read of 64 bytes', node('it-byte-stream', { needs: 'it-byte-stream' }), [
-          LINE_BYTES,
-          1,
-        ]),
+        entry('it-byte-stream, read of 64 bytes', node('it-byte-stream', { needs: 'it-byte-stream' }), [LINE_BYTES, 1]),
         entry('CPython asyncio with uvloop', python('asyncio_readline.py', { uvloop: true })),
-        receivers.entry('Rust, tokio read_until', rust('tokio-lines'), [1, 'bytes']),
-        receivers.entry('Go, bufio ReadBytes', go('readbytes'), [1]),
+        entry('Rust, tokio read_until', rust('tokio-lines'), [1, 'bytes']),
+        entry('Go, bufio ReadBytes', go('readbytes'), [1]),
       ],
-      sender: receivers.sender(),
+      sender: sender(),
     };
   },
 };

@@ -1,5 +1,5 @@
-import { type Case, type Entry, otherEngine, Receivers } from '../case.js';
-import { type Locate, node, python, sluice } from '../toolchain.js';
+import { asyncioEntries, type Case, otherEngine, Receivers } from '../case.js';
+import { node, sluice } from '../toolchain.js';
 import { headers } from '../workload.js';
 
 const BLOCK_BYTES = 1024;
@@ -10,7 +10,7 @@ export const untilCrlfCrlf: Case = {
   unit: 'Mblocks/s',
   ratio: 'ours / theirs',
   plan(settings) {
-    const receivers = new Receivers(
+    const { entry, sender } = new Receivers(
       {
         block: headers(settings.quick ? 64 * 1024 : 1024 * 1024, BLOCK_BYTES),
         repeats: settings.quick ? 16 : 1024,
@@ -19,16 +19,11 @@ export const untilCrlfCrlf: Case = {
       },
       settings,
     );
-    const entry = (name: string, locate: Locate): Entry => receivers.entry(name, locate);
     return {
       ours: entry('sluice', sluice('sluice-until', settings.engine)),
       against: [{ ...entry("indexOf loop on 'data'", node('hand-until')), bound: { atLeast: 1.5 } }],
-      also: [
-        ...otherEngine(settings, entry, 'sluice-until'),
-        entry('CPython asyncio', python('asyncio_until.py')),
-        entry('CPython asyncio with uvloop', python('asyncio_until.py', { uvloop: true })),
-      ],
-      sender: receivers.sender(),
+      also: [...otherEngine(settings, entry, 'sluice-until'), ...asyncioEntries(entry, 'asyncio_until.py')],
+      sender: sender(),
     };
   },
 };
