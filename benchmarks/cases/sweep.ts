@@ -4,8 +4,17 @@
  * What is judged is that the native engine is worth having: it may be behind the TypeScript engine by what a measurement is
  * off, and no more.
  */
-import { type Case, type Entry, type Plot, Receivers, type Rival } from '../case.js';
-import { go, type Locate, node, python, rust, sluice } from '../toolchain.js';
+import {
+  asyncioEntries,
+  type Case,
+  type Entry,
+  type Plot,
+  Receivers,
+  type Rival,
+  type Settings,
+  type Stream,
+} from '../case.js';
+import { go, type Locate, node, rust, sluice } from '../toolchain.js';
 import { lines } from '../workload.js';
 
 const GROUP = 'sweep';
@@ -14,17 +23,54 @@ const NOT_BEHIND = 0.97;
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** With the line feed. */
-const LENGTHS = [8, 16, 32, 64, 128, 256, 512, KIB, 4 * KIB, 16 * KIB, 64 * KIB];
-/** The longest line that the default limit lets through. */
-const QUICK_LENGTHS = [64 * KIB];
+/** What a sweep goes over. */
+interface Axis {
+  readonly plot: Plot;
+  readonly values: readonly number[];
+  /** The one that `--quick` runs. */
+  readonly quick: number;
+}
 
-const byLength: Plot = {
-  name: 'line-length',
-  title: 'Throughput over loopback by length of line',
-  x: 'bytes a line, with its line feed',
-  y: 'MB/s',
+const byLength: Axis = {
+  plot: {
+    name: 'line-length',
+    title: 'Throughput over loopback by length of line',
+    x: 'bytes a line, with its line feed',
+    y: 'MB/s',
+  },
+  values: [8, 16, 32, 64, 128, 256, 512, KIB, 4 * KIB, 16 * KIB, 64 * KIB],
+  // The longest line that the default limit lets through.
+  quick: 64 * KIB,
 };
+
+const byConnections: Axis = {
+  plot: {
+    name: 'connections',
+    title: 'Throughput over loopback by number of connections, lines of 64 bytes',
+    x: 'connections',
+    y: 'MB/s',
+  },
+  values: [1, 10, 100, 1_000],
+  quick: 10,
+};
+
+/** The case of one value of an axis. */
+function caseAt({ plot, quick }: Axis, x: number, about: Pick<Case, 'name' | 'title' | 'plan'>): Case {
+  return {
+    ...about,
+    unit: plot.y,
+    ratio: 'ours / theirs',
+    group: GROUP,
+    skippedByQuick: x !== quick,
+    point: { plot, x },
+  };
+}
+
+/** Receivers whose value is the unit of both plots. */
+function megabytesPerSecond(stream: Omit<Stream, 'verifyRepeats' | 'value'>, settings: Settings): Receivers {
+  const value: Stream['value'] = ({ bytes }, { seconds }) => bytes / seconds / 1e6;
+  return new Receivers({ ...stream, verifyRepeats: 2, value }, settings);
+}
 
 /** A way to read lines, and how much is read that way: whichever of the two is less. */
 interface Way {
@@ -47,8 +93,7 @@ const ways: readonly Way[] = [
     also: (entry, length) => [
       entry('hand-written await reader', node('hand-await')),
       entry('it-byte-stream', node('it-byte-stream', { needs: 'it-byte-stream' }), [length, 1]),
-      entry('CPython asyncio', python('asyncio_readline.py')),
-      entry('CPython asyncio with uvloop', python('asyncio_readline.py', { uvloop: true })),
+      ...asyncioEntries(entry, 'asyncio_readline.py'),
       entry('Rust, tokio read_until', rust('tokio-lines'), [1, 'bytes']),
       entry('Go, bufio ReadBytes', go('readbytes'), [1]),
     ],
@@ -81,86 +126,48 @@ const ways: readonly Way[] = [
 
 function lengthCase(way: Way, length: number): Case {
   const { name, call, contender, mostLines, mostBytes } = way;
-  return {
+  return caseAt(byLength, length, {
     name: `sweep-${name}-${length < KIB ? length : `${length / KIB}k`}`,
     title: `lines of ${length} bytes over loopback, ${call}`,
-    unit: byLength.y,
-    ratio: 'ours / theirs',
-    group: GROUP,
-    skippedByQuick: !QUICK_LENGTHS.includes(length),
-    point: { plot: byLength, x: length },
     plan(settings) {
       const block = lines(settings.quick ? 64 * KIB : MIB, length);
       const most = Math.min(mostLines * length, mostBytes);
-      const receivers = new Receivers(
-        {
-          block,
-          repeats: settings.quick ? 4 : Math.ceil(most / block.bytes.length),
-          verifyRepeats: 2,
-          value: ({ bytes }, { seconds }) => bytes / seconds / 1e6,
-        },
-        settings,
-      );
-      const entry = (title: string, locate: Locate, words: (string | number)[] = []): Entry =>
-        receivers.entry(title, locate, words);
+      const repeats = settings.quick ? 4 : Math.ceil(most / block.bytes.length);
+      const { entry, sender } = megabytesPerSecond({ block, repeats }, settings);
       return {
         ...engines(call, contender, entry),
         also: way.also(entry, length),
         // Next to those that come close to it.
-        ...(name === 'frames' && { sender: receivers.sender() }),
+        ...(name === 'frames' && { sender: sender() }),
       };
     },
-  };
+  });
 }
 
-const CONNECTIONS = [1, 10, 100, 1_000];
-const QUICK_CONNECTIONS = [10];
 const LINE_BYTES = 64;
 
-const byConnections: Plot = {
-  name: 'connections',
-  title: 'Throughput over loopback by number of connections, lines of 64 bytes',
-  x: 'connections',
-  y: 'MB/s',
-};
-
 function connectionsCase(connections: number): Case {
-  return {
+  return caseAt(byConnections, connections, {
     name: `sweep-connections-${connections}`,
     title: `64-byte lines over loopback, awaited one at a time, on ${connections} connections at once`,
-    unit: byConnections.y,
-    ratio: 'ours / theirs',
-    group: GROUP,
-    skippedByQuick: !QUICK_CONNECTIONS.includes(connections),
-    point: { plot: byConnections, x: connections },
     plan(settings) {
       const block = lines(settings.quick ? KIB : 64 * KIB, LINE_BYTES);
       const total = settings.quick ? 256 * KIB : 256 * MIB;
-      const receivers = new Receivers(
-        {
-          block,
-          repeats: Math.ceil(total / connections / block.bytes.length),
-          verifyRepeats: 2,
-          connections,
-          words: [connections],
-          value: ({ bytes }, { seconds }) => bytes / seconds / 1e6,
-        },
-        settings,
-      );
-      const entry = (title: string, locate: Locate): Entry => receivers.entry(title, locate);
+      const repeats = Math.ceil(total / connections / block.bytes.length);
+      const stream = { block, repeats, connections, words: [connections] };
+      const { entry, sender } = megabytesPerSecond(stream, settings);
       return {
         ...engines('await readline()', 'sluice-connections', entry),
         also: [
           entry('hand-written await reader', node('hand-connections')),
-          entry('CPython asyncio', python('asyncio_connections.py')),
-          entry('CPython asyncio with uvloop', python('asyncio_connections.py', { uvloop: true })),
-          receivers.entry('Rust, tokio read_until', rust('tokio-lines'), [connections, 'bytes']),
-          receivers.entry('Go, bufio ReadBytes', go('readbytes'), [connections]),
+          ...asyncioEntries(entry, 'asyncio_connections.py'),
+          entry('Rust, tokio read_until', rust('tokio-lines'), [connections, 'bytes']),
+          entry('Go, bufio ReadBytes', go('readbytes'), [connections]),
         ],
-        sender: receivers.sender(),
+        sender: sender(),
       };
     },
-  };
+  });
 }
 
 /** Ours on the native engine, whichever was asked for, against ours on the other. */
@@ -177,6 +184,6 @@ function engines(
 }
 
 export const sweep: readonly Case[] = [
-  ...ways.flatMap((way) => LENGTHS.map((length) => lengthCase(way, length))),
-  ...CONNECTIONS.map(connectionsCase),
+  ...ways.flatMap((way) => byLength.values.map((length) => lengthCase(way, length))),
+  ...byConnections.values.map(connectionsCase),
 ];
