@@ -343,9 +343,13 @@ function texts(bytes: Buffer, ends: Uint32Array, encoding: BufferEncoding, ascii
   const result = new Array<string>(listed);
   const { size } = ending;
   if (!narrow && name !== 'utf8' && name !== 'utf-8') {
+    // Half a unit of UTF-16 at the end means nothing, but where the first unit is not aligned Node 24 (24.21) writes it behind the
+    // memory that it decodes into.
+    const half = /^(utf-?16le|ucs-?2)$/.test(name) ? 1 : 0;
     for (let i = 0, start = 0; i < listed; i++) {
       const end = ends[i] as number;
-      result[i] = bytes.toString(encoding, start, size < 0 ? ending.bodyEnd(bytes, start, end) : end - size);
+      const to = size < 0 ? ending.bodyEnd(bytes, start, end) : end - size;
+      result[i] = bytes.toString(encoding, start, to - ((to - start) & half));
       start = end;
     }
     return result;
