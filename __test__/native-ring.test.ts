@@ -22,12 +22,7 @@ function watched(): Watched {
     return 0;
   };
   const addon: Addon = {
-    Separator: class {
-      readonly noted: number;
-      constructor(sequences: readonly Uint8Array[]) {
-        this.noted = note('Separator', sequences);
-      }
-    },
+    Separator: (sequences) => ({ noted: note('Separator', sequences) }),
     write: (...args) => void note('write', ...args),
     unread: (...args) => void note('unread', ...args),
     copyTo: (...args) => void note('copyTo', ...args),

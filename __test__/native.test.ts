@@ -1,24 +1,14 @@
 /** The binary itself: what it does with wrong arguments, and how it is looked for. */
 import { spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, cpSync, mkdirSync, openSync, readSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type Addon, isMusl, loadAddon, platformPackages, VERSION } from '#ts/native.js';
 import { NativeRing } from '#ts/native-ring.js';
 import { FrameIndex, HEADER_BYTES } from '#ts/ring.js';
 import { Separator } from '#ts/separator.js';
+import { directory } from './fifo.js';
 
 const addon = loadAddon();
 
@@ -48,7 +38,7 @@ function cursors(bytes: Uint8Array): number[] {
 
 /** Each function with a block, and otherwise with right arguments. */
 function calls(addon: Addon): Record<string, (block: Uint8Array) => unknown> {
-  const line = new addon.Separator([Uint8Array.of(10)]);
+  const line = addon.Separator([Uint8Array.of(10)]);
   return {
     write: (block) => addon.write(block, Buffer.from('x')),
     unread: (block) => addon.unread(block, Buffer.from('x')),
@@ -71,7 +61,7 @@ native('the functions work on a block in place', (t, addon) => {
   t.deepEqual(cursors(other), [0, 7, 0, 0]);
   t.is(Buffer.from(other.buffer, HEADER_BYTES).toString(), 'XYabcde...');
   const out = new Uint32Array(8);
-  const separator = new addon.Separator([Buffer.from('bc'), Buffer.from('Y')]);
+  const separator = addon.Separator([Buffer.from('bc'), Buffer.from('Y')]);
   t.is(addon.index(bytes, separator, 0, 0, 9, 9, out), 2);
   t.deepEqual([...out], [2, 6, FrameIndex.ASCII, 0, 2, 5, 0, 0]);
 });
@@ -125,7 +115,7 @@ native('a block of another type is a TypeError', (t, addon) => {
 
 native('other arguments of the wrong type are TypeErrors', (t, addon) => {
   const bytes = block(0, 4, 'a\nbcdefg');
-  const line = new addon.Separator([Uint8Array.of(10)]);
+  const line = addon.Separator([Uint8Array.of(10)]);
   const out = new Uint32Array(8);
   type Loose = Record<string, (...list: unknown[]) => unknown>;
   const loose = addon as unknown as Loose;
@@ -151,9 +141,7 @@ native('seek sets the position of an open file, and tells why it cannot', (t, ad
     t.throws(() => addon.seek(0, 0), { code: 'ENOSYS' });
     return;
   }
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'file');
+  const file = join(directory(t), 'file');
   writeFileSync(file, '0123456789');
   const fd = openSync(file, 'r');
   const byte = Buffer.alloc(1);
@@ -185,7 +173,7 @@ native('seek sets the position of an open file, and tells why it cannot', (t, ad
 
 native('positions that are out of order, or none, are RangeErrors', (t, addon) => {
   const bytes = block(6, 4, 'a\nbcdefg');
-  const line = new addon.Separator([Uint8Array.of(10)]);
+  const line = addon.Separator([Uint8Array.of(10)]);
   const out = new Uint32Array(8).fill(7);
   const target = Buffer.alloc(4, 7);
   const expected = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
@@ -217,7 +205,7 @@ native('what has no room is a RangeError, and nothing is written', (t, addon) =>
   t.throws(() => addon.unread(bytes, Buffer.alloc(5)), expected);
   t.throws(() => addon.relocate(bytes, new Uint8Array(HEADER_BYTES + 3)), expected);
   t.throws(() => addon.relocate(bytes, new Uint8Array(3)), expected);
-  const line = new addon.Separator([Uint8Array.of(10)]);
+  const line = addon.Separator([Uint8Array.of(10)]);
   for (const words of [0, 3]) {
     t.throws(() => addon.index(bytes, line, 0, 0, 9, 9, new Uint32Array(words)), expected);
   }
@@ -229,7 +217,7 @@ native('what has no room is a RangeError, and nothing is written', (t, addon) =>
 native('arrays that overlap are TypeErrors', (t, addon) => {
   const bytes = block(0, 4, 'a\nbcdefg........');
   const before = Uint8Array.from(bytes);
-  const line = new addon.Separator([Uint8Array.of(10)]);
+  const line = addon.Separator([Uint8Array.of(10)]);
   const expected = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE', message: /share memory/ };
   t.throws(() => addon.write(bytes, bytes.subarray(20, 24)), expected);
   t.throws(() => addon.unread(bytes, bytes.subarray(0, 4)), expected);
@@ -241,7 +229,7 @@ native('arrays that overlap are TypeErrors', (t, addon) => {
 });
 
 native('a separator that is none is an error', (t, addon) => {
-  const make = (value: unknown) => () => new addon.Separator(value as Uint8Array[]);
+  const make = (value: unknown) => () => addon.Separator(value as Uint8Array[]);
   t.throws(make([]), { instanceOf: RangeError, code: 'ERR_SEPARATOR_EMPTY' });
   t.throws(make([Uint8Array.of(1), new Uint8Array()]), { instanceOf: RangeError, code: 'ERR_SEPARATOR_EMPTY' });
   for (const value of [undefined, null, 1, 'x', {}, Uint8Array.of(1), ['x'], [[1]], [new Uint16Array(1)]]) {
@@ -261,7 +249,7 @@ native('a separator that is none is an error', (t, addon) => {
 native('a separator keeps its bytes, whatever becomes of the arrays', (t, addon) => {
   const bytes = block(0, 8, 'ab;cd;ef');
   const sequence = Buffer.from(';');
-  const separator = new addon.Separator([sequence]);
+  const separator = addon.Separator([sequence]);
   sequence.fill(0);
   const out = new Uint32Array(8);
   t.is(addon.index(bytes, separator, 0, 0, 9, 9, out), 2);
@@ -369,8 +357,7 @@ test('the version that the binary must have is that of the package', (t) => {
 
 /** The package without a binary, in a directory of its own. */
 function fakePackage(t: ExecutionContext): string {
-  const root = mkdtempSync(join(tmpdir(), 'sluice-native-'));
-  t.teardown(() => rmSync(root, { recursive: true, force: true }));
+  const root = directory(t);
   const require = createRequire(import.meta.url);
   const home = join(dirname(require.resolve('#ts/native.js')), '..');
   mkdirSync(join(root, 'dist'));

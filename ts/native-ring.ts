@@ -93,7 +93,7 @@ export class NativeRing extends TypeScriptRing {
         : searched >= this.#searchSeveralFrom;
     let count: number;
     if (pays && block.capacity > 0) {
-      const native = (separator.native ??= new this.#addon.Separator(separator.sequences));
+      const native = (separator.native ??= this.#addon.Separator(separator.sequences));
       const most = Math.min(Math.floor(limit), MAX_WORD);
       count = this.#addon.index(block.bytes, native, start, resume, most, max, out);
     } else {

@@ -18,7 +18,8 @@ export type NativeSeparator = object;
  * Wrong arguments throw a `TypeError` or a `RangeError`.
  */
 export interface Addon {
-  readonly Separator: new (sequences: readonly Uint8Array[]) => NativeSeparator;
+  /** Called without `new`: Bun would give the object that `new` makes, in place of the separator. */
+  Separator(sequences: readonly Uint8Array[]): NativeSeparator;
   /** Appends `data`, which must fit, across the seam. */
   write(block: Uint8Array, data: Uint8Array): void;
   /** Puts `data`, which must fit, in front. */

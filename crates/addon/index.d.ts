@@ -7,7 +7,7 @@
  */
 export interface Addon {
   /** Prepares a separator of these sequences: at least one, none of them empty. They are copied. */
-  Separator: new (sequences: readonly Uint8Array[]) => object
+  Separator: (sequences: readonly Uint8Array[]) => object
   /** Appends `data`, across the seam. Throws a `RangeError` when it does not fit. */
   write: (block: Uint8Array, data: Uint8Array) => void
   /** Puts `data` in front, across the seam. Throws a `RangeError` when it does not fit. */

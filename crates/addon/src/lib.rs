@@ -48,7 +48,7 @@ use crate::{
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct Addon {
     /// Prepares a separator of these sequences: at least one, none of them empty. They are copied.
-    #[napi(js_name = "Separator", ts_type = "new (sequences: readonly Uint8Array[]) => object")]
+    #[napi(js_name = "Separator", ts_type = "(sequences: readonly Uint8Array[]) => object")]
     pub separator: Separator,
     /// Appends `data`, across the seam. Throws a `RangeError` when it does not fit.
     #[napi(ts_type = "(block: Uint8Array, data: Uint8Array) => void")]
