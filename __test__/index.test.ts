@@ -53,6 +53,8 @@ test('importing it starts nothing, prints nothing and leaves the process as it w
       prototypes: [Object, Array, Uint8Array, Buffer, Promise].map(({ prototype }) => Reflect.ownKeys(prototype).length),
       exitCode: process.exitCode ?? null,
     });
+    // From Node 22 on this module of Node's makes process.stderr.
+    await import('node:util');
     const before = state();
     await import('sluice');
     // What an import sets off may take a turn to show.
