@@ -1,18 +1,16 @@
 /** Cases of asyncio's own tests of Unix servers: what happens to the file of the socket. */
-import { mkdtemp, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { stat, unlink, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { connectUnix, UnixStreamServer, type Stream } from 'sluice';
 import { certificates } from './certificates.js';
+import { directory } from './fifo.js';
 import { Process } from './program.js';
 
-async function name(t: ExecutionContext): Promise<string> {
-  const where = await mkdtemp(path.join(tmpdir(), 'sluice-parity-'));
-  t.teardown(() => rm(where, { recursive: true, force: true }));
-  return path.join(where, 'sock');
+function name(t: ExecutionContext): string {
+  return path.join(directory(t), 'sock');
 }
 
 async function echo(stream: Stream): Promise<void> {
@@ -33,7 +31,7 @@ async function serves(t: ExecutionContext, file: string): Promise<void> {
 }
 
 test('a Unix server serves, and its file goes when it closes', async (t) => {
-  const file = await name(t);
+  const file = name(t);
   const server = new UnixStreamServer(echo, file);
   t.false(server.isServing());
   await server.startServing();
@@ -47,7 +45,7 @@ test('a Unix server serves, and its file goes when it closes', async (t) => {
 });
 
 test('a file that has gone meanwhile does not keep a Unix server from closing', async (t) => {
-  const file = await name(t);
+  const file = name(t);
   const server = new UnixStreamServer(echo, file);
   await server.startServing();
   await unlink(file);
@@ -56,7 +54,7 @@ test('a file that has gone meanwhile does not keep a Unix server from closing', 
 });
 
 test('a file that is another one meanwhile is left alone', async (t) => {
-  const file = await name(t);
+  const file = name(t);
   const server = new UnixStreamServer(echo, file);
   t.teardown(() => server.abort());
   await server.startServing();
@@ -70,7 +68,7 @@ test('a file that is another one meanwhile is left alone', async (t) => {
 });
 
 test('a stale file is replaced, a live one and one that is no socket are not', async (t) => {
-  const file = await name(t);
+  const file = name(t);
   // Killed, it leaves its file.
   const script = `require('node:net').createServer().listen(process.argv[1], () => console.log('there'))`;
   const killed = new Process(t, process.execPath, ['-e', script, file]);
@@ -86,14 +84,14 @@ test('a stale file is replaced, a live one and one that is no socket are not', a
   await t.throwsAsync(new UnixStreamServer(echo, file).bind(), { code: 'EADDRINUSE' });
   await serves(t, file);
 
-  const regular = await name(t);
+  const regular = name(t);
   await writeFile(regular, 'not a socket');
   await t.throwsAsync(new UnixStreamServer(echo, regular).bind(), { code: 'EADDRINUSE' });
   t.true(await exists(regular));
 });
 
 test('a Unix server over a listening net.Server', async (t) => {
-  const file = await name(t);
+  const file = name(t);
   const sock = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   sock.listen(file);
   await once(sock, 'listening');
@@ -121,7 +119,7 @@ test('a Unix server refuses a socket of TCP', async (t) => {
 });
 
 test('TLS over a Unix socket', async (t) => {
-  const file = await name(t);
+  const file = name(t);
   const { ca, server: ssl } = await certificates();
   const server = new UnixStreamServer(echo, file, { ssl });
   t.teardown(() => server.abort());

@@ -1,11 +1,11 @@
 /** Cases of asyncio's own tests that no other file has: sendfile over TLS, and TLS after the end. */
 import { Buffer } from 'node:buffer';
-import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { connect, StreamServer, type Stream } from 'sluice';
 import { certificates } from './certificates.js';
+import { directory } from './fifo.js';
 import { bytes } from './http.js';
 import { deferred, portOf } from './loopback.js';
 
@@ -30,9 +30,7 @@ async function connected(t: ExecutionContext): Promise<Connected> {
 const DATA = bytes(1_000_003);
 
 async function file(t: ExecutionContext): Promise<string> {
-  const where = await mkdtemp(path.join(tmpdir(), 'sluice-parity-'));
-  t.teardown(() => rm(where, { recursive: true, force: true }));
-  const name = path.join(where, 'data');
+  const name = path.join(directory(t), 'data');
   await writeFile(name, DATA);
   return name;
 }

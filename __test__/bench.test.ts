@@ -1,8 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdir } from 'node:fs/promises';
 import { setTimeout as after } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -27,6 +25,7 @@ import {
   verifiableOf,
   WrongAnswerError,
 } from '../benchmarks/workload.js';
+import { directory } from './fifo.js';
 
 const full = (value: number): number[] => Array<number>(JUDGED_ROUNDS).fill(value);
 
@@ -518,19 +517,18 @@ test('every contender that is here answers correctly, and the last line is the w
 
 test('an interrupted run leaves no files behind', async (t) => {
   t.timeout(60_000);
-  const directory = await mkdtemp(join(tmpdir(), 'sluice-bench-test-'));
-  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const temporary = directory(t);
   const program = fileURLToPath(new URL('../benchmarks/run.js', import.meta.url));
   const child = spawn(process.execPath, [program, 'drip'], {
     stdio: 'ignore',
-    env: { ...process.env, TMPDIR: directory, TMP: directory, TEMP: directory },
+    env: { ...process.env, TMPDIR: temporary, TMP: temporary, TEMP: temporary },
   });
   const ended = once(child, 'close');
-  while ((await readdir(directory)).length === 0 && child.exitCode === null) await after(10);
-  t.is((await readdir(directory)).length, 1);
+  while ((await readdir(temporary)).length === 0 && child.exitCode === null) await after(10);
+  t.is((await readdir(temporary)).length, 1);
   child.kill('SIGTERM');
   await ended;
-  t.deepEqual(await readdir(directory), []);
+  t.deepEqual(await readdir(temporary), []);
 });
 
 test('a case that there is not is refused with the list of those that there are', async (t) => {

@@ -1,20 +1,14 @@
 /** The examples of TLS and of pipes, run as their user runs them. */
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { connect } from 'sluice';
 import { certificates, type Identity } from './certificates.js';
+import { directory } from './fifo.js';
 import { example, Process, Program } from './program.js';
-
-async function folder(t: ExecutionContext): Promise<string> {
-  const made = await mkdtemp(path.join(tmpdir(), 'sluice-examples-'));
-  t.teardown(() => rm(made, { recursive: true, force: true }));
-  return made;
-}
 
 // http-headers
 
@@ -31,7 +25,7 @@ async function httpsServer(t: ExecutionContext, identity: Identity): Promise<num
 }
 
 async function trusting(t: ExecutionContext): Promise<NodeJS.ProcessEnv> {
-  const file = path.join(await folder(t), 'ca.pem');
+  const file = path.join(directory(t), 'ca.pem');
   await writeFile(file, (await certificates()).ca);
   return { ...process.env, NODE_EXTRA_CA_CERTS: file };
 }
@@ -71,7 +65,7 @@ test('http-headers refuses a certificate that it cannot trust', async (t) => {
 
 async function startTlsServer(t: ExecutionContext): Promise<{ server: Program; port: string; ca: string }> {
   const { ca, server } = await certificates();
-  const where = await folder(t);
+  const where = directory(t);
   const files = {
     ca: path.join(where, 'ca.pem'),
     cert: path.join(where, 'cert.pem'),

@@ -1,11 +1,11 @@
 /** Every example, run as its user runs it: a process with arguments, judged by what it prints and its exit code. */
 import { createServer, type Server } from 'node:http';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { connect, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { engine } from 'sluice';
+import { directory } from './fifo.js';
 import { example, Program } from './program.js';
 
 // tcp-echo-server, tcp-echo-client
@@ -96,14 +96,8 @@ test.serial('socketpair-wait gets what the other end writes, then the end', asyn
 
 // serve-file
 
-async function folder(t: ExecutionContext): Promise<string> {
-  const made = await mkdtemp(path.join(tmpdir(), 'sluice-test-'));
-  t.teardown(() => rm(made, { recursive: true, force: true }));
-  return made;
-}
-
 async function fileOf(t: ExecutionContext, content: string | Buffer): Promise<string> {
-  const file = path.join(await folder(t), 'a file.txt');
+  const file = path.join(directory(t), 'a file.txt');
   await writeFile(file, content);
   return file;
 }
@@ -177,7 +171,7 @@ test.serial('serve-file: a line over the limit is named', async (t) => {
 });
 
 test.serial('serve-file: what cannot be served', async (t) => {
-  const empty = await folder(t);
+  const empty = directory(t);
   await refuses(t, [path.join(empty, 'nothing')], /nothing: no such file$/m);
   await refuses(t, [empty], /: is a directory$/m);
 });

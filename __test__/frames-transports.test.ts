@@ -1,13 +1,12 @@
 /** Frames in place and lines as strings over every transport, with real data and real pauses. */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { StreamServer, UnixStreamServer, connect, connectReadPipe, connectUnix, type Stream } from 'sluice';
 import { certificates } from './certificates.js';
+import { directory } from './fifo.js';
 import { portOf } from './loopback.js';
 import { seed } from './seed.js';
 
@@ -59,19 +58,13 @@ const transports: readonly (readonly [string, Dial])[] = [
   [
     'Unix socket',
     async (t, data) => {
-      const folder = mkdtempSync(path.join(tmpdir(), 'sluice-'));
-      const server = new UnixStreamServer(
-        async (stream) => {
-          await stream.write(data);
-        },
-        path.join(folder, 'frames.sock'),
-      );
+      const file = path.join(directory(t), 'frames.sock');
+      const server = new UnixStreamServer(async (stream) => {
+        await stream.write(data);
+      }, file);
       await server.startServing();
-      t.teardown(async () => {
-        await server.abort();
-        rmSync(folder, { recursive: true });
-      });
-      return connectUnix(path.join(folder, 'frames.sock'));
+      t.teardown(() => server.abort());
+      return connectUnix(file);
     },
   ],
   [

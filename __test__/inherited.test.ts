@@ -1,8 +1,8 @@
 /** Sockets that somebody else has made and handed over as fds, as a supervisor does by socket activation. */
-import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { directory } from './fifo.js';
 import { Process, installed, root } from './program.js';
 
 /** Makes sockets of all kinds, each under an fd of its own, and becomes the program. Node has no way to hand over a listener. */
@@ -45,9 +45,7 @@ async function run(t: ExecutionContext, scenario: string): Promise<{ outcome: un
     return null;
   }
   if (!installed(t, 'python3')) return null;
-  const folder = await mkdtemp(path.join(tmpdir(), 'sluice-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  const file = path.join(folder, 's');
+  const file = path.join(directory(t), 's');
   const program = path.join(root, 'out', '__test__', 'inherited.js');
   const child = new Process(t, 'python3', ['-c', LAUNCHER, file, process.execPath, program, scenario]);
   const { code, stdout, stderr } = await child.ended;

@@ -1,10 +1,10 @@
 /** curl as the client of an HTTP server that is written with StreamServer, plain and over TLS. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { StreamServer, type StreamServerOptions } from 'sluice';
 import { certificates } from './certificates.js';
+import { directory } from './fifo.js';
 import { answer, bytes } from './http.js';
 import { portOf, until } from './loopback.js';
 import { Process, installed, type Ended } from './program.js';
@@ -21,8 +21,7 @@ async function serve(t: ExecutionContext, ssl?: StreamServerOptions['ssl']): Pro
   const server = new StreamServer(answer, '127.0.0.1', 0, { ssl, onError: (error) => void errors.push(error) });
   t.teardown(() => server.abort());
   await server.startServing();
-  const where = await mkdtemp(path.join(tmpdir(), 'sluice-curl-'));
-  t.teardown(() => rm(where, { recursive: true, force: true }));
+  const where = directory(t);
   return {
     errors,
     where,

@@ -1,20 +1,19 @@
 /** OpenSSL's own client and server as peers: handshakes that succeed, and all that can be wrong with them. */
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { connect as netConnect } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createSecureContext, type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { connect, StreamServer, type ClientHandler, type Stream, type StreamServerOptions } from 'sluice';
 import { certificates, type Identity } from './certificates.js';
+import { directory } from './fifo.js';
 import { portOf, until } from './loopback.js';
 import { Process, installed } from './program.js';
 
 /** The certificates as files, which is how openssl wants them. */
 async function files(t: ExecutionContext): Promise<string> {
-  const where = await mkdtemp(path.join(tmpdir(), 'sluice-openssl-'));
-  t.teardown(() => rm(where, { recursive: true, force: true }));
+  const where = directory(t);
   const { ca, otherCa, ...identities } = await certificates();
   await writeFile(path.join(where, 'ca.pem'), ca);
   await writeFile(path.join(where, 'other-ca.pem'), otherCa);

@@ -5,8 +5,9 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { connectUnix, UnixStreamServer } from 'sluice';
+import { directory } from './fifo.js';
 import { bytes } from './http.js';
-import { clientContract, folder, reach, sum, summed, type Client } from './interop.js';
+import { clientContract, reach, sum, summed, type Client } from './interop.js';
 import { Process, installed } from './program.js';
 
 const clients: readonly Client[] = [
@@ -15,7 +16,7 @@ const clients: readonly Client[] = [
 ];
 
 clientContract(test, clients, async (t, handler) => {
-  const file = path.join(await folder(t), 'service.sock');
+  const file = path.join(directory(t), 'service.sock');
   const server = new UnixStreamServer(handler, file, { onError: (error) => t.log(error) });
   t.teardown(() => server.abort());
   await server.startServing();
@@ -24,7 +25,7 @@ clientContract(test, clients, async (t, handler) => {
 
 test('connectUnix to nc: what it is given to send, and its end', async (t) => {
   if (!installed(t, 'nc')) return;
-  const file = path.join(await folder(t), 'nc.sock');
+  const file = path.join(directory(t), 'nc.sock');
   const nc = new Process(t, 'nc', ['-N', '-l', '-U', file], { input: true });
   await using stream = await reach(file);
   await stream.write('to nc\n');
@@ -38,7 +39,7 @@ test('connectUnix to nc: what it is given to send, and its end', async (t) => {
 
 test('connectUnix to socat: half-close, then the answer of a program that reads to the end', async (t) => {
   if (!installed(t, 'socat')) return;
-  const file = path.join(await folder(t), 'socat.sock');
+  const file = path.join(directory(t), 'socat.sock');
   const socat = new Process(t, 'socat', ['-t10', `UNIX-LISTEN:${file}`, 'SYSTEM:wc -c']);
   await using stream = await reach(file);
   const data = bytes(1_000_000);
@@ -78,7 +79,7 @@ test('abstract names, in both roles', async (t) => {
 
 test('a socket that is bound and about to listen is not taken for a stale one', async (t) => {
   if (!installed(t, 'python3')) return;
-  const file = path.join(await folder(t), 'service.sock');
+  const file = path.join(directory(t), 'service.sock');
   const script = [
     'import socket, sys',
     'listener = socket.socket(socket.AF_UNIX)',

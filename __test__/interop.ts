@@ -1,8 +1,5 @@
 /** What the tests have in common that talk to socat and nc. */
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext, TestFn } from 'ava';
 import { connectUnix, type Stream } from 'sluice';
@@ -30,13 +27,6 @@ export function summed(data: Uint8Array): string {
 /** A handler that sends each line back. */
 export async function echo(stream: Stream): Promise<void> {
   for await (const line of stream) await stream.write(line);
-}
-
-/** A folder for the test. */
-export async function folder(t: ExecutionContext): Promise<string> {
-  const made = await mkdtemp(path.join(tmpdir(), 'sluice-interop-'));
-  t.teardown(() => rm(made, { recursive: true, force: true }));
-  return made;
 }
 
 /** Connects to the Unix socket of a program that does not say when it listens: there is a moment between bind and listen. */

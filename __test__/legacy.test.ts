@@ -2,9 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import {
@@ -22,6 +20,7 @@ import {
   type ClientConnectedCallback,
   type StreamPair,
 } from 'sluice';
+import { directory } from './fifo.js';
 import { closedByPeer, deferred, dial, gather, listen, portOf, turns } from './loopback.js';
 import { root } from './program.js';
 
@@ -247,14 +246,12 @@ test('startServer rejects wrong arguments, and an address that is taken', async 
 // eslint-disable-next-line no-restricted-syntax -- Windows has named pipes in their place
 const unix = process.platform === 'win32' ? test.skip : test;
 
-async function socketPath(t: ExecutionContext): Promise<string> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'sluice-'));
-  t.teardown(() => rm(directory, { recursive: true, force: true }));
-  return path.join(directory, 'socket');
+function socketPath(t: ExecutionContext): string {
+  return path.join(directory(t), 'socket');
 }
 
 unix('openUnixConnection gives the halves of a connection to a Unix socket', async (t) => {
-  const file = await socketPath(t);
+  const file = socketPath(t);
   const server = createServer((socket) => socket.end('hello\n')).listen(file);
   await once(server, 'listening');
   const [reader, writer] = await openUnixConnection(file);
@@ -266,7 +263,7 @@ unix('openUnixConnection gives the halves of a connection to a Unix socket', asy
 });
 
 unix('startUnixServer serves pairs at a path', async (t) => {
-  const file = await socketPath(t);
+  const file = socketPath(t);
   const callback: ClientConnectedCallback = async (reader, writer) => {
     void writer.write(await reader.readline());
     await writer.close();

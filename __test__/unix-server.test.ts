@@ -2,9 +2,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import { linkSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { createServer, connect as netConnect } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import {
@@ -15,18 +14,13 @@ import {
   type Stream,
   type UnixStreamServerOptions,
 } from 'sluice';
+import { directory } from './fifo.js';
 import { deferred, quiet, turns, until } from './loopback.js';
 import { Process, installed, root } from './program.js';
 
 const echo: ClientHandler = async (stream) => {
   for await (const line of stream) await stream.write(line);
 };
-
-async function folder(t: ExecutionContext): Promise<string> {
-  const where = await mkdtemp(path.join(tmpdir(), 'sluice-unix-'));
-  t.teardown(() => rm(where, { recursive: true, force: true }));
-  return where;
-}
 
 async function started(
   t: ExecutionContext,
@@ -61,7 +55,7 @@ async function who(file: string): Promise<string> {
 // ------------------------------------------------------------------------------------------------ the server
 
 test('nothing but the socket is in its directory while it serves, and nothing when it is closed', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'sock');
   const server = await started(t, file);
   t.deepEqual(await readdir(where), ['sock']);
@@ -75,7 +69,7 @@ test('nothing but the socket is in its directory while it serves, and nothing wh
 });
 
 test('the stream of a handler: its names, its limit, its half-close', async (t) => {
-  const file = path.join(await folder(t), 'sock');
+  const file = path.join(directory(t), 'sock');
   const got = deferred<Stream>();
   await started(t, file, (stream) => got.resolve(stream), { limit: 99 });
   await using client = await connectUnix(file);
@@ -94,7 +88,7 @@ test('the stream of a handler: its names, its limit, its half-close', async (t) 
 });
 
 test('connections that come in between bind and startServing wait, and know where they are', async (t) => {
-  const file = path.join(await folder(t), 'sock');
+  const file = path.join(directory(t), 'sock');
   const server = new UnixStreamServer(async (stream) => {
     await stream.write(String(stream.getExtraInfo('sockname')));
   }, file);
@@ -107,7 +101,7 @@ test('connections that come in between bind and startServing wait, and know wher
 });
 
 test('a relative path is removed although the working directory has changed', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const elsewhere = path.join(where, 'elsewhere');
   await mkdir(elsewhere);
   const program = `
@@ -126,7 +120,7 @@ test('a relative path is removed although the working directory has changed', as
 });
 
 test('a file: URL, the longest path, a short name in a deep directory', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'a b%');
   await started(t, pathToFileURL(file) as never);
   t.true(await answers(file));
@@ -183,7 +177,7 @@ test('the class is final, and takes a path or a socket', (t) => {
 // ------------------------------------------------------------------------------------------------ whose file it is
 
 test('server A is bound, its file gives way to that of server B, A closes: the file of B stays', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'sock');
   const a = await started(t, file, named('a'));
   await unlink(file);
@@ -195,7 +189,7 @@ test('server A is bound, its file gives way to that of server B, A closes: the f
 });
 
 test('also when the file was moved, replaced by one that is no socket, or is gone', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'sock');
   const moved = await started(t, file, named('moved'));
   await rename(file, `${file}.moved`);
@@ -210,7 +204,7 @@ test('also when the file was moved, replaced by one that is no socket, or is gon
 });
 
 test('a closed server does not take away what has come after it', async (t) => {
-  const file = path.join(await folder(t), 'sock');
+  const file = path.join(directory(t), 'sock');
   const a = await started(t, file, named('a'));
   await a.close();
   await started(t, file, named('b'));
@@ -219,7 +213,7 @@ test('a closed server does not take away what has come after it', async (t) => {
 });
 
 test('a socket that somebody listens on is never taken, whoever it is', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'sock');
   const accepted: unknown[] = [];
   const live = createServer((socket) => accepted.push(quiet(socket)));
@@ -251,7 +245,7 @@ async function stale(file: string): Promise<void> {
 }
 
 test('a stale file is replaced', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'sock');
   await stale(file);
   await t.throwsAsync(connectUnix(file), { code: 'ECONNREFUSED' });
@@ -263,7 +257,7 @@ test('a stale file is replaced', async (t) => {
 });
 
 test('of many servers that find a stale file one gets it, and keeps it', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'sock');
   await stale(file);
   const servers = Array.from({ length: 8 }, (_, i) => new UnixStreamServer(named(String(i)), file));
@@ -279,7 +273,7 @@ test('of many servers that find a stale file one gets it, and keeps it', async (
 });
 
 test('of many processes that find a stale file one gets it', async (t) => {
-  const file = path.join(await folder(t), 'sock');
+  const file = path.join(directory(t), 'sock');
   await stale(file);
   const program = `
     import { UnixStreamServer } from ${JSON.stringify(pathToFileURL(path.join(root, 'dist/index.js')))};
@@ -299,7 +293,7 @@ test('of many processes that find a stale file one gets it', async (t) => {
 });
 
 test('a path that is no socket is refused, and left alone', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'file');
   await writeFile(file, 'precious');
   await mkdir(path.join(where, 'directory'));
@@ -317,7 +311,7 @@ test('a path that is no socket is refused, and left alone', async (t) => {
 });
 
 test('a directory that does not exist', async (t) => {
-  const file = path.join(await folder(t), 'no', 'sock');
+  const file = path.join(directory(t), 'no', 'sock');
   await t.throwsAsync(new UnixStreamServer(echo, file).bind(), {
     instanceOf: ConnectionError,
     code: 'ENOENT',
@@ -326,7 +320,7 @@ test('a directory that does not exist', async (t) => {
 });
 
 test('close while bind is under way leaves nothing behind', async (t) => {
-  const where = await folder(t);
+  const where = directory(t);
   const file = path.join(where, 'sock');
   await stale(file);
   const server = new UnixStreamServer(echo, file);
@@ -343,7 +337,7 @@ test('close while bind is under way leaves nothing behind', async (t) => {
 // ------------------------------------------------------------------------------------------------ sock
 
 test('sock: a net.Server that is about to listen', async (t) => {
-  const file = path.join(await folder(t), 'sock');
+  const file = path.join(directory(t), 'sock');
   const sock = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   const server = new UnixStreamServer(echo, null, { sock });
   t.teardown(() => server.abort());
@@ -360,7 +354,7 @@ test('sock: a net.Server that is about to listen', async (t) => {
 
 test('sock: the fd of a socket that listens', async (t) => {
   if (!installed(t, 'python3')) return;
-  const file = path.join(await folder(t), 'sock');
+  const file = path.join(directory(t), 'sock');
   const program = `
     import { UnixStreamServer } from ${JSON.stringify(pathToFileURL(path.join(root, 'dist/index.js')))};
     const server = new UnixStreamServer(async (stream) => {
@@ -389,7 +383,7 @@ os.execv(sys.argv[2], sys.argv[2:])`;
 });
 
 test('a client that resets is reported with the name that it has', async (t) => {
-  const file = path.join(await folder(t), 'sock');
+  const file = path.join(directory(t), 'sock');
   const errors: unknown[] = [];
   await started(
     t,
