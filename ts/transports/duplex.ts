@@ -402,7 +402,8 @@ export class DuplexTransport implements Transport {
   /**
    * Drops what comes in, then destroys: when the peer has ended, where that is awaited; else also when a turn of the event loop brings nothing, but where this
    * side has sent much or the peer has sent something since the close, only when {@link QUIET_MS} bring nothing; and in any
-   * case after {@link LINGER_MS}.
+   * case after {@link LINGER_MS}, of which the time between two looks counts for {@link QUIET_MS} at most: where this process was
+   * held up, the peer has not had that time.
    */
   #linger(): void {
     this.#done = true;
@@ -410,21 +411,25 @@ export class DuplexTransport implements Transport {
       // The other transport reads no more: it was the first of the two to be done.
       (this.#stream as Duplex).on('data', (chunk: Uint8Array) => (this.#discarded += chunk.length));
     }
-    const deadline = Date.now() + LINGER_MS;
+    let left = LINGER_MS;
+    let last = Date.now();
     const peer = this.readable ?? (this.#other === null ? null : (this.#stream as Duplex));
     let before = -1;
     let patient = false;
     const look = (): void => {
       if (this.#lost || (this.awaitsEnd && peer?.readableEnded === false)) return;
-      const left = deadline - Date.now();
+      const now = Date.now();
+      left -= Math.min(now - last, QUIET_MS);
+      last = now;
       const quiet = this.#discarded === before;
-      if (left < 0 || peer?.readableEnded !== false || (quiet && (patient || !this.#mayLose))) {
+      if (left <= 0 || peer?.readableEnded !== false || (quiet && (patient || !this.#mayLose))) {
         this.destroyStream();
         return;
       }
       before = this.#discarded;
       patient ||= quiet;
-      if (patient) setTimeout(look, Math.min(QUIET_MS, left + 1));
+      // Behind a timer that is late there may be input that nobody has polled for.
+      if (patient) setTimeout(() => setImmediate(look), Math.min(QUIET_MS, left));
       // Between two immediates lies one whole poll for input.
       else setImmediate(() => setImmediate(look));
     };
