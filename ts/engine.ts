@@ -11,10 +11,10 @@ const addon = loadAddon();
  */
 export const engine: 'native' | 'typescript' = addon === null ? 'typescript' : 'native';
 
-/** An empty ring of the engine; it owns no memory yet. */
+/** An empty ring of the engine; it owns no memory yet. @internal */
 export function createRing(): Ring {
   return addon === null ? new TypeScriptRing() : new NativeRing(addon);
 }
 
-/** `lseek`; null where there is no binary, as Node has none itself. */
+/** `lseek`; null where there is no binary, as Node has none itself. @internal */
 export const seek = addon === null ? null : (fd: number, position: number): void => addon.seek(fd, position);

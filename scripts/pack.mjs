@@ -1,0 +1,150 @@
+/**
+ * `node scripts/pack.mjs [--all] [--to FOLDER]`: makes the packages as they are published, by default in build/packages: `sluice`, and
+ * one for each platform whose binary is there (see scripts/build-binary.mjs). `--all` demands every binary.
+ *
+ * What stands in the tree is not what is published, on purpose: the manifest in the root names no platform package, for
+ * these are in no registry before the release and `npm ci` could not install them. They come in here, all of them in the exact
+ * version, and what only the tree needs goes.
+ */
+import * as fs from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { binaryFile, binaryName, manifestOf, packageName, platforms, readManifest } from './platforms.mjs';
+import { reachable, trimDeclarations } from './declarations.mjs';
+import { npmCommand, outputOf } from './processes.mjs';
+import { binOf, main, root, SetupError } from './setup.mjs';
+
+/** What of the root's manifest goes to the users. */
+const PUBLISHED = [
+  'name',
+  'version',
+  'description',
+  'keywords',
+  'license',
+  'repository',
+  'type',
+  'engines',
+  'exports',
+  'types',
+  'dependencies',
+  'peerDependencies',
+  'peerDependenciesMeta',
+];
+
+/**
+ * Packs the main package and those of the platforms into `folder`, which is emptied first.
+ *
+ * @param binaries the file to pack for each platform, by its name; a platform without one is left out
+ * @returns the tarballs, by the name of the package
+ */
+export async function pack(folder, binaries) {
+  fs.rmSync(folder, { recursive: true, force: true });
+  const stage = path.join(folder, 'stage');
+  const staged = [await stageMain(path.join(stage, 'sluice'))];
+  for (const platform of platforms) {
+    const binary = binaries[platform.name];
+    if (binary !== undefined) staged.push(stagePlatform(path.join(stage, packageName(platform)), platform, binary));
+  }
+  const tarballs = {};
+  for (const home of staged) {
+    const [npm, args] = npmCommand();
+    const output = await outputOf(npm, [...args, 'pack', '--json', '--ignore-scripts', '--pack-destination', folder], {
+      cwd: home,
+    });
+    const printed = JSON.parse(output);
+    // From npm 12 on by the name of the package, before that a list.
+    const [packed] = Array.isArray(printed) ? printed : Object.values(printed);
+    tarballs[packed.name] = path.join(folder, path.basename(packed.filename));
+  }
+  return tarballs;
+}
+
+/** The binaries that were built, by the name of the platform. */
+export function builtBinaries() {
+  const built = platforms.filter((platform) => fs.existsSync(binaryFile(platform)));
+  return Object.fromEntries(built.map((platform) => [platform.name, binaryFile(platform)]));
+}
+
+async function stageMain(home) {
+  const manifest = { ...readManifest(), ...repository() };
+  const published = Object.fromEntries(PUBLISHED.filter((key) => key in manifest).map((key) => [key, manifest[key]]));
+  published.optionalDependencies = Object.fromEntries(
+    platforms.map((platform) => [packageName(platform), manifest.version]),
+  );
+  fs.mkdirSync(home, { recursive: true });
+  writeJson(path.join(home, 'package.json'), published);
+  for (const file of ['README.md', 'CHANGELOG.md', 'LICENSE']) fs.copyFileSync(inRoot(file), path.join(home, file));
+  await compileInto(path.join(home, 'dist'));
+  return home;
+}
+
+function stagePlatform(home, platform, binary) {
+  const manifest = readManifest('npm', platform.name);
+  const expected = manifestOf(platform, readManifest());
+  if (JSON.stringify(manifest) !== JSON.stringify(expected)) {
+    throw new SetupError(`npm/${platform.name}/package.json is out of date: node scripts/version.mjs`);
+  }
+  fs.mkdirSync(home, { recursive: true });
+  writeJson(path.join(home, 'package.json'), { ...manifest, ...repository() });
+  fs.copyFileSync(binary, path.join(home, binaryName(platform)));
+  for (const file of ['LICENSE', 'THIRD-PARTY.md']) fs.copyFileSync(inRoot(file), path.join(home, file));
+  const { version } = manifest;
+  fs.writeFileSync(
+    path.join(home, 'README.md'),
+    `# ${packageName(platform)}\n\nThe native engine of sluice ${version} for ${platform.title}. Do not depend on it: install \`sluice\`.\n`,
+  );
+  return home;
+}
+
+/** Provenance needs to know where the sources are; the workflow that publishes knows. */
+function repository() {
+  const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name } = process.env;
+  return server && name ? { repository: { type: 'git', url: `git+${server}/${name}.git` } } : {};
+}
+
+/**
+ * Compiles the library as it is shipped: no maps, for the sources that they lead to are not in the package; no declarations that
+ * are marked `@internal`, nor files of declarations that the public ones do not reach.
+ */
+async function compileInto(dist) {
+  const tsc = binOf('typescript', 'tsc');
+  const shipped = ['--stripInternal', '--sourceMap', 'false', '--declarationMap', 'false'];
+  const anew = ['--incremental', 'false', '--tsBuildInfoFile', 'null'];
+  await outputOf(process.execPath, [tsc, '-p', inRoot('tsconfig.json'), '--outDir', dist, ...shipped, ...anew]);
+
+  const declared = trimDeclarations(dist, 'index.d.ts');
+  const programs = reachable(path.join(dist, 'index.js'), '.js');
+  for (const name of fs.readdirSync(dist, { recursive: true })) {
+    if (name.endsWith('.js') && !programs.has(path.join(dist, name))) {
+      throw new SetupError(`ts: index.ts does not lead to ${name}`);
+    }
+  }
+  for (const file of declared) {
+    if (/@internal\b/.test(fs.readFileSync(file, 'utf8'))) throw new SetupError(`${file} still has something internal`);
+  }
+  // Without what was stripped the declarations must hold together by themselves.
+  const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false', '--ignoreConfig'];
+  const target = ['--target', 'es2022', '--lib', 'es2023,esnext.disposable', '--module', 'nodenext', '--types', 'node'];
+  await outputOf(process.execPath, [tsc, ...strict, ...target, path.join(dist, 'index.d.ts')], { cwd: root });
+}
+
+const inRoot = (...parts) => path.join(root, ...parts);
+
+function writeJson(file, value) {
+  fs.writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href) {
+  await main(async () => {
+    const options = { all: { type: 'boolean', default: false }, to: { type: 'string', default: 'build/packages' } };
+    const { values } = parseArgs({ options });
+    const binaries = builtBinaries();
+    const missing = platforms.filter(({ name }) => binaries[name] === undefined).map(({ name }) => name);
+    if (values.all && missing.length > 0) throw new SetupError(`There is no binary for ${missing.join(', ')}`);
+    const tarballs = await pack(path.resolve(values.to), binaries);
+    for (const file of Object.values(tarballs))
+      console.log(`${path.relative('', file)}: ${fs.statSync(file).size} bytes`);
+    return 0;
+  });
+}

@@ -1,0 +1,63 @@
+/**
+ * The platforms that a binary is made for. ts/native.ts looks for their packages by the same names; npm/ has the package of
+ * each, written by scripts/version.mjs from what stands here.
+ */
+import * as fs from 'node:fs';
+import path from 'node:path';
+import { root, SetupError } from './setup.mjs';
+
+/** A platform: `libc` only where a package manager has to tell two apart; `title` completes "for". */
+export const platforms = [
+  linux('x64', 'gnu', 'x86_64-unknown-linux-gnu'),
+  linux('x64', 'musl', 'x86_64-unknown-linux-musl'),
+  linux('arm64', 'gnu', 'aarch64-unknown-linux-gnu'),
+  linux('arm64', 'musl', 'aarch64-unknown-linux-musl'),
+  { name: 'darwin-x64', os: 'darwin', cpu: 'x64', target: 'x86_64-apple-darwin', title: 'macOS on x64' },
+  { name: 'darwin-arm64', os: 'darwin', cpu: 'arm64', target: 'aarch64-apple-darwin', title: 'macOS on arm64' },
+  { name: 'win32-x64-msvc', os: 'win32', cpu: 'x64', target: 'x86_64-pc-windows-msvc', title: 'Windows on x64' },
+  { name: 'win32-arm64-msvc', os: 'win32', cpu: 'arm64', target: 'aarch64-pc-windows-msvc', title: 'Windows on arm64' },
+];
+
+function linux(cpu, abi, target) {
+  const libc = abi === 'gnu' ? 'glibc' : 'musl';
+  return { name: `linux-${cpu}-${abi}`, os: 'linux', cpu, libc, target, title: `Linux on ${cpu} with ${libc}` };
+}
+
+export const packageName = (platform) => `sluice-${platform.name}`;
+export const binaryName = (platform) => `sluice.${platform.name}.node`;
+/** Where a build leaves the binary of a platform, and packing takes it from. */
+export const binaryFile = (platform) => path.join(root, 'npm', platform.name, binaryName(platform));
+
+export function platformOf(name) {
+  const platform = platforms.find((candidate) => candidate.name === name);
+  if (platform !== undefined) return platform;
+  throw new SetupError(`There is no platform ${name}; there are ${platforms.map(({ name }) => name).join(', ')}`);
+}
+
+/** The platform of this process; undefined where no binary is made for it. */
+export function ownPlatform() {
+  const candidates = platforms.filter(({ os, cpu }) => os === process.platform && cpu === process.arch);
+  if (candidates.length < 2) return candidates[0];
+  const libc = process.report.getReport().header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
+  return candidates.find((candidate) => candidate.libc === libc);
+}
+
+/** The manifest of a platform's package. */
+export function manifestOf(platform, { version, license, engines }) {
+  return {
+    name: packageName(platform),
+    version,
+    description: `The native engine of sluice for ${platform.title}`,
+    license,
+    main: binaryName(platform),
+    files: [binaryName(platform), 'THIRD-PARTY.md'],
+    os: [platform.os],
+    cpu: [platform.cpu],
+    ...(platform.libc === undefined ? {} : { libc: [platform.libc] }),
+    engines,
+  };
+}
+
+export function readManifest(...parts) {
+  return JSON.parse(fs.readFileSync(path.join(root, ...parts, 'package.json'), 'utf8'));
+}

@@ -1,0 +1,41 @@
+/** Programs that the scripts run. */
+import { spawn } from 'node:child_process';
+import { SetupError } from './setup.mjs';
+
+/**
+ * Runs a program to its end.
+ *
+ * @returns its exit code (127 where it cannot be started) and what it printed on each of the two streams
+ */
+export function outcomeOf(program, args, options = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    const stdout = [];
+    const stderr = [];
+    child.stdout.on('data', (piece) => stdout.push(piece));
+    child.stderr.on('data', (piece) => stderr.push(piece));
+    child.on('error', (error) => resolve({ code: 127, stdout: '', stderr: `${program}: ${error.message}\n` }));
+    child.on('close', (code, signal) => {
+      const end = signal === null ? '' : `${program} was ended by ${signal}\n`;
+      resolve({
+        code: code ?? 1,
+        stdout: Buffer.concat(stdout).toString(),
+        stderr: Buffer.concat(stderr).toString() + end,
+      });
+    });
+  });
+}
+
+/** What a program prints on its standard output; a {@link SetupError} with all that it printed when it fails. */
+export async function outputOf(program, args, options = {}) {
+  const { code, stdout, stderr } = await outcomeOf(program, args, options);
+  if (code === 0) return stdout;
+  throw new SetupError(`${[program, ...args].join(' ')} failed (${code}):\n\n${(stdout + stderr).trimEnd()}\n`);
+}
+
+/** npm as the script was started by it, or else the one on PATH: what to run and the arguments before its own. */
+export function npmCommand() {
+  const cli = process.env.npm_execpath;
+  if (cli !== undefined && /npm-cli\.[cm]?js$/.test(cli)) return [process.execPath, [cli]];
+  return [process.platform === 'win32' ? 'npm.cmd' : 'npm', []];
+}

@@ -1,0 +1,61 @@
+/**
+ * `node scripts/version.mjs [VERSION | --check]`: writes the version of package.json, or a new one, wherever it stands, and the
+ * manifests in npm/. With `--check` nothing is written, and what would change is an error.
+ *
+ * A new version also closes the section [Unreleased] of the changelog.
+ */
+import * as fs from 'node:fs';
+import path from 'node:path';
+import { manifestOf, platforms, readManifest } from './platforms.mjs';
+import { main, root, SetupError } from './setup.mjs';
+
+const CRATES = ['sluice-addon', 'sluice-ring'];
+
+await main(async () => {
+  const [argument, ...rest] = process.argv.slice(2);
+  if (rest.length > 0) throw new SetupError('One version, or --check, is all that this takes');
+  const check = argument === '--check';
+  const manifest = readManifest();
+  const wanted = check || argument === undefined ? manifest.version : argument;
+  if (!/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/.test(wanted)) throw new SetupError(`${wanted} is no version`);
+
+  const changed = [];
+  const put = (file, text) => {
+    const place = path.join(root, file);
+    if (fs.existsSync(place) && fs.readFileSync(place, 'utf8') === text) return;
+    changed.push(file);
+    if (check) return;
+    fs.mkdirSync(path.dirname(place), { recursive: true });
+    fs.writeFileSync(place, text);
+  };
+  const replace = (file, pattern, replacement) => {
+    const text = fs.readFileSync(path.join(root, file), 'utf8');
+    if (!pattern.test(text)) throw new SetupError(`${file} has no version where one is looked for (${pattern})`);
+    put(file, text.replace(pattern, replacement));
+  };
+
+  replace('package.json', /^( {2}"version": ")[^"]*/m, `$1${wanted}`);
+  replace('Cargo.toml', /^(\[workspace\.package\]\nversion = ")[^"]*/m, `$1${wanted}`);
+  replace('ts/native.ts', /^(export const VERSION = ')[^']*/m, `$1${wanted}`);
+  // Each file as a whole: replacements that follow one another would have to read what --check does not write.
+  const crates = new RegExp(`(name = "(?:${CRATES.join('|')})"\\nversion = ")[^"]*`, 'g');
+  replace('Cargo.lock', crates, `$1${wanted}`);
+  const lock = JSON.parse(fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
+  lock.version = wanted;
+  lock.packages[''].version = wanted;
+  put('package-lock.json', `${JSON.stringify(lock, null, 2)}\n`);
+  for (const platform of platforms) {
+    const text = JSON.stringify(manifestOf(platform, { ...manifest, version: wanted }), null, 2);
+    put(`npm/${platform.name}/package.json`, `${text}\n`);
+  }
+  if (wanted !== manifest.version) {
+    const today = new Date().toISOString().slice(0, 10);
+    replace('CHANGELOG.md', /^## \[Unreleased\]$/m, `## [Unreleased]\n\n## [${wanted}] - ${today}`);
+  }
+
+  if (check && changed.length > 0) {
+    throw new SetupError(`Not of version ${wanted}, or not as it is made: ${changed.join(', ')}`);
+  }
+  console.log(changed.length === 0 ? `All of it is of version ${wanted}` : `${wanted}: ${changed.join(', ')}`);
+  return 0;
+});
