@@ -5,7 +5,8 @@
  * accepted. The option works on any handle, though: so the handle of the accepted socket is moved to a new `net.Socket`
  * made with it. This is the only file that touches what Node does not document (`_handle`, `_server`, `_sharedCreds`,
  * `_readableState`, `_writableState`); where anything looks different from what is known, nothing is changed and `null` tells
- * the caller to read by `'data'` events.
+ * the caller to read by `'data'` events. What a runtime has is asked of the object at hand, never of the runtime's name: Deno
+ * has handles that do the same as Node's, Bun has others.
  *
  * The server's count of connections moves along: it goes down when the new socket is destroyed, so that `server.close()`
  * and `maxConnections` work as ever. The accepted socket is left without handle; whoever still holds it finds that it
@@ -34,10 +35,6 @@ interface AdoptingOpts extends SocketConstructorOpts {
   onread: OnReadOpts;
 }
 
-// Bun and Deno have objects of the same names, which do not do the same.
-const runtime = process.versions as NodeJS.ProcessVersions & { bun?: string; deno?: string };
-const isNode = process.release.name === 'node' && runtime.bun === undefined && runtime.deno === undefined;
-
 /**
  * Moves the connection of a socket that a server has just accepted, and of which nothing was read yet, to a new socket
  * that is paused and reads by `onread`.
@@ -47,7 +44,7 @@ const isNode = process.release.name === 'node' && runtime.bun === undefined && r
 export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
   const old = socket as unknown as Insides;
   const handle = old._handle;
-  if (!isNode || !isHandle(handle) || socket.constructor !== Socket) return null;
+  if (!isHandle(handle) || socket.constructor !== Socket) return null;
   if (socket.destroyed || socket.connecting || !socket.readable || !socket.writable) return null;
   if (socket.bytesRead !== 0 || socket.bytesWritten !== 0 || socket.readableLength !== 0) return null;
   if (handle.reading === true) {
@@ -58,11 +55,8 @@ export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
   }
 
   old._handle = null;
-  let adopted: Socket;
-  try {
-    const options: AdoptingOpts = { handle, allowHalfOpen: true, pauseOnCreate: true, onread };
-    adopted = new Socket(options);
-  } catch {
+  const adopted = made({ handle, allowHalfOpen: true, pauseOnCreate: true, onread });
+  if (adopted === null) {
     old._handle = handle;
     return null;
   }
@@ -83,10 +77,9 @@ export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
  * @returns whether an `'error'` may follow in the next poll for input
  */
 export function readPastEnd(socket: Socket): boolean {
-  if (!isNode || socket.destroyed || socket.writableEnded) return false;
+  if (socket.destroyed || socket.writableEnded) return false;
   const handle = (socket as unknown as Insides)._handle;
-  if (!isHandle(handle) || typeof handle.readStart !== 'function' || typeof handle.getpeername !== 'function')
-    return false;
+  if (!isHandle(handle) || typeof handle.getpeername !== 'function') return false;
   return handle.getpeername({}) !== 0 && handle.readStart() === 0;
 }
 
@@ -120,6 +113,20 @@ export function lacks(stream: object, direction: 'readable' | 'writable'): boole
   return (direction === 'readable' ? reading?.readable : writing?.writable) === false;
 }
 
+/** A socket around the handle, or null where the runtime makes none, or makes one around something else. */
+function made(options: AdoptingOpts): Socket | null {
+  try {
+    const socket = new Socket(options);
+    return (socket as unknown as Insides)._handle === options.handle ? socket : null;
+  } catch {
+    return null;
+  }
+}
+
 function isHandle(handle: Partial<Handle> | null | undefined): handle is Handle {
-  return typeof handle?.useUserBuffer === 'function' && typeof handle.readStop === 'function';
+  return (
+    typeof handle?.useUserBuffer === 'function' &&
+    typeof handle.readStart === 'function' &&
+    typeof handle.readStop === 'function'
+  );
 }
