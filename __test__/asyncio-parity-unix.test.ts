@@ -4,17 +4,14 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { connectUnix, UnixStreamServer, type Stream } from 'sluice';
+import { connectUnix, UnixStreamServer } from 'sluice';
 import { certificates } from './certificates.js';
 import { directory } from './fifo.js';
+import { echo } from './loopback.js';
 import { Process } from './program.js';
 
 function name(t: ExecutionContext): string {
   return path.join(directory(t), 'sock');
-}
-
-async function echo(stream: Stream): Promise<void> {
-  for await (const line of stream) await stream.write(line);
 }
 
 function exists(file: string): Promise<boolean> {

@@ -2,11 +2,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { StreamServer, type StreamServerOptions } from 'sluice';
+import type { StreamServerOptions } from 'sluice';
 import { certificates } from './certificates.js';
 import { directory } from './fifo.js';
 import { answer, bytes } from './http.js';
-import { portOf, until } from './loopback.js';
+import { serving, until } from './loopback.js';
 import { Process, installed, type Ended } from './program.js';
 
 interface Served {
@@ -17,15 +17,12 @@ interface Served {
 }
 
 async function serve(t: ExecutionContext, ssl?: StreamServerOptions['ssl']): Promise<Served> {
-  const errors: unknown[] = [];
-  const server = new StreamServer(answer, '127.0.0.1', 0, { ssl, onError: (error) => void errors.push(error) });
-  t.teardown(() => server.abort());
-  await server.startServing();
+  const { port, errors } = await serving(t, answer, { ssl });
   const where = directory(t);
   return {
     errors,
     where,
-    url: `${ssl === undefined ? 'http' : 'https'}://localhost:${portOf(server)}`,
+    url: `${ssl === undefined ? 'http' : 'https'}://localhost:${port}`,
     curl: (...args) =>
       new Process(t, 'curl', ['-4', '-q', '-sS', '--noproxy', '*', '--max-time', '30', ...args], { cwd: where }).ended,
   };

@@ -5,10 +5,10 @@ import { connect as netConnect } from 'node:net';
 import path from 'node:path';
 import { createSecureContext, type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
-import { connect, StreamServer, type ClientHandler, type Stream, type StreamServerOptions } from 'sluice';
+import { connect, StreamServer, type ClientHandler, type StreamServerOptions } from 'sluice';
 import { certificates, type Identity } from './certificates.js';
 import { directory } from './fifo.js';
-import { portOf, until } from './loopback.js';
+import { echo, portOf, serving, until } from './loopback.js';
 import { Process, installed } from './program.js';
 
 /** The certificates as files, which is how openssl wants them. */
@@ -31,22 +31,13 @@ interface Served {
   readonly port: number;
 }
 
-async function echo(stream: Stream): Promise<void> {
-  for await (const line of stream) await stream.write(line);
-}
-
 async function serve(
   t: ExecutionContext,
   options: StreamServerOptions,
   handler: ClientHandler = echo,
 ): Promise<Served> {
   const where = await files(t);
-  const errors: Error[] = [];
-  const onError = (error: unknown): void => void errors.push(error as Error);
-  const server = new StreamServer(handler, '127.0.0.1', 0, { ...options, onError });
-  t.teardown(() => server.abort());
-  await server.startServing();
-  const port = portOf(server);
+  const { port, errors } = await serving(t, handler, options);
   return {
     errors,
     port,
@@ -152,11 +143,11 @@ test('s_client: ALPN, and a certificate of the client', async (t) => {
   const { server, ca } = await certificates();
   const ssl = { ...server, ca, requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['lines/1'] };
   const seen: unknown[] = [];
-  const served = await serve(t, { ssl }, async (stream) => {
+  const served = await serve(t, { ssl }, async (stream, context) => {
     const tls = stream.getExtraInfo('sslObject') as TLSSocket;
     const certificate = stream.getExtraInfo('peercert') as { subject: { CN: string } };
     seen.push([tls.alpnProtocol, certificate.subject.CN]);
-    await echo(stream);
+    await echo(stream, context);
   });
   const known = served.client(...QUIET, '-alpn', 'nothing,lines/1', '-cert', 'client.pem', '-key', 'client.pem');
   known.type('acquainted\n');
@@ -207,14 +198,14 @@ test('s_client: killed, its connection ends; a peer that goes in the middle of t
 test('s_client -starttls: a mail server that upgrades its stream', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { server: ssl } = await certificates();
-  const served = await serve(t, {}, async (stream) => {
+  const served = await serve(t, {}, async (stream, context) => {
     await stream.write('220 localhost\r\n');
     t.regex((await stream.readline()).toString(), /^EHLO /);
     await stream.write('250-localhost\r\n250 STARTTLS\r\n');
     t.is((await stream.readline()).toString(), 'STARTTLS\r\n');
     await stream.write('220 go ahead\r\n');
     await stream.startTls(ssl);
-    await echo(stream);
+    await echo(stream, context);
   });
   const client = served.client(...QUIET, '-starttls', 'smtp');
   client.type('encrypted\n');

@@ -2,11 +2,10 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext, TestFn } from 'ava';
-import { connectUnix, type Stream } from 'sluice';
+import { connectUnix, type ClientHandler, type Stream } from 'sluice';
 import { bytes } from './http.js';
+import { echo } from './loopback.js';
 import { Process, installed } from './program.js';
-
-type Handler = (stream: Stream) => Promise<void>;
 
 /** A handler that answers when the peer has ended its side: with how many bytes it sent, and their hash. */
 export async function sum(stream: Stream): Promise<void> {
@@ -22,11 +21,6 @@ export async function sum(stream: Stream): Promise<void> {
 /** What {@link sum} answers. */
 export function summed(data: Uint8Array): string {
   return `${data.length} ${createHash('sha256').update(data).digest('hex')}\n`;
-}
-
-/** A handler that sends each line back. */
-export async function echo(stream: Stream): Promise<void> {
-  for await (const line of stream) await stream.write(line);
 }
 
 /** Connects to the Unix socket of a program that does not say when it listens: there is a moment between bind and listen. */
@@ -57,10 +51,10 @@ export interface Client {
 export function clientContract(
   test: TestFn,
   clients: readonly Client[],
-  serve: (t: ExecutionContext, handler: Handler) => Promise<string>,
+  serve: (t: ExecutionContext, handler: ClientHandler) => Promise<string>,
 ): void {
   for (const client of clients) {
-    const start = async (t: ExecutionContext, handler: Handler): Promise<Process> => {
+    const start = async (t: ExecutionContext, handler: ClientHandler): Promise<Process> => {
       const address = await serve(t, handler);
       return new Process(t, client.name, client.arguments(address), { input: true });
     };

@@ -4,7 +4,16 @@ import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type Socket, type AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
-import { connect, type ConnectOptions, type Stream, type StreamServer } from 'sluice';
+import tls, { type TLSSocket } from 'node:tls';
+import {
+  StreamServer,
+  connect,
+  type ClientHandler,
+  type ConnectionError,
+  type ConnectOptions,
+  type Stream,
+  type StreamServerOptions,
+} from 'sluice';
 
 /** A plain socket of Node whose errors are looked at by nobody. */
 export function quiet(socket: Socket): Socket {
@@ -30,6 +39,27 @@ export async function listen(
   server.listen(0, host);
   await once(server, 'listening');
   return { port: (server.address() as AddressInfo).port, sockets, close };
+}
+
+/** A TLS server of Node's; a connection comes with the plain socket below it. */
+export async function listenTls(
+  t: ExecutionContext,
+  options: tls.TlsOptions,
+  onConnection: (socket: TLSSocket, below: Socket) => void,
+): Promise<number> {
+  const sockets: Socket[] = [];
+  const server = tls.createServer(options, (socket) => {
+    quiet(socket);
+    onConnection(socket, sockets.at(-1)!);
+  });
+  server.on('connection', (socket: Socket) => sockets.push(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return (server.address() as AddressInfo).port;
 }
 
 /** A plain connection to a port. */
@@ -72,6 +102,25 @@ export function closedByPeer(socket: Socket): Promise<void> {
     socket.once('end', resolve).once('close', resolve).resume();
   });
 }
+
+/** A server of ours; `errors` are what it has reported. */
+export async function serving(
+  t: ExecutionContext,
+  handler: ClientHandler,
+  options: StreamServerOptions = {},
+): Promise<{ server: StreamServer; port: number; errors: ConnectionError[] }> {
+  const errors: ConnectionError[] = [];
+  const onError = (error: unknown): void => void errors.push(error as ConnectionError);
+  const server = new StreamServer(handler, '127.0.0.1', 0, { onError, ...options });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  return { server, port: portOf(server), errors };
+}
+
+/** A handler that sends each line back. */
+export const echo: ClientHandler = async (stream) => {
+  for await (const line of stream) await stream.write(line);
+};
 
 /** The port that a server has taken. */
 export function portOf(server: StreamServer): number {

@@ -16,7 +16,7 @@ import {
   type Stream,
   type StreamServerOptions,
 } from 'sluice';
-import { closedByPeer, deferred, dial, gather, listen, portOf, turns, until } from './loopback.js';
+import { closedByPeer, deferred, dial, echo, gather, listen, portOf, turns, until } from './loopback.js';
 import { root } from './program.js';
 
 interface Report {
@@ -38,10 +38,6 @@ function make(
   t.teardown(() => server.abort());
   return { server, reports };
 }
-
-const echo: ClientHandler = async (stream) => {
-  for await (const line of stream) await stream.write(line);
-};
 
 const STATE = { instanceOf: StateError, code: 'ERR_SERVER_STATE' };
 

@@ -3,20 +3,12 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import tls from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
-import { ConnectionError, StateError, StreamServer, connect, type ClientHandler, type Stream } from 'sluice';
+import { ConnectionError, StateError, connect, type ClientHandler, type Stream } from 'sluice';
 import { Stream as StreamOver } from '#ts/stream.js';
 import { DuplexTransport } from '#ts/transports/duplex.js';
 import { StreamMode } from '#ts/transports/transport.js';
 import { certificates } from './certificates.js';
-import { closedByPeer, deferred, dial, listen, portOf, streamAndPeer, turns, until } from './loopback.js';
-
-async function serve(t: ExecutionContext, handler: ClientHandler): Promise<{ port: number; errors: unknown[] }> {
-  const errors: unknown[] = [];
-  const server = new StreamServer(handler, '127.0.0.1', 0, { onError: (error) => void errors.push(error) });
-  await server.startServing();
-  t.teardown(() => server.abort());
-  return { port: portOf(server), errors };
-}
+import { closedByPeer, deferred, dial, listen, serving, streamAndPeer, turns, until } from './loopback.js';
 
 /** The server's part of a protocol with STARTTLS. */
 function upgrading(identity: tls.TlsOptions): ClientHandler {
@@ -36,7 +28,7 @@ function upgrading(identity: tls.TlsOptions): ClientHandler {
 /** A stream of a server of ours, and the plain socket at its other end. */
 async function served(t: ExecutionContext): Promise<{ stream: Stream; peer: Socket }> {
   const accepted = deferred<Stream>();
-  const { port } = await serve(t, (stream) => accepted.resolve(stream));
+  const { port } = await serving(t, (stream) => accepted.resolve(stream));
   const peer = await dial(t, port);
   return { stream: await accepted.promise, peer };
 }
@@ -50,7 +42,7 @@ function clientOver(t: ExecutionContext, socket: Socket, ca: string): tls.TLSSoc
 
 test('an upgrade of both sides: plain before, encrypted after, on the same stream', async (t) => {
   const { ca, server } = await certificates();
-  const { port, errors } = await serve(t, upgrading(server));
+  const { port, errors } = await serving(t, upgrading(server));
   const stream = await connect('localhost', port);
   await stream.write('one\n');
   t.is(String(await stream.readline()), 'plain one\n');
@@ -118,7 +110,7 @@ test('the start of the handshake, received together with what is read: whole, an
   const { ca } = await certificates();
   const { server } = await certificates();
   for (const split of [0, 1, 2, 5, 40, 200, Infinity]) {
-    const { port, errors } = await serve(t, async (stream) => {
+    const { port, errors } = await serving(t, async (stream) => {
       await stream.readline();
       if (split > 0) await until(() => stream.buffered >= Math.min(split, 200));
       await stream.startTls(server);
@@ -219,7 +211,7 @@ test('a handshake that fails closes the socket and rejects with the reason', asy
     [otherHost, 'ERR_TLS_CERT_ALTNAME_INVALID'],
     [expired, 'CERT_HAS_EXPIRED'],
   ] as const) {
-    const { port } = await serve(t, upgrading(identity));
+    const { port } = await serving(t, upgrading(identity));
     const stream = await connect('localhost', port);
     await stream.write('STARTTLS\n');
     await stream.readline();

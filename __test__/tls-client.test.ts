@@ -1,29 +1,10 @@
 /** A TLS client of ours with a server of Node's: nothing is lost at the beginning, and who is trusted goes by the name. */
-import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
-import tls, { type TLSSocket } from 'node:tls';
-import test, { type ExecutionContext } from 'ava';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import test from 'ava';
 import { ConnectionError, connect, type ConnectOptions } from 'sluice';
 import { certificates } from './certificates.js';
-import { listen, turns } from './loopback.js';
-
-/** A TLS server of Node's. */
-async function serve(
-  t: ExecutionContext,
-  options: tls.TlsOptions,
-  onConnection: (socket: TLSSocket) => void,
-): Promise<number> {
-  const sockets: Socket[] = [];
-  const server = tls.createServer(options, (socket) => onConnection(socket.on('error', () => {})));
-  server.on('connection', (socket: Socket) => sockets.push(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return (server.address() as AddressInfo).port;
-}
+import { listen, listenTls, turns } from './loopback.js';
 
 for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   test(`${version}: data and the end that come behind the handshake, before anybody reads`, async (t) => {
@@ -31,7 +12,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     const body = Buffer.alloc(200_000, '0123456789abcdef');
     for (const size of [1, 16_384, body.length]) {
       const data = body.subarray(0, size);
-      const port = await serve(t, { ...server, maxVersion: version }, (socket) => socket.end(data));
+      const port = await listenTls(t, { ...server, maxVersion: version }, (socket) => socket.end(data));
       await using stream = await connect('127.0.0.1', port, { ssl: { ca }, limit: 1000 });
       await turns(30);
       t.true((await stream.read()).equals(data), `${size} bytes`);
@@ -47,7 +28,7 @@ test('the certificate is to be of the name that was asked for, not of the addres
     socket.end('x');
   };
   // Of localhost and 127.0.0.1.
-  const port = await serve(t, server, answer);
+  const port = await listenTls(t, server, answer);
   for (const serverHostname of ['other.example', '192.0.2.1', '::2']) {
     const error = await t.throwsAsync(connect('127.0.0.1', port, { ssl: { ca }, serverHostname }), {
       instanceOf: ConnectionError,
@@ -56,7 +37,7 @@ test('the certificate is to be of the name that was asked for, not of the addres
     t.true(error?.message.includes(serverHostname), error?.message);
   }
   // The address is not in the certificate, the name is.
-  const other = await serve(t, otherHost, answer);
+  const other = await listenTls(t, otherHost, answer);
   const good: [number, ConnectOptions][] = [
     [other, { serverHostname: 'other.example', ssl: { ca } }],
     [other, { ssl: { ca, servername: 'other.example' } }],
@@ -78,7 +59,7 @@ test('the certificate is to be of the name that was asked for, not of the addres
 test('the race goes by the connection: an address that refuses is passed over, the options of TCP are kept', async (t) => {
   const { ca, server } = await certificates();
   const seen: (number | undefined)[] = [];
-  const port = await serve(t, server, (socket) => {
+  const port = await listenTls(t, server, (socket) => {
     seen.push(socket.remotePort);
     socket.end('x');
   });
@@ -100,7 +81,7 @@ test('a reader that stops and goes gets every byte, in order', async (t) => {
   const { ca, server } = await certificates();
   const body = Buffer.alloc(5_000_000);
   for (let i = 0; i < body.length; i += 4) body.writeUInt32LE(i, i);
-  const port = await serve(t, server, (socket) => socket.end(body));
+  const port = await listenTls(t, server, (socket) => socket.end(body));
   await using stream = await connect('127.0.0.1', port, { ssl: { ca }, limit: 1000 });
   const parts: Buffer[] = [];
   for (let n = 1; ; n = (n * 7) % 9973) {

@@ -18,26 +18,24 @@ import {
 } from 'sluice';
 import { certificates } from './certificates.js';
 import { directory } from './fifo.js';
-import { closedByPeer, deferred, listen, portOf, quiet, streamAndPeer, turns, until } from './loopback.js';
+import {
+  closedByPeer,
+  deferred,
+  echo,
+  listen,
+  portOf,
+  quiet,
+  serving,
+  streamAndPeer,
+  turns,
+  until,
+} from './loopback.js';
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const;
 
-const echo: ClientHandler = async (stream) => {
-  for await (const line of stream) await stream.write(line);
-};
-
 /** A TLS server of ours; `errors` are what was reported. */
-async function serve(
-  t: ExecutionContext,
-  ssl: ServerSsl,
-  handler: ClientHandler = echo,
-): Promise<{ port: number; errors: ConnectionError[] }> {
-  const errors: ConnectionError[] = [];
-  const onError = (error: unknown): void => void errors.push(error as ConnectionError);
-  const server = new StreamServer(handler, '127.0.0.1', 0, { ssl, onError });
-  await server.startServing();
-  t.teardown(() => server.abort());
-  return { port: portOf(server), errors };
+function serve(t: ExecutionContext, ssl: ServerSsl, handler: ClientHandler = echo): ReturnType<typeof serving> {
+  return serving(t, handler, { ssl });
 }
 
 /** A relay to `port` of one connection, whose two ends can be spoken to. */

@@ -15,52 +15,17 @@ import {
   type StreamServerOptions,
 } from 'sluice';
 import { certificates } from './certificates.js';
-import { closedByPeer, deferred, dial, listen, portOf, until } from './loopback.js';
+import { closedByPeer, deferred, dial, echo, listen, listenTls, serving, until } from './loopback.js';
 import { Program, root } from './program.js';
-
-const echo: ClientHandler = async (stream) => {
-  for await (const line of stream) await stream.write(line);
-};
 
 /** A TLS server of ours; `errors` are what was reported. */
 async function serve(
   t: ExecutionContext,
   options: StreamServerOptions = {},
   handler: ClientHandler = echo,
-): Promise<{ server: StreamServer; port: number; errors: ConnectionError[] }> {
-  const { server: identity } = await certificates();
-  const errors: ConnectionError[] = [];
-  const server = new StreamServer(handler, '127.0.0.1', 0, {
-    ssl: identity,
-    onError: (error) => void errors.push(error as ConnectionError),
-    ...options,
-  });
-  await server.startServing();
-  t.teardown(() => server.abort());
-  return { server, port: portOf(server), errors };
-}
-
-/** A TLS server of Node's. */
-async function nodeServer(
-  t: ExecutionContext,
-  options: tls.TlsOptions,
-  onConnection: (socket: TLSSocket, below: Socket) => void,
-): Promise<number> {
-  const sockets: Socket[] = [];
-  const server = tls.createServer(options, (socket) => {
-    onConnection(
-      socket.on('error', () => {}),
-      sockets.at(-1)!,
-    );
-  });
-  server.on('connection', (socket: Socket) => sockets.push(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return (server.address() as AddressInfo).port;
+): ReturnType<typeof serving> {
+  const { server: ssl } = await certificates();
+  return serving(t, handler, { ssl, ...options });
 }
 
 /** A TLS client of Node's. */
@@ -382,7 +347,7 @@ test('renegotiation ends the connection with an error, and only this one', async
 test('the end: with close_notify, and cut off without it, both are EOF; half a frame is an error', async (t) => {
   const { server, ca } = await certificates();
   let ends = 0;
-  const port = await nodeServer(t, server, (socket, below) => {
+  const port = await listenTls(t, server, (socket, below) => {
     socket.write('whole\npart', () => {
       if (ends++ === 0) socket.end();
       else below.destroy();
@@ -400,7 +365,7 @@ test('close sends what is queued, and close_notify', async (t) => {
   const { server, ca } = await certificates();
   const data = Buffer.alloc(4_000_000, 'z');
   const received = deferred<number>();
-  const port = await nodeServer(t, server, (socket) => {
+  const port = await listenTls(t, server, (socket) => {
     let size = 0;
     socket.on('data', (chunk: Buffer) => (size += chunk.length)).on('end', () => received.resolve(size));
   });

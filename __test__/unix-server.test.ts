@@ -15,12 +15,8 @@ import {
   type UnixStreamServerOptions,
 } from 'sluice';
 import { directory } from './fifo.js';
-import { deferred, quiet, turns, until } from './loopback.js';
+import { deferred, echo, quiet, turns, until } from './loopback.js';
 import { Process, installed, root } from './program.js';
-
-const echo: ClientHandler = async (stream) => {
-  for await (const line of stream) await stream.write(line);
-};
 
 async function started(
   t: ExecutionContext,
