@@ -1,0 +1,58 @@
+/**
+ * `node scripts/check-binary.mjs [PLATFORM | FILE ...]`: whether binaries for Linux run on old systems: the right machine, no
+ * symbol of a glibc above the floor, no library that may not be there, stripped. Without arguments it checks every binary that
+ * was built. A FILE is checked as one for glibc.
+ */
+import * as fs from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { isAbove, neededGlibc, readElf } from './elf.mjs';
+import { binaryFile, platformOf, platforms } from './platforms.mjs';
+import { main, root, SetupError } from './setup.mjs';
+
+/** RHEL 7, Amazon Linux 2 and Debian 8 have this one or a newer one; Node's own builds for old systems have it, too. */
+export const GLIBC_FLOOR = '2.17';
+
+/** Parts of the C library, which every process of Node has loaded. */
+const LIBRARIES = {
+  glibc: /^(lib(c|m|dl|pthread|rt)\.so\.\d+|ld-linux-[\w-]+\.so\.\d+|libgcc_s\.so\.1)$/,
+  musl: /^(libc\.so|libc\.musl-\w+\.so\.1|ld-musl-\w+\.so\.1|libgcc_s\.so\.1)$/,
+};
+
+/** @returns what is wrong with a binary, as sentences; none where it is right */
+export function faultsOf(file, { cpu, libc = 'glibc' } = {}) {
+  const elf = readElf(file);
+  const faults = [];
+  if (cpu !== undefined && elf.cpu !== cpu) faults.push(`it is for ${elf.cpu}, not ${cpu}`);
+  const glibc = neededGlibc(elf);
+  if (libc === 'musl' && glibc !== null) faults.push(`it needs glibc ${glibc}, and is to run with musl`);
+  if (libc === 'glibc' && glibc === null)
+    faults.push('it needs no version of glibc, so it cannot be told whether it fits');
+  if (libc === 'glibc' && glibc !== null && isAbove(glibc, GLIBC_FLOOR)) {
+    faults.push(`it needs glibc ${glibc}, and the floor is ${GLIBC_FLOOR}`);
+  }
+  const other = elf.libraries.filter((name) => !LIBRARIES[libc].test(name));
+  if (other.length > 0) faults.push(`it needs ${other.join(', ')}, which may not be there`);
+  if (elf.hasSymbols) faults.push('it is not stripped');
+  return faults;
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href) {
+  await main(async () => {
+    const built = platforms.filter((platform) => platform.os === 'linux' && fs.existsSync(binaryFile(platform)));
+    const named = process.argv.slice(2).map((name) => (fs.existsSync(name) ? { file: name } : platformOf(name)));
+    const wanted = named.length > 0 ? named : built;
+    if (wanted.length === 0) throw new SetupError('There is no binary to check: node scripts/build-binary.mjs');
+    let bad = 0;
+    for (const entry of wanted) {
+      const file = entry.file ?? binaryFile(entry);
+      const faults = faultsOf(file, entry);
+      const size = `${fs.statSync(file).size} bytes, glibc ${neededGlibc(readElf(file)) ?? 'none'}`;
+      console.log(
+        `${path.relative(root, path.resolve(file))}: ${faults.length === 0 ? `fits (${size})` : faults.join('; ')}`,
+      );
+      bad += faults.length;
+    }
+    return bad === 0 ? 0 : 1;
+  });
+}
