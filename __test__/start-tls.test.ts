@@ -267,7 +267,52 @@ test('the signal: before the handshake the stream stays plain, during it the con
   handshaking.abort(reason);
   await t.throwsAsync(late, { is: reason });
   await closed;
-  t.is(stream.exception(), reason);
+  await isAborted(t, stream, reason);
+});
+
+/** That the stream was lost by the signal of `startTls`, for whoever uses it from now on. */
+async function isAborted(t: ExecutionContext, stream: Stream, reason: unknown): Promise<void> {
+  const message = /^startTls: TLS handshake with 127\.0\.0\.1:\d+: ended by the signal$/;
+  const loss = await t.throwsAsync(stream.read(), { instanceOf: ConnectionError, code: 'ECONNABORTED', message });
+  t.is(loss?.cause, reason);
+  t.is(stream.exception(), loss);
+  const refused = await t.throwsAsync(stream.drain(), { instanceOf: ConnectionError, code: 'ECONNABORTED' });
+  t.is(refused?.message, `drain: the connection is lost: ${loss?.message}`);
+  t.is(refused?.cause, loss);
+  await t.throwsAsync(stream.waitClosed(), { is: loss });
+}
+
+test.serial('the signal: a reason that is no error, and one that comes as the handshake ends', async (t) => {
+  const { ca, server } = await certificates();
+  const { stream, peer } = await streamAndPeer(t);
+  const silent = new AbortController();
+  const upgrade = stream.startTls({ ca }, { serverHostname: 'localhost', signal: silent.signal });
+  await once(peer, 'data');
+  silent.abort('enough');
+  t.is(await upgrade.catch((reason: unknown) => reason), 'enough');
+  await isAborted(t, stream, 'enough');
+
+  const late = await streamAndPeer(t);
+  const controller = new AbortController();
+  const reason = new Error('too late');
+  const { prototype } = tls.TLSSocket;
+  const emit = Object.getOwnPropertyDescriptor(prototype, 'emit');
+  const inherited = prototype.emit;
+  t.teardown(() => {
+    if (emit === undefined) Reflect.deleteProperty(prototype, 'emit');
+    else Object.defineProperty(prototype, 'emit', emit);
+  });
+  prototype.emit = function (this: tls.TLSSocket, event: string, ...args: unknown[]): boolean {
+    const heard = (inherited as (event: string, ...args: unknown[]) => boolean).call(this, event, ...args);
+    if (event === 'secureConnect') controller.abort(reason);
+    return heard;
+  };
+  const other = new tls.TLSSocket(late.peer, { isServer: true, ...server });
+  const gone = closedByPeer(other.on('error', () => {}).resume());
+  const ending = late.stream.startTls({ ca }, { serverHostname: 'localhost', signal: controller.signal });
+  await t.throwsAsync(ending, { is: reason });
+  await isAborted(t, late.stream, reason);
+  await gone;
 });
 
 test('close and abort during the handshake end it', async (t) => {

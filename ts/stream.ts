@@ -29,6 +29,7 @@ import {
 } from './transports/tls.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from './transports/transport.js';
 import { StreamLink, type Hold, type Keeper, type StreamOwner } from './unclosed.js';
+import { showUnixPath } from './unix-path.js';
 import { checkedSignal, unlessAborted, type WaitOptions } from './waiting.js';
 import { StreamWriter, reserve, type Reservation } from './writer.js';
 
@@ -319,7 +320,8 @@ export class Stream implements TransportSink, Keeper {
    * signal is aborted before the handshake has begun.
    *
    * A handshake that fails, that takes longer than `sslHandshakeTimeout`, or that is ended by the signal or by `close`, closes
-   * the connection before the call rejects.
+   * the connection before the call rejects. With a signal that is with its reason; reads and writes reject with a
+   * `ConnectionError` `ECONNABORTED` from then on, of which the reason is the cause.
    *
    * @param ssl - a client: `true`, TLS options or a `SecureContext`; a server: TLS options with a certificate and its key, or a
    * `SecureContext`
@@ -352,6 +354,7 @@ export class Stream implements TransportSink, Keeper {
       this.#refusePlaintext(action, transport);
       place = reserve(this.#writer, action);
       await unlessAborted(signal, place.ready);
+      signal?.throwIfAborted();
       if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
       this.#refusePlaintext(action, transport);
     } catch (error) {
@@ -405,24 +408,27 @@ export class Stream implements TransportSink, Keeper {
     const raw = transport.release(this.#giveUp);
     if (early.length > 0) raw.unshift(early);
     signal?.addEventListener('abort', onAbort, { once: true });
+    const peer = peerName(transport);
     try {
       const facts = (name: string): unknown => transport.getExtraInfo(name);
-      const secured = await tls.handshake({ raw, facts, peer: peerName(transport), signal: ended.signal });
-      this.#transport = this.#link.transport = secured;
-      this.#writer.moveTo(secured);
-      this.#reader.attach(secured);
-      this.#reader.release();
-      secured.start(this.#link);
+      const secured = await tls.handshake({ raw, facts, peer, signal: ended.signal });
       if (ended.signal.aborted) {
         // Between the end of the handshake and this turn.
         secured.abort();
         throw ended.signal.reason;
       }
+      this.#transport = this.#link.transport = secured;
+      this.#writer.moveTo(secured);
+      this.#reader.attach(secured);
+      this.#reader.release();
+      secured.start(this.#link);
     } catch (error) {
       if (this.#transport === transport) {
         this.#reader.release();
         const lost = !this.#closedHere || this.#writer.writeBufferSize > 0;
-        this.#link.closed(lost ? asError(error) : null);
+        const aborted = signal?.aborted === true && error === signal.reason;
+        const loss = aborted ? handshakeAborted(peer, error) : (error as Error);
+        this.#link.closed(lost ? loss : null);
       }
       throw error;
     } finally {
@@ -626,10 +632,10 @@ function readOnly(action: string): StateError {
   return new StateError('ERR_STREAM_READ_ONLY', `${action}: The stream is read-only`);
 }
 
-/** What a handshake ended with; the reason of a signal may be anything. */
-function asError(reason: unknown): Error {
-  if (reason instanceof Error) return reason;
-  return new ConnectionError('ECONNABORTED', 'startTls: the handshake was aborted', { cause: reason });
+/** How the connection is lost by a signal, whose reason may be anything and says nothing of a connection. */
+function handshakeAborted(peer: string | null, reason: unknown): ConnectionError {
+  const where = peer === null ? '' : ` with ${showUnixPath(peer)}`;
+  return new ConnectionError('ECONNABORTED', `startTls: TLS handshake${where}: ended by the signal`, { cause: reason });
 }
 
 function rejected<T>(error: Error): Promise<T> {
