@@ -79,13 +79,10 @@ test('a client of TLS 1.3 that is refused for want of a certificate hears of it 
   const message = new RegExp(`^read 127\\.0\\.0\\.1:${port}: TLS: tlsv13 alert certificate required$`);
   isTlsError(t, error, /^ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED$/, message);
   t.is(stream.exception(), error as Error);
-  for (const [call, code] of [
-    ['write', 'ECONNRESET'],
-    ['drain', 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'],
-  ] as const) {
+  for (const call of ['write', 'drain'] as const) {
     const later = await t.throwsAsync(call === 'write' ? Promise.resolve(stream.write('x')) : stream.drain(), {
       instanceOf: ConnectionError,
-      code,
+      code: 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
     });
     t.is(later?.message, `${call}: the connection is lost: ${(error as Error).message}`);
     t.is(later?.cause, error);

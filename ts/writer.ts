@@ -201,9 +201,9 @@ export class StreamWriter {
    * resolved. So memory can be used again as soon as its `write` was awaited.
    *
    * The result need not be awaited. Awaiting it applies back-pressure: it resolves at once while no more than the high
-   * watermark is buffered, else as {@link drain}; for data of more than 4 KiB, when the kernel has taken it. After `close`, `abort` or the loss of the connection it rejects with a
-   * {@link ConnectionError} `ECONNRESET`, after `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`; a rejection that
-   * nobody awaits is not reported as unhandled.
+   * watermark is buffered, else as {@link drain}; for data of more than 4 KiB, when the kernel has taken it. After `close` or
+   * `abort` it rejects with a {@link ConnectionError} `ECONNRESET`, after the loss of the connection with the code of that, after
+   * `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`; a rejection that nobody awaits is not reported as unhandled.
    *
    * asyncio: `write()`, and `await writer.write()` of the generation with `Stream`
    *
@@ -247,8 +247,8 @@ export class StreamWriter {
    * Waits until more may be written: resolves at once unless the writer is full, which it is from more than the high
    * watermark buffered down to the low one. Any number of callers may wait.
    *
-   * Rejects with a {@link ConnectionError} when the connection is lost or was closed by this side (`ECONNRESET`), also while
-   * it waits. asyncio: `drain()`
+   * Rejects with a {@link ConnectionError} when the connection is lost, with the code of the loss, or was closed by this side
+   * (`ECONNRESET`), also while it waits. asyncio: `drain()`
    *
    * @param options - `signal`: ends the wait; what was written stays written
    */
@@ -776,14 +776,13 @@ export class StreamWriter {
   }
 
   #refused(action: string): Promise<void> {
-    if (this.#closing || this.#lost)
-      return this.#connectionRefused(action, this.#readerGone ? undefined : 'ECONNRESET');
+    if (this.#closing || this.#lost) return this.#connectionRefused(action);
     return handled(new StateError('ERR_WRITE_AFTER_EOF', `${action}: the writing side was ended by writeEof()`));
   }
 
-  #connectionRefused(action: string, code?: string): Promise<void> {
+  #connectionRefused(action: string): Promise<void> {
     if (this.#lost) this.#hasThrown = true;
-    return handled(this.#connectionError(action, code));
+    return handled(this.#connectionError(action));
   }
 
   /** Whether this is a pipe that the other end has closed, which is no error until something is to be written. */
@@ -791,8 +790,8 @@ export class StreamWriter {
     return this.#lost && !this.#closing && !this.#eof && this.transport.mode === StreamMode.WRITE;
   }
 
-  /** Why `action` cannot be: with the code of the loss, unless a `code` says otherwise. */
-  #connectionError(action: string, code?: string): ConnectionError {
+  /** Why `action` cannot be, with the code of the loss. */
+  #connectionError(action: string): ConnectionError {
     const loss = this.#loss;
     if (loss === null && this.#readerGone)
       return new ConnectionError('EPIPE', `${action}: the reader of the pipe is gone`);
@@ -800,8 +799,8 @@ export class StreamWriter {
       const how = this.#aborted ? 'aborted' : this.#lost ? 'closed' : 'closing';
       return new ConnectionError('ECONNRESET', `${action}: the connection is ${how}`);
     }
-    const lost: unknown = (loss as NodeJS.ErrnoException).code;
-    const known = code ?? (typeof lost === 'string' ? lost : 'ECONNRESET');
+    const code: unknown = (loss as NodeJS.ErrnoException).code;
+    const known = typeof code === 'string' ? code : 'ECONNRESET';
     return new ConnectionError(known, `${action}: the connection is lost: ${loss.message}`, { cause: loss });
   }
 }
