@@ -371,6 +371,26 @@ for (const pipe of ['process.stdout', '1']) {
   });
 }
 
+test('many streams over the standard output: no warning of a leak, and no listener is left', async (t) => {
+  const program = script(
+    t,
+    `const before = process.stdout.getMaxListeners();
+     const streams = [];
+     for (let i = 0; i < 30; i++) streams.push(await S.connectWritePipe(i % 2 ? process.stdout : 1));
+     for (const [i, stream] of streams.entries()) await stream.write(i + ' ');
+     process.stdout.removeAllListeners('error');
+     streams.push(await S.connectWritePipe(process.stdout));
+     if (process.stdout.listenerCount('error') !== 1) console.log('not listened to');
+     for (const stream of streams) await stream.close();
+     if (process.stdout.listenerCount('error') > 0) console.log('a listener is left');
+     if (process.stdout.getMaxListeners() !== before) console.log('another limit');`,
+  );
+  const { code, stdout, stderr } = await output(program);
+  t.is(stderr, '');
+  t.is(stdout, Array.from({ length: 30 }, (_, i) => `${i} `).join(''));
+  t.is(code, 0);
+});
+
 test('a broken standard output rejects, and does not end the process', async (t) => {
   const program = script(
     t,

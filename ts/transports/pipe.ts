@@ -172,15 +172,52 @@ function checkBytes(action: string, objectMode: boolean, encoding: string | null
   }
 }
 
+/**
+ * Who is told of the errors of a stream that is lent. All of its borrowers share one listener: with one for each, Node would take
+ * more than ten for a leak.
+ */
+class Borrowers {
+  static readonly #of = new WeakMap<Writable, Borrowers>();
+
+  readonly #target: Writable;
+  readonly #all = new Set<Lent>();
+
+  private constructor(target: Writable) {
+    this.#target = target;
+  }
+
+  static of(target: Writable): Borrowers {
+    let borrowers = Borrowers.#of.get(target);
+    if (borrowers === undefined) Borrowers.#of.set(target, (borrowers = new Borrowers(target)));
+    return borrowers;
+  }
+
+  add(borrower: Lent): void {
+    // Asked each time: whoever it belongs to may have removed all listeners.
+    if (!this.#target.listeners('error').includes(this.#onError)) this.#target.on('error', this.#onError);
+    this.#all.add(borrower);
+  }
+
+  remove(borrower: Lent): void {
+    if (this.#all.delete(borrower) && this.#all.size === 0) this.#target.off('error', this.#onError);
+  }
+
+  readonly #onError = (error: Error): void => {
+    for (const borrower of [...this.#all]) borrower.destroy(error);
+  };
+}
+
 /** Writes to a stream that belongs to somebody else: its end is not ours to make, its errors end only this one. */
 class Lent extends Writable {
   readonly #target: Writable;
+  readonly #borrowers: Borrowers;
   #pending = false;
 
   constructor(target: Writable) {
     super();
     this.#target = target;
-    target.on('error', this.#onError);
+    this.#borrowers = Borrowers.of(target);
+    this.#borrowers.add(this);
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -201,13 +238,9 @@ class Lent extends Writable {
     done(error);
   }
 
-  readonly #onError = (error: Error): void => {
-    this.destroy(error);
-  };
-
   /** Stops listening when no write of ours can fail any more; the `'error'` of one comes within a turn of its callback. */
   #letGo(error: Error | null): void {
-    if (error === null) this.#target.off('error', this.#onError);
-    else setImmediate(() => this.#target.off('error', this.#onError));
+    if (error === null) this.#borrowers.remove(this);
+    else setImmediate(() => this.#borrowers.remove(this));
   }
 }
