@@ -1,7 +1,7 @@
 import net, { type AddressInfo, type OnReadOpts } from 'node:net';
 import { once } from 'node:events';
 import test from 'ava';
-import { adopt } from '#ts/transports/accepted.js';
+import { adopt, lendNoMore } from '#ts/transports/accepted.js';
 import { turns } from './transport-contract.js';
 
 /** Node and Deno have handles that can be moved; the library finds out by looking at them. */
@@ -155,4 +155,21 @@ test('onread that Node refuses: the socket is as it was', async (t) => {
   socket.destroy();
   client.destroy();
   await close(server);
+});
+
+test('memory is lent no more: an empty piece for a handle that TLS cannot be laid over, nothing for others', (t) => {
+  const lent: Uint8Array[] = [];
+  const handle = {
+    useUserBuffer: (memory: Uint8Array) => void lent.push(memory),
+    readStart: () => 0,
+    readStop: () => 0,
+  };
+  const over = (insides: object): net.Socket =>
+    Object.assign(Object.create(net.Socket.prototype) as net.Socket, insides);
+  lendNoMore(over({ _handle: handle }));
+  t.deepEqual(lent, [new Uint8Array(0)]);
+  lendNoMore(over({ _handle: { ...handle, _externalStream: {} } }));
+  lendNoMore(over({ _handle: { ...handle, useUserBuffer: undefined } }));
+  lendNoMore(over({ _handle: null }));
+  t.is(lent.length, 1);
 });

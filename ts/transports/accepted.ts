@@ -16,6 +16,8 @@ import { Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from
 import type { SecureContext, Server as TlsServer } from 'node:tls';
 
 interface Handle {
+  /** What one stream of Node's is stacked upon another by. */
+  readonly _externalStream?: unknown;
   reading?: boolean;
   readStart(): number;
   getpeername?(out: object): number;
@@ -81,6 +83,16 @@ export function readPastEnd(socket: Socket): boolean {
   const handle = (socket as unknown as Insides)._handle;
   if (!isHandle(handle) || typeof handle.getpeername !== 'function') return false;
   return handle.getpeername({}) !== 0 && handle.readStart() === 0;
+}
+
+/**
+ * Ends the reads into memory of ours, for a socket that TLS is about to take over and that nothing reads any more. In Node TLS
+ * is laid over the handle and takes its reads for itself. Where handles cannot be stacked like that (Deno), what is encrypted
+ * would go on into our memory, and the handshake would wait for it; there no memory is as good as none lent.
+ */
+export function lendNoMore(socket: Socket): void {
+  const handle = (socket as unknown as Insides)._handle;
+  if (isHandle(handle) && handle._externalStream === undefined) handle.useUserBuffer(new Uint8Array(0));
 }
 
 /** The context that a TLS server has made of its options, or null where the runtime keeps it elsewhere. */

@@ -7,8 +7,8 @@
  * events, for all other sockets. `SLUICE_READS=data` in the environment forces the second.
  */
 import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
-import type { Readable } from 'node:stream';
-import { adopt, readPastEnd } from './accepted.js';
+import type { Duplex, Readable } from 'node:stream';
+import { adopt, lendNoMore, readPastEnd } from './accepted.js';
 import { DuplexTransport, connectionError } from './duplex.js';
 import { StreamMode, hostAndPort } from './transport.js';
 
@@ -199,6 +199,12 @@ export class SocketTransport extends DuplexTransport {
   /** True but for TLS, where the end of one direction ends the connection. */
   override get canWriteEof(): boolean {
     return super.canWriteEof && (this.#socket as Socket & { encrypted?: boolean }).encrypted !== true;
+  }
+
+  /** @internal */
+  override release(onAbandon: () => void): Duplex {
+    if (this.#reads !== null) lendNoMore(this.#socket);
+    return super.release(onAbandon);
   }
 
   protected override startReading(readable: Readable): void {
