@@ -11,7 +11,7 @@ import { ConnectionError } from '#ts/errors.js';
 import { readPipe, writePipe } from '#ts/transports/pipe.js';
 import { StreamMode, type Transport, type TransportSink } from '#ts/transports/transport.js';
 import { directory, fifo } from './fifo.js';
-import { RecordingSink, transportContract, turns, written, type PairMaker } from './transport-contract.js';
+import { RecordingSink, transportContract, turns, withReads, written, type PairMaker } from './transport-contract.js';
 
 /**
  * One end of two pipes that lead in opposite directions. It closes as a duplex one does: it sends its end, and then drops what
@@ -136,17 +136,11 @@ function pipes(reads: 'direct' | 'data'): PairMaker {
       const dir = mkdtempSync(join(tmpdir(), 'sluice-'));
       const there = fifo(dir, 'there');
       const back = fifo(dir, 'back');
-      const before = process.env['SLUICE_READS'];
-      if (reads === 'data') process.env['SLUICE_READS'] = 'data';
-      else delete process.env['SLUICE_READS'];
-      try {
-        const a = new BothWays(readPipe('test', back.reader), writePipe('test', there.writer));
-        const b = new BothWays(readPipe('test', there.reader), writePipe('test', back.writer));
-        return Promise.resolve({ a, b, dispose: () => rmSync(dir, { recursive: true }) });
-      } finally {
-        if (before === undefined) delete process.env['SLUICE_READS'];
-        else process.env['SLUICE_READS'] = before;
-      }
+      const [a, b] = withReads(reads, () => [
+        new BothWays(readPipe('test', back.reader), writePipe('test', there.writer)),
+        new BothWays(readPipe('test', there.reader), writePipe('test', back.writer)),
+      ]);
+      return Promise.resolve({ a, b, dispose: () => rmSync(dir, { recursive: true }) });
     },
   };
 }

@@ -7,7 +7,15 @@ import test from 'ava';
 import { SocketTransport, type ConnectSocketOptions, type SocketAddress } from '#ts/transports/socket.js';
 import { DuplexTransport } from '#ts/transports/duplex.js';
 import { until } from './loopback.js';
-import { RecordingSink, transportContract, turns, written, type Pair, type PairMaker } from './transport-contract.js';
+import {
+  RecordingSink,
+  transportContract,
+  turns,
+  withReads,
+  written,
+  type Pair,
+  type PairMaker,
+} from './transport-contract.js';
 
 /** Runs `body` with a server on loopback; every socket it accepts is handed over. */
 async function listening(): Promise<{ server: net.Server; port: number; accept(): Promise<net.Socket> }> {
@@ -35,32 +43,12 @@ async function closed(server: net.Server): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }
 
-/** `body` with an environment in which direct reads are forbidden (or not). */
-async function withReads<T>(reads: 'data' | 'direct', body: () => T | Promise<T>): Promise<T> {
-  const before = process.env['SLUICE_READS'];
-  if (reads === 'data') process.env['SLUICE_READS'] = 'data';
-  else delete process.env['SLUICE_READS'];
-  try {
-    return await body();
-  } finally {
-    if (before === undefined) delete process.env['SLUICE_READS'];
-    else process.env['SLUICE_READS'] = before;
-  }
-}
-
 async function tcpPair(reads: 'data' | 'direct'): Promise<{ client: SocketTransport; served: SocketTransport } & Pair> {
   const { server, port, accept } = await listening();
   // Only the synchronous start of each factory looks at the environment.
-  let connecting: Promise<SocketTransport> | undefined;
-  await withReads(reads, () => {
-    connecting = SocketTransport.connect({ host: '127.0.0.1', port });
-  });
-  const [client, socket] = await Promise.all([connecting as Promise<SocketTransport>, accept()]);
-  let made: SocketTransport | undefined;
-  await withReads(reads, () => {
-    made = SocketTransport.accepted(socket);
-  });
-  const served = made as SocketTransport;
+  const connecting = withReads(reads, () => SocketTransport.connect({ host: '127.0.0.1', port }));
+  const [client, socket] = await Promise.all([connecting, accept()]);
+  const served = withReads(reads, () => SocketTransport.accepted(socket));
   return { client, served, a: client, b: served, dispose: () => closed(server) };
 }
 
@@ -513,7 +501,8 @@ for (const reads of ['data', 'direct'] as const) {
     const total = 1024 * 1024;
     const { server, port, accept } = await listening();
     const peer = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    const transport = await withReads(reads, async () => SocketTransport.accepted(await accept()));
+    const socket = await accept();
+    const transport = withReads(reads, () => SocketTransport.accepted(socket));
     const sink = new RecordingSink();
     transport.start(sink);
     let failure: Error | null = null;

@@ -27,6 +27,19 @@ export interface PairMaker {
   readonly halfClose?: boolean;
 }
 
+/** `body` where direct reads are forbidden, or not: the start of a transport looks at the environment. */
+export function withReads<T>(reads: 'data' | 'direct', body: () => T): T {
+  const before = process.env['SLUICE_READS'];
+  if (reads === 'data') process.env['SLUICE_READS'] = 'data';
+  else delete process.env['SLUICE_READS'];
+  try {
+    return body();
+  } finally {
+    if (before === undefined) delete process.env['SLUICE_READS'];
+    else process.env['SLUICE_READS'] = before;
+  }
+}
+
 /** A sink that writes down what it is told. */
 export class RecordingSink implements TransportSink {
   readonly chunks: Buffer[] = [];
