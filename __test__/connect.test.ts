@@ -1,12 +1,10 @@
 import test from 'ava';
 import { Buffer } from 'node:buffer';
-import dns from 'node:dns/promises';
 import { once } from 'node:events';
-import { syncBuiltinESMExports } from 'node:module';
 import { Socket, connect as netConnect } from 'node:net';
 import { PassThrough, Readable, duplexPair } from 'node:stream';
 import { ConnectionError, StreamServer, connect, socketpair, type AttemptError, type Stream } from 'sluice';
-import { deferred, gather, listen, portOf, quiet, streamAndPeer, turns, until } from './loopback.js';
+import { deferred, gather, listen, portOf, quiet, resolving, streamAndPeer, turns, until } from './loopback.js';
 
 const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
 const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
@@ -39,15 +37,7 @@ test('connects to an IPv6 address', async (t) => {
 test.serial(
   'the addresses of a name are tried until one connects; when none does, the error lists them all',
   async (t) => {
-    const { lookup } = dns;
-    t.teardown(() => {
-      dns.lookup = lookup;
-      syncBuiltinESMExports();
-    });
-    dns.lookup = (() =>
-      Promise.resolve(['127.0.0.2', '127.0.0.3', '127.0.0.1'].map((address) => ({ address, family: 4 })))) as never;
-    syncBuiltinESMExports();
-
+    resolving(t, ['127.0.0.2', '127.0.0.3', '127.0.0.1']);
     const { port, close } = await listen(t, (socket) => socket.end('here'));
     {
       await using stream = await connect('three.example', port);

@@ -1,27 +1,13 @@
 /** Racing the addresses of a name over real sockets. */
 import test, { type ExecutionContext } from 'ava';
-import dns from 'node:dns/promises';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Socket, connect as netConnect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { syncBuiltinESMExports } from 'node:module';
 import { type AttemptError, ConnectionError, connect } from 'sluice';
 import { openFds } from './fifo.js';
-import { deferred, listen, quiet, turns, until } from './loopback.js';
+import { deferred, listen, quiet, resolving, turns, until } from './loopback.js';
 import { Process } from './program.js';
-
-/** Has a name resolve to these addresses, until the test is over. */
-function resolving(t: ExecutionContext, addresses: readonly string[]): void {
-  const { lookup } = dns;
-  t.teardown(() => {
-    dns.lookup = lookup;
-    syncBuiltinESMExports();
-  });
-  dns.lookup = (() =>
-    Promise.resolve(addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })))) as never;
-  syncBuiltinESMExports();
-}
 
 test.serial('a first address that refuses: the next is tried at once', async (t) => {
   const { port } = await listen(t, (socket) => socket.end('here'));

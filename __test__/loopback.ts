@@ -1,7 +1,9 @@
 /** Real connections over the loopback interface, gone when the test is over. */
 import type { ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
+import dns from 'node:dns/promises';
 import { once } from 'node:events';
+import { syncBuiltinESMExports } from 'node:module';
 import { createServer, connect as netConnect, type Socket, type AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import tls, { type TLSSocket } from 'node:tls';
@@ -125,6 +127,18 @@ export const echo: ClientHandler = async (stream) => {
 /** The port that a server has taken. */
 export function portOf(server: StreamServer): number {
   return (server.sockets[0]?.address() as AddressInfo).port;
+}
+
+/** Has a name resolve to these addresses, until the test is over. */
+export function resolving(t: ExecutionContext, addresses: readonly string[]): void {
+  const { lookup } = dns;
+  t.teardown(() => {
+    dns.lookup = lookup;
+    syncBuiltinESMExports();
+  });
+  dns.lookup = (() =>
+    Promise.resolve(addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })))) as never;
+  syncBuiltinESMExports();
 }
 
 /** Lets the event loop turn until the condition holds. The runner gives up when it never does. */
