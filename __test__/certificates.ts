@@ -3,6 +3,9 @@ import { webcrypto } from 'node:crypto';
 // Wanted by the library, which finds its parts through the metadata that decorators leave.
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
+import type { DuplexTransport } from '#ts/transports/duplex.js';
+import type { SocketTransport } from '#ts/transports/socket.js';
+import { checkClientTls, checkServerTls, secure } from '#ts/transports/tls.js';
 
 /** A certificate and its key, both as PEM: what the options of TLS take. */
 export interface Identity {
@@ -34,6 +37,19 @@ let made: Promise<Certificates> | undefined;
 
 export function certificates(): Promise<Certificates> {
   return (made ??= make());
+}
+
+/** TLS of ours over two plain transports that are connected: a client that trusts the authority, and the server. */
+export async function secured(
+  client: DuplexTransport,
+  served: DuplexTransport,
+  maxVersion: 'TLSv1.2' | 'TLSv1.3' = 'TLSv1.3',
+): Promise<{ client: SocketTransport; served: SocketTransport }> {
+  const { ca, server } = await certificates();
+  const serverTls = checkServerTls('test', server, {});
+  const clientTls = checkClientTls('test', { ca, maxVersion }, {}, 'localhost');
+  const [a, b] = await Promise.all([secure(clientTls, client, undefined), secure(serverTls, served, undefined)]);
+  return { client: a, served: b };
 }
 
 interface Authority {

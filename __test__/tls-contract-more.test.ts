@@ -5,19 +5,15 @@ import { join } from 'node:path';
 import test from 'ava';
 import { DuplexTransport } from '#ts/transports/duplex.js';
 import { SocketTransport } from '#ts/transports/socket.js';
-import { checkClientTls, checkServerTls, secure } from '#ts/transports/tls.js';
-import { certificates } from './certificates.js';
+import { secured } from './certificates.js';
 import { directory } from './fifo.js';
 import { transportContract, turns, type Pair, type PairMaker } from './transport-contract.js';
 
 async function both(client: DuplexTransport, served: DuplexTransport): Promise<Pick<Pair, 'a' | 'b'>> {
-  const { ca, server } = await certificates();
-  const clientTls = checkClientTls('test', { ca }, {}, 'localhost');
-  const serverTls = checkServerTls('test', server, {});
-  const [a, b] = await Promise.all([secure(clientTls, client, undefined), secure(serverTls, served, undefined)]);
+  const pair = await secured(client, served);
   // What the server sends behind the handshake: Node never tells when that fails, nor of anything written later.
   await turns();
-  return { a, b };
+  return { a: pair.client, b: pair.served };
 }
 
 /** A server for one connection, what it has accepted and who has connected, both plain. */

@@ -1,23 +1,9 @@
 import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import test from 'ava';
-import type { DuplexTransport } from '#ts/transports/duplex.js';
 import { SocketTransport } from '#ts/transports/socket.js';
-import { checkClientTls, checkServerTls, secure } from '#ts/transports/tls.js';
-import { certificates } from './certificates.js';
+import { secured } from './certificates.js';
 import { RecordingSink, transportContract, turns, written, type Pair, type PairMaker } from './transport-contract.js';
-
-async function both(
-  client: DuplexTransport,
-  served: DuplexTransport,
-  maxVersion: 'TLSv1.2' | 'TLSv1.3' = 'TLSv1.3',
-): Promise<{ client: SocketTransport; served: SocketTransport }> {
-  const { ca, server } = await certificates();
-  const serverTls = checkServerTls('test', server, {});
-  const clientTls = checkClientTls('test', { ca, maxVersion }, {}, 'localhost');
-  const [a, b] = await Promise.all([secure(clientTls, client, undefined), secure(serverTls, served, undefined)]);
-  return { client: a, served: b };
-}
 
 /** Two plain transports over the loopback interface, and how to crash either end. */
 async function tcp(): Promise<{ client: SocketTransport; served: SocketTransport; close: () => void }> {
@@ -40,7 +26,7 @@ function overTcp(name: string, toClient: boolean, maxVersion: 'TLSv1.2' | 'TLSv1
     async make(): Promise<Pair> {
       const plain = await tcp();
       const sockets = { client: socketOf(plain.client), served: socketOf(plain.served) };
-      const { client, served } = await both(plain.client, plain.served, maxVersion);
+      const { client, served } = await secured(plain.client, plain.served, maxVersion);
       return {
         a: toClient ? served : client,
         b: toClient ? client : served,
@@ -69,7 +55,7 @@ const upgraded: PairMaker = {
     plain.served.pauseReading();
     const socket = socketOf(plain.client);
     await turns(2);
-    const { client, served } = await both(plain.client, plain.served);
+    const { client, served } = await secured(plain.client, plain.served);
     return { a: client, b: served, reset: () => socket.resetAndDestroy(), dispose: plain.close };
   },
 };
