@@ -130,7 +130,8 @@ test('a Writable alone: flushed and ended by close', async (t) => {
   t.deepEqual([sink.closes, sink.eofs], [[null], 0]);
 });
 
-test('a stream that fails: the bytes it holds first, then its own error', async (t) => {
+/** A stream under a transport whose sink has taken 5 bytes and wants no more. */
+async function full(): Promise<{ stream: Duplex; sink: RecordingSink }> {
   const stream = new Duplex({ read: () => undefined, write: (_chunk, _encoding, callback) => callback() });
   const transport = new DuplexTransport(stream);
   const sink = new RecordingSink();
@@ -138,6 +139,11 @@ test('a stream that fails: the bytes it holds first, then its own error', async 
   transport.start(sink);
   stream.push('taken');
   await sink.until(() => sink.bytes === 5);
+  return { stream, sink };
+}
+
+test('a stream that fails: the bytes it holds first, then its own error', async (t) => {
+  const { stream, sink } = await full();
   stream.push('held ');
   stream.push('back');
   await turns();
@@ -151,13 +157,7 @@ test('a stream that fails: the bytes it holds first, then its own error', async 
 });
 
 test('a stream destroyed without a reason: the bytes once, then ECONNRESET', async (t) => {
-  const stream = new Duplex({ read: () => undefined, write: (_chunk, _encoding, callback) => callback() });
-  const transport = new DuplexTransport(stream);
-  const sink = new RecordingSink();
-  sink.goOn = false;
-  transport.start(sink);
-  stream.push('taken');
-  await sink.until(() => sink.bytes === 5);
+  const { stream, sink } = await full();
   stream.push('held');
   stream.destroy();
   await sink.until(() => sink.isClosed);
