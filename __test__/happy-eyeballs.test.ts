@@ -588,30 +588,20 @@ for (const { name, plans, delay, starts, winner, at } of [
     at: 510,
   },
   { name: 'no delay at all', plans: [connects(9), never, connects(5)], delay: 0, starts: [0, 0, 0], winner: 2, at: 5 },
-  {
-    name: 'delay null: one after another',
+  ...(
+    [
+      ['null: one after another', null],
+      ['undefined: the same', undefined],
+      ['Infinity: the same', Infinity],
+    ] as const
+  ).map(([what, delay]) => ({
+    name: `delay ${what}`,
     plans: [fails(4000), connects(10)],
-    delay: null,
+    delay,
     starts: [0, 4000],
     winner: 1,
     at: 4010,
-  },
-  {
-    name: 'delay undefined: the same',
-    plans: [fails(4000), connects(10)],
-    delay: undefined,
-    starts: [0, 4000],
-    winner: 1,
-    at: 4010,
-  },
-  {
-    name: 'delay Infinity: the same',
-    plans: [fails(4000), connects(10)],
-    delay: Infinity,
-    starts: [0, 4000],
-    winner: 1,
-    at: 4010,
-  },
+  })),
 ] as const) {
   test(`race: ${name}`, async (t) => {
     const simulation = new Simulation(plans);
