@@ -390,7 +390,7 @@ function overFd(action: string, fd: number): SocketTransport {
   checkSocketFd(action, 'sock', fd);
   // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
   const reads = process.platform === 'win32' ? null : directReads();
-  const onread = reads === null ? {} : { onread: reads.onread };
+  const onread = reads === null ? {} : { onread: reads };
   const options = { readable: true, writable: true, allowHalfOpen: true, ...onread };
   return new SocketTransport(socketOver(action, fd, 'a connected socket of TCP or a Unix one', options), reads);
 }

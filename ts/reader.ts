@@ -73,12 +73,13 @@ class PendingRead {
   unwatch: (() => void) | null = null;
 
   /**
-   * @param attempt - the result, or undefined to go on waiting; throws to fail the read
+   * @param attempt - the result, or undefined to go on waiting; throws to fail the read. It is given the reader, so that it need
+   * not be a function of its own for each read
    * @param fill - where the bytes of a read are gathered that do not pass through the ring
    */
   constructor(
     readonly action: string,
-    readonly attempt: () => unknown,
+    readonly attempt: (reader: StreamReader) => unknown,
     readonly fill: Fill | null = null,
   ) {}
 }
@@ -412,10 +413,12 @@ export class StreamReader implements LineSource {
     if (this.#next < this.#stop && this.#separator === LF && options === undefined && this.#pending === null) {
       return Promise.resolve(this.#nextFrame());
     }
-    return this.#begin('readline', options, () => {
-      const line = this.#frame(LF, 'readline');
-      return line ?? (this.#ended() ? this.#take(this.#rewind()) : undefined);
-    });
+    return this.#begin('readline', options, StreamReader.#line);
+  }
+
+  static #line(this: void, reader: StreamReader): Buffer | undefined {
+    const line = reader.#frame(LF, 'readline');
+    return line ?? (reader.#ended() ? reader.#take(reader.#rewind()) : undefined);
   }
 
   /**
@@ -655,14 +658,14 @@ export class StreamReader implements LineSource {
   #begin<T>(
     action: string,
     options: WaitOptions | undefined,
-    attempt: () => T | undefined,
+    attempt: (reader: StreamReader) => T | undefined,
     fill: Fill | null = null,
   ): Promise<T> {
     const refusal = this.#refusal<T>(action, options);
     if (refusal !== null) return refusal;
     try {
       if (fill !== null) this.#moveInto(fill);
-      const result = attempt();
+      const result = attempt(this);
       if (result !== undefined) return Promise.resolve(result);
     } catch (error) {
       if (fill !== null) this.#putBackFill(fill, error);
@@ -707,7 +710,7 @@ export class StreamReader implements LineSource {
     if (pending === null) return;
     let result: unknown;
     try {
-      result = pending.attempt();
+      result = pending.attempt(this);
     } catch (error) {
       this.#fail(pending, error);
       return;

@@ -74,7 +74,8 @@ export class Stream implements TransportSink, Keeper {
 
   #transport: Transport;
   readonly #reader: StreamReader;
-  readonly #writer: StreamWriter;
+  /** Made for the first call that needs it: most streams are idle most of the time, and many only read. */
+  #writer: StreamWriter | null = null;
   readonly #serverSide: boolean;
   readonly #host: string | undefined;
   /** Ends the handshake that is under way. */
@@ -92,12 +93,10 @@ export class Stream implements TransportSink, Keeper {
     this.mode = transport.mode;
     this.#transport = transport;
     this.#reader = new StreamReader({ limit: options.limit });
-    this.#writer = new StreamWriter(transport);
     this.#serverSide = options.serverSide ?? false;
     this.#host = options.host;
     this.#link = new StreamLink<Stream>(this, transport, options.owner);
     this.#reader.attach(transport, this);
-    this.#writer.attach(this);
     transport.start(this.#link);
   }
 
@@ -221,7 +220,7 @@ export class Stream implements TransportSink, Keeper {
 
   /** Bytes accepted for sending so far. */
   get bytesWritten(): number {
-    return this.#writer.bytesWritten;
+    return this.#writer?.bytesWritten ?? 0;
   }
 
   /**
@@ -230,12 +229,12 @@ export class Stream implements TransportSink, Keeper {
    * is, so leave it as it is until the result has resolved. See {@link StreamWriter.write}. asyncio: `write`
    */
   write(data: Uint8Array | string): Written {
-    return this.#writable ? this.#writer.write(data) : refused('write');
+    return this.#writable ? this.#sending.write(data) : refused('write');
   }
 
   /** Sends several pieces, as `write` would send them joined. asyncio: `writelines` */
   writelines(list: Iterable<Uint8Array | string>): Written {
-    return this.#writable ? this.#writer.writelines(list) : refused('writelines');
+    return this.#writable ? this.#sending.writelines(list) : refused('writelines');
   }
 
   /**
@@ -272,33 +271,33 @@ export class Stream implements TransportSink, Keeper {
    * @throws (as a rejection) ConnectionError when the connection is closed (`ECONNRESET`) or lost before the end
    */
   sendfile(file: SendfileSource, offset?: number, count?: number, options?: SendfileOptions): Promise<number> {
-    return this.#writable ? sendfile(this.#writer, file, offset, count, options) : rejected(readOnly('sendfile'));
+    return this.#writable ? sendfile(this.#sending, file, offset, count, options) : rejected(readOnly('sendfile'));
   }
 
   /** Waits until the write buffer is at its low watermark, if it went over the high one. asyncio: `drain` */
   drain(options?: WaitOptions): Promise<void> {
-    return this.#writable ? this.#writer.drain(options) : rejected(readOnly('drain'));
+    return this.#writable ? this.#sending.drain(options) : rejected(readOnly('drain'));
   }
 
   /** Waits until every byte written so far has been handed to the kernel. */
   flush(options?: WaitOptions): Promise<void> {
-    return this.#writable ? this.#writer.flush(options) : rejected(readOnly('flush'));
+    return this.#writable ? this.#sending.flush(options) : rejected(readOnly('flush'));
   }
 
   /** Whether {@link writeEof} works on this stream. asyncio: `can_write_eof` */
   canWriteEof(): boolean {
-    return this.#writable && this.#writer.canWriteEof();
+    return this.#writable && this.#sending.canWriteEof();
   }
 
   /** Ends the writing side once all is flushed; reading goes on. asyncio: `write_eof` */
   writeEof(): Promise<void> {
-    return this.#writable ? this.#writer.writeEof() : rejected(readOnly('writeEof'));
+    return this.#writable ? this.#sending.writeEof() : rejected(readOnly('writeEof'));
   }
 
   /** Sets the watermarks of `drain`, in bytes. asyncio: `transport.set_write_buffer_limits` */
   setWriteBufferLimits(limits: Parameters<StreamWriter['setWriteBufferLimits']>[0]): void {
     if (!this.#writable) throw readOnly('setWriteBufferLimits');
-    this.#writer.setWriteBufferLimits(limits);
+    this.#sending.setWriteBufferLimits(limits);
   }
 
   // ---------------------------------------------------------------------------------------------- TLS
@@ -352,7 +351,7 @@ export class Stream implements TransportSink, Keeper {
     try {
       transport.pauseReading();
       this.#refusePlaintext(action, transport);
-      place = reserve(this.#writer, action);
+      place = reserve(this.#sending, action);
       await unlessAborted(signal, place.ready);
       signal?.throwIfAborted();
       if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
@@ -418,14 +417,14 @@ export class Stream implements TransportSink, Keeper {
         throw ended.signal.reason;
       }
       this.#transport = this.#link.transport = secured;
-      this.#writer.moveTo(secured);
+      this.#writer?.moveTo(secured);
       this.#reader.attach(secured);
       this.#reader.release();
       secured.start(this.#link);
     } catch (error) {
       if (this.#transport === transport) {
         this.#reader.release();
-        const lost = !this.#closedHere || this.#writer.writeBufferSize > 0;
+        const lost = !this.#closedHere || this.#sending.writeBufferSize > 0;
         const aborted = signal?.aborted === true && error === signal.reason;
         const loss = aborted ? handshakeAborted(peer, error) : (error as Error);
         this.#link.closed(lost ? loss : null);
@@ -450,7 +449,7 @@ export class Stream implements TransportSink, Keeper {
   close(): Promise<void> {
     this.#closeAsked = true;
     this.#endReading();
-    return this.#writer.close();
+    return this.#sending.close();
   }
 
   /**
@@ -459,19 +458,19 @@ export class Stream implements TransportSink, Keeper {
    */
   abort(): Promise<void> {
     this.#endReading();
-    this.#writer.abort();
-    return this.#writer.waitClosed().catch(() => {});
+    this.#sending.abort();
+    return this.#sending.waitClosed().catch(() => {});
   }
 
   /** Waits until the connection is gone, whoever closes it; rejects with the reason when it is lost. asyncio: `wait_closed` */
   waitClosed(options?: WaitOptions): Promise<void> {
     this.#closeAsked = true;
-    return this.#writer.waitClosed(options);
+    return this.#sending.waitClosed(options);
   }
 
   /** Whether the stream is being closed, or gone. asyncio: `is_closing` */
   isClosing(): boolean {
-    return this.#writer.isClosing();
+    return this.#writer?.isClosing() ?? (this.#lost || this.#transport.isClosing);
   }
 
   /**
@@ -482,10 +481,10 @@ export class Stream implements TransportSink, Keeper {
    * asyncio: `__aexit__`
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    const told = this.#lost && (this.#closeAsked || this.#reader.hasThrown || this.#writer.hasThrown);
+    const told = this.#lost && (this.#closeAsked || this.#reader.hasThrown || this.#writer?.hasThrown);
     this.#endReading();
     try {
-      await this.#writer.close();
+      await this.#sending.close();
     } catch (error) {
       if (!told) throw error;
     }
@@ -503,7 +502,7 @@ export class Stream implements TransportSink, Keeper {
    * asyncio: `get_extra_info`
    */
   getExtraInfo(name: string, fallback?: unknown): unknown {
-    return this.#writer.getExtraInfo(name, fallback);
+    return this.#transport.getExtraInfo(name) ?? fallback;
   }
 
   /** Whether a server accepted this connection. asyncio: `is_server_side` */
@@ -564,14 +563,14 @@ export class Stream implements TransportSink, Keeper {
     // After its EOF the peer has nothing more to say, whatever becomes of what we send: reading has ended well.
     if (error === null || this.#peerEnded || this.#closedHere) this.#reader.feedEof();
     else this.#reader.setException(error);
-    this.#writer.connectionLost(error);
+    this.#writer?.connectionLost(error);
   }
 
   // ---------------------------------------------------------------------------------------------- the halves' side
 
   /** @internal The two halves; either of them keeps the stream. */
   get halves(): [StreamReader, StreamWriter] {
-    return [this.#reader, this.#writer];
+    return [this.#reader, this.#sending];
   }
 
   /** @internal What the transport holds of the stream. */
@@ -594,6 +593,18 @@ export class Stream implements TransportSink, Keeper {
     this.#link.closing(this);
     this.#endReading();
     this.#giveUp?.();
+  }
+
+  get #sending(): StreamWriter {
+    return this.#writer ?? this.#makeWriter();
+  }
+
+  #makeWriter(): StreamWriter {
+    const writer = new StreamWriter(this.#transport);
+    writer.attach(this);
+    this.#writer = writer;
+    if (this.#lost) writer.connectionLost(this.#error);
+    return writer;
   }
 
   get #readable(): boolean {

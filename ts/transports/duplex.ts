@@ -43,10 +43,10 @@ export function connectionError(error: Error, peer?: string): Error {
 }
 
 /**
- * The transport of one direction over a stream, for that of the other direction to find. Each ends its own; the stream is
- * destroyed when both are done.
+ * The transport over a stream: so the listeners of all streams are the same functions. Where there is one for each direction it
+ * is the first of them, for the other to find. Each ends its own direction; the stream is destroyed when both are done.
  */
-const halves = new WeakMap<object, DuplexTransport>();
+const transports = new WeakMap<object, DuplexTransport>();
 
 /** A `Transport` over a Node stream of bytes. */
 export class DuplexTransport implements Transport {
@@ -110,26 +110,14 @@ export class DuplexTransport implements Transport {
     // Else Node ends the writing side as soon as the peer has ended its own.
     if (mode === StreamMode.READWRITE) (stream as Duplex).allowHalfOpen = true;
 
-    stream.on('error', (error: Error) => {
-      this.#reason ??= error;
-    });
-    // on, not once, which costs three more objects for each connection: either event comes once.
-    stream.on('close', () => {
-      this.#connectionLost();
-    });
-    this.readable?.on('end', () => {
-      // Two immediates: one whole poll for input, in which the error would come.
-      if (this.doubtsEnd()) {
-        setImmediate(() =>
-          setImmediate(() => {
-            // The error may be there while its 'close' is still to come.
-            if (this.#reason === null && stream.errored === null) this.#endOfFile();
-          }),
-        );
-      } else this.#endOfFile();
-    });
+    if (mode === StreamMode.READWRITE || !this.#join(stream as Duplex)) {
+      transports.set(stream, this);
+      stream.on('error', DuplexTransport.#onError);
+      // on, not once, which costs three more objects for each connection: either event comes once.
+      stream.on('close', DuplexTransport.#onClose);
+    }
+    this.readable?.on('end', DuplexTransport.#onEnd);
     markUsed(stream, mode);
-    if (mode !== StreamMode.READWRITE) this.#join(stream as Duplex);
     if (stream.destroyed) {
       // Its 'close' may be over already. Two immediates: where it is still to come, it comes first.
       this.#reason ??= stream.errored;
@@ -137,18 +125,49 @@ export class DuplexTransport implements Transport {
     }
   }
 
-  /** Meets the transport of the other direction, if there is one by now. */
-  #join(stream: Duplex): void {
-    const other = halves.get(stream);
-    if (other === undefined || other.mode === this.mode) {
-      halves.set(stream, this);
+  static #onError(this: Readable | Writable, error: Error): void {
+    const transport = transports.get(this);
+    if (transport === undefined) return;
+    transport.#reason ??= error;
+    if (transport.#other !== null) transport.#other.#reason ??= error;
+  }
+
+  static #onClose(this: Readable | Writable): void {
+    const transport = transports.get(this);
+    if (transport === undefined) return;
+    const other = transport.#other;
+    transport.#connectionLost();
+    if (other !== null) other.#connectionLost();
+  }
+
+  static #onEnd(this: Readable): void {
+    const first = transports.get(this);
+    if (first === undefined) return;
+    const transport = first.readable === null ? first.#other : first;
+    if (transport === null) return;
+    if (!transport.doubtsEnd()) {
+      transport.#endOfFile();
       return;
     }
+    // Two immediates: one whole poll for input, in which the error would come.
+    setImmediate(() =>
+      setImmediate(() => {
+        // The error may be there while its 'close' is still to come.
+        if (transport.#reason === null && this.errored === null) transport.#endOfFile();
+      }),
+    );
+  }
+
+  /** Meets the transport of the other direction; `false` where there is none by now. */
+  #join(stream: Duplex): boolean {
+    const other = transports.get(stream);
+    if (other === undefined || other.mode === this.mode) return false;
     this.#other = other;
     other.#other = this;
     stream.allowHalfOpen = true;
     const writing = this.mode === StreamMode.WRITE ? this : other;
     stream.once('finish', () => writing.#leave());
+    return true;
   }
 
   /** Reports the end of this direction and leaves the stream to the other one; `false` where there is none any more. */

@@ -126,7 +126,7 @@ function overFd(action: string, fd: number, mode: OneWay): Transport {
   }
   // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
   const reads = reading && process.platform !== 'win32' ? directReads() : null;
-  const onread = reads === null ? {} : { onread: reads.onread };
+  const onread = reads === null ? {} : { onread: reads };
   const socket = socketOver(action, fd, PIPE, { readable: reading, writable: !reading, ...onread });
   return new SocketPipe(socket, reads, mode, fd);
 }

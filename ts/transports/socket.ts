@@ -66,23 +66,19 @@ export interface ConnectSocketOptions extends SocketOptions {
  * later. `buffer` is asked for the memory of the *next* read, after `callback` has had the last one: and once when the
  * handle is set up, when there is no transport yet.
  */
-export class DirectReads {
-  readonly onread: OnReadOpts;
+export class DirectReads implements OnReadOpts {
   #transport: DirectReader | null = null;
   #block: Uint8Array | null = null;
 
-  constructor() {
-    this.onread = {
-      buffer: () => this.#transport?.directTarget() ?? (this.#block ??= readBlock()),
-      callback: (count, memory) => {
-        const transport = this.#transport;
-        if (transport === null) return false;
-        if (memory !== this.#block) return transport.directFilled(count);
-        const whole = count === memory.length;
-        return transport.directReceived(whole ? memory : new Uint8Array(memory.buffer, memory.byteOffset, count));
-      },
-    };
-  }
+  readonly buffer = (): Uint8Array => this.#transport?.directTarget() ?? (this.#block ??= readBlock());
+
+  readonly callback = (count: number, memory: Uint8Array): boolean => {
+    const transport = this.#transport;
+    if (transport === null) return false;
+    if (memory !== this.#block) return transport.directFilled(count);
+    const whole = count === memory.length;
+    return transport.directReceived(whole ? memory : new Uint8Array(memory.buffer, memory.byteOffset, count));
+  };
 
   /** @internal */
   join(transport: DirectReader): void {
@@ -103,8 +99,13 @@ export class SocketTransport extends DuplexTransport {
   #paused = false;
   readonly #socket: Socket;
   readonly #reads: DirectReads | null;
-  #peername: SocketAddress | string | undefined;
-  #sockname: SocketAddress | string | undefined;
+  /**
+   * The addresses, or paths, of both ends. Until they are asked for, our own is the object that Node has, and that of the peer is
+   * in two parts, which needs none.
+   */
+  #own: SocketAddress | string | undefined;
+  #peer: SocketAddress | string | undefined;
+  #peerPort: number | undefined;
 
   /**
    * @param socket - connected; it belongs to the transport from now on
@@ -132,7 +133,7 @@ export class SocketTransport extends DuplexTransport {
         return;
       }
       const reads = directReads();
-      const onread = reads === null ? {} : { onread: reads.onread };
+      const onread = reads === null ? {} : { onread: reads };
       const socket = new Socket({ allowHalfOpen: true, ...onread });
       // Nothing is read before the sink is there.
       socket.pause();
@@ -183,7 +184,7 @@ export class SocketTransport extends DuplexTransport {
   static accepted(socket: Socket, options: SocketOptions & { path?: string | undefined } = {}): SocketTransport {
     const { noDelay = true, keepAlive = false, path } = options;
     const reads = directReads();
-    const adopted = reads === null ? null : adopt(socket, reads.onread);
+    const adopted = reads === null ? null : adopt(socket, reads);
     const transport = adopted === null ? new SocketTransport(socket) : new SocketTransport(adopted, reads);
     if (path === undefined) transport.#socket.setNoDelay(noDelay);
     else transport.#nameUnix('', path);
@@ -304,14 +305,32 @@ export class SocketTransport extends DuplexTransport {
 
   /** Asks while the socket can still tell. */
   #remember(): void {
-    const { remoteAddress, remotePort, remoteFamily, localAddress, localPort, localFamily } = this.#socket;
-    this.#peername ??= socketAddress(remoteAddress, remotePort, remoteFamily);
-    this.#sockname ??= socketAddress(localAddress, localPort, localFamily);
+    if (this.#peer === undefined) {
+      const { remoteAddress, remotePort } = this.#socket;
+      this.#peer = remoteAddress;
+      this.#peerPort = remotePort;
+    }
+    if (this.#own === undefined) {
+      const own = this.#socket.address();
+      if ('address' in own) this.#own = own;
+    }
+  }
+
+  get #peername(): SocketAddress | string | undefined {
+    const [peer, port] = [this.#peer, this.#peerPort];
+    if (typeof peer === 'string' && port !== undefined) this.#peer = socketAddress(peer, port);
+    return this.#peer;
+  }
+
+  get #sockname(): SocketAddress | string | undefined {
+    const own = this.#own;
+    if (typeof own === 'object' && !Object.isFrozen(own)) this.#own = socketAddress(own.address, own.port);
+    return this.#own;
   }
 
   #nameUnix(peername: string, sockname: string): void {
-    this.#peername = peername;
-    this.#sockname = sockname;
+    this.#peer = peername;
+    this.#own = sockname;
   }
 }
 
@@ -320,9 +339,8 @@ export function directReads(): DirectReads | null {
   return process.env.SLUICE_READS === 'data' ? null : new DirectReads();
 }
 
-function socketAddress(address: unknown, port: unknown, family: unknown): SocketAddress | undefined {
-  if (typeof address !== 'string' || typeof port !== 'number') return undefined;
-  return Object.freeze({ address, port, family: String(family) });
+function socketAddress(address: string, port: number): SocketAddress {
+  return Object.freeze({ address, port, family: address.includes(':') ? 'IPv6' : 'IPv4' });
 }
 
 /** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */
