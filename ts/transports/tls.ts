@@ -243,10 +243,12 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   checkPeerOptions(action, given);
   checkSuites(action, given);
   const failures: CallbackFailures = new WeakMap();
+  // The time is kept here: Node's own limit begins anew with each byte that comes in.
+  const made = (): Server =>
+    createServer({ ...given, ...guarded(given, failures), handshakeTimeout: LONGEST_TIMEOUT_MS });
   let server: Server;
   try {
-    // The time is kept here: Node's own limit begins anew with each byte that comes in.
-    server = createServer({ ...given, ...guarded(given, failures), handshakeTimeout: LONGEST_TIMEOUT_MS });
+    server = made();
   } catch (error) {
     throw refused(action, given, error);
   }
@@ -254,7 +256,13 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   if (secureContext !== undefined && !setServerContext(server, secureContext)) {
     throw invalidType(action, 'ssl', 'TLS options: this runtime takes no SecureContext here', secureContext);
   }
-  return new ServerTls(action, server, timeouts, failures);
+  const context = serverContext(server);
+  const another = (): Server => {
+    const other = made();
+    if (context !== null) setServerContext(other, context);
+    return other;
+  };
+  return new ServerTls(action, server, another, timeouts, failures);
 }
 
 /** They say something only about TLS. */
@@ -534,12 +542,14 @@ class ClientTls implements Tls {
 class ServerTls implements Tls {
   readonly #action: string;
   readonly #server: Server;
+  readonly #another: () => Server;
   readonly #timeouts: Timeouts;
   readonly #failures: CallbackFailures;
 
-  constructor(action: string, server: Server, timeouts: Timeouts, failures: CallbackFailures) {
+  constructor(action: string, server: Server, another: () => Server, timeouts: Timeouts, failures: CallbackFailures) {
     this.#action = action;
     this.#server = server;
+    this.#another = another;
     this.#timeouts = timeouts;
     this.#failures = failures;
   }
@@ -548,8 +558,10 @@ class ServerTls implements Tls {
     const context = serverContext(this.#server) ?? undefined;
     return handshake(this.#action, this.#timeouts.handshake, target, (done, failed) => {
       // A TLS server takes any stream that is given to it as a 'connection', but does not tell by its events which of them
-      // they are about. So each connection has a view of the server for itself: the same in all but where it reports to.
-      const view = Object.create(this.#server) as Server;
+      // they are about. So each connection has a view of the server for itself: the same in all but where it reports to. Where
+      // the server listens by functions that do not ask who they are called for (Bun), it has a server for itself.
+      const common = this.#server.listeners('connection').every((listener) => Object.hasOwn(listener, 'prototype'));
+      const view = common ? (Object.create(this.#server) as Server) : this.#another();
       view.emit = (event: string, ...args: unknown[]): boolean => {
         if (event === 'secureConnection') {
           const socket = args[0] as TLSSocket;
@@ -564,7 +576,7 @@ class ServerTls implements Tls {
         }
         return true;
       };
-      for (const listener of this.#server.listeners('connection')) listener.call(view, target.raw);
+      for (const listener of view.listeners('connection')) listener.call(view, target.raw);
     });
   }
 }
