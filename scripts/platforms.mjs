@@ -49,6 +49,7 @@ export function manifestOf(platform, { version, license, engines }) {
     version,
     description: `The native engine of sluice for ${platform.title}`,
     license,
+    type: 'commonjs',
     main: binaryName(platform),
     files: [binaryName(platform), 'THIRD-PARTY.md'],
     os: [platform.os],

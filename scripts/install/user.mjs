@@ -1,0 +1,83 @@
+/** A user of the packages, for the test of their installation. */
+import { strict as assert } from 'node:assert';
+import * as fs from 'node:fs';
+import path from 'node:path';
+import { npmCommand, outcomeOf } from '../processes.mjs';
+import { SetupError } from '../setup.mjs';
+
+/**
+ * Somebody with Node and npm, and nothing else: neither compilers nor settings. All that is theirs lies in `place`; they know the
+ * registry at `address` alone.
+ */
+export class User {
+  #place;
+  #bin;
+  #home;
+  #npm;
+
+  constructor(address, place) {
+    this.#place = place;
+    this.#bin = path.join(place, 'bin');
+    this.#home = path.join(place, 'home');
+    fs.mkdirSync(this.#bin, { recursive: true });
+    fs.mkdirSync(this.#home, { recursive: true });
+    fs.symlinkSync(process.execPath, path.join(this.#bin, path.basename(process.execPath)));
+    // npm publishes for nobody without a token, whatever the registry makes of it.
+    const token = `${address.replace(/^http:/, '')}:_authToken=nobody`;
+    fs.writeFileSync(path.join(this.#home, '.npmrc'), `registry=${address}\n${token}\n`);
+    const [command, args] = npmCommand();
+    this.#npm = args.length > 0 ? [command, ...args] : [process.execPath, fs.realpathSync(onPath('npm'))];
+  }
+
+  /** The environment: of that of this process only what has nothing to do with npm, this package or PATH. */
+  get #environment() {
+    const kept = Object.entries(process.env).filter(([name]) => !/^(npm_|sluice_|node_|path$|init_cwd$)/i.test(name));
+    return {
+      ...Object.fromEntries(kept),
+      PATH: this.#bin,
+      HOME: this.#home,
+      USERPROFILE: this.#home,
+      npm_config_userconfig: path.join(this.#home, '.npmrc'),
+      npm_config_cache: path.join(this.#home, 'cache'),
+      npm_config_audit: 'false',
+      npm_config_fund: 'false',
+      npm_config_update_notifier: 'false',
+    };
+  }
+
+  /** An empty folder with a manifest. */
+  project(name, manifest = {}) {
+    const folder = path.join(this.#place, 'projects', name);
+    fs.mkdirSync(folder, { recursive: true });
+    fs.writeFileSync(
+      path.join(folder, 'package.json'),
+      JSON.stringify({ name: 'project', private: true, ...manifest }),
+    );
+    return folder;
+  }
+
+  run(program, args, { cwd, env = {} }) {
+    return outcomeOf(program, args, { cwd, env: { ...this.#environment, ...env } });
+  }
+
+  async npm(cwd, ...args) {
+    const [program, ...first] = this.#npm;
+    const { code, stdout, stderr } = await this.run(program, [...first, ...args], { cwd });
+    assert.equal(code, 0, `npm ${args.join(' ')}\n${stdout}${stderr}`);
+    return stdout;
+  }
+
+  async node(cwd, args, env) {
+    const { code, stdout, stderr } = await this.run(process.execPath, args, { cwd, env });
+    assert.equal(code, 0, `node ${args.join(' ')}\n${stdout}${stderr}`);
+    return { stdout: stdout.trimEnd(), stderr: stderr.trimEnd() };
+  }
+}
+
+function onPath(program) {
+  for (const folder of (process.env.PATH ?? '').split(path.delimiter)) {
+    const file = path.join(folder, program);
+    if (fs.existsSync(file)) return file;
+  }
+  throw new SetupError(`${program} is not on PATH`);
+}
