@@ -108,7 +108,7 @@ function repository() {
  * are marked `@internal`, nor files of declarations that the public ones do not reach. That what is left compiles by itself is
  * seen by the programs of the installation test.
  */
-async function compileInto(dist) {
+export async function compileInto(dist) {
   const tsc = binOf('typescript', 'tsc');
   const shipped = ['--stripInternal', '--sourceMap', 'false', '--declarationMap', 'false'];
   const anew = ['--incremental', 'false', '--tsBuildInfoFile', 'null'];

@@ -1,0 +1,99 @@
+/**
+ * `npm run api-report [-- --check]`: writes docs/sluice.api.md, the public surface as the shipped declarations have it, so that a
+ * change of it shows as a difference in the file. With `--check` nothing is written, and a difference is an error.
+ */
+import * as fs from 'node:fs';
+import path from 'node:path';
+import { Extractor, ExtractorConfig, ExtractorLogLevel, ExtractorMessageCategory } from '@microsoft/api-extractor';
+import { compileInto } from './pack.mjs';
+import { readManifest } from './platforms.mjs';
+import { main, root, SetupError } from './setup.mjs';
+
+const REPORT = path.join(root, 'docs', 'sluice.api.md');
+const PLACE = path.join(root, 'build', 'api');
+
+await main(async () => {
+  fs.rmSync(PLACE, { recursive: true, force: true });
+  fs.mkdirSync(path.join(PLACE, 'kept'), { recursive: true });
+  fs.writeFileSync(path.join(PLACE, 'package.json'), JSON.stringify(readManifest()));
+  await compileInto(path.join(PLACE, 'dist'));
+  if (fs.existsSync(REPORT)) fs.copyFileSync(REPORT, path.join(PLACE, 'kept', 'sluice.api.md'));
+
+  const complaints = [];
+  const extractorConfig = ExtractorConfig.prepare({
+    configObject: {
+      projectFolder: PLACE,
+      mainEntryPointFilePath: path.join(PLACE, 'dist', 'index.d.ts'),
+      compiler: { overrideTsconfig: compilerSettings() },
+      apiReport: { enabled: true, reportFileName: 'sluice.api.md', reportFolder: 'kept', reportTempFolder: 'made' },
+      docModel: { enabled: false },
+      dtsRollup: { enabled: false },
+      tsdocMetadata: { enabled: false },
+      newlineKind: 'lf',
+      messages: messageSettings(),
+    },
+    configObjectFullPath: path.join(PLACE, 'api-extractor.json'),
+    packageJsonFullPath: path.join(PLACE, 'package.json'),
+  });
+  Extractor.invoke(extractorConfig, {
+    localBuild: true,
+    messageCallback: (message) => {
+      message.handled = true;
+      // Of the report itself it says that it is new, or different: that is judged below.
+      if (message.category === ExtractorMessageCategory.Console) return;
+      if (message.logLevel === ExtractorLogLevel.Error || message.logLevel === ExtractorLogLevel.Warning) {
+        complaints.push(
+          `${message.sourceFilePath ?? ''}:${message.sourceFileLine ?? ''} ${message.messageId}: ${message.text}`,
+        );
+      }
+    },
+  });
+  if (complaints.length > 0) throw new SetupError(complaints.join('\n'));
+
+  const made = fs.readFileSync(path.join(PLACE, 'made', 'sluice.api.md'), 'utf8');
+  const before = fs.existsSync(REPORT) ? fs.readFileSync(REPORT, 'utf8') : '';
+  if (!process.argv.includes('--check')) fs.writeFileSync(REPORT, made);
+  else if (before !== made) {
+    throw new SetupError(
+      `The public surface is not that of docs/sluice.api.md: npm run api-report\n${differing(before, made)}`,
+    );
+  }
+  return 0;
+});
+
+function compilerSettings() {
+  const compilerOptions = {
+    target: 'es2022',
+    lib: ['es2023', 'esnext.disposable'],
+    module: 'nodenext',
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    types: ['node'],
+    typeRoots: [path.join(root, 'node_modules', '@types')],
+  };
+  return { compilerOptions, files: [path.join(PLACE, 'dist', 'index.d.ts')] };
+}
+
+/** The comments follow the rules of TypeScript and of ESLint here, not those of TSDoc, and release tags are not used. */
+function messageSettings() {
+  const silent = { logLevel: 'none', addToApiReportFile: false };
+  return {
+    compilerMessageReporting: { default: { logLevel: 'error' } },
+    extractorMessageReporting: {
+      default: { logLevel: 'warning' },
+      'ae-missing-release-tag': silent,
+      'ae-unresolved-link': silent,
+      'ae-undocumented': silent,
+      // Such a type can be used and not named. The report lists it, and that will do.
+      'ae-forgotten-export': { logLevel: 'none', addToApiReportFile: true },
+    },
+    tsdocMessageReporting: { default: silent },
+  };
+}
+
+function differing(before, after) {
+  const lines = new Set(before.split('\n'));
+  const since = new Set(after.split('\n'));
+  const gone = [...lines].filter((line) => !since.has(line)).map((line) => `- ${line}`);
+  return [...gone, ...[...since].filter((line) => !lines.has(line)).map((line) => `+ ${line}`)].slice(0, 40).join('\n');
+}
