@@ -128,10 +128,14 @@ for (const kind of kinds) {
     for (let i = 0; i < 40; i++) t.is(String(await client.readline()), body);
     t.truthy(server.getExtraInfo('cipher'));
     await t.throwsAsync(client.startTls({ ca }, { serverHostname }), { instanceOf: StateError, code: 'ERR_TLS_STATE' });
-    await client.close();
+    const closed = client.close();
     // The end comes as an end, not as a reset.
     await serving;
+    const answered = server.close();
+    await closed;
+    // In memory nobody tells it that the client is gone.
     await server.abort();
+    await answered;
   });
 
   test(`${kind.name}: a side that is ready long before the other`, async (t) => {

@@ -222,14 +222,9 @@ export class DuplexTransport implements Transport {
     readable.resume();
   }
 
-  /** How long an orderly close may take, in ms. */
-  protected get closeTimeout(): number {
-    return CLOSE_TIMEOUT_MS;
-  }
-
-  /** Whether closing waits for the end of the peer for as long as it may take. */
-  protected get awaitsEnd(): boolean {
-    return false;
+  /** How long closing waits for the end of the peer when all is sent, in ms; null: as long as it takes to spare the peer a loss. */
+  protected get endTimeout(): number | null {
+    return null;
   }
 
   /** Whether the end that was just reported may be an error, which is reported within a turn if it is one. */
@@ -391,7 +386,7 @@ export class DuplexTransport implements Transport {
     if (this.#abandoned() || this.#closing || this.#lost) return;
     this.#closing = true;
     this.#discarding = true;
-    const { writable: stream, closeTimeout: timeout } = this;
+    const stream = this.writable;
     if (stream === null) {
       this.#done = true;
       if (this.#leave()) return;
@@ -402,9 +397,9 @@ export class DuplexTransport implements Transport {
       return;
     }
     this.#timer = setTimeout(() => {
-      this.#reason ??= new ConnectionError('ETIMEDOUT', `close: not done within ${timeout} ms`);
+      this.#reason ??= new ConnectionError('ETIMEDOUT', `close: not done within ${CLOSE_TIMEOUT_MS} ms`);
       this.destroyStream();
-    }, timeout).unref();
+    }, CLOSE_TIMEOUT_MS).unref();
     // Without reading there is no 'end', and what lies unread makes a TCP close a reset, which takes what we have just
     // sent away from the peer.
     this.readable?.resume();
@@ -419,10 +414,10 @@ export class DuplexTransport implements Transport {
   }
 
   /**
-   * Drops what comes in, then destroys: when the peer has ended, where that is awaited; else also when a turn of the event loop brings nothing, but where this
-   * side has sent much or the peer has sent something since the close, only when {@link QUIET_MS} bring nothing; and in any
-   * case after {@link LINGER_MS}, of which the time between two looks counts for {@link QUIET_MS} at most: where this process was
-   * held up, the peer has not had that time.
+   * Drops what comes in, then destroys: when the peer has ended, or {@link endTimeout} is over where there is one. Else also when a
+   * turn of the event loop brings nothing, but where this side has sent much or the peer has sent something since the close, only
+   * when {@link QUIET_MS} bring nothing; and in any case after {@link LINGER_MS}, of which the time between two looks counts for
+   * {@link QUIET_MS} at most: where this process was held up, the peer has not had that time.
    */
   #linger(): void {
     this.#done = true;
@@ -433,10 +428,15 @@ export class DuplexTransport implements Transport {
     let left = LINGER_MS;
     let last = Date.now();
     const peer = this.readable ?? (this.#other === null ? null : (this.#stream as Duplex));
+    const timeout = this.endTimeout;
+    if (timeout !== null && this.#timer !== null) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.destroyStream(), timeout).unref();
+    }
     let before = -1;
     let patient = false;
     const look = (): void => {
-      if (this.#lost || (this.awaitsEnd && peer?.readableEnded === false)) return;
+      if (this.#lost || (timeout !== null && peer?.readableEnded === false)) return;
       const now = Date.now();
       left -= Math.min(now - last, QUIET_MS);
       last = now;

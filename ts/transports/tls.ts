@@ -151,13 +151,9 @@ export class TlsTransport extends SocketTransport {
     }
   }
 
-  protected override get closeTimeout(): number {
-    return this.#shutdownTimeout;
-  }
-
   /** The end of TLS is told by both sides: that of the peer says that it has read what came before. */
-  protected override get awaitsEnd(): boolean {
-    return true;
+  protected override get endTimeout(): number {
+    return this.#shutdownTimeout;
   }
 
   protected override get peer(): string | undefined {
@@ -429,8 +425,9 @@ function blamed(options: object, code: unknown, raw: string): string | null {
     try {
       createSecureContext(alone);
     } catch {
-      // What a wrong passphrase makes of a key may, once in some hundred times, look like one that is damaged.
-      const locked = given.passphrase !== undefined || /decrypt|mac verify|passphrase|interrupted/i.test(raw);
+      // What a wrong passphrase, or none, makes of a key may, once in some hundred times, look like one that is damaged.
+      const told = /decrypt|mac verify|passphrase|interrupted/i.test(raw);
+      const locked = told || given.passphrase !== undefined || isEncrypted(given[name]);
       return secret && locked ? `${name} or its passphrase` : name;
     }
   }
@@ -453,6 +450,12 @@ function checkTimeout(action: string, option: string, ms: unknown, standard: num
     throw outOfRange(action, option, expected, ms);
   }
   return ms;
+}
+
+/** Whether a key, or one of several, says in its PEM that it takes a passphrase. */
+function isEncrypted(key: unknown): boolean {
+  if (Array.isArray(key)) return key.some(isEncrypted);
+  return (typeof key === 'string' || key instanceof Uint8Array) && Buffer.from(key as string).includes('ENCRYPTED');
 }
 
 /** By what it has: Node does not export the class. No option of TLS is called `context`. */
