@@ -9,6 +9,7 @@ import { getSystemErrorMap } from 'node:util';
 import { ConnectionError, codeOf, coded, invalidKind, invalidType } from '../errors.js';
 import { checkSocketFd, fdError } from './fd.js';
 import { checkUnused, take } from './in-use.js';
+import { networkDenied } from './permission.js';
 import { StreamMode, hostAndPort } from './transport.js';
 
 /** With port 0 and several addresses: how many ports are tried that may be taken at one of them. */
@@ -53,6 +54,11 @@ export function makeListener(accepting: Accepting, path?: string): Server {
  */
 export function startListening(server: Server, place: Place, name: string, accepting: Accepting): Promise<Listening> {
   return new Promise((done, reject) => {
+    const denied = place.fd === undefined ? networkDenied() : null;
+    if (denied !== null) {
+      reject(bindError(denied, name));
+      return;
+    }
     const onError = (error: Error): void => reject(bindError(error, name));
     server.once('error', onError);
     server.listen(place, () => {

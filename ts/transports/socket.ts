@@ -8,8 +8,10 @@
  */
 import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
+import { ConnectionError } from '../errors.js';
 import { adopt, lendNoMore, readPastEnd } from './accepted.js';
 import { DuplexTransport, connectionError } from './duplex.js';
+import { networkDenied } from './permission.js';
 import { StreamMode, hostAndPort } from './transport.js';
 
 /** What one read may bring, in bytes: what libuv asks of the kernel at once. */
@@ -150,7 +152,8 @@ export class SocketTransport extends DuplexTransport {
         const { syscall, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
         // Node tells of a port only where it is not 0.
         const given = (syscall === 'bind' ? tcp.localPort : tcp.port) ?? 0;
-        reject(connectionError(error, path ?? hostAndPort(address ?? tcp.host ?? 'localhost', port ?? given)));
+        const name = path ?? hostAndPort(address ?? tcp.host ?? 'localhost', port ?? given);
+        reject(notAllowed(error, name) ?? connectionError(error, name));
       };
       const onConnect = (): void => {
         settle();
@@ -170,7 +173,7 @@ export class SocketTransport extends DuplexTransport {
       } catch (error) {
         settle();
         socket.destroy();
-        throw error;
+        throw notAllowed(error, path ?? hostAndPort(tcp.host ?? 'localhost', tcp.port ?? 0)) ?? error;
       }
     });
   }
@@ -351,4 +354,12 @@ function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], 
 /** The listener for an error of a socket that nobody waits for any more. */
 function ignore(): void {
   // Nothing is left to do.
+}
+
+/** The error of a connection that Node's permission model forbids; null for any other error. */
+function notAllowed(error: unknown, peer: string): ConnectionError | null {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code !== 'ERR_ACCESS_DENIED') return null;
+  const words = networkDenied()?.message ?? message;
+  return new ConnectionError(code, `connect ${peer.replace('\0', '@')}: ${words}`, { cause: error });
 }

@@ -7,6 +7,7 @@
  */
 import { createServer, Socket, type AddressInfo } from 'node:net';
 import { ConnectionError } from '../errors.js';
+import { networkDenied } from './permission.js';
 
 /**
  * Makes two connected TCP sockets: what is written to one is read from the other. Both are half-open and have `TCP_NODELAY`
@@ -66,6 +67,11 @@ export function socketpair(): Promise<[Socket, Socket]> {
       match();
     });
     ours.on('error', fail);
+    const denied = networkDenied();
+    if (denied !== null) {
+      fail(denied);
+      return;
+    }
     listener.listen({ host: '127.0.0.1', port: 0 }, () => {
       const { address, port } = listener.address() as AddressInfo;
       ours.connect({ host: address, port }, () => {
