@@ -407,7 +407,7 @@ const program = `
 
 /** What a process of its own prints that loads the engine of the package in `root`. */
 function load(root: string, environment: Record<string, string>) {
-  const { SLUICE_ENGINE: _engine, SLUICE_DEBUG: _debug, ...rest } = process.env;
+  const { SLUICE_ENGINE: _engine, SLUICE_DEBUG: _debug, SLUICE_PREBUILD: _place, ...rest } = process.env;
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--input-type=module', '--eval', program, '--', join(root, 'dist', 'engine.js')],

@@ -16,7 +16,7 @@ import { faultsOf } from './check-binary.mjs';
 import { User } from './install/user.mjs';
 import { builtBinaries, pack } from './pack.mjs';
 import { binaryFile, binaryName, ownPlatform, packageName, platforms, readManifest } from './platforms.mjs';
-import { outcomeOf, outputOf } from './processes.mjs';
+import { inPairs, outcomeOf } from './processes.mjs';
 import { installRegistry, startRegistry } from './registry.mjs';
 import { binOf, main, root, SetupError } from './setup.mjs';
 
@@ -59,15 +59,6 @@ await main(async () => {
   return counts.failed === 0 ? 0 : 1;
 });
 
-/** Two at a time: one alone spends half of its time waiting. */
-async function inPairs(entries, run) {
-  const queue = entries.values();
-  const worker = async () => {
-    for (const entry of queue) await run(entry);
-  };
-  await Promise.all([worker(), worker()]);
-}
-
 // The first stage
 
 /**
@@ -102,9 +93,9 @@ async function makeOwnBinary(own) {
 // What is in the packages
 
 async function checkContents(tarballs, real) {
-  const listed = async (name) => {
-    const lines = (await outputOf('tar', ['-tzf', tarballs[name]])).trim().split('\n');
-    return lines.map((line) => line.replace(/^package\//, '')).sort();
+  const listed = (name) => {
+    const files = attw.createPackageFromTarballData(new Uint8Array(fs.readFileSync(tarballs[name]))).listFiles();
+    return files.map((file) => file.replace(`/node_modules/${name}/`, '')).sort();
   };
 
   await check(
@@ -112,7 +103,7 @@ async function checkContents(tarballs, real) {
     async () => {
       const sources = fs.readdirSync(path.join(root, 'ts'), { recursive: true }).filter((name) => name.endsWith('.ts'));
       const stems = sources.map((name) => `dist/${name.split(path.sep).join('/').replace(/\.ts$/, '')}`);
-      const content = await listed('sluice');
+      const content = listed('sluice');
       const types = content.filter((name) => name.endsWith('.d.ts'));
       assert.deepEqual(
         content.filter((name) => !types.includes(name)),
@@ -133,9 +124,17 @@ async function checkContents(tarballs, real) {
   for (const platform of platforms) {
     await check(`${packageName(platform)} holds the binary and three documents`, async () => {
       const expected = ['LICENSE', 'README.md', 'THIRD-PARTY.md', 'package.json', binaryName(platform)];
-      assert.deepEqual(await listed(packageName(platform)), expected.sort());
+      assert.deepEqual(listed(packageName(platform)), expected.sort());
     });
   }
+
+  await check('the release builds and tests every platform', () => {
+    const workflow = fs.readFileSync(path.join(root, '.github', 'workflows', 'release.yml'), 'utf8');
+    for (const { name, target } of platforms) {
+      assert(workflow.includes(`- { platform: ${name}, target: ${target}, runner: `), `build ${name}`);
+      assert(workflow.includes(`- { platform: ${name}, runner: `), `test ${name}`);
+    }
+  });
 
   for (const platform of real.filter(({ os: system }) => system === 'linux')) {
     await check(`the binary for ${platform.title} runs on old systems`, () => {
@@ -174,9 +173,16 @@ async function checkInstallation(user, tarballs, own) {
     }
   });
 
-  await check('everything is published', async () => {
-    const folder = user.project('publisher');
-    await inPairs(Object.values(tarballs), (file) => user.npm(folder, 'publish', file));
+  await check('everything is published, and publishing it again changes nothing', async () => {
+    const publish = () => user.publish(path.join(root, 'scripts', 'publish.mjs'), path.join(PLACE, 'packages'));
+    const lines = (await publish()).split('\n').sort();
+    assert.deepEqual(
+      lines,
+      Object.keys(tarballs)
+        .map((name) => `${name} ${readManifest().version} is published`)
+        .sort(),
+    );
+    for (const line of (await publish()).split('\n')) assert.match(line, /^sluice\S* \S+ was published already$/);
   });
 
   await check('publint has nothing to say', async () => {

@@ -21,10 +21,11 @@ export class User {
     this.#home = path.join(place, 'home');
     fs.mkdirSync(this.#bin, { recursive: true });
     fs.mkdirSync(this.#home, { recursive: true });
-    fs.symlinkSync(process.execPath, path.join(this.#bin, path.basename(process.execPath)));
-    // npm publishes for nobody without a token, whatever the registry makes of it.
-    const token = `${address.replace(/^http:/, '')}:_authToken=nobody`;
-    fs.writeFileSync(path.join(this.#home, '.npmrc'), `registry=${address}\n${token}\n`);
+    const node = path.join(this.#bin, path.basename(process.execPath));
+    // Not everybody may make links on Windows.
+    if (process.platform === 'win32') fs.copyFileSync(process.execPath, node);
+    else fs.symlinkSync(process.execPath, node);
+    fs.writeFileSync(path.join(this.#home, '.npmrc'), `registry=${address}\n`);
     const [command, args] = npmCommand();
     this.#npm = args.length > 0 ? [command, ...args] : [process.execPath, fs.realpathSync(onPath('npm'))];
   }
@@ -65,6 +66,13 @@ export class User {
     const { code, stdout, stderr } = await this.run(program, [...first, ...args], { cwd });
     assert.equal(code, 0, `npm ${args.join(' ')}\n${stdout}${stderr}`);
     return stdout;
+  }
+
+  /** Runs the script that publishes, and returns what it prints. */
+  async publish(script, folder) {
+    // npm publishes for nobody without a token, whatever the registry makes of it.
+    const env = { npm_execpath: this.#npm.at(-1), NPM_TOKEN: 'nobody' };
+    return (await this.node(folder, [script, folder], env)).stdout;
   }
 
   async node(cwd, args, env) {
