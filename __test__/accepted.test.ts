@@ -72,6 +72,7 @@ test('the accepted socket is left without connection: writing fails, destroying 
   const adopted = adopt(socket, reads().onread);
   if (adopted === null) {
     t.false(movable);
+    socket.destroy();
   } else {
     t.is(socket.remoteAddress, undefined);
     socket.destroy();

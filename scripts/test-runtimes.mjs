@@ -1,0 +1,303 @@
+/**
+ * `npm run test:runtimes [-- RUNTIME ...] [-- FILE ...] [--core] [--fetch]`: runs the tests on other versions of Node, on
+ * Bun and on Deno, each with the native engine (where the addon is there) and with the TypeScript engine.
+ *
+ *     npm run test:runtimes                         everything; takes the better part of an hour
+ *     npm run test:runtimes -- node22 bun           these runtimes
+ *     npm run test:runtimes -- deno socket server   these test files
+ *     npm run test:runtimes -- --core               a core of files on each runtime, in a few minutes
+ *     npm run test:runtimes -- --fetch              only fetches the runtimes; fails where it cannot
+ *
+ * The runtimes come from npm, in the versions that are written down here, into `build/runtimes`; no script of theirs is
+ * run. On Node the tests run as they do with `npm test`. ava does not run on Bun and Deno: there each test file gets a
+ * process of its own in which `__test__/runtime/ava.ts` stands in for ava. What is left out there is listed in
+ * `__test__/runtime/left-out.ts`; a test that is on the list and passes is a failure. SLUICE_ENGINE chooses one engine.
+ *
+ * The last line is `N passed, N failed`.
+ */
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { inPairs, npmCommand, outputOf } from './processes.mjs';
+import { SetupError, main, root, setup } from './setup.mjs';
+
+const cache = path.join(root, 'build', 'runtimes');
+const compiled = path.join(root, 'out', '__test__');
+
+/** What runs on every runtime in little time: all that depends on the runtime, and the heart of the rest. */
+const CORE = [
+  'accepted',
+  'connect',
+  'engine',
+  'permissions',
+  'pipe',
+  'reader',
+  'server',
+  'socket',
+  'start-tls',
+  'stream',
+];
+
+/** How long a test file may take in one process: it takes seconds, unless it hangs. */
+const FILE_TIMEOUT_MS = 150_000;
+
+/** The title of what goes wrong outside of all tests. */
+const STRAY = '(no test)';
+
+const runtimes = {
+  node22: node('22.23.3'),
+  node24: node('24.21.0'),
+  node26: node('26.10.0'),
+  bun: {
+    version: '1.4.5',
+    from: 'bun',
+    program: (modules) => only(path.join(modules, '@oven'), /^bun-/, ['bin/bun', 'bin/bun.exe']),
+    args: () => ['--preload', path.join(compiled, 'runtime', 'bun.js')],
+  },
+  deno: {
+    version: '2.9.6',
+    from: 'deno',
+    program: (modules) => only(path.join(modules, '@deno'), /./, ['deno', 'deno.exe']),
+    args: () => ['run', '--allow-all', '--no-lock', '--node-modules-dir=manual', `--import-map=${denoImports()}`],
+  },
+};
+
+/** A version of Node: the package that carries its program for this platform. */
+function node(version) {
+  const platform = { win32: 'win' }[process.platform] ?? process.platform;
+  const name = `node-${platform === 'darwin' && process.arch === 'arm64' ? 'bin-darwin' : platform}-${process.arch}`;
+  return {
+    version,
+    from: name,
+    program: (modules) => only(modules, new RegExp(`^${name}$`), ['bin/node', 'bin/node.exe']),
+  };
+}
+
+await main(async () => {
+  const { names, files, core, fetchOnly } = chosen(process.argv.slice(2));
+  fs.mkdirSync(cache, { recursive: true });
+  const programs = new Map();
+  for (const name of names) programs.set(name, await fetched(name));
+  if (fetchOnly) return 0;
+
+  const { addon } = await setup();
+  const wanted = files.length > 0 ? files : core ? CORE : [];
+  const totals = { passed: 0, failed: 0 };
+  const add = ({ passed, failed }) => {
+    totals.passed += passed;
+    totals.failed += failed;
+  };
+  for (const [name, program] of programs) {
+    if (runtimes[name].args === undefined) add(await testNode(name, program, wanted));
+    else for (const engine of engines(addon)) add(await testOther(name, program, engine, wanted, { core }));
+  }
+  if (totals.passed + totals.failed === 0) totals.failed = 1;
+  console.log(`${totals.passed} passed, ${totals.failed} failed`);
+  return totals.failed === 0 ? 0 : 1;
+});
+
+function chosen(args) {
+  const flags = args.filter((arg) => arg.startsWith('-'));
+  const unknown = flags.filter((flag) => flag !== '--core' && flag !== '--fetch');
+  const words = args.filter((arg) => !arg.startsWith('-'));
+  const names = words.filter((word) => Object.hasOwn(runtimes, word));
+  const files = words
+    .filter((word) => !Object.hasOwn(runtimes, word))
+    .map((word) => path.basename(word).replace(/(\.test)?\.[jt]s$/, ''));
+  for (const file of files) if (!fs.existsSync(path.join(root, '__test__', `${file}.test.ts`))) unknown.push(file);
+  if (unknown.length > 0) {
+    throw new SetupError(`No runtime, test file or option: ${unknown.join(', ')}
+The runtimes are ${Object.keys(runtimes).join(', ')}.`);
+  }
+  return {
+    names: names.length > 0 ? names : Object.keys(runtimes),
+    files,
+    core: flags.includes('--core'),
+    fetchOnly: flags.includes('--fetch'),
+  };
+}
+
+/** The engines that there are and that the environment leaves. */
+function engines(addon) {
+  const wanted = process.env.SLUICE_ENGINE;
+  return wanted ? [wanted] : addon ? ['native', 'typescript'] : ['typescript'];
+}
+
+// Fetching
+
+/** The program of a runtime, installed into the cache where it is not there yet. */
+async function fetched(name) {
+  const { version, from, program } = runtimes[name];
+  const folder = path.join(cache, `${name}-${version}`);
+  const modules = path.join(folder, 'node_modules');
+  if (program(modules) !== null) return program(modules);
+
+  console.log(`Fetching ${name} (${version}) ...`);
+  // Put together beside its place and then renamed: a download that was interrupted leaves nothing that looks whole.
+  const draft = `${folder}.${process.pid}`;
+  try {
+    fs.mkdirSync(draft, { recursive: true });
+    fs.writeFileSync(path.join(draft, 'package.json'), '{"private":true}\n');
+    const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--prefix', draft];
+    const [npm, first] = npmCommand();
+    await outputOf(npm, [...first, 'install', ...options, `${from}@${version}`], { cwd: draft });
+    fs.rmSync(folder, { recursive: true, force: true });
+    fs.renameSync(draft, folder);
+  } finally {
+    fs.rmSync(draft, { recursive: true, force: true });
+  }
+  const found = program(modules);
+  if (found === null) throw new SetupError(`${from}@${version} holds no program for this platform`);
+  return found;
+}
+
+/** The first of `paths` that exists in a folder of `parent` whose name matches, or null. */
+function only(parent, pattern, paths) {
+  const folders = fs.existsSync(parent) ? fs.readdirSync(parent).filter((folder) => pattern.test(folder)) : [];
+  for (const folder of folders) {
+    for (const each of paths) {
+      const file = path.join(parent, folder, each);
+      if (fs.existsSync(file)) return file;
+    }
+  }
+  return null;
+}
+
+// Node
+
+/** `npm test`, by another Node. */
+async function testNode(name, program, files) {
+  const label = `${name} (${runtimes[name].version})`;
+  console.log(`${label} ...`);
+  const env = { PATH: `${path.dirname(program)}${path.delimiter}${process.env.PATH ?? ''}` };
+  const { code, output } = await run(program, [path.join(root, 'scripts', 'test.mjs'), ...files], { env });
+  const lines = output.split('\n');
+  const last = /^(\d+) passed, (\d+) failed/.exec(lines.findLast((line) => line !== '') ?? '');
+  const result = { passed: Number(last?.[1] ?? 0), failed: Number(last?.[2] ?? 0) };
+  if (code !== 0 && result.failed === 0) result.failed = 1;
+  if (result.failed > 0) process.stdout.write(output.slice(0, output.lastIndexOf('\n', output.length - 2) + 1));
+  for (const line of lines) if (/ engine.*: \d+ passed, /.test(line)) console.log(`${label}, ${line}`);
+  return result;
+}
+
+// Bun and Deno
+
+/** Every test file in a process of its own; counts what `left-out.ts` does not excuse. */
+async function testOther(name, program, engine, files, { core }) {
+  const label = `${name} (${runtimes[name].version}), ${engine} engine`;
+  console.log(`${label} ...`);
+  const start = Date.now();
+  const { leftOut } = await import(pathToFileURL(path.join(compiled, 'runtime', 'left-out.js')).href);
+  const list = leftOut[name];
+  const all = fs
+    .readdirSync(compiled)
+    .filter((file) => file.endsWith('.test.js'))
+    .map((file) => file.slice(0, -'.test.js'.length));
+  const totals = { passed: 0, failed: 0, excused: 0, skipped: 0 };
+  const failures = [];
+  const fail = (title, why) => {
+    totals.failed++;
+    console.log(`  ✖ ${title}`);
+    failures.push(`${title}\n${why}`);
+  };
+  for (const { file } of list) if (!all.includes(file)) fail(file, 'is in left-out.ts, but there is no such test file');
+
+  await inPairs(files.length > 0 ? all.filter((file) => files.includes(file)) : all, async (file) => {
+    const entries = list.filter((entry) => entry.file === file);
+    const whole = entries.find((entry) => entry.tests === undefined);
+    if (whole !== undefined && (core || whole.unsteady)) {
+      totals.excused++;
+      return;
+    }
+    const skip = core ? entries.flatMap(({ tests = [] }) => tests) : [];
+    const results = await testFile(name, program, engine, file, skip);
+    if (whole === undefined) judge(file, results, entries, totals, fail);
+    else if (results.every(({ error }) => error === undefined)) fail(file, 'passes, but is in left-out.ts');
+    else totals.excused++;
+  });
+
+  if (failures.length > 0) console.log(['─'.repeat(20), ...failures, ''].join('\n\n'));
+  const { passed, failed, excused, skipped } = totals;
+  const seconds = ((Date.now() - start) / 1000).toFixed(1);
+  console.log(`${label}: ${passed} passed, ${failed} failed, ${excused} left out, ${skipped} skipped (${seconds} s)`);
+  return totals;
+}
+
+function judge(file, results, entries, totals, fail) {
+  const excuses = new Map(entries.flatMap((entry) => entry.tests.map((title) => [title, entry])));
+  for (const { title, error, skipped } of results) {
+    const excuse = excuses.get(title);
+    const name = `${file} › ${title}`;
+    if (skipped && excuse !== undefined) totals.excused++;
+    else if (skipped) totals.skipped++;
+    else if (error === undefined && excuse !== undefined && !excuse.unsteady)
+      fail(name, 'passes, but is in left-out.ts');
+    else if (error === undefined) totals.passed++;
+    else if (excuse !== undefined) totals.excused++;
+    else fail(name, error);
+    if (title !== STRAY) excuses.delete(title);
+  }
+  // What belongs to no test is not skipped by its name, and comes or not.
+  excuses.delete(STRAY);
+  for (const title of excuses.keys()) fail(`${file} › ${title}`, 'is in left-out.ts, but there is no such test');
+}
+
+/** What became of each test of a file, and what else went wrong. */
+async function testFile(name, program, engine, file, skip) {
+  const record = path.join(cache, `${name}-${engine}-${file}-${process.pid}.json`);
+  const args = [path.join(compiled, 'runtime', 'run.js'), path.join(compiled, `${file}.test.js`), record];
+  args.push(JSON.stringify(skip));
+  const { code, output } = await run(program, [...runtimes[name].args(), ...args], {
+    env: { SLUICE_ENGINE: engine },
+    timeout: FILE_TIMEOUT_MS,
+  });
+  const lines = fs.existsSync(record) ? fs.readFileSync(record, 'utf8').split('\n').slice(0, -1) : [];
+  fs.rmSync(record, { force: true });
+
+  const entries = lines.map((line) => JSON.parse(line));
+  const results = entries.filter((entry) => entry.title !== undefined);
+  const ended = new Set(results.map(({ title }) => title));
+  const planned = entries.find((entry) => entry.planned !== undefined)?.planned ?? [];
+  const end = `The process ended before it, with ${code}; it printed:\n${output}`;
+  for (const title of planned) if (!ended.has(title)) results.push({ title, error: end });
+  for (const { stray } of entries) if (stray !== undefined) results.push({ title: STRAY, error: stray });
+  if (results.length === 0) results.push({ title: STRAY, error: end });
+  return results;
+}
+
+/** Deno is told by a file where ava is: written once, for the processes that are reading it. */
+function denoImports() {
+  const file = path.join(cache, 'deno-imports.json');
+  const imports = { ava: pathToFileURL(path.join(compiled, 'runtime', 'ava.js')).href };
+  const wanted = JSON.stringify({ imports });
+  if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== wanted) {
+    fs.writeFileSync(`${file}.${process.pid}`, wanted);
+    fs.renameSync(`${file}.${process.pid}`, file);
+  }
+  return file;
+}
+
+// Processes
+
+/** Runs a program to its end, or to its time limit, and keeps what it prints. */
+function run(program, args, { cwd = root, env = {}, shell = false, timeout } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, {
+      cwd,
+      shell,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout,
+      killSignal: 'SIGKILL',
+    });
+    const pieces = [];
+    child.stdout.on('data', (piece) => pieces.push(piece));
+    child.stderr.on('data', (piece) => pieces.push(piece));
+    child.on('error', (error) => resolve({ code: 127, output: `${program}: ${error.message}\n` }));
+    // Not 'close': a process that a killed test file has left behind keeps the pipes open.
+    child.on('exit', (code, signal) => {
+      setTimeout(() => resolve({ code: code ?? signal, output: Buffer.concat(pieces).toString() }), 50);
+    });
+  });
+}
