@@ -754,6 +754,11 @@ export class StreamReader implements LineSource {
     return !this.#paused;
   }
 
+  /** Bytes were taken: goes on reading where few enough are left. */
+  #relieve(): void {
+    if (this.buffered <= this.#limit) this.#resumeReading();
+  }
+
   #resumeReading(): void {
     this.#paused = false;
     if (!this.#eof && this.#exception === null) this.#flow?.resumeReading();
@@ -826,7 +831,7 @@ export class StreamReader implements LineSource {
   #advance(size: number): void {
     this.#position += size;
     this.#settle();
-    if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
+    if (this.#paused) this.#relieve();
   }
 
   #putBack(data: Uint8Array): void {
@@ -933,9 +938,7 @@ export class StreamReader implements LineSource {
     const end = this.#words[this.#next++] as number;
     if (end > this.#cutEnd) this.#makeCut(start, end);
     const frame = bufferView(this.#cut, start + this.#cutShift, end - start);
-    this.#position = end;
-    if (this.#next === this.#stop) this.#settle();
-    if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
+    this.#passed(end);
     return frame;
   }
 
@@ -947,10 +950,15 @@ export class StreamReader implements LineSource {
     if (!text?.has(start, end, encoding)) text = this.#makeTextCut(start, encoding);
     const line = text.take(end, keepEnds);
     this.#next++;
+    this.#passed(end);
+    return line;
+  }
+
+  /** A listed frame that ends at `end` was taken. */
+  #passed(end: number): void {
     this.#position = end;
     if (this.#next === this.#stop) this.#settle();
-    if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
-    return line;
+    if (this.#paused) this.#relieve();
   }
 
   /** Decodes the next listed line, and with it as many of those behind it as make a piece. */
@@ -1020,7 +1028,7 @@ export class StreamReader implements LineSource {
     this.#loan = frames;
     this.#lent = this.#store;
     this.#position = size;
-    if (this.#paused && this.buffered <= this.#limit) this.#resumeReading();
+    if (this.#paused) this.#relieve();
     return frames;
   }
 
