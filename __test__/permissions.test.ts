@@ -110,7 +110,7 @@ restricted('only the files of the package have to be readable', (t) => {
       console.log(JSON.stringify(told));
     `;
     const allowed = [PERMISSION as string, '--allow-fs-read=*', `--allow-fs-write=${path.join(folder, '*')}`];
-    const told = says(t, run(program, allowed, {})) as Record<string, [boolean, string, string]>;
+    const told = says(t, run(program, allowed, { SLUICE_ENGINE: '' })) as Record<string, [boolean, string, string]>;
     t.deepEqual(Object.keys(told).length, 6);
     for (const [way, [typed, code, message]] of Object.entries(told)) {
       t.true(typed, way);
@@ -124,11 +124,10 @@ restricted('only the files of the package have to be readable', (t) => {
 );
 
 test('whether the network is forbidden is asked only of a runtime that knows of it', (t) => {
-  const runtime = (known: boolean, has?: (scope: string) => boolean): Parameters<typeof networkDenied>[0] =>
-    ({
-      allowedNodeEnvironmentFlags: new Set(known ? ['--allow-net'] : []),
-      ...(has === undefined ? {} : { permission: { has } }),
-    });
+  const runtime = (known: boolean, has?: (scope: string) => boolean): Parameters<typeof networkDenied>[0] => ({
+    allowedNodeEnvironmentFlags: new Set(known ? ['--allow-net'] : []),
+    ...(has === undefined ? {} : { permission: { has } }),
+  });
   t.is(networkDenied(), null);
   t.is(networkDenied(runtime(true)), null, 'no model');
   t.is(networkDenied(runtime(false, () => false)), null, 'a model without the network');

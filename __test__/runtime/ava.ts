@@ -16,8 +16,8 @@ export interface Result {
   readonly skipped?: true;
 }
 
-/** How long a test may take that does not say otherwise. */
-const LONGEST_MS = 40_000;
+/** How long a test may take that does not say otherwise: less than closing TLS waits for a peer that does not end (30 s). */
+const LONGEST_MS = 25_000;
 
 interface ThrowsExpectation {
   any?: boolean;
