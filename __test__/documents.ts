@@ -1,9 +1,10 @@
-/** The code in the documents: found, compiled against the public types, and put where it can be run. */
-import { mkdir, readFile, rm } from 'node:fs/promises';
+/** The code in the documents: found, compiled against the public types, and run where the tests say so, all of it. */
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { ExecutionContext } from 'ava';
+import { pathToFileURL } from 'node:url';
+import test, { type ExecutionContext } from 'ava';
 import ts from 'typescript';
-import { root } from './program.js';
+import { Process, root, type ProcessOptions } from './program.js';
 
 /** A block of code that has the name of a file. */
 export interface Snippet {
@@ -11,16 +12,28 @@ export interface Snippet {
   readonly code: string;
 }
 
+/** A block of code in a language; without a name it cannot be run. */
+export interface Block extends Snippet {
+  readonly language: string;
+}
+
 /**
- * The blocks of a document that have a name: the second word behind the fence, as in ```` ```ts echo-client.ts ````, or the
- * line in front of the block, as in `` `echo-client.mjs`: ``.
+ * The blocks of a document that have a language. The name is the second word behind the fence, as in
+ * ```` ```ts echo-client.ts ````, or in the line in front of the block, as in `` `echo-client.mjs`: ``.
  */
-export async function snippets(document: string): Promise<Snippet[]> {
+export async function blocks(document: string): Promise<Block[]> {
   const text = await readFile(path.join(root, document), 'utf8');
-  const found = text.matchAll(/(?:^`([\w-]+\.\w+)`:\n\n)?^```(\w+)(?: ([\w-]+\.\w+))?\n([\s\S]*?)^```$/gm);
-  return Array.from(found, ([, before, , behind, code]) => ({ name: behind ?? before ?? '', code: code! })).filter(
-    ({ name }) => name !== '',
-  );
+  const found = text.matchAll(/(?:^`([\w-]+\.\w+)`:\n\n)?^ *```(\w+)(?: ([\w-]+\.\w+))?[^\n]*\n([\s\S]*?)^ *```$/gm);
+  return Array.from(found, ([, before, language, behind, code]) => ({
+    name: behind ?? before ?? '',
+    language: language!,
+    code: code!,
+  }));
+}
+
+/** The blocks of a document that have a name. */
+export async function snippets(document: string): Promise<Snippet[]> {
+  return (await blocks(document)).filter(({ name }) => name !== '');
 }
 
 /** A folder inside of the package, so that `sluice` is found as it is in a project that has it installed. */
@@ -46,9 +59,20 @@ const PROJECT: ts.CompilerOptions = {
   noEmit: true,
 };
 
+/** Declarations that were read, which are most of the work. */
+const declarations = new Map<string, ts.SourceFile | undefined>();
+
 /** What the compiler has to say about files of a user's project. */
 export function complaints(files: readonly string[], options: ts.CompilerOptions = {}): string[] {
-  const program = ts.createProgram(files, { ...PROJECT, ...options });
+  const all = { ...PROJECT, ...options };
+  const host = ts.createCompilerHost(all);
+  const { getSourceFile } = host;
+  host.getSourceFile = (name, ...how) => {
+    if (!name.endsWith('.d.ts')) return getSourceFile(name, ...how);
+    if (!declarations.has(name)) declarations.set(name, getSourceFile(name, ...how));
+    return declarations.get(name);
+  };
+  const program = ts.createProgram(files, all, host);
   return ts.getPreEmitDiagnostics(program).map((found) => {
     const text = ts.flattenDiagnosticMessageText(found.messageText, '\n');
     return found.file === undefined ? text : `${path.basename(found.file.fileName)}: ${text}`;
@@ -58,4 +82,120 @@ export function complaints(files: readonly string[], options: ts.CompilerOptions
 /** JavaScript that the Node of this machine runs; types are not looked at. */
 export function transpile(code: string): string {
   return ts.transpileModule(code, { compilerOptions: { target: TARGET, module: ts.ModuleKind.ESNext } }).outputText;
+}
+
+/** The ports of the programs in the documents, which readers can remember: a test has the system choose another. */
+const PORTS = /\b(?:8888|6379)\b/g;
+
+/** A folder with the programs of a document, ready to run. */
+export class Workplace {
+  readonly folder: string;
+  readonly #t: ExecutionContext;
+  readonly #programs: ReadonlyMap<string, string>;
+  readonly #used = new Set<string>();
+
+  constructor(t: ExecutionContext, where: string, programs: ReadonlyMap<string, string>) {
+    this.#t = t;
+    this.folder = where;
+    this.#programs = programs;
+  }
+
+  /** The programs that were run. */
+  get used(): string[] {
+    return [...this.#used];
+  }
+
+  /** Starts a program. One that has a port in it needs to be given another. */
+  async start(name: string, port: number | null = null, options: ProcessOptions = {}): Promise<Process> {
+    const file = await this.write(name, port);
+    return new Process(this.#t, process.execPath, [file], { cwd: this.folder, ...options });
+  }
+
+  /** Runs a program to its end, which has to be a good one; returns what it printed. */
+  async run(name: string, port: number | null = null): Promise<string> {
+    const { code, stdout, stderr } = await (await this.start(name, port)).ended;
+    this.#t.is(stderr, '');
+    this.#t.is(code, 0);
+    return stdout;
+  }
+
+  /** Starts a server of a document on a free port, and waits until it says `Serving on` with the port. */
+  async serve(name: string, options: ProcessOptions = {}): Promise<{ server: Process; port: number }> {
+    const server = await this.start(name, 0, options);
+    // Some runtimes show an address over several lines.
+    const [, port] = await server.prints(/^Serving on\b[^]*?\bport:? (\d+)\b/m);
+    return { server, port: Number(port) };
+  }
+
+  /** What a module of the document exports. */
+  async load(name: string): Promise<unknown> {
+    return import(pathToFileURL(await this.write(name)).href);
+  }
+
+  /** Writes a program that is run at once, and those that it imports. Returns its path. */
+  async write(name: string, port: number | null = null): Promise<string> {
+    const code = this.#programs.get(name);
+    if (code === undefined) throw new Error(`the document has no ${name}`);
+    this.#used.add(name);
+    for (const [, imported] of code.matchAll(/from '\.\/([\w-]+)\.mjs'/g)) await this.write(`${imported!}.ts`);
+    const free = port === null ? code : code.replaceAll(PORTS, String(port));
+    if ((port === null) !== (code.search(PORTS) === -1))
+      throw new Error(`${name} has a port, and none is given, or none`);
+    const file = path.join(this.folder, `${path.parse(name).name}.mjs`);
+    await writeFile(file, transpile(free));
+    return file;
+  }
+}
+
+/** A document of which every program has a test that runs it, and every block of code is a program. */
+export class Guide {
+  readonly #document: string;
+  readonly #tested = new Set<string>();
+  #places = 0;
+
+  constructor(document: string) {
+    this.#document = document;
+  }
+
+  /** The programs of the document by their names, in its order. */
+  async programs(): Promise<Map<string, string>> {
+    return new Map((await snippets(this.#document)).map(({ name, code }) => [name, code]));
+  }
+
+  /** A test that runs programs of the document: all those that it names. */
+  test(
+    names: string | readonly string[],
+    title: string,
+    body: (t: ExecutionContext, work: Workplace) => unknown,
+  ): void {
+    const programs = typeof names === 'string' ? [names] : names;
+    for (const name of programs) this.#tested.add(name);
+    test(title, async (t) => {
+      const where = await folder(t, `${path.parse(this.#document).name}-${this.#places++}`);
+      const work = new Workplace(t, where, await this.programs());
+      await body(t, work);
+      t.deepEqual(work.used.sort(), [...programs].sort(), 'the test runs the programs that it names');
+    });
+  }
+
+  /** The test that nothing of the document is left out, and that it all compiles. To be called behind the other tests. */
+  testWhole(): void {
+    const tested = [...this.#tested].sort();
+    test(`${this.#document}: every block of code is a program that a test runs, and uses the public types rightly`, async (t) => {
+      const found = await blocks(this.#document);
+      t.deepEqual(found.map(({ name }) => name).sort(), tested);
+      const where = await folder(t, `${path.parse(this.#document).name}-types`);
+      const files = await Promise.all(
+        found.map(async ({ name, code }) => {
+          const file = path.join(where, name.replace(/\.ts$/, '.mts'));
+          await writeFile(file, code);
+          return file;
+        }),
+      );
+      // Plain JavaScript is checked as far as it goes without types of its own.
+      const untyped = { allowJs: true, checkJs: true, noImplicitAny: false };
+      const javascript = files.every((file) => file.endsWith('.mjs'));
+      t.deepEqual(complaints(files, javascript ? untyped : { noUncheckedIndexedAccess: true }), []);
+    });
+  }
 }

@@ -1,17 +1,55 @@
-/** The programs of the guides: they compile against the public types, and do what is said of them. */
+/** The programs of the guides: they compile against the public types, and do what is said of them. All of them. */
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
-import { connect as dial } from 'node:net';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { connect as dial, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { constants } from 'node:os';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
-import test, { type ExecutionContext } from 'ava';
+import { createServer as createTlsServer } from 'node:tls';
+import test from 'ava';
 import fc from 'fast-check';
-import { StreamReader, type Frames } from 'sluice';
-import { complaints, folder, snippets, transpile } from './documents.js';
-import { Program } from './program.js';
+import * as sluice from 'sluice';
+import { ConnectionError, StreamReader, StreamServer, connect, type Frames } from 'sluice';
+import ts from 'typescript';
+import { certificates } from './certificates.js';
+import { Guide, blocks, type Workplace } from './documents.js';
+import { Process, Program, root } from './program.js';
 import { seed } from './seed.js';
 
-const GUIDE = 'docs/writing-a-protocol-parser.md';
+// ------------------------------------------------------------------------------------------------ all documents
+
+/** Documents whose programs have tests: those of this file, of readme.test.ts and of porting.test.ts. */
+const TESTED = [
+  'README.md',
+  'docs/errors.md',
+  'docs/porting-from-asyncio.md',
+  'docs/tuning.md',
+  'docs/writing-a-protocol-parser.md',
+];
+
+/** Written by a program, from declarations. */
+const GENERATED = ['docs/sluice.api.md'];
+
+test('no other document has programs in it', async (t) => {
+  const docs = (await readdir(path.join(root, 'docs'))).filter((name) => name.endsWith('.md'));
+  const others = [
+    'CONTRIBUTING.md',
+    'CHANGELOG.md',
+    'benchmarks/README.md',
+    'npm/README.md',
+    ...docs.map((name) => `docs/${name}`),
+  ];
+  for (const document of others) {
+    if (TESTED.includes(document) || GENERATED.includes(document)) continue;
+    const programs = (await blocks(document)).filter(({ language }) =>
+      /^(?:[cm]?[jt]s|\w+script|py\w*)$/.test(language),
+    );
+    t.deepEqual(programs, [], document);
+  }
+});
+
+// ------------------------------------------------------------------------------------------------ writing a protocol parser
+
+const parsing = new Guide('docs/writing-a-protocol-parser.md');
 
 type Value = string | number | Buffer | Error | null | Value[];
 
@@ -22,40 +60,17 @@ interface Parser {
   pushBytes(part: Buffer): void;
 }
 
-/** The programs of the guide in a folder, ready to run. */
-async function programs(t: ExecutionContext): Promise<string> {
-  const where = await folder(t, `guide-${t.title.replace(/\W+/g, '-')}`);
-  for (const { name, code } of await snippets(GUIDE)) {
-    const free = code.replace('6379', '0');
-    await writeFile(path.join(where, name.replace('.ts', '.mjs')), transpile(free));
-  }
-  return where;
+async function parserClass(work: Workplace): Promise<new () => Parser> {
+  return ((await work.load('resp.ts')) as { RespParser: new () => Parser }).RespParser;
 }
 
-async function parserClass(t: ExecutionContext): Promise<new () => Parser> {
-  const file = pathToFileURL(path.join(await programs(t), 'resp.mjs')).href;
-  const { RespParser } = (await import(file)) as { RespParser: new () => Parser };
-  return RespParser;
-}
-
-test('the programs use the public types rightly, and the parser has 60 lines', async (t) => {
-  const where = await folder(t, 'guide-types');
-  const files: string[] = [];
-  for (const { name, code } of await snippets(GUIDE)) {
-    const file = path.join(where, name.replace('.ts', '.mts'));
-    await writeFile(file, code);
-    files.push(file);
-    if (name === 'resp.ts') t.true(code.trimEnd().split('\n').length <= 60);
-  }
-  t.deepEqual(
-    files.map((file) => path.basename(file)),
-    ['resp.mts', 'kv-server.mts', 'resp-test.mts'],
-  );
-  t.deepEqual(complaints(files, { noUncheckedIndexedAccess: true }), []);
+test('the parser has 60 lines', async (t) => {
+  const code = (await parsing.programs()).get('resp.ts');
+  t.true(code!.trimEnd().split('\n').length <= 60);
 });
 
-test('the parser gives the same values however the bytes come', async (t) => {
-  const RespParser = await parserClass(t);
+parsing.test('resp.ts', 'the parser gives the same values however the bytes come', async (t, work) => {
+  const RespParser = await parserClass(work);
   const encode = (value: Value): Buffer => {
     if (value === null) return Buffer.from('$-1\r\n');
     if (typeof value === 'string') return Buffer.from(`+${value}\r\n`);
@@ -126,8 +141,8 @@ test('the parser gives the same values however the bytes come', async (t) => {
   await t.notThrowsAsync(async () => fc.assert(property, { seed: seed(t), numRuns: 150 }));
 });
 
-test('the parser refuses what is none of the protocol', async (t) => {
-  const RespParser = await parserClass(t);
+parsing.test('resp.ts', 'the parser refuses what is none of the protocol', async (t, work) => {
+  const RespParser = await parserClass(work);
   for (const [bytes, message] of [
     ['?3\r\n', 'RESP: no such type: ?'],
     ['$x\r\n', 'RESP: not a number: $x'],
@@ -143,45 +158,374 @@ test('the parser refuses what is none of the protocol', async (t) => {
   }
 });
 
-test('the server answers pipelined requests, and goes on after a bad one', async (t) => {
-  const where = await programs(t);
-  const server = new Program(t, path.join(where, 'kv-server.mjs'));
-  const [, port] = await server.prints(/^Serving on port (\d+)/m);
-  const talk = async (request: Buffer, expected: string): Promise<void> => {
-    const socket = dial(Number(port), '127.0.0.1');
-    let answer = '';
-    socket.setEncoding('latin1').on('data', (text: string) => (answer += text));
-    socket.on('error', () => {});
-    for (let at = 0; at < request.length; at += 7777) socket.write(request.subarray(at, at + 7777));
-    socket.end();
-    await once(socket, 'close');
-    t.is(answer, expected);
-  };
-  const command = (...words: (string | Buffer)[]): Buffer =>
-    Buffer.concat([
-      Buffer.from(`*${words.length}\r\n`),
-      ...words.flatMap((word) => [Buffer.from(`$${word.length}\r\n`), Buffer.from(word), Buffer.from('\r\n')]),
-    ]);
-  const large = Buffer.alloc(300_000, 'line\r\nx');
-  await talk(
-    Buffer.concat([
-      command('PING'),
-      command('SET', 'a', 'one'),
-      command('GET', 'a'),
-      command('SET', 'large', large),
-      command('GET', 'large'),
-      command('GET', 'none'),
-      command('QUUX'),
-    ]),
-    `+PONG\r\n+OK\r\n$3\r\none\r\n+OK\r\n$300000\r\n${large.toString('latin1')}\r\n$-1\r\n-ERR unknown command\r\n`,
-  );
-  await talk(Buffer.from('nonsense\r\n'), '');
-  await talk(command('GET', 'a'), '$3\r\none\r\n');
+parsing.test(
+  ['kv-server.ts', 'resp.ts'],
+  'the server answers pipelined requests, and goes on after a bad one',
+  async (t, work) => {
+    const { port } = await work.serve('kv-server.ts');
+    const talk = async (request: Buffer, expected: string): Promise<void> => {
+      const socket = dial(port, '127.0.0.1');
+      let answer = '';
+      socket.setEncoding('latin1').on('data', (text: string) => (answer += text));
+      socket.on('error', () => {});
+      for (let at = 0; at < request.length; at += 7777) socket.write(request.subarray(at, at + 7777));
+      socket.end();
+      await once(socket, 'close');
+      t.is(answer, expected);
+    };
+    const command = (...words: (string | Buffer)[]): Buffer =>
+      Buffer.concat([
+        Buffer.from(`*${words.length}\r\n`),
+        ...words.flatMap((word) => [Buffer.from(`$${word.length}\r\n`), Buffer.from(word), Buffer.from('\r\n')]),
+      ]);
+    const large = Buffer.alloc(300_000, 'line\r\nx');
+    await talk(
+      Buffer.concat([
+        command('PING'),
+        command('SET', 'a', 'one'),
+        command('GET', 'a'),
+        command('SET', 'large', large),
+        command('GET', 'large'),
+        command('GET', 'none'),
+        command('QUUX'),
+      ]),
+      `+PONG\r\n+OK\r\n$3\r\none\r\n+OK\r\n$300000\r\n${large.toString('latin1')}\r\n$-1\r\n-ERR unknown command\r\n`,
+    );
+    await talk(Buffer.from('nonsense\r\n'), '');
+    await talk(command('GET', 'a'), '$3\r\none\r\n');
+  },
+);
+
+parsing.test(['resp-test.ts', 'resp.ts'], 'the test of the guide prints what it says', async (t, work) => {
+  t.is(await work.run('resp-test.ts'), "[ [ 1, <Buffer 61 0d 0a 62> ], 'OK' ]\n");
 });
 
-test('the test of the guide prints what it says', async (t) => {
-  const { code, stdout, stderr } = await new Program(t, path.join(await programs(t), 'resp-test.mjs')).ended;
+parsing.testWhole();
+
+// ------------------------------------------------------------------------------------------------ tuning
+
+const tuning = new Guide('docs/tuning.md');
+
+tuning.test('ways.ts', 'all ways of reading give the same lines', async (t, work) => {
+  t.is(await work.run('ways.ts'), '[ 2000, 2000, 2000, 2000 ]\n');
+});
+
+tuning.test('length-prefixed.ts', 'a length that is too large is answered, and nothing of it read', async (t, work) => {
+  const { port } = await work.serve('length-prefixed.ts');
+  const exchange = async (...bytes: number[]): Promise<string> => {
+    const stream = await connect('127.0.0.1', port);
+    await stream.write(Uint8Array.from(bytes));
+    if (bytes.length < 20) await stream.writeEof();
+    const answer = (await stream.read()).toString();
+    await stream.close();
+    return answer;
+  };
+  t.is(await exchange(0, 0, 0, 2, 1, 1, 0, 0, 0, 0), '2 bytes\n0 bytes\n');
+  t.is(await exchange(0, 16, 0, 1, ...Array<number>(40).fill(1)), 'at most 1048576 bytes\n');
+});
+
+tuning.test('fan-out.ts', 'whoever does not read is dropped, and nobody else', async (t, work) => {
+  const { server, port } = await work.serve('fan-out.ts');
+  const idle = dial(port, '127.0.0.1')
+    .on('error', () => {})
+    .pause();
+  t.teardown(() => idle.destroy());
+  await once(idle, 'connect');
+  const stream = await connect('127.0.0.1', port);
+  const line = `${'x'.repeat(60_000)}\n`;
+  let dropped = false;
+  void server.prints(/^dropped one that does not read$/m).then(() => (dropped = true));
+  // Until it is dropped: how much that takes depends on what the system keeps for it.
+  for (let sent = 0; !dropped; sent++) {
+    await stream.write(line);
+    t.is((await stream.readline()).length, line.length);
+    if (sent > 5000) throw new Error('nobody is dropped');
+  }
+  await stream.write('still here\n');
+  t.is((await stream.readline()).toString(), 'still here\n');
+  await stream.close();
+});
+
+tuning.test('proxy.ts', 'the proxy passes both directions on, each to its end', async (t, work) => {
+  const upstream = new StreamServer(async (stream) => {
+    await stream.write('welcome\n');
+    for await (const line of stream) await stream.write(line);
+    await stream.write('bye\n');
+  }, '127.0.0.1');
+  await upstream.startServing();
+  t.teardown(() => upstream.abort());
+  const proxy = await work.start('proxy.ts', portOf(upstream));
+  const [, port] = await proxy.prints(/^Serving on\b[^]*?\bport:? (\d+)\b/m);
+  const stream = await connect('127.0.0.1', Number(port));
+  const large = `${'y'.repeat(50_000)}\n`.repeat(20);
+  void stream.write(large);
+  void stream.writeEof();
+  t.is((await stream.read()).toString(), `welcome\n${large}bye\n`);
+  await stream.close();
+});
+
+tuning.test('idle-timeout.ts', 'a connection on which nothing comes is ended', async (t, work) => {
+  const { port } = await work.serve('idle-timeout.ts', { env: { ...process.env, IDLE_MS: '300' } });
+  const stream = await connect('127.0.0.1', port);
+  await stream.write('hello\n');
+  t.is((await stream.readline()).toString(), 'hello\n');
+  const end = await stream.read().catch((error: unknown) => error);
+  t.true(Buffer.isBuffer(end) ? end.length === 0 : end instanceof ConnectionError);
+});
+
+tuning.testWhole();
+
+test('the numbers of the tuning guide are those of the sources', async (t) => {
+  const text = await readFile(path.join(root, 'docs/tuning.md'), 'utf8');
+  const rows = [...text.matchAll(/^\|[^|]+\| *(\d+) *\| *`(\w+)` in `(ts\/[\w/-]+\.ts)` *\|$/gm)];
+  t.true(rows.length >= 10);
+  for (const [, bytes, name, file] of rows) {
+    const source = await readFile(path.join(root, file!), 'utf8');
+    const [, value] = new RegExp(`^(?:export )?const ${name!} = ([\\d_ *]+);$`, 'm').exec(source) ?? [];
+    t.truthy(value, `${name!} in ${file!}`);
+    const number = value!
+      .replaceAll('_', '')
+      .split(/ \* /)
+      .map((factor) => factor.split(' ** ').map(Number))
+      .reduce((product, [base, exponent = 1]) => product * base! ** exponent, 1);
+    t.is(number, Number(bytes), `${name!} in ${file!}`);
+  }
+});
+
+test('the variables of the environment are those of the sources', async (t) => {
+  const text = await readFile(path.join(root, 'docs/tuning.md'), 'utf8');
+  const named = [...text.matchAll(/^\| `(SLUICE_[A-Z]+)=/gm)].map(([, name]) => name!);
+  const read = (await sources()).flatMap(({ code }) =>
+    [...code.matchAll(/env(?:ironment)?(?:\.|\[')(SLUICE_[A-Z]+)/g)].map(([, name]) => name!),
+  );
+  t.deepEqual([...new Set(named)].sort(), [...new Set(read)].sort());
+});
+
+// ------------------------------------------------------------------------------------------------ errors
+
+const errors = new Guide('docs/errors.md');
+
+errors.test('records.ts', 'records that are whole, cut short, and no more', async (t, work) => {
+  t.is(await work.run('records.ts'), 'hi\nreadexactly(9): 1 byte read before EOF\nnull\n');
+});
+
+errors.test('too-long.ts', 'a line that is too long is answered, and that is the end', async (t, work) => {
+  const { port } = await work.serve('too-long.ts');
+  const stream = await connect('127.0.0.1', port);
+  await stream.write(`fits\n${'x'.repeat(300_000)}\nlate\n`);
+  t.is((await stream.read()).toString(), 'fits\nerror: a line has at most 100 bytes\n');
+  await stream.close();
+});
+
+errors.test('retry.ts', 'a server that is not there yet is waited for', async (t, work) => {
+  const server = createServer((socket) => socket.end());
+  const port = await listenOn(server, 0);
+  await closed(server);
+  const program = await work.start('retry.ts', port);
+  await program.prints(/^ECONNREFUSED: once more$/m);
+  await listenOn(server, port);
+  t.teardown(() => closed(server));
+  const { code, stdout, stderr } = await program.ended;
   t.is(stderr, '');
   t.is(code, 0);
-  t.is(stdout, "[ [ 1, <Buffer 61 0d 0a 62> ], 'OK' ]\n");
+  t.regex(stdout, /^(ECONNREFUSED: once more\n)+Connected to true\n$/);
 });
+
+errors.test('retry.ts', 'what trying again does not mend is told at once', async (t, work) => {
+  const file = await work.write('retry.ts', 8888);
+  await writeFile(
+    file,
+    (await readFile(file, 'utf8')).replace('127.0.0.1', 'no-such-host.invalid').replace("'EAI_AGAIN'", ''),
+  );
+  const { code, stdout, stderr } = await new Program(t, file).ended;
+  t.is(code, 1);
+  t.is(stdout, '');
+  t.regex(stderr, /ConnectionError.*no-such-host\.invalid/);
+});
+
+errors.test('lost.ts', 'a connection that is reset is told from one that has ended', async (t, work) => {
+  for (const reset of [true, false]) {
+    let peer: Socket | undefined;
+    const server = createServer((socket) => {
+      peer = socket.on('error', () => {});
+      socket.write('one\ntwo\nthr');
+    });
+    const port = await listenOn(server, 0);
+    t.teardown(() => closed(server));
+    const program = await work.start('lost.ts', port);
+    await program.prints(/^line: two$/m);
+    if (reset) peer!.resetAndDestroy();
+    else peer!.end();
+    const { code, stdout, stderr } = await program.ended;
+    t.is(stderr, '');
+    t.is(code, 0);
+    const end = reset ? 'lost (ECONNRESET), in the middle of: thr\n' : 'line: thr\nthe end\n';
+    t.is(stdout, `line: one\nline: two\n${end}`);
+  }
+});
+
+errors.test('yes.ts', 'a program that nobody reads any more ends quietly', async (t, work) => {
+  const file = await work.write('yes.ts');
+  const script = '{ "$0" "$1"; echo "ended with $?" >&2; } | head -n 2';
+  const { code, stdout, stderr } = await new Process(t, '/bin/sh', ['-c', script, process.execPath, file]).ended;
+  t.is(code, 0);
+  t.is(stdout, 'y\ny\n');
+  t.is(stderr, 'ended with 0\n');
+});
+
+errors.test(
+  'trust.ts',
+  'a certificate that nobody trusts, a port without TLS, and one where nobody is',
+  async (t, work) => {
+    const { server: certificate } = await certificates();
+    const untrusted = createTlsServer(certificate, (socket) => socket.on('error', () => {}).resume());
+    t.is(await work.run('trust.ts', await listenOn(untrusted, 0)), 'not trusted: give its authority as ssl.ca\n');
+    await closed(untrusted);
+    const plain = createServer((socket) =>
+      socket
+        .on('error', () => {})
+        .resume()
+        .end('220 this is no TLS\r\n'),
+    );
+    const port = await listenOn(plain, 0);
+    t.regex(await work.run('trust.ts', port), /^no TLS, or none that both sides know: ERR_SSL_\w+\n$/);
+    await closed(plain);
+    t.is(await work.run('trust.ts', port), 'no connection: ECONNREFUSED\n');
+  },
+);
+
+errors.test('in-use.ts', 'a socket serves one stream', async (t, work) => {
+  t.is(
+    await work.run('in-use.ts'),
+    'connect: sock is used by a stream or a server already, or was until that was closed\nstill there\n',
+  );
+});
+
+errors.test('patience.ts', 'a read that has timed out is made again, and nothing is lost', async (t, work) => {
+  const server = createServer((socket) => {
+    socket.on('error', () => {}).write('ye');
+    socket.once('data', () => socket.end('s\n'));
+  });
+  const port = await listenOn(server, 0);
+  t.teardown(() => closed(server));
+  t.is(await work.run('patience.ts', port), 'answer: yes\n');
+});
+
+errors.test('stop.ts', 'a server that is told to stop', async (t, work) => {
+  const { server, port } = await work.serve('stop.ts');
+  const stream = await connect('127.0.0.1', port);
+  await stream.write('hello\n');
+  t.is((await stream.readline()).toString(), 'hello\n');
+  server.kill('SIGTERM');
+  t.is((await stream.read()).length, 0);
+  const { code, stdout, stderr } = await server.ended;
+  t.is(stderr, '');
+  t.is(code, 0);
+  t.regex(stdout, /\nStopped\n$/);
+});
+
+errors.test('report.ts', 'what clients do, what the network does, and the rest', async (t, work) => {
+  const { server, port } = await work.serve('report.ts');
+  const say = async (text: string): Promise<string> => {
+    const stream = await connect('127.0.0.1', port);
+    await stream.write(text);
+    await stream.writeEof();
+    const answer = await stream.read().catch(() => 'lost');
+    await stream.abort();
+    return answer.toString();
+  };
+  t.is(await say('5\nhello'), 'hello');
+  await say('5\nhel');
+  await server.prints(/^the client broke off, or talks nonsense: readexactly\(5\): 3 bytes read before EOF$/m);
+  await say('5000\n');
+  await server.prints(/^for you to look at: 3 a length that is none: 5000$/m);
+  const socket = dial(port, '127.0.0.1').on('error', () => {});
+  await once(socket, 'connect');
+  socket.resetAndDestroy();
+  await server.prints(/^the network: ECONNRESET$/m);
+});
+
+errors.testWhole();
+
+/** What Node's documentation of TLS lists besides. */
+const OPENSSL = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+]);
+
+/** Codes that are only looked for in what the system answers: none of them comes out. */
+const LOOKED_FOR = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
+
+test('the codes of the errors guide are those of the sources', async (t) => {
+  const found = new Set<string>();
+  for (const { code } of await sources()) {
+    const file = ts.createSourceFile('source.ts', code, ts.ScriptTarget.ES2022, true);
+    const visit = (node: ts.Node): void => {
+      if (ts.isStringLiteral(node) && isCode(node.text)) found.add(node.text);
+      ts.forEachChild(node, visit);
+    };
+    visit(file);
+  }
+  t.true(found.size > 40);
+  t.deepEqual(
+    LOOKED_FOR.filter((name) => !found.has(name)),
+    [],
+  );
+
+  const guide = await readFile(path.join(root, 'docs/errors.md'), 'utf8');
+  const prose = guide.replace(/^```[^]*?^```$/gm, '');
+  const told = new Set([...prose.matchAll(/`([A-Z][A-Z_\d]+)`/g)].map(([, name]) => name!).filter(isCode));
+  const missing = [...found].filter((name) => !told.has(name) && !LOOKED_FOR.includes(name));
+  t.deepEqual(missing, [], 'codes of the sources that the guide does not have');
+
+  // Those of TLS pass through: a test or a comment has to know of them.
+  const tests = await readdir(path.join(root, '__test__'));
+  const others = tests.filter((name) => name.endsWith('.test.ts') && name !== 'guides.test.ts');
+  const texts = await Promise.all(others.map((name) => readFile(path.join(root, '__test__', name), 'utf8')));
+  const known = [...(await sources()).map(({ code }) => code), ...texts].join('\n');
+  const unknown = [...told].filter(
+    (name) => !(name in constants.errno || OPENSSL.has(name) || new RegExp(`\\b${name}\\b`).test(known)),
+  );
+  t.deepEqual(unknown, [], 'codes of the guide that nothing else has');
+});
+
+/** Whether it is the code of an error or a warning: of Node, of this library, of the system. */
+function isCode(text: string): boolean {
+  return (
+    /^(?:ERR_[A-Z_]+|SLUICE_(?:DEP\d+|UNCLOSED)|EAI_[A-Z]+|ENOTFOUND|UNKNOWN|(?:CERT|DEPTH|SELF|UNABLE)_[A-Z_\d]+)$/.test(
+      text,
+    ) || text in constants.errno
+  );
+}
+
+test('the errors guide has every class that is exported', async (t) => {
+  const guide = await readFile(path.join(root, 'docs/errors.md'), 'utf8');
+  for (const name of Object.keys(sluice).filter((name) => name.endsWith('Error'))) {
+    t.true(guide.includes(`\n## \`${name}\`\n`), name);
+  }
+});
+
+// ------------------------------------------------------------------------------------------------ what they share
+
+/** The sources of the library. */
+async function sources(): Promise<{ name: string; code: string }[]> {
+  const names = (await readdir(path.join(root, 'ts'), { recursive: true })).filter((name) => name.endsWith('.ts'));
+  return Promise.all(names.map(async (name) => ({ name, code: await readFile(path.join(root, 'ts', name), 'utf8') })));
+}
+
+async function listenOn(server: Server, port: number): Promise<number> {
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+/** Closes a server; its connections end by themselves. */
+async function closed(server: Server): Promise<void> {
+  server.close();
+  await once(server, 'close');
+}
+
+function portOf(server: StreamServer): number {
+  return (server.sockets[0]!.address() as AddressInfo).port;
+}

@@ -6,7 +6,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { certificates } from './certificates.js';
-import { complaints, folder, snippets, transpile, type Snippet } from './documents.js';
+import { blocks, complaints, folder, snippets, transpile, type Snippet } from './documents.js';
 import { Process, installed, type Ended } from './program.js';
 
 const GUIDE = 'docs/porting-from-asyncio.md';
@@ -33,6 +33,7 @@ class Workplace {
 
   /** Starts a program; its port, which readers can remember, becomes the given one. */
   start(name: string, side: Side, port: number | null = null, input = false): Promise<Process> {
+    started.add(`${name}.${side}`);
     return side === 'ts' ? this.#node(name, port, input) : this.#python(name, port, input);
   }
 
@@ -65,6 +66,11 @@ class Workplace {
   }
 }
 
+/** The programs that the tests have started, and how many of the tests there are and were run. */
+const started = new Set<string>();
+let tests = 0;
+let ran = 0;
+
 let workplaces = 0;
 
 async function workplace(t: ExecutionContext): Promise<Workplace> {
@@ -74,7 +80,9 @@ async function workplace(t: ExecutionContext): Promise<Workplace> {
 /** Runs the body with the program in each language; the one of asyncio where there is a Python. */
 function onBothSides(title: string, body: (t: ExecutionContext, work: Workplace, side: Side) => Promise<void>): void {
   for (const side of SIDES) {
+    tests++;
     test.serial(`${title}: ${side === 'ts' ? 'sluice' : 'asyncio'}`, async (t) => {
+      ran++;
       if (side === 'py' && !installed(t, 'python3')) return;
       await body(t, await workplace(t), side);
     });
@@ -147,6 +155,18 @@ test('every program has one of asyncio beside it, and all compile', async (t) =>
       }),
   );
   t.deepEqual(complaints(files), []);
+});
+
+test.after('every program is run', async (t) => {
+  // Not where only some of the tests were asked for.
+  if (ran < tests) return;
+  const names = [...(await guide()).keys()];
+  t.deepEqual(
+    names.filter((name) => !started.has(name) && (name.endsWith('.ts') || installed(t, 'python3'))),
+    [],
+  );
+  const nameless = (await blocks(GUIDE)).filter(({ name }) => name === '');
+  t.deepEqual(nameless, []);
 });
 
 crosswise('echo', async (t, work, client, server) => {

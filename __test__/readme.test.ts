@@ -1,55 +1,38 @@
 /** The programs of the README: they compile against the public types, and do together what is said of them. */
-import { readFile, readdir, stat, writeFile } from 'node:fs/promises';
+import { readFile, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import test from 'ava';
-import { complaints, folder, snippets } from './documents.js';
-import { Program, root } from './program.js';
+import { StreamReader } from 'sluice';
+import { Guide } from './documents.js';
+import { root } from './program.js';
 
-/** The programs of the README by their names. */
-async function programs(): Promise<Map<string, string>> {
-  return new Map((await snippets('README.md')).map(({ name, code }) => [name, code]));
-}
+const readme = new Guide('README.md');
 
-test('the programs are there, of 20 lines together', async (t) => {
-  const found = await programs();
-  t.deepEqual([...found.keys()], ['echo-server.mjs', 'echo-client.mjs']);
-  t.true([...found.values()].join('').trimEnd().split('\n').length <= 20);
+test('the server and its client have 20 lines together', async (t) => {
+  const programs = await readme.programs();
+  const code = ['line-server.mjs', 'line-client.mjs'].map((name) => programs.get(name)!).join('');
+  t.true(code.trimEnd().split('\n').length <= 20);
 });
 
-test('the programs use the public types rightly', async (t) => {
-  const where = await folder(t, 'readme-types');
-  const files: string[] = [];
-  for (const [name, code] of await programs()) {
-    const file = path.join(where, name);
-    await writeFile(file, code);
-    files.push(file);
-  }
-  const messages = complaints(files, { allowJs: true, checkJs: true, noImplicitAny: false });
-  t.deepEqual(messages, []);
+readme.test(['line-server.mjs', 'line-client.mjs'], 'the server answers the lines of its clients', async (t, work) => {
+  const { port } = await work.serve('line-server.mjs');
+  for (let i = 0; i < 2; i++) t.is(await work.run('line-client.mjs', port), 'You said: Hello World!\n');
 });
 
-test('the server echoes what the client sends', async (t) => {
-  const where = await folder(t, 'readme-run');
-  const found = await programs();
-  const file = (name: string): string => path.join(where, name);
-
-  // The README has a port that readers can remember; here the system has to choose it.
-  const server = found.get('echo-server.mjs')!;
-  t.is(server.split('8888').length, 2);
-  await writeFile(file('server.mjs'), server.replace('8888', '0'));
-  const running = new Program(t, file('server.mjs'));
-  const [, port] = await running.prints(/^Serving on .*port: (\d+)/m);
-
-  const client = found.get('echo-client.mjs')!;
-  t.is(client.split('8888').length, 2);
-  await writeFile(file('client.mjs'), client.replace('8888', port!));
-  for (let i = 0; i < 2; i++) {
-    const { code, stdout, stderr } = await new Program(t, file('client.mjs')).ended;
-    t.is(stderr, '');
-    t.is(stdout, 'Received: Hello World!\n');
-    t.is(code, 0);
-  }
+readme.test('message.mjs', 'messages are read with their bodies', async (t, work) => {
+  const { readMessage } = (await work.load('message.mjs')) as {
+    readMessage: (stream: StreamReader) => Promise<{ head: string; body: Buffer }>;
+  };
+  const reader = new StreamReader();
+  reader.feedData('POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n');
+  t.deepEqual(await readMessage(reader), {
+    head: 'POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n',
+    body: Buffer.from('hello'),
+  });
+  t.is((await readMessage(reader)).body.length, 0);
 });
+
+readme.testWhole();
 
 test('the links of the documents lead somewhere', async (t) => {
   const docs = (await readdir(path.join(root, 'docs'))).map((name) => `docs/${name}`);

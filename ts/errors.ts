@@ -10,6 +10,7 @@
  *     |                         ERR_WRITE_AFTER_EOF       writing after writeEof()
  *     |                         ERR_WRITE_EOF_UNSUPPORTED writeEof() where there is no half-close
  *     |                         ERR_FEED_AFTER_EOF        feeding a reader after feedEof()
+ *     |                         ERR_FRAMES_EXPIRED        using frames after the next read has begun
  *     |                         ERR_IN_USE                a socket, a pipe or a listener that has a stream or a server over it
  *     |                         ERR_SERVER_STATE          a server call out of order
  *     |                         ERR_SENDFILE_NOT_AVAILABLE sendfile() that may not copy
@@ -21,6 +22,8 @@
  *     RangeError                ERR_OUT_OF_RANGE          an argument outside of its range
  *                               ERR_SEPARATOR_EMPTY       a separator without bytes
  *                               ERR_BUFFER_TOO_LARGE      more bytes asked for than can be allocated
+ *
+ * docs/errors.md has all of them, with the rarer codes of misuse, and what to do about each.
  *
  * Only what a caller is expected to catch has a class of its own; misuse throws the closest built-in class with a
  * Node-style `code`. This file imports nothing, so that every other file may import it.
