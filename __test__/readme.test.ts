@@ -35,7 +35,8 @@ readme.test('message.mjs', 'messages are read with their bodies', async (t, work
 readme.testWhole();
 
 test('the links of the documents lead somewhere', async (t) => {
-  const docs = (await readdir(path.join(root, 'docs'))).map((name) => `docs/${name}`);
+  const names = await readdir(path.join(root, 'docs'));
+  const docs = names.filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`);
   for (const document of ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...docs]) {
     const text = await readFile(path.join(root, document), 'utf8');
     for (const [, link] of text.matchAll(/\]\(((?!https?:)[^)#]+)/g)) {
