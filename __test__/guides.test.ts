@@ -9,7 +9,15 @@ import { createServer as createTlsServer } from 'node:tls';
 import test from 'ava';
 import fc from 'fast-check';
 import * as sluice from 'sluice';
-import { ConnectionError, StreamReader, StreamServer, connect, type Frames } from 'sluice';
+import {
+  ConnectionError,
+  IncompleteReadError,
+  LimitOverrunError,
+  StreamReader,
+  StreamServer,
+  connect,
+  type Frames,
+} from 'sluice';
 import ts from 'typescript';
 import { certificates } from './certificates.js';
 import { Guide, blocks, type Workplace } from './documents.js';
@@ -502,6 +510,45 @@ function isCode(text: string): boolean {
     ) || text in constants.errno
   );
 }
+
+test('what a read leaves is what the errors guide says', async (t) => {
+  const reads: Record<string, (reader: StreamReader) => Promise<unknown>> = {
+    'read()': (reader) => reader.read(),
+    peek: (reader) => reader.peek(5),
+    readexactly: (reader) => reader.readexactly(5),
+    readuntil: (reader) => reader.readuntil('\n'),
+    readframes: (reader) => reader.readframes(),
+    readline: (reader) => reader.readline(),
+    'for await': async (reader) => reader[Symbol.asyncIterator]().next(),
+    lines: (reader) => reader.lines().next(),
+    batches: (reader) => reader.lines().batches().next(),
+  };
+  for (const [name, read] of Object.entries(reads)) {
+    const lost = new StreamReader();
+    lost.feedData('abc');
+    const reason = new ConnectionError('ECONNRESET', 'lost');
+    lost.setException(reason);
+    t.is(await read(lost).catch((error: unknown) => error), reason, name);
+    t.is((await lost.read(3)).toString(), 'abc', name);
+
+    const ended = new StreamReader();
+    ended.feedData('abc');
+    ended.feedEof();
+    const result = await read(ended).catch((error: unknown) => error);
+    const incomplete = ['readexactly', 'readuntil', 'readframes'].includes(name);
+    t.is(result instanceof IncompleteReadError, incomplete, name);
+    if (result instanceof IncompleteReadError) t.is(result.partial.toString(), 'abc');
+    t.is(ended.buffered, name === 'peek' ? 3 : 0, name);
+
+    const overlong = new StreamReader({ limit: 2 });
+    overlong.feedData('abc\nd\n');
+    const bounded = !['read()', 'peek', 'readexactly'].includes(name);
+    if (!bounded) continue;
+    await t.throwsAsync(read(overlong), { instanceOf: LimitOverrunError }, name);
+    const left = ['readuntil', 'readframes'].includes(name) ? 'abc\nd\n' : 'd\n';
+    t.is((await overlong.peek(overlong.buffered)).toString(), left, name);
+  }
+});
 
 test('the errors guide has every class that is exported', async (t) => {
   const guide = await readFile(path.join(root, 'docs/errors.md'), 'utf8');
