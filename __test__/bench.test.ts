@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as after } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -16,6 +16,7 @@ import { page, type Results, summary, table, warnings } from '../benchmarks/repo
 import { type CaseResult, runCase } from '../benchmarks/runner.js';
 import { compareVersions, tooManyFiles } from '../benchmarks/toolchain.js';
 import {
+  Blocks,
   checkAnswer,
   chopped,
   expectedOf,
@@ -150,6 +151,15 @@ test('many connections bring more frames, and the digest of one of them', (t) =>
   const block = separated(Buffer.from('a\nbc\n'), '\n');
   const one = verifiableOf(block, 2);
   t.deepEqual(verifiableOf(block, 2, 10), { ...one, frames: one.frames * 10, bytes: one.bytes * 10 });
+});
+
+test('blocks that are asked for at once are files of their own, each written once', async (t) => {
+  const blocks = await Blocks.create();
+  t.teardown(() => blocks.remove());
+  const contents = [Buffer.alloc(64 * 1024, 'large'), Buffer.from('small'), Buffer.alloc(100, 'middle')];
+  const paths = await Promise.all([...contents, ...contents].map((bytes) => blocks.file(bytes)));
+  t.is(new Set(paths).size, contents.length);
+  for (const [i, path] of paths.entries()) t.deepEqual(await readFile(path), contents[i % contents.length]);
 });
 
 test('an answer is refused unless it is the expected one', (t) => {

@@ -142,7 +142,8 @@ export function verifiableOf(block: Block, repeats: number, connections = 1): Re
 /** A directory for the blocks of one run. */
 export class Blocks {
   readonly #directory: string;
-  readonly #files = new Map<Buffer, string>();
+  // The promise, not the path: two contenders of different blocks may ask before either file is written.
+  readonly #files = new Map<Buffer, Promise<string>>();
   readonly #removeAtExit = (): void => rmSync(this.#directory, { recursive: true, force: true });
 
   private constructor(directory: string) {
@@ -155,14 +156,14 @@ export class Blocks {
   }
 
   /** The path of a file with exactly these bytes. */
-  async file(bytes: Buffer): Promise<string> {
-    let path = this.#files.get(bytes);
-    if (path === undefined) {
-      path = join(this.#directory, `block-${this.#files.size}`);
-      await writeFile(path, bytes);
-      this.#files.set(bytes, path);
+  file(bytes: Buffer): Promise<string> {
+    let written = this.#files.get(bytes);
+    if (written === undefined) {
+      const path = join(this.#directory, `block-${this.#files.size}`);
+      written = writeFile(path, bytes).then(() => path);
+      this.#files.set(bytes, written);
     }
-    return path;
+    return written;
   }
 
   async remove(): Promise<void> {
