@@ -9,7 +9,14 @@
  * is closed, never leaked; no timer and no listener is left behind.
  */
 
-import { type AttemptError, ConnectionError, allAttemptsFailed, attemptFailed, outOfRange } from './errors.js';
+import {
+  LONGEST_TIMEOUT_MS,
+  type AttemptError,
+  ConnectionError,
+  allAttemptsFailed,
+  attemptFailed,
+  outOfRange,
+} from './errors.js';
 
 /** One resolved address of a host. */
 export interface Address {
@@ -218,9 +225,6 @@ export interface RaceResult<T, A extends Address> {
   readonly address: A;
 }
 
-// Beyond it the timers of Node fire after 1 ms.
-const LONGEST_TIMEOUT = 2 ** 31 - 1;
-
 /**
  * Races attempts to connect: they start one after another, each `delay` milliseconds after the one before or as soon as that
  * one has failed, and then run side by side until one connects. No attempt is cut off because of the delay.
@@ -280,7 +284,7 @@ export function race<T, A extends Address = Address>(options: RaceOptions<T, A>)
       for (const step of steps) {
         switch (step.kind) {
           case 'arm':
-            timer = clock.setTimeout(() => take(state.elapsed()), Math.min(delay, LONGEST_TIMEOUT));
+            timer = clock.setTimeout(() => take(state.elapsed()), Math.min(delay, LONGEST_TIMEOUT_MS));
             break;
           case 'disarm':
             clock.clearTimeout(timer);

@@ -10,7 +10,7 @@
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkInteger } from './arguments.js';
-import { ConnectionError, IncompleteReadError, StateError, invalidType, outOfRange } from './errors.js';
+import { ConnectionError, IncompleteReadError, StateError, checkTimeout, invalidType, outOfRange } from './errors.js';
 import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
@@ -23,9 +23,6 @@ import { checkedSignal, type WaitOptions } from './waiting.js';
 
 const DEFAULT_BACKLOG = 100;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
-
-/** The longest time that a timer of Node can be set to. */
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** A failing `accept` fails again at once and goes on failing: it is told this often at most, in ms. */
 const ACCEPT_REPORT_INTERVAL_MS = 1000;
@@ -608,13 +605,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
   const { backlog = DEFAULT_BACKLOG, maxConnections = Infinity, onError = null } = given;
   const { shutdownTimeout = DEFAULT_SHUTDOWN_TIMEOUT_MS, ssl } = given;
   if (onError !== null && typeof onError !== 'function') throw invalidType(name, 'onError', 'a function', onError);
-  if (typeof shutdownTimeout !== 'number') {
-    throw invalidType(name, 'shutdownTimeout', 'a number of milliseconds', shutdownTimeout);
-  }
-  if (!(shutdownTimeout >= 0 && shutdownTimeout <= LONGEST_TIMEOUT_MS)) {
-    const expected = `a number of milliseconds from 0 to ${LONGEST_TIMEOUT_MS}`;
-    throw outOfRange(name, 'shutdownTimeout', expected, shutdownTimeout);
-  }
+  checkTimeout(name, 'shutdownTimeout', shutdownTimeout, { zero: true });
   if (ssl === undefined) checkNoTls(name, given);
   return {
     limit: checkLimit(name, given.limit),

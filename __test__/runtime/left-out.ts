@@ -14,6 +14,38 @@ export interface LeftOut {
   readonly unsteady?: true;
 }
 
+/** What cannot be shown where a pipe has no socket, or TLS wants a TCP socket below it. */
+const upgradesOverPipes = [
+  'a Unix socket: an upgrade of both sides, plain before and encrypted after',
+  'two pipes: a certificate that is not the one awaited closes the connection',
+  'two pipes: a side that is ready long before the other',
+  'two pipes: an upgrade of both sides, plain before and encrypted after',
+  'two pipes: plain bytes behind the answer are refused by the client, and are read as plain ones',
+  'two pipes: plain bytes behind the command are refused by the server, and are read as plain ones',
+  'two pipes: plain bytes that come while the handshake is awaited end it',
+  'two pipes: the peer that ends in the middle of the handshake, and one that never begins',
+  'two pipes: what was written before goes first, on the side of the client',
+  'two pipes: what was written before goes first, on the side of the server',
+];
+
+/** What is told in the words, or by the codes, of OpenSSL. */
+const tlsErrors = [
+  'ALPNCallback and pskCallback that throw are what is reported; a refusal of ALPNCallback is the refusal',
+  'a client of TLS 1.3 that is refused for want of a certificate hears of it by its reads and writes',
+  'a forged record in a connection of TLSv1.2, to the client: a typed error on both sides',
+  'a forged record in a connection of TLSv1.2, to the server: a typed error on both sides',
+  'a forged record in a connection of TLSv1.3, to the client: a typed error on both sides',
+  'a forged record in a connection of TLSv1.3, to the server: a typed error on both sides',
+  'a write that is on its way when TLS fails',
+  'garbage in a connection of TLSv1.2, to the client: a typed error on both sides',
+  'garbage in a connection of TLSv1.2, to the server: a typed error on both sides',
+  'garbage in a connection of TLSv1.3, to the client: a typed error on both sides',
+  'garbage in a connection of TLSv1.3, to the server: a typed error on both sides',
+  'options that are refused: which call, which option, before anything is opened',
+  'renegotiation is refused with a typed error that names the peer',
+  'startTls of a server: options that are refused leave the stream as it was',
+];
+
 export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
   bun: [
     {
@@ -142,19 +174,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'start-tls-transports',
-      tests: [
-        '(no test)',
-        'a Unix socket: an upgrade of both sides, plain before and encrypted after',
-        'two pipes: a certificate that is not the one awaited closes the connection',
-        'two pipes: a side that is ready long before the other',
-        'two pipes: an upgrade of both sides, plain before and encrypted after',
-        'two pipes: plain bytes behind the answer are refused by the client, and are read as plain ones',
-        'two pipes: plain bytes behind the command are refused by the server, and are read as plain ones',
-        'two pipes: plain bytes that come while the handshake is awaited end it',
-        'two pipes: the peer that ends in the middle of the handshake, and one that never begins',
-        'two pipes: what was written before goes first, on the side of the client',
-        'two pipes: what was written before goes first, on the side of the server',
-      ],
+      tests: [...upgradesOverPipes, '(no test)'],
       reason:
         'net.Socket over the fd of a pipe reads nothing; TLS over a stream that is no TCP socket loses what came first',
       unsteady: true,
@@ -180,22 +200,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'tls-errors',
-      tests: [
-        'ALPNCallback and pskCallback that throw are what is reported; a refusal of ALPNCallback is the refusal',
-        'a client of TLS 1.3 that is refused for want of a certificate hears of it by its reads and writes',
-        'a forged record in a connection of TLSv1.2, to the client: a typed error on both sides',
-        'a forged record in a connection of TLSv1.2, to the server: a typed error on both sides',
-        'a forged record in a connection of TLSv1.3, to the client: a typed error on both sides',
-        'a forged record in a connection of TLSv1.3, to the server: a typed error on both sides',
-        'a write that is on its way when TLS fails',
-        'garbage in a connection of TLSv1.2, to the client: a typed error on both sides',
-        'garbage in a connection of TLSv1.2, to the server: a typed error on both sides',
-        'garbage in a connection of TLSv1.3, to the client: a typed error on both sides',
-        'garbage in a connection of TLSv1.3, to the server: a typed error on both sides',
-        'options that are refused: which call, which option, before anything is opened',
-        'renegotiation is refused with a typed error that names the peer',
-        'startTls of a server: options that are refused leave the stream as it was',
-      ],
+      tests: [...tlsErrors],
       reason: 'errors of BoringSSL have other words, and one after the handshake may be an end, or come not at all',
     },
     {
@@ -528,19 +533,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'start-tls-transports',
-      tests: [
-        'a Duplex: an upgrade of both sides, plain before and encrypted after',
-        'a Unix socket: an upgrade of both sides, plain before and encrypted after',
-        'two pipes: a certificate that is not the one awaited closes the connection',
-        'two pipes: a side that is ready long before the other',
-        'two pipes: an upgrade of both sides, plain before and encrypted after',
-        'two pipes: plain bytes behind the answer are refused by the client, and are read as plain ones',
-        'two pipes: plain bytes behind the command are refused by the server, and are read as plain ones',
-        'two pipes: plain bytes that come while the handshake is awaited end it',
-        'two pipes: the peer that ends in the middle of the handshake, and one that never begins',
-        'two pipes: what was written before goes first, on the side of the client',
-        'two pipes: what was written before goes first, on the side of the server',
-      ],
+      tests: [...upgradesOverPipes, 'a Duplex: an upgrade of both sides, plain before and encrypted after'],
       reason:
         'an fd that node:fs has opened cannot be given to net.Socket; TLS over a Unix socket waits for bytes that it has',
       unsteady: true,
@@ -601,26 +594,13 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'tls-errors',
       tests: [
-        'ALPNCallback and pskCallback that throw are what is reported; a refusal of ALPNCallback is the refusal',
-        'a client of TLS 1.3 that is refused for want of a certificate hears of it by its reads and writes',
-        'a forged record in a connection of TLSv1.2, to the client: a typed error on both sides',
-        'a forged record in a connection of TLSv1.2, to the server: a typed error on both sides',
-        'a forged record in a connection of TLSv1.3, to the client: a typed error on both sides',
-        'a forged record in a connection of TLSv1.3, to the server: a typed error on both sides',
+        ...tlsErrors,
         'a reset after the handshake is told as without TLS',
-        'a write that is on its way when TLS fails',
         'an SNICallback that tells an error is what the server reports',
         'an SNICallback that tells an error later is what the server reports',
         'an SNICallback that tells no error is what the server reports',
         'an SNICallback that tells one with a code is what the server reports',
         'an SNICallback that throws is what the server reports',
-        'garbage in a connection of TLSv1.2, to the client: a typed error on both sides',
-        'garbage in a connection of TLSv1.2, to the server: a typed error on both sides',
-        'garbage in a connection of TLSv1.3, to the client: a typed error on both sides',
-        'garbage in a connection of TLSv1.3, to the server: a typed error on both sides',
-        'options that are refused: which call, which option, before anything is opened',
-        'renegotiation is refused with a typed error that names the peer',
-        'startTls of a server: options that are refused leave the stream as it was',
       ],
       reason: 'errors of rustls have other words, and callbacks of OpenSSL are not called',
     },

@@ -36,7 +36,7 @@ import {
   type TlsOptions,
 } from 'node:tls';
 import { inspect } from 'node:util';
-import { ConnectionError, invalidType, outOfRange } from '../errors.js';
+import { ConnectionError, LONGEST_TIMEOUT_MS, checkTimeout, invalidType, outOfRange } from '../errors.js';
 import { serverContext, setServerContext } from './accepted.js';
 import { connectionError, type DuplexTransport } from './duplex.js';
 import { SocketTransport } from './socket.js';
@@ -47,9 +47,6 @@ const HANDSHAKE_TIMEOUT_MS = 60_000;
 
 /** How long closing may take, in ms. asyncio: the same */
 const SHUTDOWN_TIMEOUT_MS = 30_000;
-
-/** The longest time that a timer of Node can be set to. */
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** How to be a TLS client: `true` for the defaults of Node, its options, or a context made of them. */
 export type ClientSsl = true | ConnectionOptions | SecureContext;
@@ -436,21 +433,11 @@ function blamed(options: object, code: unknown, raw: string): string | null {
 }
 
 function checkTimeouts(action: string, options: HandshakeOptions): Timeouts {
-  const { sslHandshakeTimeout, sslShutdownTimeout } = options;
+  const { sslHandshakeTimeout = HANDSHAKE_TIMEOUT_MS, sslShutdownTimeout = SHUTDOWN_TIMEOUT_MS } = options;
   return {
-    handshake: checkTimeout(action, 'sslHandshakeTimeout', sslHandshakeTimeout, HANDSHAKE_TIMEOUT_MS),
-    shutdown: checkTimeout(action, 'sslShutdownTimeout', sslShutdownTimeout, SHUTDOWN_TIMEOUT_MS),
+    handshake: checkTimeout(action, 'sslHandshakeTimeout', sslHandshakeTimeout, { zero: false }),
+    shutdown: checkTimeout(action, 'sslShutdownTimeout', sslShutdownTimeout, { zero: false }),
   };
-}
-
-function checkTimeout(action: string, option: string, ms: unknown, standard: number): number {
-  if (ms === undefined) return standard;
-  if (typeof ms !== 'number') throw invalidType(action, option, 'a number of milliseconds', ms);
-  if (!(ms > 0 && ms <= LONGEST_TIMEOUT_MS)) {
-    const expected = `a number of milliseconds above 0, up to ${LONGEST_TIMEOUT_MS}`;
-    throw outOfRange(action, option, expected, ms);
-  }
-  return ms;
 }
 
 /** Whether a key, or one of several, says in its PEM that it takes a passphrase. */
