@@ -122,7 +122,7 @@ export class Stream implements TransportSink, Keeper {
    * an empty buffer at EOF. See {@link StreamReader.read}. asyncio: `read`
    */
   read(n?: number, options?: WaitOptions): Promise<Buffer> {
-    return this.#readable ? this.#reader.read(n, options) : rejected(writeOnly('read'));
+    return this.#canRead() ? this.#reader.read(n, options) : rejected(writeOnly('read'));
   }
 
   /**
@@ -130,7 +130,7 @@ export class Stream implements TransportSink, Keeper {
    * skipped. See {@link StreamReader.readline}. asyncio: `readline`
    */
   readline(options?: WaitOptions): Promise<Buffer> {
-    return this.#readable ? this.#reader.readline(options) : rejected(writeOnly('readline'));
+    return this.#canRead() ? this.#reader.readline(options) : rejected(writeOnly('readline'));
   }
 
   /**
@@ -141,7 +141,7 @@ export class Stream implements TransportSink, Keeper {
     separator?: string | Uint8Array | readonly (string | Uint8Array)[],
     options?: WaitOptions,
   ): Promise<Buffer> {
-    return this.#readable ? this.#reader.readuntil(separator, options) : rejected(writeOnly('readuntil'));
+    return this.#canRead() ? this.#reader.readuntil(separator, options) : rejected(writeOnly('readuntil'));
   }
 
   /**
@@ -152,7 +152,7 @@ export class Stream implements TransportSink, Keeper {
     separator?: string | Uint8Array | readonly (string | Uint8Array)[],
     options?: WaitOptions,
   ): Promise<Frames> {
-    return this.#readable ? this.#reader.readframes(separator, options) : rejected(writeOnly('readframes'));
+    return this.#canRead() ? this.#reader.readframes(separator, options) : rejected(writeOnly('readframes'));
   }
 
   /**
@@ -164,7 +164,7 @@ export class Stream implements TransportSink, Keeper {
    * ```
    */
   lines(options?: LinesOptions): Lines {
-    return this.#readable ? this.#reader.lines(options) : new Lines(NO_LINES, checkLineForm(options));
+    return this.#canRead() ? this.#reader.lines(options) : new Lines(NO_LINES, checkLineForm(options));
   }
 
   /**
@@ -172,12 +172,12 @@ export class Stream implements TransportSink, Keeper {
    * See {@link StreamReader.readexactly}. asyncio: `readexactly`
    */
   readexactly(n: number, options?: WaitOptions): Promise<Buffer> {
-    return this.#readable ? this.#reader.readexactly(n, options) : rejected(writeOnly('readexactly'));
+    return this.#canRead() ? this.#reader.readexactly(n, options) : rejected(writeOnly('readexactly'));
   }
 
   /** Looks at the next `n` bytes without consuming them; fewer only at EOF. See {@link StreamReader.peek}. */
   peek(n: number, options?: WaitOptions): Promise<Buffer> {
-    return this.#readable ? this.#reader.peek(n, options) : rejected(writeOnly('peek'));
+    return this.#canRead() ? this.#reader.peek(n, options) : rejected(writeOnly('peek'));
   }
 
   /**
@@ -190,12 +190,12 @@ export class Stream implements TransportSink, Keeper {
    * ```
    */
   readinto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
-    return this.#readable ? this.#reader.readinto(buffer, options) : rejected(writeOnly('readinto'));
+    return this.#canRead() ? this.#reader.readinto(buffer, options) : rejected(writeOnly('readinto'));
   }
 
   /** Puts `data` back in front of the unread bytes. See {@link StreamReader.unread}. */
   unread(data: Uint8Array | string): void {
-    if (!this.#readable) throw writeOnly('unread');
+    if (!this.#canRead()) throw writeOnly('unread');
     this.#reader.unread(data);
   }
 
@@ -213,7 +213,7 @@ export class Stream implements TransportSink, Keeper {
    * ```
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
-    return this.#readable ? this.#reader[Symbol.asyncIterator]() : failing(writeOnly('for await'));
+    return this.#canRead() ? this.#reader[Symbol.asyncIterator]() : failing(writeOnly('for await'));
   }
 
   // ---------------------------------------------------------------------------------------------- writing
@@ -229,12 +229,12 @@ export class Stream implements TransportSink, Keeper {
    * is, so leave it as it is until the result has resolved. See {@link StreamWriter.write}. asyncio: `write`
    */
   write(data: Uint8Array | string): Written {
-    return this.#writable ? this.#sending.write(data) : refused('write');
+    return this.#canWrite() ? this.#sender().write(data) : refused('write');
   }
 
   /** Sends several pieces, as `write` would send them joined. asyncio: `writelines` */
   writelines(list: Iterable<Uint8Array | string>): Written {
-    return this.#writable ? this.#sending.writelines(list) : refused('writelines');
+    return this.#canWrite() ? this.#sender().writelines(list) : refused('writelines');
   }
 
   /**
@@ -271,33 +271,33 @@ export class Stream implements TransportSink, Keeper {
    * @throws (as a rejection) ConnectionError when the connection is closed (`ECONNRESET`) or lost before the end
    */
   sendfile(file: SendfileSource, offset?: number, count?: number, options?: SendfileOptions): Promise<number> {
-    return this.#writable ? sendfile(this.#sending, file, offset, count, options) : rejected(readOnly('sendfile'));
+    return this.#canWrite() ? sendfile(this.#sender(), file, offset, count, options) : rejected(readOnly('sendfile'));
   }
 
   /** Waits until the write buffer is at its low watermark, if it went over the high one. asyncio: `drain` */
   drain(options?: WaitOptions): Promise<void> {
-    return this.#writable ? this.#sending.drain(options) : rejected(readOnly('drain'));
+    return this.#canWrite() ? this.#sender().drain(options) : rejected(readOnly('drain'));
   }
 
   /** Waits until every byte written so far has been handed to the kernel. */
   flush(options?: WaitOptions): Promise<void> {
-    return this.#writable ? this.#sending.flush(options) : rejected(readOnly('flush'));
+    return this.#canWrite() ? this.#sender().flush(options) : rejected(readOnly('flush'));
   }
 
   /** Whether {@link writeEof} works on this stream. asyncio: `can_write_eof` */
   canWriteEof(): boolean {
-    return this.#writable && this.#sending.canWriteEof();
+    return this.#canWrite() && this.#sender().canWriteEof();
   }
 
   /** Ends the writing side once all is flushed; reading goes on. asyncio: `write_eof` */
   writeEof(): Promise<void> {
-    return this.#writable ? this.#sending.writeEof() : rejected(readOnly('writeEof'));
+    return this.#canWrite() ? this.#sender().writeEof() : rejected(readOnly('writeEof'));
   }
 
   /** Sets the watermarks of `drain`, in bytes. asyncio: `transport.set_write_buffer_limits` */
   setWriteBufferLimits(limits: Parameters<StreamWriter['setWriteBufferLimits']>[0]): void {
-    if (!this.#writable) throw readOnly('setWriteBufferLimits');
-    this.#sending.setWriteBufferLimits(limits);
+    if (!this.#canWrite()) throw readOnly('setWriteBufferLimits');
+    this.#sender().setWriteBufferLimits(limits);
   }
 
   // ---------------------------------------------------------------------------------------------- TLS
@@ -351,7 +351,7 @@ export class Stream implements TransportSink, Keeper {
     try {
       transport.pauseReading();
       this.#refusePlaintext(action, transport);
-      place = reserve(this.#sending, action);
+      place = reserve(this.#sender(), action);
       await unlessAborted(signal, place.ready);
       signal?.throwIfAborted();
       if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
@@ -424,7 +424,7 @@ export class Stream implements TransportSink, Keeper {
     } catch (error) {
       if (this.#transport === transport) {
         this.#reader.release();
-        const lost = !this.#closedHere || this.#sending.writeBufferSize > 0;
+        const lost = !this.#closedHere || this.#sender().writeBufferSize > 0;
         const aborted = signal?.aborted === true && error === signal.reason;
         const loss = aborted ? handshakeAborted(peer, error) : (error as Error);
         this.#link.closed(lost ? loss : null);
@@ -449,7 +449,7 @@ export class Stream implements TransportSink, Keeper {
   close(): Promise<void> {
     this.#closeAsked = true;
     this.#endReading();
-    return this.#sending.close();
+    return this.#sender().close();
   }
 
   /**
@@ -458,14 +458,14 @@ export class Stream implements TransportSink, Keeper {
    */
   abort(): Promise<void> {
     this.#endReading();
-    this.#sending.abort();
-    return this.#sending.waitClosed().catch(() => {});
+    this.#sender().abort();
+    return this.#sender().waitClosed().catch(() => {});
   }
 
   /** Waits until the connection is gone, whoever closes it; rejects with the reason when it is lost. asyncio: `wait_closed` */
   waitClosed(options?: WaitOptions): Promise<void> {
     this.#closeAsked = true;
-    return this.#sending.waitClosed(options);
+    return this.#sender().waitClosed(options);
   }
 
   /** Whether the stream is being closed, or gone. asyncio: `is_closing` */
@@ -484,7 +484,7 @@ export class Stream implements TransportSink, Keeper {
     const told = this.#lost && (this.#closeAsked || this.#reader.hasThrown || this.#writer?.hasThrown);
     this.#endReading();
     try {
-      await this.#sending.close();
+      await this.#sender().close();
     } catch (error) {
       if (!told) throw error;
     }
@@ -519,7 +519,7 @@ export class Stream implements TransportSink, Keeper {
   [inspect.custom](depth: number, options: InspectOptions): string {
     if (depth < 0) return '[Stream]';
     const parts = [`mode: ${modeName(this.mode)}`];
-    if (this.#readable) {
+    if (this.#canRead()) {
       parts.push(`buffered: ${this.buffered}`);
       if (this.#peerEnded) parts.push('eof');
       parts.push(`limit: ${this.limit}`);
@@ -570,7 +570,7 @@ export class Stream implements TransportSink, Keeper {
 
   /** @internal The two halves; either of them keeps the stream. */
   get halves(): [StreamReader, StreamWriter] {
-    return [this.#reader, this.#sending];
+    return [this.#reader, this.#sender()];
   }
 
   /** @internal What the transport holds of the stream. */
@@ -595,7 +595,7 @@ export class Stream implements TransportSink, Keeper {
     this.#giveUp?.();
   }
 
-  get #sending(): StreamWriter {
+  #sender(): StreamWriter {
     return this.#writer ?? this.#makeWriter();
   }
 
@@ -607,11 +607,12 @@ export class Stream implements TransportSink, Keeper {
     return writer;
   }
 
-  get #readable(): boolean {
+  // Methods and no getters: V8 looks a private getter up by a call into its runtime, on each read and write.
+  #canRead(): boolean {
     return (this.mode & StreamMode.READ) !== 0;
   }
 
-  get #writable(): boolean {
+  #canWrite(): boolean {
     return (this.mode & StreamMode.WRITE) !== 0;
   }
 

@@ -11,7 +11,7 @@ export const echoPipelined: Case = {
   plan(settings) {
     const entry = echoServers({
       depth: 100,
-      count: settings.quick ? 2_000 : 400_000,
+      count: settings.quick ? 2_000 : 1_000_000,
       length: REQUEST_BYTES,
       value: (count, seconds) => count / seconds / 1e3,
     });

@@ -14,7 +14,7 @@ export const exactly1m: Case = {
       {
         // Not one frame: if two were swapped, the digest would tell.
         block: chopped(text(2 * FRAME_BYTES), FRAME_BYTES),
-        repeats: settings.quick ? 4 : 1024,
+        repeats: settings.quick ? 4 : 2048,
         verifyRepeats: 4,
         value: ({ bytes }, { seconds }) => bytes / seconds / 1e9,
       },

@@ -13,7 +13,7 @@ export const untilCrlfCrlf: Case = {
     const { entry, sender } = new Receivers(
       {
         block: headers(settings.quick ? 64 * 1024 : 1024 * 1024, BLOCK_BYTES),
-        repeats: settings.quick ? 16 : 1024,
+        repeats: settings.quick ? 16 : 2048,
         verifyRepeats: 16,
         value: ({ frames }, { seconds }) => frames / seconds / 1e6,
       },
