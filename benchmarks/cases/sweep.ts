@@ -89,7 +89,7 @@ const ways: readonly Way[] = [
     call: 'await readline()',
     contender: 'sluice-readline',
     mostLines: 3e6,
-    mostBytes: 256 * MIB,
+    mostBytes: 1024 * MIB,
     also: (entry, length) => [
       entry('hand-written await reader', node('hand-await')),
       entry('it-byte-stream', node('it-byte-stream', { needs: 'it-byte-stream' }), [length, 1]),
@@ -103,7 +103,7 @@ const ways: readonly Way[] = [
     call: 'lines().batches()',
     contender: 'sluice-batches',
     mostLines: 8e6,
-    mostBytes: 512 * MIB,
+    mostBytes: 2048 * MIB,
     also: (entry) => [
       entry("node:readline, 'line' event", node('node-readline')),
       entry('split2', node('split2', { needs: 'split2' })),
@@ -115,7 +115,7 @@ const ways: readonly Way[] = [
     call: 'readframes()',
     contender: 'sluice-frames',
     mostLines: 32e6,
-    mostBytes: 1024 * MIB,
+    mostBytes: 4096 * MIB,
     also: (entry) => [
       entry("hand-written, indexOf on 'data'", node('hand-frames')),
       entry('Rust, read and memchr', rust('read-memchr'), ['visit']),
