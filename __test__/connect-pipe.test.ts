@@ -101,7 +101,8 @@ test.serial('a named pipe: bytes through it, and the end', async (t) => {
   t.true(reading.atEof());
   await Promise.all([reading.waitClosed(), writing.waitClosed()]);
   await Promise.all([reading.close(), writing.close()]);
-  t.is(openFds(), before);
+  // Fewer, where the runtime still had a file of its own open before.
+  t.true((openFds() ?? 0) <= (before ?? 0));
 });
 
 test('the mode is enforced', async (t) => {
@@ -224,6 +225,18 @@ test('a child that does not read: back-pressure; a child that is gone: EPIPE', a
   await turns(50);
   t.false(taken);
   sleeper.kill('SIGKILL');
+  await t.throwsAsync(writing, { instanceOf: ConnectionError, code: 'EPIPE', message: /^(?!.*\bread\b)/ });
+  await t.throwsAsync(input.write('more'), { instanceOf: ConnectionError, code: 'EPIPE' });
+});
+
+test('a pipe that its owner destroys with a write under way: EPIPE, however Node ends the write', async (t) => {
+  const sleeper = child(t, 'sleep', ['60']);
+  const stdin = sleeper.stdin as NonNullable<typeof sleeper.stdin>;
+  const input = await connectWritePipe(stdin);
+  const writing = input.write(Buffer.alloc(4 * 1024 * 1024));
+  await turns(5);
+  // As Node does when it hears of a child's end before the system has told of the pipe's.
+  stdin.destroy(Object.assign(new Error('write ECANCELED'), { code: 'ECANCELED' }));
   await t.throwsAsync(writing, { instanceOf: ConnectionError, code: 'EPIPE', message: /^(?!.*\bread\b)/ });
   await t.throwsAsync(input.write('more'), { instanceOf: ConnectionError, code: 'EPIPE' });
 });

@@ -543,11 +543,11 @@ export class DuplexTransport implements Transport {
 
   #lossReason(): Error | null {
     if (this.#done) return null;
-    const reason = this.#reason ?? this.#stream.errored;
-    if (
-      this.mode === StreamMode.WRITE &&
-      (reason === null || (reason as NodeJS.ErrnoException).code === 'ECONNRESET')
-    ) {
+    const failure: NodeJS.ErrnoException | null = this.#reason ?? this.#stream.errored;
+    const code = failure?.code;
+    // What was cancelled had not failed: whoever owns the stream destroyed it, as Node does with the input of a child that is gone.
+    const reason = code === 'ECANCELED' ? null : failure;
+    if (this.mode === StreamMode.WRITE && (reason === null || code === 'ECONNRESET')) {
       // The reader is gone. That concerns only what was still to be read by it; of a socket pair, which Node gives its
       // children for pipes, the system tells it by a reset where something lies unread.
       if (!this.#cutOff) return null;
