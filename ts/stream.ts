@@ -459,7 +459,9 @@ export class Stream implements TransportSink, Keeper {
   abort(): Promise<void> {
     this.#endReading();
     this.#sender().abort();
-    return this.#sender().waitClosed().catch(() => {});
+    return this.#sender()
+      .waitClosed()
+      .catch(() => {});
   }
 
   /** Waits until the connection is gone, whoever closes it; rejects with the reason when it is lost. asyncio: `wait_closed` */
