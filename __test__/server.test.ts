@@ -805,7 +805,9 @@ async function run(program: string, descriptors?: number): Promise<{ code: numbe
   const node = [process.execPath, '--input-type=module', '-e', program];
   const [command = '', ...args] =
     descriptors === undefined ? node : ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...node];
-  const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  // Newer versions of Node read these certificates on a thread, at any moment: a descriptor too many where they are counted.
+  const env = { ...process.env, NODE_EXTRA_CA_CERTS: undefined };
+  const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'close') as Promise<[code: number | null]>;
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   return { code, out, err };
@@ -856,22 +858,32 @@ posix('running out of file descriptors does not end the server', async (t) => {
     import { openSync, closeSync } from 'node:fs';
     import net from 'node:net';
     import { StreamServer, connect } from 'sluice';
+    let accepted = 0;
     const server = new StreamServer(
-      async (stream) => { for await (const line of stream) await stream.write(line); },
+      async (stream) => { accepted++; for await (const line of stream) await stream.write(line); },
       '127.0.0.1', 0, { onError: () => {} },
     );
     await server.startServing();
     const { port } = server.sockets[0].address();
     const files = [];
-    try {
-      for (;;) files.push(openSync('/dev/null'));
-    } catch (error) {
-      console.log(error.code);
-    }
-    // One descriptor for the client, none for the server to accept it with.
-    closeSync(files.pop());
-    const refused = net.connect(port, '127.0.0.1').on('error', () => {}).resume();
-    await new Promise((resolve) => refused.once('close', resolve));
+    let refused;
+    do {
+      try {
+        for (;;) files.push(openSync('/dev/null'));
+      } catch (error) {
+        if (error.code !== 'EMFILE') throw error;
+      }
+      // One descriptor for the client, none for the server to accept it with.
+      closeSync(files.pop());
+      const before = accepted;
+      let code;
+      const peer = net.connect(port, '127.0.0.1').on('error', (error) => { code = error.code; }).resume();
+      while (!peer.closed && accepted === before) await new Promise(setImmediate);
+      // Accepted all the same: the runtime gave a descriptor back meanwhile. Or it took the one that was for the client.
+      refused = peer.closed && code !== 'EMFILE';
+      peer.destroy();
+    } while (!refused);
+    console.log('refused');
     for (const file of files) closeSync(file);
     const client = await connect('127.0.0.1', port);
     await client.write('still here\\n');
@@ -881,5 +893,5 @@ posix('running out of file descriptors does not end the server', async (t) => {
   `,
     64,
   );
-  t.deepEqual({ code, out, err }, { code: 0, out: 'EMFILE\nstill here\n', err: '' });
+  t.deepEqual({ code, out, err }, { code: 0, out: 'refused\nstill here\n', err: '' });
 });
