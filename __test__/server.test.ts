@@ -807,7 +807,9 @@ async function run(program: string, descriptors?: number): Promise<{ code: numbe
     descriptors === undefined ? node : ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...node];
   // Newer versions of Node read these certificates on a thread, at any moment: a descriptor too many where they are counted.
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: undefined };
-  const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  // A program that hangs, or spins, must not outlive its test.
+  const limits = { timeout: 15_000, killSignal: 'SIGKILL' } as const;
+  const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'], ...limits });
   const ended = once(child, 'close') as Promise<[code: number | null]>;
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   return { code, out, err };
