@@ -176,7 +176,7 @@ test('a read that is refused ends nothing; neither do feeding, unread and the en
 });
 
 test('memory that the transport reads into is never memory that is lent', async (t) => {
-  const reader = new StreamReader({ limit: 64 }, { largeRead: 1024, fullChunk: 32, directRead: 48 });
+  const reader = new StreamReader({ limit: 64 }, { largeRead: 1024, fullChunk: 32, directRead: 48, directMost: 64 });
   const line = (i: number): string => `${String(i).padStart(6, '.')}\n`;
   let fedLines = 0;
   let bytes = Buffer.alloc(0);
@@ -209,7 +209,7 @@ test('memory that the transport reads into is never memory that is lent', async 
 });
 
 test('more frames than an index lists at once', async (t) => {
-  for (const count of [1019, 1020, 1021, 2044, 2045, 8188, 8189, 70_000]) {
+  for (const count of [1020, 1021, 1022, 2045, 2046, 8189, 8190, 70_000]) {
     const reader = fed('\n'.repeat(count - 1) + 'é\nrest', 65536);
     const frames = await reader.readframes();
     t.is(frames.length, count);
@@ -347,17 +347,14 @@ test('texts are what toString gives for each frame, whatever the bytes', (t) => 
       let end = 0;
       const ends = Uint32Array.from(list, ({ length }) => (end += length));
       const bytes = Buffer.concat(list);
-      const ascii = bytes.every((byte) => byte < 0x80);
       const expected = list.map((frame) => {
         const matches = sequences.filter((s) => frame.length >= s.length && frame.subarray(-s.length).equals(s));
         const cut = keepEnds ? 0 : Math.max(...matches.map((s) => s.length));
         return frame.toString(encoding, 0, frame.length - cut);
       });
-      for (const known of new Set([ascii, false])) {
-        const texts = new Frames(separator, bytes, ends, known).texts(encoding, { keepEnds });
-        if (JSON.stringify(texts) !== JSON.stringify(expected)) {
-          throw new Error(`${JSON.stringify(texts)}, not ${JSON.stringify(expected)}`);
-        }
+      const texts = new Frames(separator, bytes, ends).texts(encoding, { keepEnds });
+      if (JSON.stringify(texts) !== JSON.stringify(expected)) {
+        throw new Error(`${JSON.stringify(texts)}, not ${JSON.stringify(expected)}`);
       }
     },
   );

@@ -260,7 +260,7 @@ for (const direct of [false, true]) {
       fc.integer({ min: 1, max: 40 }),
       fc.constantFrom<'eof' | 'error'>('eof', 'error'),
       async (all, steps, sizes, limit, ending) => {
-        const reader = new StreamReader({ limit }, { largeRead: 16, fullChunk: 20, directRead: 24 });
+        const reader = new StreamReader({ limit }, { largeRead: 16, fullChunk: 20, directRead: 24, directMost: 40 });
         const model = new Model(all, limit, ending);
         const source = new Source(reader, all, sizes, ending, direct);
         const iterator = reader[Symbol.asyncIterator]();

@@ -686,7 +686,7 @@ test('an aborted large read leaves a full buffer, so reading pauses', async (t) 
 // ------------------------------------------------------------------------------------------ memory that is lent out
 
 test('a busy source reads into the ring; unread and a late commit do not meet in memory', async (t) => {
-  const reader = new StreamReader({ limit: 1000 }, { largeRead: 1000, fullChunk: 10, directRead: 16 });
+  const reader = new StreamReader({ limit: 1000 }, { largeRead: 1000, fullChunk: 10, directRead: 16, directMost: 16 });
   t.is(reader.readTarget(), null);
   reader.feed(Buffer.from('0123456789'));
   const target = reader.readTarget();
@@ -695,6 +695,23 @@ test('a busy source reads into the ring; unread and a late commit do not meet in
   (target as Uint8Array).set(Buffer.from('abcdefghijklmnop'));
   reader.commit(16);
   t.is(text(await reader.read(1000)), `${'in front of '.repeat(20)}0123456789abcdefghijklmnop`);
+});
+
+test('a busy source fills the room that the ring has, within bounds', async (t) => {
+  const reader = new StreamReader({ limit: 1000 }, { largeRead: 5000, fullChunk: 10, directRead: 16, directMost: 24 });
+  const lengths: number[] = [];
+  for (const size of [10, 100, 1000, 20]) {
+    reader.feed(Buffer.alloc(size, 'x'));
+    lengths.push(reader.readTarget()?.length ?? 0);
+  }
+  t.true(lengths.every((length) => length >= 16 && length <= 24) && lengths.includes(24), String(lengths));
+  // Half of what a read is to bring at least keeps it busy, however much more there was room for.
+  t.true(reader.commit(8));
+  t.not(reader.readTarget(), null);
+  t.true(reader.commit(7));
+  t.is(reader.readTarget(), null);
+  t.is((await reader.readexactly(1130)).toString('latin1', 0, 2), 'xx');
+  t.is(reader.buffered, 15);
 });
 
 test('a large read is filled by the transport in place; what comes behind it goes to the ring', async (t) => {
@@ -724,7 +741,7 @@ test('memory lent for a read that was aborted still delivers its bytes', async (
 });
 
 test('memory lent before a line turned out overlong: its tail is skipped there, too', async (t) => {
-  const reader = new StreamReader({ limit: 4 }, { largeRead: 1000, fullChunk: 10, directRead: 16 });
+  const reader = new StreamReader({ limit: 4 }, { largeRead: 1000, fullChunk: 10, directRead: 16, directMost: 16 });
   reader.feed(Buffer.from('x'.repeat(10)));
   const target = reader.readTarget() as Uint8Array;
   t.is(target.length, 16);

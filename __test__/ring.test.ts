@@ -79,7 +79,7 @@ contract('owns no memory until bytes come', (t, make) => {
   t.deepEqual(ring.view(0, 0), Buffer.alloc(0));
   const out = new Uint32Array(8).fill(7);
   t.is(ring.index(Separator.from('\n', 't'), 0, 0, 10, 4, out), 0);
-  t.deepEqual([...out], [0, 0, FrameIndex.ASCII, 0, 7, 7, 7, 7]);
+  t.deepEqual([...out], [0, 0, 0, 7, 7, 7, 7, 7]);
   t.is(ring.capacity, 0);
 });
 
@@ -299,8 +299,8 @@ contract('wrong arguments are told with their numbers, and nothing changes', (t,
   t.throws(() => ring.index(line, 0, 0, -1, 9, out), rangeError(/^index: limit /));
   t.throws(() => ring.index(line, 0, 0, 9, NaN, out), rangeError(/^index: max /));
   t.throws(
-    () => ring.index(line, 0, 0, 9, 9, new Uint32Array(3)),
-    rangeError(/^index: out.length must be 4 or more, not 3$/),
+    () => ring.index(line, 0, 0, 9, 9, new Uint32Array(FrameIndex.ENDS - 1)),
+    rangeError(/^index: out.length must be 3 or more, not 2$/),
   );
   t.throws(() => ring.trim(-1), rangeError(/^trim: keep /));
   t.throws(() => ring.trim(NaN), rangeError(/^trim: keep /));
@@ -467,9 +467,7 @@ function expectedIndex(
     stopped = overlong !== null || ends.length === max;
   }
   const ranOut = Math.max(ends.length === 0 ? resume : frame, bytes.length - longest + 1);
-  const ascii = bytes.subarray(start, frame).every((byte) => byte < 0x80) ? FrameIndex.ASCII : 0;
-  const flags = ascii | (overlong === null ? 0 : FrameIndex.OVERLONG);
-  return [ends.length, stopped ? frame : ranOut, flags, overlong ?? 0, ...ends];
+  return [ends.length, stopped ? frame : ranOut, overlong ?? 0, ...ends];
 }
 
 function words(
@@ -585,7 +583,7 @@ contract('index goes on where it stopped, however the bytes come', (t, make) => 
           const here = bytes.subarray(base, fed);
           const expected = expectedIndex(here, sequences, behind, resume, limit, max);
           if (found.join() !== expected.join()) throw new Error(`found ${found.join()}, expected ${expected.join()}`);
-          const [count = 0, next = 0, flags = 0, body = 0, ...list] = found;
+          const [count = 0, next = 0, body = 0, ...list] = found;
           ends.push(...list.map((end) => base + end));
           behind = list[count - 1] ?? behind;
           resume = next;
@@ -595,7 +593,7 @@ contract('index goes on where it stopped, however the bytes come', (t, make) => 
             resume -= behind;
             behind = 0;
           }
-          if ((flags & FrameIndex.OVERLONG) !== 0) overlong = body;
+          if (body !== 0) overlong = body;
           if (count < max) break;
         }
       }
@@ -664,7 +662,7 @@ contract('index leaves what was searched before alone', (t, make) => {
     t.is(resume, 200 - separator.longest + 1);
     // A separator that appears where the search has been, as it never does in life, shows that it is not looked at.
     for (const at of [0, 60, 100, resume - 4]) ring.view(at, at + 4)!.write('\r\n\r\n');
-    t.deepEqual(words(ring, separator, 0, resume, 1000, 10), [0, resume, FrameIndex.ASCII, 0]);
+    t.deepEqual(words(ring, separator, 0, resume, 1000, 10), [0, resume, 0]);
     ring.write(Buffer.from(`yy${set[0]!}`));
     t.is(words(ring, separator, 0, resume, 1000, 10)[FrameIndex.COUNT], 1);
   }
@@ -673,38 +671,7 @@ contract('index leaves what was searched before alone', (t, make) => {
 contract('index: a match never reaches back into the frame before', (t, make) => {
   const ring = make();
   ring.write(Buffer.from('aaaaa\r\n'));
-  t.deepEqual(words(ring, Separator.from('aa', 't'), 0, 0, 9, 9), [2, 6, FrameIndex.ASCII, 0, 2, 4]);
-  t.deepEqual(words(ring, Separator.from('\r\n', 't'), 6, 6, 9, 9), [0, 6, FrameIndex.ASCII, 0]);
-  t.deepEqual(words(ring, Separator.from(['\n', '\r\n'], 't'), 6, 6, 9, 9), [1, 7, FrameIndex.ASCII, 0, 7]);
-});
-
-contract('index: the flag ASCII speaks of the listed frames only', (t, make) => {
-  const bytes = latin1('\xe9plain\nna\xefve\nplain\nna');
-  for (let seam = 0; seam <= bytes.length; seam++) {
-    const ring = ringWithSeam(make, bytes, seam);
-    const line = Separator.from('\n', 't');
-    const flags = (start: number, max: number) => words(ring, line, start, start, 99, max)[FrameIndex.FLAGS];
-    t.is(flags(0, 0), FrameIndex.ASCII);
-    t.is(flags(0, 1), 0);
-    t.is(flags(1, 1), FrameIndex.ASCII);
-    t.is(flags(1, 2), 0);
-    t.is(flags(13, 9), FrameIndex.ASCII);
-  }
-  for (const size of [5, 40]) {
-    for (const [byte, ascii] of [
-      [0x7f, FrameIndex.ASCII],
-      [0x80, 0],
-      [0xff, 0],
-    ] as const) {
-      for (let at = 0; at <= size; at++) {
-        const frame = Buffer.alloc(size + 1, 0x61).fill(byte, at, at + 1);
-        const separator = Separator.from(frame.subarray(-1), 't');
-        const start = frame.indexOf(frame.subarray(-1)) === size ? 0 : size;
-        for (const seam of [0, at, at + 1, size]) {
-          const found = words(ringWithSeam(make, frame, seam), separator, start, start, 99, 9);
-          t.deepEqual(found, [1, size + 1, start <= at ? ascii : FrameIndex.ASCII, 0, size + 1]);
-        }
-      }
-    }
-  }
+  t.deepEqual(words(ring, Separator.from('aa', 't'), 0, 0, 9, 9), [2, 6, 0, 2, 4]);
+  t.deepEqual(words(ring, Separator.from('\r\n', 't'), 6, 6, 9, 9), [0, 6, 0]);
+  t.deepEqual(words(ring, Separator.from(['\n', '\r\n'], 't'), 6, 6, 9, 9), [1, 7, 0, 7]);
 });

@@ -8,7 +8,7 @@
  * Strings. Decoding 8 KiB and cutting lines out of the result costs a fraction of decoding each line, but every line then keeps
  * the whole piece alive: hence pieces of {@link SLAB_BYTES}, as for the `Buffer`s of the reader.
  */
-import { Buffer } from 'node:buffer';
+import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkBoolean } from './arguments.js';
 import { StateError, invalidType, outOfRange } from './errors.js';
@@ -48,19 +48,16 @@ export class Frames implements Iterable<Buffer> {
   #bytes: Buffer | null;
   #ends: Uint32Array;
   readonly #separator: Separator;
-  readonly #ascii: boolean;
 
   /**
    * @internal Readers make them.
    * @param bytes - the frames, one behind the other
    * @param ends - where each of them ends
-   * @param ascii - whether all bytes are known to be below 0x80
    */
-  constructor(separator: Separator, bytes: Buffer = NO_BYTES, ends: Uint32Array = NO_ENDS, ascii = true) {
+  constructor(separator: Separator, bytes: Buffer = NO_BYTES, ends: Uint32Array = NO_ENDS) {
     this.#separator = separator;
     this.#bytes = bytes;
     this.#ends = ends;
-    this.#ascii = ascii;
   }
 
   /** How many frames there are; 0 at EOF. */
@@ -122,7 +119,7 @@ export class Frames implements Iterable<Buffer> {
     }
     const { keepEnds = true } = options;
     checkBoolean('texts', 'keepEnds', keepEnds);
-    return texts(bytes, this.#ends, encoding, this.#ascii, keepEnds ? KEPT : new Ending(this.#separator));
+    return texts(bytes, this.#ends, encoding, keepEnds ? KEPT : new Ending(this.#separator));
   }
 
   /** @internal Ends the loan. */
@@ -259,7 +256,7 @@ export class TextCut {
 
   /**
    * @param bytes - whole lines with their ends, of which the first begins at `position`
-   * @param ascii - whether all bytes are known to be below 0x80
+   * @param ascii - whether all bytes are below 0x80
    */
   constructor(bytes: Buffer, position: number, encoding: LineEncoding, ascii: boolean) {
     this.encoding = encoding;
@@ -288,8 +285,8 @@ export class TextCut {
 }
 
 /** Complete lines as strings, as {@link Frames.texts} would give them, without their ends if so wanted. */
-export function lineTexts(bytes: Buffer, ends: Uint32Array, ascii: boolean, form: LineForm): string[] {
-  return texts(bytes, ends, form.encoding, ascii, form.keepEnds ? KEPT : LINE_END);
+export function lineTexts(bytes: Buffer, ends: Uint32Array, form: LineForm): string[] {
+  return texts(bytes, ends, form.encoding, form.keepEnds ? KEPT : LINE_END);
 }
 
 /** Of `listed` ends from `from` on, the last that leaves a piece beginning at `start` small enough to be kept alive by a line. */
@@ -336,7 +333,7 @@ const KEPT = new Ending(null, 0);
 /** A line feed, with a carriage return in front of it or not. */
 const LINE_END = new Ending(null);
 
-function texts(bytes: Buffer, ends: Uint32Array, encoding: BufferEncoding, ascii: boolean, ending: Ending): string[] {
+function texts(bytes: Buffer, ends: Uint32Array, encoding: BufferEncoding, ending: Ending): string[] {
   const name = encoding.toLowerCase();
   const narrow = name === 'latin1' || name === 'binary' || name === 'ascii';
   const listed = ends.length;
@@ -354,6 +351,7 @@ function texts(bytes: Buffer, ends: Uint32Array, encoding: BufferEncoding, ascii
     }
     return result;
   }
+  const ascii = isAscii(bytes);
   const aligned = ascii || narrow;
   const decoder = ascii ? 'latin1' : encoding;
   for (let i = 0, start = 0; i < listed;) {

@@ -13,7 +13,7 @@
  * One read waits at a time. It is an `attempt` that is made again whenever bytes, EOF or an error come in, so that a result
  * depends on the bytes alone and never on how they were cut into chunks.
  */
-import { Buffer } from 'node:buffer';
+import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { createRing } from './engine.js';
 import {
@@ -111,11 +111,21 @@ export interface ReaderTuning {
   readonly largeRead: number;
   /** A chunk of this size says that the source has more than fits the transport's own memory. */
   readonly fullChunk: number;
-  /** What a stream that keeps its source busy has the transport read at once, into its own ring. */
+  /** What a stream that keeps its source busy has the transport read at once, into its own ring: room for so much is made. */
   readonly directRead: number;
+  /** The same at most, where there is room for more. */
+  readonly directMost: number;
 }
 
-const TUNING: ReaderTuning = Object.freeze({ largeRead: 65536, fullChunk: 65536, directRead: 65536 });
+/** What one direct read brings at most. Twice as much makes frames cheaper by a fifth; more than rings of the pool hold costs memory. */
+const DIRECT_BYTES = 131072;
+
+const TUNING: ReaderTuning = Object.freeze({
+  largeRead: 65536,
+  fullChunk: 65536,
+  directRead: 65536,
+  directMost: DIRECT_BYTES,
+});
 
 const LF = Separator.from('\n', 'readline');
 const EMPTY = Buffer.alloc(0);
@@ -162,7 +172,6 @@ export class StreamReader implements LineSource {
   #cutEnd = 0;
   /** The same for lines that are read as strings. */
   #text: TextCut | null = null;
-  #ascii = false;
 
   /** Frames in memory of a ring: until the next read begins, nothing is written to that ring, nor moved in it. */
   #loan: Frames | null = null;
@@ -320,10 +329,10 @@ export class StreamReader implements LineSource {
       this.#leaveLoan();
       this.#settle(true);
       const { ring } = this.#open();
-      const size = this.#tuning.directRead;
-      const region = ring.reserve(size);
+      const { directRead, directMost } = this.#tuning;
+      const region = ring.reserve(directRead);
       this.#targetRing = ring;
-      this.#target = region.length > size ? region.subarray(0, size) : region;
+      this.#target = region.length > directMost ? region.subarray(0, directMost) : region;
     }
     return this.#target;
   }
@@ -345,8 +354,8 @@ export class StreamReader implements LineSource {
       this.#targetRing === this.#store?.ring
     ) {
       this.#bytesRead += count;
-      // A read that leaves half of its memory empty says that the source has calmed down.
-      if (count < target.length / 2) this.#busy = false;
+      // A read that brings so little says that the source has calmed down.
+      if (count < this.#tuning.directRead / 2) this.#busy = false;
       this.#targetRing.commit(count);
       this.#targetRing = null;
       this.#target = null;
@@ -928,8 +937,7 @@ export class StreamReader implements LineSource {
     this.#next = FrameIndex.ENDS;
     this.#stop = FrameIndex.ENDS + found;
     this.#resume = words[FrameIndex.RESUME] as number;
-    this.#ascii = ((words[FrameIndex.FLAGS] as number) & FrameIndex.ASCII) !== 0;
-    this.#overlong = found === 0 && ((words[FrameIndex.FLAGS] as number) & FrameIndex.OVERLONG) !== 0;
+    this.#overlong = found === 0 && words[FrameIndex.OVERLONG_BODY] !== 0;
   }
 
   /** Takes the next listed frame. */
@@ -963,10 +971,17 @@ export class StreamReader implements LineSource {
 
   /** Decodes the next listed line, and with it as many of those behind it as make a piece. */
   #makeTextCut(start: number, encoding: LineForm['encoding']): TextCut {
-    const words = this.#words;
-    const end = words[pieceEnd(words, this.#next, this.#stop, start, this.#ascii)] as number;
-    this.#text = new TextCut(this.#inPlace(start - this.#base, end - this.#base), start, encoding, this.#ascii);
+    const piece = this.#piece(start, true);
+    const ascii = isAscii(piece);
+    this.#text = new TextCut(ascii ? piece : this.#piece(start, false), start, encoding, ascii);
     return this.#text;
+  }
+
+  /** The next listed lines, as many as make a piece. */
+  #piece(start: number, ascii: boolean): Buffer {
+    const words = this.#words;
+    const end = words[pieceEnd(words, this.#next, this.#stop, start, ascii)] as number;
+    return this.#inPlace(start - this.#base, end - this.#base);
   }
 
   /** Buffered bytes, by their positions in the ring: where they lie if that is one place, otherwise as a copy. */
@@ -1013,7 +1028,6 @@ export class StreamReader implements LineSource {
     const room = rest.length - FrameIndex.ENDS;
     const found = (this.#store as Store).ring.index(separator, behind, behind, limit, room, rest);
     this.#resume = rest[FrameIndex.RESUME] as number;
-    this.#ascii &&= ((rest[FrameIndex.FLAGS] as number) & FrameIndex.ASCII) !== 0;
     rest.set(ends);
     return found;
   }
@@ -1024,7 +1038,7 @@ export class StreamReader implements LineSource {
     if (listed === 0) return undefined;
     const ends = this.#words.subarray(FrameIndex.ENDS, FrameIndex.ENDS + listed);
     const size = ends[listed - 1] as number;
-    const frames = new Frames(separator, this.#inPlace(0, size), ends, this.#ascii);
+    const frames = new Frames(separator, this.#inPlace(0, size), ends);
     this.#loan = frames;
     this.#lent = this.#store;
     this.#position = size;
@@ -1074,7 +1088,7 @@ export class StreamReader implements LineSource {
     if (listed === 0) return undefined;
     const ends = this.#words.subarray(FrameIndex.ENDS, FrameIndex.ENDS + listed);
     const size = ends[listed - 1] as number;
-    const lines = lineTexts(this.#inPlace(0, size), ends, this.#ascii, form);
+    const lines = lineTexts(this.#inPlace(0, size), ends, form);
     this.#advance(size);
     return lines;
   }

@@ -9,7 +9,6 @@
  *
  * Positions. Every position in this interface counts from the oldest unread byte (0) to `length`, wherever the bytes lie.
  */
-import { isAscii } from 'node:buffer';
 import { outOfRange, tooLarge } from './errors.js';
 import type { Separator } from './separator.js';
 
@@ -28,16 +27,13 @@ export const FrameIndex = Object.freeze({
   COUNT: 0,
   /** Word: where to go on searching; no frame behind the last listed one ends at or before this position. */
   RESUME: 1,
-  /** Word: {@link FrameIndex.ASCII} and {@link FrameIndex.OVERLONG}, or'ed. */
-  FLAGS: 2,
-  /** Word: with OVERLONG, the length of the body (without separator) of the frame that ended the search. */
-  OVERLONG_BODY: 3,
+  /**
+   * Word: where the search stopped at a complete frame whose body is longer than the limit, the length of that body (without
+   * separator), otherwise 0. That frame is not listed.
+   */
+  OVERLONG_BODY: 2,
   /** First word of the frame ends: ascending positions, each just behind the frame's separator. */
-  ENDS: 4,
-  /** Flag: the listed frames hold only bytes below 0x80. */
-  ASCII: 1,
-  /** Flag: the search stopped at a complete frame whose body is longer than the limit; that frame is not listed. */
-  OVERLONG: 2,
+  ENDS: 3,
 } as const);
 
 /** A bounded ring buffer of bytes. All engines behave alike; the contract suite in `__test__/ring.test.ts` runs on each. */
@@ -324,7 +320,6 @@ export class TypeScriptRing implements Ring {
     const text = new Text(block, separator);
     let count = 0;
     let frame = start;
-    let flags = 0;
     let overlongBody = 0;
     let from = resume;
     let next = start;
@@ -336,7 +331,6 @@ export class TypeScriptRing implements Ring {
       }
       const body = end - text.matched - frame;
       if (body > limit) {
-        flags = FrameIndex.OVERLONG;
         overlongBody = body;
         next = frame;
         break;
@@ -344,10 +338,8 @@ export class TypeScriptRing implements Ring {
       out[FrameIndex.ENDS + count++] = end;
       next = frame = from = end;
     }
-    if (text.isAscii(start, frame)) flags |= FrameIndex.ASCII;
     out[FrameIndex.COUNT] = count;
     out[FrameIndex.RESUME] = next;
-    out[FrameIndex.FLAGS] = flags;
     out[FrameIndex.OVERLONG_BODY] = overlongBody;
     return count;
   }
@@ -492,13 +484,6 @@ class Text {
     return sequences.length === 1 ? this.#findOne(sequences[0]!, last) : this.#findAny(floor, last);
   }
 
-  isAscii(start: number, end: number): boolean {
-    const seam = this.#seam;
-    const second = this.#second;
-    if (start < seam && !allAscii(this.#first, start, Math.min(end, seam))) return false;
-    return second === null || end <= seam || allAscii(second, Math.max(start - seam, 0), end - seam);
-  }
-
   #findOne(sequence: Uint8Array, from: number): number {
     const last = sequence[sequence.length - 1]!;
     this.matched = sequence.length;
@@ -613,18 +598,4 @@ class Text {
     const { capacity, data } = this.#block;
     return data[offset >= capacity ? offset - capacity : offset]!;
   }
-}
-
-function allAscii(segment: Buffer, start: number, end: number): boolean {
-  if (end - start <= LOOP_BYTES) {
-    for (let i = start; i < end; i++) {
-      if (segment[i]! >= 0x80) return false;
-    }
-    return true;
-  }
-  return isAscii(
-    start === 0 && end === segment.length
-      ? segment
-      : new Uint8Array(segment.buffer, segment.byteOffset + start, end - start),
-  );
 }

@@ -65,9 +65,9 @@ pub struct Addon {
     /// header; what was in that block is forgotten.
     #[napi(ts_type = "(block: Uint8Array, target: Uint8Array) => void")]
     pub relocate: Relocate,
-    /// Lists the complete frames from `start` on in `out`: a summary of four words (count, resume,
-    /// flags, overlong body), then the frame ends. `separator` is what `Separator` made. Returns how
-    /// many frames are listed.
+    /// Lists the complete frames from `start` on in `out`: a summary of three words (count, resume,
+    /// overlong body), then the frame ends. `separator` is what `Separator` made. Returns how many
+    /// frames are listed.
     #[napi(
         ts_type = "(block: Uint8Array, separator: object, start: number, resume: number, limit: number, max: number, out: Uint32Array) => number"
     )]

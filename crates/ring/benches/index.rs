@@ -6,7 +6,7 @@
 //!
 //! Each figure is the time for 64 KiB of frames, which are listed: 8192 of 8 bytes to 16 of 4096. On a
 //! machine that is busy, compare what is fastest, not the means. The iterators have less to do: they
-//! check neither limit nor ASCII. The figures stand in `src/candidates.rs`.
+//! check no limit. The figures stand in `src/candidates.rs`.
 #![allow(missing_docs, reason = "a program")]
 
 use aho_corasick::AhoCorasick;

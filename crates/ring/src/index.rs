@@ -14,19 +14,11 @@ impl FrameIndex {
     pub const COUNT: usize = 0;
     /// Word: where to go on searching. See [`Query::resume`].
     pub const RESUME: usize = 1;
-    /// Word: [`ASCII`](Self::ASCII) and [`OVERLONG`](Self::OVERLONG), or'ed.
-    pub const FLAGS: usize = 2;
-    /// Word: with [`OVERLONG`](Self::OVERLONG), the length of the body, without its separator, of
-    /// the frame that ended the search; 0 otherwise.
-    pub const OVERLONG_BODY: usize = 3;
+    /// Word: the length of the body, without its separator, of the frame behind the last listed one,
+    /// where that is complete but longer than the limit; it is not listed. 0 where there is none.
+    pub const OVERLONG_BODY: usize = 2;
     /// The first word of the ends.
-    pub const ENDS: usize = 4;
-
-    /// Flag: all bytes of the listed frames are below 0x80. Set when none is listed.
-    pub const ASCII: u32 = 1;
-    /// Flag: the frame behind the last listed one is complete, but its body is longer than the
-    /// limit; it is not listed.
-    pub const OVERLONG: u32 = 2;
+    pub const ENDS: usize = 3;
 }
 
 /// What to list.
@@ -90,7 +82,7 @@ impl Segments<'_> {
         let room = ends.len().min(max);
         let ends = &mut ends[..room];
 
-        let mut overlong = None;
+        let mut overlong = 0;
         let nothing = (0, start);
         let listed = if room == 0 {
             ControlFlow::Break(nothing)
@@ -103,7 +95,7 @@ impl Segments<'_> {
                 |(count, behind), Match { end, length }| {
                     let body = end - length - behind;
                     if body > limit {
-                        overlong = Some(body);
+                        overlong = body;
                         return ControlFlow::Break((count, behind));
                     }
                     ends[count] = word(end);
@@ -117,21 +109,16 @@ impl Segments<'_> {
             )
         };
 
-        let (count, behind, resume) = match listed {
-            ControlFlow::Break((count, behind)) => (count, behind, behind),
+        let (count, resume) = match listed {
+            ControlFlow::Break(listed) => listed,
             ControlFlow::Continue((count, behind)) => {
                 let searched = length.saturating_sub(separator.longest() - 1);
-                (count, behind, searched.max(if count == 0 { resume } else { behind }))
+                (count, searched.max(if count == 0 { resume } else { behind }))
             }
         };
-        // A pass of its own: the bytes are in the cache, and asking each block in the search for its high
-        // bits, too, costs more (64-byte lines: 3.5 ns a line instead of 2.8).
-        let ascii = if self.is_ascii(start, behind) { FrameIndex::ASCII } else { 0 };
-        let flags = ascii | if overlong.is_some() { FrameIndex::OVERLONG } else { 0 };
         summary[FrameIndex::COUNT] = word(count);
         summary[FrameIndex::RESUME] = word(resume);
-        summary[FrameIndex::FLAGS] = flags;
-        summary[FrameIndex::OVERLONG_BODY] = word(overlong.unwrap_or(0));
+        summary[FrameIndex::OVERLONG_BODY] = word(overlong);
         Ok(count)
     }
 }

@@ -43,13 +43,6 @@ impl Segments<'_> {
         [self.front, self.back].concat()
     }
 
-    /// Whether the bytes from `start` to `end`, which are positions in order, are all below 0x80.
-    pub(crate) fn is_ascii(&self, start: usize, end: usize) -> bool {
-        let seam = self.front.len();
-        self.front[start.min(seam)..end.min(seam)].is_ascii()
-            && self.back[start.max(seam) - seam..end.max(seam) - seam].is_ascii()
-    }
-
     /// The first match from `start` on. `searched` (at least `start`) says how far an earlier search
     /// from the same `start` has looked: no match ends there or before. Bytes in front of
     /// `searched - separator.longest() + 1` are not looked at again.

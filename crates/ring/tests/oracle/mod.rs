@@ -1,7 +1,7 @@
 //! What is right, in code so simple that it is unlikely to be wrong.
 #![allow(dead_code, reason = "each test and fuzz target uses a part")]
 
-use sluice_ring::{FrameIndex, HEADER_BYTES, Match, Query, Ring};
+use sluice_ring::{HEADER_BYTES, Match, Query, Ring};
 
 /// A ring that holds `bytes` with the oldest of them at offset `head` of the data.
 pub fn placed(bytes: &[u8], head: usize, capacity: usize) -> Ring<Vec<u8>> {
@@ -31,7 +31,6 @@ pub fn index<S: AsRef<[u8]>>(
 ) -> Vec<usize> {
     let mut ends = vec![];
     let mut behind = query.start;
-    let mut flags = 0;
     let mut overlong = 0;
     let resume = loop {
         if ends.len() == query.max.min(room) {
@@ -43,15 +42,11 @@ pub fn index<S: AsRef<[u8]>>(
             break searched.max(if ends.is_empty() { query.resume } else { behind });
         };
         if found.end - found.length - behind > query.limit {
-            flags += FrameIndex::OVERLONG as usize;
             overlong = found.end - found.length - behind;
             break behind;
         }
         behind = found.end;
         ends.push(behind);
     };
-    if bytes[query.start..behind].iter().all(|byte| *byte < 0x80) {
-        flags += FrameIndex::ASCII as usize;
-    }
-    [vec![ends.len(), resume, flags, overlong], ends].concat()
+    [vec![ends.len(), resume, overlong], ends].concat()
 }
