@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 import test from 'ava';
 
-import type { Case, Entry, Plot, Settings } from '../benchmarks/case.js';
+import { type Case, type Entry, judgedOnly, type Plot, type Settings } from '../benchmarks/case.js';
 import { cases as allCases, chosen, words } from '../benchmarks/cases.js';
 import { holds, judge, JUDGED_ROUNDS, median, ratio, remark, spread, type Verdict } from '../benchmarks/judge.js';
 import { parse, UsageError } from '../benchmarks/options.js';
@@ -179,12 +179,14 @@ test('the command line', (t) => {
   const known = ['one', 'two'];
   t.deepEqual(parse([], known), {
     cases: [],
+    judged: false,
     json: false,
     quick: false,
     record: false,
     rounds: JUDGED_ROUNDS,
     engine: null,
   });
+  t.true(parse(['--judged'], known).judged);
   t.is(parse(['--quick'], known).rounds, 1);
   t.is(parse(['two', '--rounds', '7', '--engine', 'native'], known).rounds, 7);
   for (const words of [
@@ -420,6 +422,13 @@ test('every answer is verified before anything is timed, and the contenders take
     ],
   );
   t.deepEqual(result.samples, { a: [4, 4], b: [2, 2], d: [9, 9] });
+});
+
+test('what is there for information can be left out', async (t) => {
+  const calls: string[] = [];
+  const result = await runCase(judgedOnly(fakeCase(calls, 4, 2)), settings, 2, () => undefined);
+  t.deepEqual(calls, ['verify a', 'verify b', 'a', 'b', 'a', 'b']);
+  t.deepEqual([result.name, result.against[0]?.ratio, result.also], ['fake', 2, []]);
 });
 
 test('a wrong answer ends the case before anything is timed', async (t) => {

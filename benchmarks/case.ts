@@ -78,6 +78,17 @@ export interface Case {
   plan(settings: Settings): Plan;
 }
 
+/** The same case without the contenders that are there for information. */
+export function judgedOnly(whole: Case): Case {
+  return {
+    ...whole,
+    plan(settings) {
+      const { ours, against } = whole.plan(settings);
+      return { ours, against, also: [] };
+    },
+  };
+}
+
 /** Bytes that a sender sends over loopback, and how a receiver's seconds become a value. */
 export interface Stream {
   readonly block: Block;

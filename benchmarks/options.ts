@@ -7,6 +7,8 @@ import type { Engine } from './toolchain.js';
 export interface Options {
   /** Names of cases and of groups; empty for those that are always judged. */
   readonly cases: readonly string[];
+  /** Only what is judged. */
+  readonly judged: boolean;
   readonly json: boolean;
   readonly quick: boolean;
   readonly record: boolean;
@@ -19,9 +21,11 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-export const usage = `npm run bench -- [CASE ...] [--json] [--quick] [--rounds N] [--engine native|typescript] [--record]
+export const usage = `npm run bench -- [CASE ...] [--judged] [--json] [--quick] [--rounds N] [--engine native|typescript]
+                         [--record]
 
   CASE       run only these cases, or groups: sweep (line lengths and connections), growth, busy-memory; or all
+  --judged   leave out the contenders that are shown for information: a fraction of the time
   --json     print the results as one JSON object, on the last line
   --quick    small data, one round: checks that every contender answers correctly, judges nothing
   --rounds   how often each contender is timed (default ${JUDGED_ROUNDS}; fewer are not judged)
@@ -35,6 +39,7 @@ export function parse(words: readonly string[], known: readonly string[]): Optio
       args: [...words],
       allowPositionals: true,
       options: {
+        judged: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         quick: { type: 'boolean', default: false },
         record: { type: 'boolean', default: false },
@@ -56,5 +61,6 @@ export function parse(words: readonly string[], known: readonly string[]): Optio
   if (engine !== null && engine !== 'native' && engine !== 'typescript') {
     throw new UsageError(`--engine ${engine}: native or typescript`);
   }
-  return { cases: positionals, json: values.json, quick: values.quick, record: values.record, rounds, engine };
+  const { judged, json, quick, record } = values;
+  return { cases: positionals, judged, json, quick, record, rounds, engine };
 }

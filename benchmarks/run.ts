@@ -4,6 +4,7 @@
  * Ends with 0 when everything ran, whatever the judgement; with 1 when an answer was wrong, a program failed, or ours
  * could not run; with 2 when it was asked for something that there is not.
  */
+import { judgedOnly } from './case.js';
 import { cases, chosen, words } from './cases.js';
 import { machine } from './machine.js';
 import { type Options, parse, usage, UsageError } from './options.js';
@@ -31,7 +32,7 @@ async function measure(options: Options): Promise<Results> {
     const settings = { engine, bothEngines: options.engine === null, quick: options.quick, blocks };
     const results: CaseResult[] = [];
     for (const wanted of chosen(cases, options.cases, options.quick)) {
-      const result = await runCase(wanted, settings, options.rounds, progress);
+      const result = await runCase(options.judged ? judgedOnly(wanted) : wanted, settings, options.rounds, progress);
       progress('');
       console.log(`${table(result)}\n`);
       results.push(result);

@@ -1,4 +1,4 @@
-//! The limit: `read` into one buffer of 64 KiB, and `memchr` over it. Nothing is copied, and no line is handed to anybody.
+//! The limit: `read` into one buffer of 128 KiB, and `memchr` over it. Nothing is copied, and no line is handed to anybody.
 //!
 //! ```text
 //! read-memchr PORT visit|count [verify]
@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use memchr::memchr_iter;
 use receiver::{Clock, Tally, Task, answer};
 
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 128 * 1024;
 
 fn main() -> io::Result<()> {
     let task = Task::from_command_line();
