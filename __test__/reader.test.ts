@@ -728,6 +728,19 @@ test('a large read is filled by the transport in place; what comes behind it goe
   t.not(reader.readTarget()?.buffer, result.buffer);
 });
 
+test('behind a large read that was filled in place the ring gets little, since the next one may be as large', async (t) => {
+  const reader = new StreamReader({ limit: 1000 }, { largeRead: 100, fullChunk: 10, directRead: 16, directMost: 64 });
+  const promise = reader.readexactly(100);
+  reader.feed(Buffer.alloc(10));
+  t.is(reader.readTarget()?.length, 90);
+  reader.commit(90);
+  t.is(reader.readTarget()?.length, 16);
+  t.is((await promise).length, 100);
+  reader.commit(16);
+  t.true((reader.readTarget() as Uint8Array).length > 16);
+  t.is(reader.buffered, 16);
+});
+
 test('memory lent for a read that was aborted still delivers its bytes', async (t) => {
   const reader = new StreamReader();
   const controller = new AbortController();

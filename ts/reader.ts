@@ -317,6 +317,7 @@ export class StreamReader implements LineSource {
   /** @internal See `TransportSink.readTarget`. */
   readTarget(): Uint8Array | null {
     const fill = this.#pending?.fill ?? null;
+    const afterFill = this.#targetFill !== null;
     this.#targetRing = null;
     this.#targetFill = null;
     this.#target = null;
@@ -330,9 +331,11 @@ export class StreamReader implements LineSource {
       this.#settle(true);
       const { ring } = this.#open();
       const { directRead, directMost } = this.#tuning;
+      // Behind a large read comes another one more often than not, and what the ring gets now is then copied once more.
+      const most = afterFill ? directRead : directMost;
       const region = ring.reserve(directRead);
       this.#targetRing = ring;
-      this.#target = region.length > directMost ? region.subarray(0, directMost) : region;
+      this.#target = region.length > most ? region.subarray(0, most) : region;
     }
     return this.#target;
   }
