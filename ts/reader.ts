@@ -103,7 +103,7 @@ const POOLED_WORDS = 8192;
 
 /** Rings that the pool keeps, and the memory that each of them may keep. */
 const POOLED_STORES = 32;
-const POOLED_CAPACITY = 131072;
+const POOLED_CAPACITY = 262144;
 
 /** Where the ways of reading part, in bytes. Tests set them low, to get at every way with little data. */
 export interface ReaderTuning {
@@ -111,14 +111,14 @@ export interface ReaderTuning {
   readonly largeRead: number;
   /** A chunk of this size says that the source has more than fits the transport's own memory. */
   readonly fullChunk: number;
-  /** What a stream that keeps its source busy has the transport read at once, into its own ring: room for so much is made. */
+  /** What a stream whose source is busy has the transport read at once, into its own ring: room for so much is made. */
   readonly directRead: number;
-  /** The same at most, where there is room for more. */
+  /** The same at most, where there is room and the stream is read as fast as the bytes come. */
   readonly directMost: number;
 }
 
-/** What one direct read brings at most. Twice as much makes frames cheaper by a fifth; more than rings of the pool hold costs memory. */
-const DIRECT_BYTES = 131072;
+/** What one direct read brings at most. Twice as much makes short frames cheaper by a tenth, from 64 KiB on by a fifth. */
+const DIRECT_BYTES = 262144;
 
 const TUNING: ReaderTuning = Object.freeze({
   largeRead: 65536,
@@ -185,7 +185,8 @@ export class StreamReader implements LineSource {
   #hasThrown = false;
   #bytesRead = 0;
 
-  #busy = false;
+  /** How much the transport may read into the ring at once; 0: the source is not busy, and what it brings is fed. */
+  #ahead = 0;
   /** Memory that the transport holds to read into: of the ring, of a fill, or of what was one of them. */
   #target: Uint8Array | null = null;
   #targetRing: Ring | null = null;
@@ -326,13 +327,13 @@ export class StreamReader implements LineSource {
       if (fill.target.length - fill.filled < this.#tuning.largeRead / 2) return null;
       this.#targetFill = fill;
       this.#target = fill.target.subarray(fill.filled);
-    } else if (this.#busy) {
+    } else if (this.#ahead > 0) {
       this.#leaveLoan();
       this.#settle(true);
       const { ring } = this.#open();
-      const { directRead, directMost } = this.#tuning;
+      const { directRead } = this.#tuning;
       // Behind a large read comes another one more often than not, and what the ring gets now is then copied once more.
-      const most = afterFill ? directRead : directMost;
+      const most = afterFill ? directRead : this.#ahead;
       const region = ring.reserve(directRead);
       this.#targetRing = ring;
       this.#target = region.length > most ? region.subarray(0, most) : region;
@@ -347,7 +348,7 @@ export class StreamReader implements LineSource {
     const fill = this.#pending?.fill ?? null;
     if (fill !== null && fill === this.#targetFill) {
       this.#bytesRead += count;
-      this.#busy = count === target.length;
+      this.#ahead = count === target.length ? this.#tuning.directRead : 0;
       fill.filled += count;
       this.#target = fill.target.subarray(fill.filled);
     } else if (
@@ -357,8 +358,7 @@ export class StreamReader implements LineSource {
       this.#targetRing === this.#store?.ring
     ) {
       this.#bytesRead += count;
-      // A read that brings so little says that the source has calmed down.
-      if (count < this.#tuning.directRead / 2) this.#busy = false;
+      this.#ahead = this.#aheadOf(count);
       this.#targetRing.commit(count);
       this.#targetRing = null;
       this.#target = null;
@@ -373,7 +373,7 @@ export class StreamReader implements LineSource {
   /** @internal See `TransportSink.feed`. */
   feed(chunk: Uint8Array): boolean {
     this.#bytesRead += chunk.length;
-    this.#busy = chunk.length >= this.#tuning.fullChunk;
+    this.#ahead = chunk.length >= this.#tuning.fullChunk ? this.#tuning.directRead : 0;
     let rest = chunk;
     if (this.#skipping > 0) rest = this.#skipIn(rest);
     const pending = this.#pending;
@@ -392,6 +392,15 @@ export class StreamReader implements LineSource {
     }
     this.#wake();
     return this.#flowing();
+  }
+
+  /** How much to read behind a direct read of `count` bytes, which are not in the ring yet. */
+  #aheadOf(count: number): number {
+    const { directRead, directMost } = this.#tuning;
+    // The source has calmed down.
+    if (count < directRead / 2) return 0;
+    // Much only for who has taken what came before: others would have so much more lying about.
+    return this.buffered <= directRead ? directMost : directRead;
   }
 
   // ---------------------------------------------------------------------------------------------- the reading side
@@ -1077,7 +1086,7 @@ export class StreamReader implements LineSource {
     if (length === from) return;
     const fresh = this.#open();
     // At once as large as the pool keeps it: it is about to be read into.
-    const size = this.#busy ? Math.max(length - from, POOLED_CAPACITY) : length - from;
+    const size = this.#ahead > 0 ? Math.max(length - from, POOLED_CAPACITY) : length - from;
     ring.copyTo(fresh.ring.reserve(size), 0, from, length);
     fresh.ring.commit(length - from);
     this.#separator = separator;
