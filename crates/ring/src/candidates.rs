@@ -6,22 +6,22 @@
 //! behind each match; and what has no candidate is passed two blocks at a time, as fast as `memchr`
 //! does.
 //!
-//! Microseconds for 64 KiB of frames (x64 with AVX2; the least of many rounds, in turns), the check
-//! for ASCII, 1.0 of them, included in `index` alone. To repeat: `cargo bench -p sluice-ring`.
+//! Microseconds for 64 KiB of frames (x64 with AVX2; the least of many rounds, in turns). To repeat:
+//! `cargo bench -p sluice-ring`.
 //!
 //! ```text
 //! bytes of a frame                           8     64    512   4096
-//! LF            index                     13.5    3.7    1.7    1.5
-//!               memchr_iter               45.7    7.3    1.3    0.7
+//! LF            index                     12.4    2.8    0.9    0.7
+//!               memchr_iter               45.1    6.6    1.3    0.7
 //!               Buffer.indexOf in Node     137   29.7    3.4    0.9
-//! CR LF         index                     24.1    5.5    2.3    1.8
-//!               memmem::find_iter         61.4    8.4    2.1    1.6
+//! CR LF         index                     24.6    4.9    1.6    1.2
+//!               memmem::find_iter         64.0    8.5    2.1    1.6
 //!               Buffer.indexOf in Node     675    141   11.8    2.0
-//! CR LF CR LF   index                     40.4    6.8    2.5    1.8
-//!               memmem::find_iter         68.7    9.0    2.2    1.6
-//! LF or CR LF   index                     36.6    6.5    2.0    1.5
-//! eight         index                     68.5   14.6    5.7    3.8
-//!               AhoCorasick::find_iter     324    148    126    123
+//! CR LF CR LF   index                     38.8    6.4    1.9    1.2
+//!               memmem::find_iter         68.5    8.9    2.2    1.6
+//! LF or CR LF   index                     36.0    5.7    1.4    0.8
+//! eight         index                     67.3   13.6    4.9    3.0
+//!               AhoCorasick::find_iter     291    147    125    122
 //! ```
 //!
 //! `fearless_simd` has the registers without unsafe code of ours: AVX2 where the processor has it,
