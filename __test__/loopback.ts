@@ -27,6 +27,7 @@ export async function listen(
   t: ExecutionContext,
   onConnection: (socket: Socket) => void = () => {},
   host = '127.0.0.1',
+  port = 0,
 ): Promise<{ port: number; sockets: Socket[]; close: () => void }> {
   const sockets: Socket[] = [];
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -38,9 +39,27 @@ export async function listen(
     for (const socket of sockets) socket.destroy();
   };
   t.teardown(close);
-  server.listen(0, host);
+  server.listen(port, host);
   await once(server, 'listening');
   return { port: (server.address() as AddressInfo).port, sockets, close };
+}
+
+/**
+ * Takes a port on one of the loopback addresses, and makes sure that nobody listens on it on another: the system gives a port
+ * that is taken here to any other test that asks for one there. So it is one of those that the system gives to nobody.
+ */
+export async function takePort(t: ExecutionContext, host: string): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    try {
+      const probe = await listen(t, undefined, '127.0.0.1', port);
+      await listen(t, undefined, host, port);
+      probe.close();
+      return port;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+  }
 }
 
 /** A TLS server of Node's; a connection comes with the plain socket below it. */

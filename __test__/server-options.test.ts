@@ -2,7 +2,7 @@
 import test from 'ava';
 import { createServer, type AddressInfo } from 'node:net';
 import { ConnectionError, StreamServer, connect, type ClientHandler, type StreamServerOptions } from 'sluice';
-import { listen, portOf, turns } from './loopback.js';
+import { portOf, takePort, turns } from './loopback.js';
 
 const hello: ClientHandler = async (stream) => {
   await stream.write('hello');
@@ -38,7 +38,7 @@ test('several hosts with port 0 share a port; one given twice is listened on onc
 });
 
 test('an address that cannot be had: one typed error, nothing left bound', async (t) => {
-  const { port } = await listen(t, undefined, '127.0.0.2');
+  const port = await takePort(t, '127.0.0.2');
   const cases: [string, number, string][] = [
     ['127.0.0.2', port, 'EADDRINUSE'],
     ['192.0.2.1', port, 'EADDRNOTAVAIL'],

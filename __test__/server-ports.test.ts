@@ -6,7 +6,7 @@ import { Server, createServer, type AddressInfo, type ListenOptions } from 'node
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ConnectionError, StreamServer, connect, type ClientHandler } from 'sluice';
-import { listen } from './loopback.js';
+import { listen, takePort } from './loopback.js';
 import { Process, root } from './program.js';
 
 const hello: ClientHandler = async (stream) => {
@@ -98,7 +98,7 @@ test.serial('port 0: when each port is taken at the second host, one error that 
 });
 
 test.serial('a port that is given is tried once', async (t) => {
-  const { port } = await listen(t, undefined, '127.0.0.2');
+  const port = await takePort(t, '127.0.0.2');
   const tries: unknown[] = [];
   const { listen: original } = Server.prototype;
   t.teardown(() => {

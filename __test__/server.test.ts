@@ -16,7 +16,7 @@ import {
   type Stream,
   type StreamServerOptions,
 } from 'sluice';
-import { closedByPeer, deferred, dial, echo, gather, listen, portOf, turns, until } from './loopback.js';
+import { closedByPeer, deferred, dial, echo, gather, listen, portOf, takePort, turns, until } from './loopback.js';
 import { root } from './program.js';
 
 interface Report {
@@ -156,10 +156,10 @@ test('a list of hosts is listened on; when one fails, none is', async (t) => {
     t.is(String(await stream.readline()), 'x\n');
   }
 
-  const blocked = await listen(t, undefined, '127.0.0.3');
-  const failing = new StreamServer(echo, ['127.0.0.1', '127.0.0.3'], blocked.port);
+  const port = await takePort(t, '127.0.0.3');
+  const failing = new StreamServer(echo, ['127.0.0.1', '127.0.0.3'], port);
   await t.throwsAsync(failing.bind(), { code: 'EADDRINUSE' });
-  await t.throwsAsync(connect('127.0.0.1', blocked.port), { code: 'ECONNREFUSED' });
+  await t.throwsAsync(connect('127.0.0.1', port), { code: 'ECONNREFUSED' });
 });
 
 test('without a host the server listens on all interfaces', async (t) => {

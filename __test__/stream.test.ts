@@ -107,7 +107,8 @@ test('a peer that sends without end fills the buffer up to twice the limit and o
   t.true(stream.buffered > limit, `${stream.buffered}`);
   t.true(stream.buffered <= 2 * limit + 65536, `${stream.buffered}`);
   t.is((await stream.readexactly(3 * limit)).length, 3 * limit);
-  t.true(stream.buffered <= 2 * limit + 65536, `${stream.buffered}`);
+  // Who takes bytes as fast as they come has more read at once.
+  t.true(stream.buffered <= 2 * limit + 262_144, `${stream.buffered}`);
 });
 
 // ------------------------------------------------------------------------------------------------ half-close and loss
