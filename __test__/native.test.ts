@@ -361,7 +361,7 @@ function fakePackage(t: ExecutionContext): string {
   const require = createRequire(import.meta.url);
   const home = join(dirname(require.resolve('#ts/native.js')), '..');
   mkdirSync(join(root, 'dist'));
-  for (const file of ['engine', 'native', 'native-ring', 'ring', 'separator', 'errors']) {
+  for (const file of ['engine', 'native', 'native-ring', 'ring', 'separator', 'slab', 'errors']) {
     cpSync(join(home, 'dist', `${file}.js`), join(root, 'dist', `${file}.js`));
   }
   writeFileSync(join(root, 'package.json'), JSON.stringify({ name: 'sluice', type: 'module' }));

@@ -57,13 +57,13 @@ export class NativeRing extends TypeScriptRing {
     this.#searchFrom = threshold ?? SEARCH_FROM_FRAMES * FRAME_BYTES;
   }
 
-  protected override append(data: Uint8Array): void {
-    if (data.length < this.#copyFrom || !this.#lendable(data)) super.append(data);
+  protected override append(data: Uint8Array, count: number): void {
+    if (count < this.#copyFrom || !this.#lendable(data)) super.append(data, count);
     else this.#addon.write(this.block.bytes, data);
   }
 
-  protected override prepend(data: Uint8Array): void {
-    if (data.length < this.#copyFrom || !this.#lendable(data)) super.prepend(data);
+  protected override prepend(data: Uint8Array, count: number): void {
+    if (count < this.#copyFrom || !this.#lendable(data)) super.prepend(data, count);
     else this.#addon.unread(this.block.bytes, data);
   }
 
@@ -115,6 +115,6 @@ export class NativeRing extends TypeScriptRing {
   /** The native engine takes no memory that it would see twice, or that another thread can write to. */
   #lendable(data: Uint8Array): boolean {
     const { buffer } = data;
-    return buffer !== this.block.bytes.buffer && buffer instanceof ArrayBuffer;
+    return buffer !== this.block.memory && buffer instanceof ArrayBuffer;
   }
 }

@@ -315,6 +315,11 @@ export class StreamReader implements LineSource {
     return bytes;
   }
 
+  /** @internal See `ReadingSink`. */
+  get readsAhead(): boolean {
+    return this.#ahead > 0;
+  }
+
   /** @internal See `TransportSink.readTarget`. */
   readTarget(): Uint8Array | null {
     const fill = this.#pending?.fill ?? null;
@@ -372,8 +377,9 @@ export class StreamReader implements LineSource {
 
   /** @internal See `TransportSink.feed`. */
   feed(chunk: Uint8Array): boolean {
-    this.#bytesRead += chunk.length;
-    this.#ahead = chunk.length >= this.#tuning.fullChunk ? this.#tuning.directRead : 0;
+    const size = chunk.length;
+    this.#bytesRead += size;
+    this.#ahead = size >= this.#tuning.fullChunk ? this.#tuning.directRead : 0;
     let rest = chunk;
     if (this.#skipping > 0) rest = this.#skipIn(rest);
     const pending = this.#pending;
@@ -956,8 +962,8 @@ export class StreamReader implements LineSource {
   #nextFrame(): Buffer {
     const start = this.#position;
     const end = this.#words[this.#next++] as number;
-    if (end > this.#cutEnd) this.#makeCut(start, end);
-    const frame = bufferView(this.#cut, start + this.#cutShift, end - start);
+    const frame =
+      end > this.#cutEnd ? this.#cutFrame(start, end) : bufferView(this.#cut, start + this.#cutShift, end - start);
     this.#passed(end);
     return frame;
   }
@@ -1106,15 +1112,17 @@ export class StreamReader implements LineSource {
   }
 
   /** Copies the frame from `start` to `end` out of the ring, and with it as many listed bytes behind it as fit a slab. */
-  #makeCut(start: number, end: number): void {
+  #cutFrame(start: number, end: number): Buffer {
     const listed = this.#words[this.#stop - 1] as number;
     const size = Math.max(end - start, Math.min(SLAB_BYTES, listed - start));
     const memory = allocateResult(size);
     const from = start - this.#base;
     this.#store?.ring.copyTo(memory, 0, from, from + size);
+    if (size === end - start) return memory;
     this.#cut = memory.buffer;
     this.#cutShift = memory.byteOffset - start;
     this.#cutEnd = start + size;
+    return bufferView(this.#cut, memory.byteOffset, end - start);
   }
 
   /** What is left of a chunk behind the ends of the lines that are being skipped. */
@@ -1201,13 +1209,13 @@ function recycle(store: Store): void {
 }
 
 /**
- * A promise of bytes that are there. Whatever a promise is resolved with is searched for a `then`, a `Buffer` on all of its four
- * prototypes: a third of what it costs to await a short line. V8's compiler leaves the search out where it knows the class,
- * which a look at a property tells it: from Node 22 on, where it knows the classes of typed arrays.
+ * A promise of bytes that are there, one at least. Whatever a promise is resolved with is searched for a `then`, a `Buffer` on all of
+ * its four prototypes: a third of what it costs to await a short line. V8's compiler leaves the search out where it knows the class,
+ * which a look at an element tells it: from Node 22 on, where it knows the classes of typed arrays.
  */
 function resolved(bytes: Buffer): Promise<Buffer> {
   // eslint-disable-next-line @typescript-eslint/no-meaningless-void-operator -- the look is what it is for
-  void bytes.length;
+  void bytes[0];
   return Promise.resolve(bytes);
 }
 

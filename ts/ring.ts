@@ -9,8 +9,10 @@
  *
  * Positions. Every position in this interface counts from the oldest unread byte (0) to `length`, wherever the bytes lie.
  */
+import { Buffer } from 'node:buffer';
 import { outOfRange, tooLarge } from './errors.js';
 import type { Separator } from './separator.js';
+import { bufferView } from './slab.js';
 
 /** Bytes of the block in front of the data. */
 export const HEADER_BYTES = 16;
@@ -108,6 +110,8 @@ export function grownCapacity(capacity: number, needed: number): number {
  * @internal
  */
 export class Block {
+  /** Kept because to ask a view for its memory is a call into the runtime. */
+  readonly memory: ArrayBuffer;
   /** The two cursors: the head and the length. */
   readonly words: Uint32Array;
   /** All of the block, as the native engine takes it. */
@@ -117,6 +121,7 @@ export class Block {
   /** @throws RangeError when the memory cannot be had */
   constructor(readonly capacity: number) {
     const memory = new ArrayBuffer(HEADER_BYTES + capacity);
+    this.memory = memory;
     this.words = new Uint32Array(memory, 0, HEADER_BYTES / Uint32Array.BYTES_PER_ELEMENT);
     this.bytes = new Uint8Array(memory);
     this.data = Buffer.from(memory, HEADER_BYTES, capacity);
@@ -124,7 +129,7 @@ export class Block {
 
   /** A view of `length` data bytes; quicker to make than a `Buffer`. */
   part(offset: number, length: number): Uint8Array {
-    return new Uint8Array(this.bytes.buffer, HEADER_BYTES + offset, length);
+    return new Uint8Array(this.memory, HEADER_BYTES + offset, length);
   }
 }
 
@@ -187,13 +192,15 @@ export class TypeScriptRing implements Ring {
   }
 
   write(data: Uint8Array): void {
-    this.#makeRoom('write', data.length);
-    if (data.length > 0) this.append(data);
+    const count = data.length;
+    this.#makeRoom('write', count);
+    if (count > 0) this.append(data, count);
   }
 
   unread(data: Uint8Array): void {
-    this.#makeRoom('unread', data.length);
-    if (data.length > 0) this.prepend(data);
+    const count = data.length;
+    this.#makeRoom('unread', count);
+    if (count > 0) this.prepend(data, count);
   }
 
   consume(count: number): void {
@@ -220,12 +227,12 @@ export class TypeScriptRing implements Ring {
 
   view(start: number, end: number): Buffer | null {
     this.#checkRange('view', start, end);
-    const { words, capacity, bytes } = this.block;
+    const { words, capacity, memory } = this.block;
     let from = words[HEAD]! + start;
     if (from >= capacity) from -= capacity;
     if (end === start) from = 0;
     if (from + end - start > capacity) return null;
-    return Buffer.from(bytes.buffer, HEADER_BYTES + from, end - start);
+    return bufferView(memory, HEADER_BYTES + from, end - start);
   }
 
   index(separator: Separator, start: number, resume: number, limit: number, max: number, out: Uint32Array): number {
@@ -264,20 +271,20 @@ export class TypeScriptRing implements Ring {
     this.#adopt(smaller);
   }
 
-  /** Copies `data` behind the unread bytes and makes it a part of them; there is room. */
-  protected append(data: Uint8Array): void {
+  /** Copies the `count` bytes of `data` behind the unread bytes and makes them a part of those; there is room. */
+  protected append(data: Uint8Array, count: number): void {
     const { words } = this.block;
-    this.#put(data, words[HEAD]! + words[LENGTH]!);
-    words[LENGTH]! += data.length;
+    this.#put(data, count, words[HEAD]! + words[LENGTH]!);
+    words[LENGTH]! += count;
   }
 
-  /** Copies `data` in front of the unread bytes and makes it a part of them; there is room. */
-  protected prepend(data: Uint8Array): void {
+  /** Copies the `count` bytes of `data` in front of the unread bytes and makes them a part of those; there is room. */
+  protected prepend(data: Uint8Array, count: number): void {
     const { words, capacity } = this.block;
-    const head = words[HEAD]! - data.length;
+    const head = words[HEAD]! - count;
     words[HEAD] = head < 0 ? head + capacity : head;
-    this.#put(data, words[HEAD]);
-    words[LENGTH]! += data.length;
+    this.#put(data, count, words[HEAD]);
+    words[LENGTH]! += count;
   }
 
   /** {@link copyTo} with a range that is not empty. */
@@ -385,11 +392,10 @@ export class TypeScriptRing implements Ring {
     if (count > capacity - length) this.grow(action, length + count);
   }
 
-  /** Copies `data` to the offset `at` of the data (at most once around) and on from there, across the seam. */
-  #put(data: Uint8Array, at: number): void {
+  /** Copies the `count` bytes of `data` to the offset `at` of the block (at most once around) and on from there, across the seam. */
+  #put(data: Uint8Array, count: number, at: number): void {
     const { data: target, capacity } = this.block;
     const offset = at >= capacity ? at - capacity : at;
-    const count = data.length;
     const first = Math.min(count, capacity - offset);
     if (count <= LOOP_BYTES) {
       for (let i = 0; i < first; i++) target[offset + i] = data[i]!;
@@ -457,7 +463,7 @@ class Text {
   readonly #next: number[];
 
   constructor(block: Block, separator: Separator) {
-    const { capacity, words, bytes } = block;
+    const { capacity, words, memory } = block;
     const head = words[HEAD]!;
     const length = words[LENGTH]!;
     const seam = Math.min(length, capacity - head);
@@ -466,8 +472,8 @@ class Text {
     this.#length = length;
     this.#head = head;
     this.#seam = seam;
-    this.#first = seam === capacity ? block.data : Buffer.from(bytes.buffer, HEADER_BYTES + head, seam);
-    this.#second = seam < length ? Buffer.from(bytes.buffer, HEADER_BYTES, length - seam) : null;
+    this.#first = seam === capacity ? block.data : bufferView(memory, HEADER_BYTES + head, seam);
+    this.#second = seam < length ? bufferView(memory, HEADER_BYTES, length - seam) : null;
     this.#window = this.#first;
     this.#next = separator.byte < 0 ? separator.lastBytes.map(() => NONE) : [];
   }

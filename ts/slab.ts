@@ -10,20 +10,33 @@ export const SLAB_BYTES = 8192;
 /** From this size on a result owns its memory: cutting it from a slab would throw too much of the slab away. */
 const OWN_BYTES = SLAB_BYTES / 2;
 
-let slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+/** Memory of which views are made; its `ArrayBuffer` is kept because to ask a view for it is a call into the runtime. */
+export interface Slab {
+  readonly bytes: Buffer;
+  readonly memory: ArrayBufferLike;
+  readonly offset: number;
+}
+
+/** Uninitialised memory of `size` bytes. Throws what `Buffer.allocUnsafeSlow` throws. */
+export function allocateSlab(size: number): Slab {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  return { bytes, memory: bytes.buffer, offset: bytes.byteOffset };
+}
+
+let slab: Slab = allocateSlab(SLAB_BYTES);
 let used = 0;
 
 /** Uninitialised memory for a result of `size` bytes. Throws what `Buffer.allocUnsafeSlow` throws. */
 export function allocateResult(size: number): Buffer {
   if (size >= OWN_BYTES) return Buffer.allocUnsafeSlow(size);
   if (size > SLAB_BYTES - used) {
-    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    slab = allocateSlab(SLAB_BYTES);
     used = 0;
   }
   const start = used;
   // Eight-byte steps, so that a caller can lay a typed array over a result.
   used = (start + size + 7) & ~7;
-  return bufferView(slab.buffer, start, size);
+  return bufferView(slab.memory, slab.offset + start, size);
 }
 
 type BufferView = new (memory: ArrayBufferLike, byteOffset: number, length: number) => Buffer;
@@ -37,7 +50,7 @@ export const bufferView: (memory: ArrayBufferLike, byteOffset: number, length: n
   if (typeof species === 'function') {
     try {
       const View = species as BufferView;
-      const probe: unknown = new View(slab.buffer, slab.byteOffset + 1, 2);
+      const probe: unknown = new View(slab.memory, slab.offset + 1, 2);
       if (Buffer.isBuffer(probe) && Object.getPrototypeOf(probe) === Buffer.prototype && probe.length === 2) {
         return (memory, byteOffset, length) => new View(memory, byteOffset, length);
       }

@@ -542,6 +542,11 @@ export class Stream implements TransportSink, Keeper {
     return this.#reader.readTarget();
   }
 
+  /** @internal See `ReadingSink`. */
+  get readsAhead(): boolean {
+    return this.#reader.readsAhead;
+  }
+
   /** @internal See `TransportSink.commit`. */
   commit(count: number): boolean {
     return this.#closedHere || this.#reader.commit(count);

@@ -41,14 +41,22 @@ export interface StreamOwner {
   streamClosed(): void;
 }
 
+/** What the link passes on to. */
+export interface ReadingSink extends TransportSink {
+  /** Whether the next read may go to memory of the stream although no read waits. */
+  readonly readsAhead: boolean;
+}
+
 /** The sink that a transport holds: passes everything on to the stream, as long as there is one. */
-export class StreamLink<S extends TransportSink = TransportSink> implements TransportSink {
+export class StreamLink<S extends ReadingSink = ReadingSink> implements TransportSink {
   /** What carries the stream; another one after an upgrade of the connection. */
   transport: Transport;
 
   readonly #weak: WeakRef<S>;
   #held: S | null = null;
   #reasons = 0;
+  /** What the stream's `readsAhead` was when it last got bytes. */
+  #readsAhead = false;
   readonly #owner: StreamOwner | undefined;
 
   /** @param stream - open; it is watched from now on */
@@ -82,16 +90,26 @@ export class StreamLink<S extends TransportSink = TransportSink> implements Tran
   }
 
   readTarget(): Uint8Array | null {
-    return (this.#held ?? this.#weak.deref())?.readTarget() ?? null;
+    // Asked after every read: without a need for it the stream is not looked up, which takes longer than all the rest of this.
+    if (this.#held === null && !this.#readsAhead) return null;
+    return this.stream?.readTarget() ?? null;
   }
 
   // What comes for a stream that is gone stops the reading: it is about to be aborted.
   commit(count: number): boolean {
-    return (this.#held ?? this.#weak.deref())?.commit(count) ?? false;
+    const { stream } = this;
+    if (stream === null) return false;
+    const flowing = stream.commit(count);
+    this.#readsAhead = stream.readsAhead;
+    return flowing;
   }
 
   feed(chunk: Uint8Array): boolean {
-    return (this.#held ?? this.#weak.deref())?.feed(chunk) ?? false;
+    const { stream } = this;
+    if (stream === null) return false;
+    const flowing = stream.feed(chunk);
+    this.#readsAhead = stream.readsAhead;
+    return flowing;
   }
 
   eof(): void {

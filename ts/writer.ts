@@ -14,6 +14,7 @@ import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
 import { StreamMode, type Transport } from './transports/transport.js';
+import { allocateSlab, bufferView, type Slab } from './slab.js';
 import { refusedWait, unlessAborted, type WaitOptions } from './waiting.js';
 import { Hold, type Keeper } from './unclosed.js';
 
@@ -40,7 +41,7 @@ const CALL_COST = 256;
 /** One promise for every call that need not wait. */
 const RESOLVED: Promise<void> = Promise.resolve();
 
-const spareSlabs: Buffer[] = [];
+const spareSlabs: Slab[] = [];
 
 /** Sends what a writer has gathered in the turn that is over. */
 let finishTurn: (writer: StreamWriter) => void;
@@ -134,12 +135,12 @@ export class StreamWriter {
 
   /** The queue: finished pieces, then what lies in the slab from `#slabStart` to `#slabEnd`. */
   #pieces: Uint8Array[] | null = null;
-  #slab: Buffer | null = null;
+  #slab: Slab | null = null;
   #slabStart = 0;
   #slabEnd = 0;
   /** Full slabs of which the pieces are parts, and those of the batch in flight. */
-  #fullSlabs: Buffer[] | null = null;
-  #flyingSlabs: Buffer[] | null = null;
+  #fullSlabs: Slab[] | null = null;
+  #flyingSlabs: Slab[] | null = null;
 
   #closing = false;
   #aborted = false;
@@ -544,7 +545,7 @@ export class StreamWriter {
       (this.#pieces ??= []).push(data);
     } else if (size > 0) {
       const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= size ? this.#slab : this.#nextSlab();
-      slab.set(data, this.#slabEnd);
+      slab.bytes.set(data, this.#slabEnd);
       this.#slabEnd += size;
     }
     return size;
@@ -562,7 +563,7 @@ export class StreamWriter {
     }
     if (most === 0) return 0;
     const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= most ? this.#slab : this.#nextSlab();
-    const size = slab.write(text, this.#slabEnd);
+    const size = slab.bytes.write(text, this.#slabEnd);
     this.#slabEnd += size;
     return size;
   }
@@ -570,16 +571,21 @@ export class StreamWriter {
   /** Makes what lies in the slab a piece of the queue, so that another piece can come behind it. */
   #endPiece(): void {
     if (this.#slab === null || this.#slabEnd === this.#slabStart) return;
-    (this.#pieces ??= []).push(this.#slab.subarray(this.#slabStart, this.#slabEnd));
+    (this.#pieces ??= []).push(this.#inSlab(this.#slab));
     this.#slabStart = this.#slabEnd;
   }
 
-  #nextSlab(): Buffer {
+  /** What was written behind the last piece. */
+  #inSlab({ memory, offset }: Slab): Buffer {
+    return bufferView(memory, offset + this.#slabStart, this.#slabEnd - this.#slabStart);
+  }
+
+  #nextSlab(): Slab {
     this.#endPiece();
     if (this.#slab !== null) (this.#fullSlabs ??= []).push(this.#slab);
     this.#slabStart = 0;
     this.#slabEnd = 0;
-    this.#slab = spareSlabs.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
+    this.#slab = spareSlabs.pop() ?? allocateSlab(SLAB_BYTES);
     return this.#slab;
   }
 
@@ -611,7 +617,7 @@ export class StreamWriter {
     let pieces: readonly Uint8Array[] = NOTHING;
     let single: Uint8Array | undefined;
     if (this.#pieces === null && slab !== null) {
-      single = slab.subarray(this.#slabStart, this.#slabEnd);
+      single = this.#inSlab(slab);
     } else {
       this.#endPiece();
       pieces = this.#pieces ?? NOTHING;
@@ -819,7 +825,7 @@ function endTurn(): void {
   for (const writer of writers) finishTurn(writer);
 }
 
-function giveBack(slab: Buffer): void {
+function giveBack(slab: Slab): void {
   if (spareSlabs.length < POOLED_SLABS) spareSlabs.push(slab);
 }
 

@@ -23,11 +23,26 @@ const READ_BYTES = 65536;
  * socket must have a block of its own.
  */
 const SHARED_READS = process.platform !== 'win32';
-let shared: Uint8Array | null = null;
+let shared: ReadBlock | null = null;
 
-function readBlock(): Uint8Array {
-  if (!SHARED_READS) return Buffer.allocUnsafeSlow(READ_BYTES);
-  return (shared ??= Buffer.allocUnsafeSlow(READ_BYTES));
+function readBlock(): ReadBlock {
+  return SHARED_READS ? (shared ??= new ReadBlock()) : new ReadBlock();
+}
+
+/** Memory that is read into over and over. */
+class ReadBlock {
+  readonly bytes: Uint8Array = Buffer.allocUnsafeSlow(READ_BYTES);
+  // Kept because to ask a view for its memory is a call into the runtime.
+  readonly #memory = this.bytes.buffer;
+  readonly #offset = this.bytes.byteOffset;
+  #first = this.bytes;
+
+  /** The first `count` bytes. */
+  first(count: number): Uint8Array {
+    // Kept because short messages are mostly as long as the one before, and the memory is the same in any case.
+    if (this.#first.length !== count) this.#first = new Uint8Array(this.#memory, this.#offset, count);
+    return this.#first;
+  }
 }
 
 /** The address of one end: asyncio has a tuple of host and port here. For a Unix socket it is the path, a string. */
@@ -70,16 +85,15 @@ export interface ConnectSocketOptions extends SocketOptions {
  */
 export class DirectReads implements OnReadOpts {
   #transport: DirectReader | null = null;
-  #block: Uint8Array | null = null;
+  #block: ReadBlock | null = null;
 
-  readonly buffer = (): Uint8Array => this.#transport?.directTarget() ?? (this.#block ??= readBlock());
+  readonly buffer = (): Uint8Array => this.#transport?.directTarget() ?? (this.#block ??= readBlock()).bytes;
 
   readonly callback = (count: number, memory: Uint8Array): boolean => {
     const transport = this.#transport;
     if (transport === null) return false;
-    if (memory !== this.#block) return transport.directFilled(count);
-    const whole = count === memory.length;
-    return transport.directReceived(whole ? memory : new Uint8Array(memory.buffer, memory.byteOffset, count));
+    const block = this.#block;
+    return memory === block?.bytes ? transport.directReceived(block.first(count)) : transport.directFilled(count);
   };
 
   /** @internal */
@@ -228,7 +242,9 @@ export class SocketTransport extends DuplexTransport {
 
   /** @internal */
   directTarget(): Uint8Array | null {
-    return this.isClosing ? null : (this.receiver(0)?.readTarget() ?? null);
+    // In this order because most streams want no memory of their own, and the other question takes longer.
+    const target = this.receiver(0)?.readTarget() ?? null;
+    return target === null || this.isClosing ? null : target;
   }
 
   /** @internal */
