@@ -2,8 +2,9 @@
  * As much of ava as the tests use, for runtimes on which ava itself does not run: its processes talk to each other in ways
  * that only Node offers. `run.ts` loads a test file with this module in the place of ava and then calls {@link runTests}.
  *
- * As with ava, the serial tests of a file run first and one by one, then all others at once; an assertion that fails throws,
- * and fails its test even where that is caught; a test without assertion fails. Other than with ava, every test has a time
+ * As with ava, the serial tests of a file run first and one by one, then all others at once, then the hooks of `test.after`,
+ * of which only those that fail are told; an assertion that fails throws, and fails its test even where that is caught; a
+ * test without assertion fails. Other than with ava, every test has a time
  * limit: a test that hangs on a runtime is told apart from those that pass there. Equal is what
  * `util.isDeepStrictEqual` of the runtime says.
  */
@@ -159,20 +160,23 @@ class Context {
 }
 
 const registered: Test[] = [];
+const hooks: Test[] = [];
 
 type Register = (title: string, implementation: Implementation) => void;
 
-function register(serial: boolean, skipped: boolean): Register {
+function register(serial: boolean, skipped: boolean, among = registered): Register {
   return (title, implementation) => {
-    if (registered.some((other) => other.title === title)) throw new Error(`Two tests are called ${inspect(title)}`);
-    registered.push({ title, implementation, serial, skipped });
+    if ([...registered, ...hooks].some((other) => other.title === title))
+      throw new Error(`Two tests are called ${inspect(title)}`);
+    among.push({ title, implementation, serial, skipped });
   };
 }
 
 /** What test files import as `ava`. */
-const test: Register & Record<'serial' | 'skip', Register> = Object.assign(register(false, false), {
+const test: Register & Record<'serial' | 'skip' | 'after', Register> = Object.assign(register(false, false), {
   serial: register(true, false),
   skip: register(false, true),
+  after: register(true, false, hooks),
 });
 
 export default test;
@@ -189,15 +193,19 @@ export async function runTests(
       ended({ title: entry.title, skipped: true });
       return;
     }
-    const error = await outcome(entry);
+    const error = await outcome(entry, true);
     ended(error === null ? { title: entry.title } : { title: entry.title, error });
   };
   for (const entry of registered) if (entry.serial) await one(entry);
   await Promise.all(registered.filter(({ serial }) => !serial).map(one));
+  for (const hook of hooks) {
+    const error = await outcome(hook, false);
+    if (error !== null) ended({ title: hook.title, error });
+  }
 }
 
-/** Null, or why the test failed. */
-async function outcome({ title, implementation }: Test): Promise<string | null> {
+/** Null, or why the test or the hook failed; a test has to assert something. */
+async function outcome({ title, implementation }: Test, asserts: boolean): Promise<string | null> {
   const t = new Context(title);
   const errors: unknown[] = [];
   const attempt = async (work: () => unknown): Promise<void> => {
@@ -211,7 +219,8 @@ async function outcome({ title, implementation }: Test): Promise<string | null> 
   t.passed = errors.length === 0 && t.failure === null;
   for (const work of t.teardowns.reverse()) await attempt(work);
   if (t.failure !== null && !errors.includes(t.failure)) errors.unshift(t.failure);
-  if (t.assertions === 0 && errors.length === 0) errors.push(new Error('The test ended without any assertion'));
+  if (asserts && t.assertions === 0 && errors.length === 0)
+    errors.push(new Error('The test ended without any assertion'));
   if (errors.length === 0) return null;
   return [...t.logs, ...errors.map((error) => (error instanceof Error ? picture(error) : inspect(error)))].join('\n');
 }

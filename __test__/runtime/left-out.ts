@@ -82,7 +82,6 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       tests: ['a reason can be any value, too'],
       reason: 'a getter that throws is called when an error is shown',
     },
-    { file: 'examples', tests: ['serve-file: Ctrl-C ends it at once'], reason: 'Ctrl-C leaves nothing printed' },
     {
       file: 'examples-more',
       tests: ['child-process-lines prints while the child runs', 'child-process-lines: a command that is not there'],
@@ -199,6 +198,12 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       unsteady: true,
     },
     {
+      file: 'tls-contract-more',
+      tests: ['TLS over a Duplex that is a socket: a read answered by false is the last until reading is resumed'],
+      reason: 'TLS that is paused and resumed stands still',
+      unsteady: true,
+    },
+    {
       file: 'tls-errors',
       tests: [...tlsErrors],
       reason: 'errors of BoringSSL have other words, and one after the handshake may be an end, or come not at all',
@@ -265,7 +270,6 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       tests: [
         '1: closing the stream flushes it and leaves the standard output open',
         'a broken standard output rejects, and does not end the process',
-        'a child that does not read: back-pressure; a child that is gone: EPIPE',
         'a clogged pipe: write and drain wait, and go on when somebody reads',
         'a named pipe: bytes through it, and the end',
         'a reader that goes away rejects the pending write and drain with EPIPE',
