@@ -145,8 +145,9 @@ test('child-process-lines: a line that is too long is told, and the next ones co
 });
 
 test('child-process-lines prints while the child runs', async (t) => {
-  // Goes on until nobody reads it any more.
-  const program = numbered(t, process.execPath, '-e', `setInterval(() => console.log('tick'), 20)`);
+  // Goes on until nobody reads it any more; not every runtime ends a program then, so that it has to end by itself.
+  const script = `setInterval(() => console.log('tick'), 20); setTimeout(() => process.exit(), 20_000)`;
+  const program = numbered(t, process.execPath, '-e', script);
   t.is((await program.prints(/^3: (.*)$/m))[1], 'tick');
   program.kill('SIGTERM');
   await program.ended;
