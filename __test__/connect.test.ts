@@ -4,7 +4,18 @@ import { once } from 'node:events';
 import { Socket, connect as netConnect } from 'node:net';
 import { PassThrough, Readable, duplexPair } from 'node:stream';
 import { ConnectionError, StreamServer, connect, socketpair, type AttemptError, type Stream } from 'sluice';
-import { deferred, gather, listen, portOf, quiet, resolving, streamAndPeer, turns, until } from './loopback.js';
+import {
+  deferred,
+  gather,
+  listen,
+  portOf,
+  quiet,
+  resolving,
+  sparePort,
+  streamAndPeer,
+  turns,
+  until,
+} from './loopback.js';
 
 const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
 const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
@@ -56,9 +67,7 @@ test.serial(
 );
 
 test('when the only address fails the error is its own', async (t) => {
-  const { port, close } = await listen(t);
-  close();
-  await turns(3);
+  const port = await sparePort(t);
   const error = (await t.throwsAsync(connect('127.0.0.1', port), { instanceOf: ConnectionError })) as AttemptError;
   t.like(error, { code: 'ECONNREFUSED', address: '127.0.0.1', family: 4 });
   t.is(error.message, `connect 127.0.0.1:${port}: ECONNREFUSED (connection refused)`);
@@ -91,11 +100,9 @@ test('localAddr is where the connection comes from', async (t) => {
   await until(() => sockets.length === 1);
   t.is(sockets[0]?.remotePort, from);
 
-  const probe = await listen(t);
-  probe.close();
-  await turns(3);
-  const second = await connect('127.0.0.1', port, { localAddr: ['localhost', probe.port], family: 4 });
-  t.like(second.getExtraInfo('sockname'), { address: '127.0.0.1', port: probe.port });
+  const own = await sparePort(t);
+  const second = await connect('127.0.0.1', port, { localAddr: ['localhost', own], family: 4 });
+  t.like(second.getExtraInfo('sockname'), { address: '127.0.0.1', port: own });
   await second.abort();
 
   await t.throwsAsync(connect('127.0.0.1', port, { localAddr: ['::1', 7] }), {
@@ -219,9 +226,7 @@ test('a socket that is still connecting is waited for', async (t) => {
 });
 
 test('a socket that cannot connect', async (t) => {
-  const { port, close } = await listen(t);
-  close();
-  await turns(3);
+  const port = await sparePort(t);
   await t.throwsAsync(connect({ sock: netConnect(port, '127.0.0.1') }), {
     instanceOf: ConnectionError,
     code: 'ECONNREFUSED',

@@ -6,6 +6,7 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { engine } from 'sluice';
 import { directory } from './fifo.js';
+import { sparePort } from './loopback.js';
 import { example, Program } from './program.js';
 
 // tcp-echo-server, tcp-echo-client
@@ -44,10 +45,7 @@ test.serial('the echo server stops with a client still connected', async (t) => 
 });
 
 test.serial('the echo client tells that nobody listens', async (t) => {
-  const { server, port } = await echoServer(t);
-  server.kill('SIGINT');
-  await server.ended;
-  const client = await new Program(t, example('tcp-echo-client'), [port]).ended;
+  const client = await new Program(t, example('tcp-echo-client'), [String(await sparePort(t))]).ended;
   t.not(client.code, 0);
   t.regex(client.stderr, /ECONNREFUSED/);
 });

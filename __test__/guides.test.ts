@@ -21,6 +21,7 @@ import {
 import ts from 'typescript';
 import { certificates } from './certificates.js';
 import { Guide, blocks, type Workplace } from './documents.js';
+import { sparePort } from './loopback.js';
 import { Program, root } from './program.js';
 import { seed } from './seed.js';
 
@@ -328,8 +329,7 @@ errors.test('too-long.ts', 'a line that is too long is answered, and that is the
 
 errors.test('retry.ts', 'a server that is not there yet is waited for', async (t, work) => {
   const server = createServer((socket) => socket.end());
-  const port = await listenOn(server, 0);
-  await closed(server);
+  const port = await sparePort(t);
   const program = await work.start('retry.ts', port);
   await program.prints(/^ECONNREFUSED: once more$/m);
   await listenOn(server, port);
@@ -399,7 +399,7 @@ errors.test(
         .resume()
         .end('220 this is no TLS\r\n'),
     );
-    const port = await listenOn(plain, 0);
+    const port = await listenOn(plain, await sparePort(t));
     t.regex(await work.run('trust.ts', port), /^no TLS, or none that both sides know: ERR_SSL_\w+\n$/);
     await closed(plain);
     t.is(await work.run('trust.ts', port), 'no connection: ECONNREFUSED\n');

@@ -6,7 +6,7 @@ import { Socket, connect as netConnect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type AttemptError, ConnectionError, connect } from 'sluice';
 import { openFds } from './fifo.js';
-import { deferred, listen, quiet, resolving, turns, until } from './loopback.js';
+import { deferred, listen, quiet, resolving, sparePort, turns, until } from './loopback.js';
 import { Process } from './program.js';
 
 test.serial('a first address that refuses: the next is tried at once', async (t) => {
@@ -20,9 +20,7 @@ test.serial('a first address that refuses: the next is tried at once', async (t)
 });
 
 test.serial('all failing: the error lists every attempt; one address: its own error', async (t) => {
-  const { port, close } = await listen(t);
-  close();
-  await turns(3);
+  const port = await sparePort(t);
   resolving(t, ['127.0.0.2', '127.0.0.3']);
   const error = await t.throwsAsync<AggregateError>(connect('two.example', port), { instanceOf: AggregateError });
   t.deepEqual(

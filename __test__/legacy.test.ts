@@ -21,7 +21,7 @@ import {
   type StreamPair,
 } from 'sluice';
 import { directory } from './fifo.js';
-import { closedByPeer, deferred, dial, gather, listen, portOf, turns } from './loopback.js';
+import { closedByPeer, deferred, dial, gather, listen, portOf, sparePort, turns } from './loopback.js';
 import { root } from './program.js';
 
 // The warnings have a test of their own, in a process of its own.
@@ -83,8 +83,7 @@ test('openConnection takes a socket, and rejects as connect does', async (t) => 
   t.is(String(await reader.read()), 'hello');
   await writer.close();
 
-  const { port, close } = await listen(t);
-  close();
+  const port = await sparePort(t);
   await t.throwsAsync(openConnection('127.0.0.1', port), { code: 'ECONNREFUSED' });
   await t.throwsAsync(openConnection('127.0.0.1', 0), { code: 'ERR_OUT_OF_RANGE' });
 });

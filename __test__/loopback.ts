@@ -45,21 +45,27 @@ export async function listen(
 }
 
 /**
- * Takes a port on one of the loopback addresses, and makes sure that nobody listens on it on another: the system gives a port
- * that is taken here to any other test that asks for one there. So it is one of those that the system gives to nobody.
+ * A port that nobody listens on, and that stays so: one of those that the system gives to nobody who asks for any. A port that was
+ * given back may be another test's at the next moment.
  */
-export async function takePort(t: ExecutionContext, host: string): Promise<number> {
+export async function sparePort(t: ExecutionContext): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);
     try {
       const probe = await listen(t, undefined, '127.0.0.1', port);
-      await listen(t, undefined, host, port);
       probe.close();
       return port;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
     }
   }
+}
+
+/** Takes a port on one of the loopback addresses, and nowhere else. */
+export async function takePort(t: ExecutionContext, host: string): Promise<number> {
+  const port = await sparePort(t);
+  await listen(t, undefined, host, port);
+  return port;
 }
 
 /** A TLS server of Node's; a connection comes with the plain socket below it. */

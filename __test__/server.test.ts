@@ -16,7 +16,19 @@ import {
   type Stream,
   type StreamServerOptions,
 } from 'sluice';
-import { closedByPeer, deferred, dial, echo, gather, listen, portOf, takePort, turns, until } from './loopback.js';
+import {
+  closedByPeer,
+  deferred,
+  dial,
+  echo,
+  gather,
+  listen,
+  portOf,
+  sparePort,
+  takePort,
+  turns,
+  until,
+} from './loopback.js';
 import { root } from './program.js';
 
 interface Report {
@@ -51,7 +63,9 @@ async function answers(port: number): Promise<boolean> {
 // ------------------------------------------------------------------------------------------------ bind, start, serve
 
 test('a new server holds nothing; bind takes the address; close gives it back', async (t) => {
-  const { server } = make(t, echo);
+  const given = await sparePort(t);
+  const server = new StreamServer(echo, '127.0.0.1', given);
+  t.teardown(() => server.close());
   t.false(server.isBound());
   t.false(server.isServing());
   t.deepEqual(server.sockets, []);
@@ -62,7 +76,7 @@ test('a new server holds nothing; bind takes the address; close gives it back', 
   t.is(server.sockets.length, 1);
   const { address, port } = server.sockets[0]?.address() as AddressInfo;
   t.is(address, '127.0.0.1');
-  t.true(port > 0);
+  t.is(port, given);
   await server.close();
   t.false(server.isBound());
   t.false(server.isServing());
@@ -128,8 +142,9 @@ test('a broken connection that waited is handed on as a stream that is lost', as
 });
 
 test('bind rejects with the error of the system, and can be tried again', async (t) => {
-  const taken = await listen(t);
-  const server = new StreamServer(echo, '127.0.0.1', taken.port);
+  const port = await sparePort(t);
+  const taken = await listen(t, undefined, '127.0.0.1', port);
+  const server = new StreamServer(echo, '127.0.0.1', port);
   t.teardown(() => server.close());
   await t.throwsAsync(server.bind(), { code: 'EADDRINUSE' });
   await t.throwsAsync(server.startServing(), { code: 'EADDRINUSE' });
@@ -138,7 +153,7 @@ test('bind rejects with the error of the system, and can be tried again', async 
   taken.close();
   await turns(5);
   await server.startServing();
-  t.true(await answers(taken.port));
+  t.true(await answers(port));
 });
 
 test('a list of hosts is listened on; when one fails, none is', async (t) => {
