@@ -15,6 +15,7 @@
  */
 import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
+import { isBytes } from './arguments.js';
 import { createRing } from './engine.js';
 import {
   IncompleteReadError,
@@ -39,7 +40,7 @@ import {
 } from './frames.js';
 import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
 import { Separator } from './separator.js';
-import { SLAB_BYTES, allocateResult, bufferView } from './slab.js';
+import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from './slab.js';
 import { refusedWait, type WaitOptions } from './waiting.js';
 import { Hold, type Keeper } from './unclosed.js';
 
@@ -541,7 +542,7 @@ export class StreamReader implements LineSource {
    * number; 0 at EOF and for an empty buffer. The memory must not be touched while the call waits.
    */
   readinto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
-    if (!(buffer instanceof Uint8Array)) {
+    if (!isBytes(buffer)) {
       return Promise.reject(invalidType('readinto', 'buffer', 'a Uint8Array', buffer));
     }
     if (buffer.length === 0) return this.#refusal<number>('readinto', options) ?? Promise.resolve(0);
@@ -961,11 +962,21 @@ export class StreamReader implements LineSource {
   /** Takes the next listed frame. */
   #nextFrame(): Buffer {
     const start = this.#position;
-    const end = this.#words[this.#next++] as number;
-    const frame =
-      end > this.#cutEnd ? this.#cutFrame(start, end) : bufferView(this.#cut, start + this.#cutShift, end - start);
+    const end = this.#words[this.#next] as number;
+    const frame = end > this.#cutEnd ? this.#cutFrame(start, end) : this.#fromCut(start, end);
+    this.#next++;
     this.#passed(end);
     return frame;
+  }
+
+  /** The frame from `start` to `end`, which was copied out with one before it. */
+  #fromCut(start: number, end: number): Buffer {
+    try {
+      return bufferView(this.#cut, start + this.#cutShift, end - start);
+    } catch {
+      // The owner of one of those has detached the memory that they share. The ring still has the bytes.
+      return this.#cutFrame(start, end);
+    }
   }
 
   /** Takes the next listed line as a string. */
@@ -1120,6 +1131,7 @@ export class StreamReader implements LineSource {
     this.#store?.ring.copyTo(memory, 0, from, from + size);
     if (size === end - start) return memory;
     this.#cut = memory.buffer;
+    shareMemory(this.#cut);
     this.#cutShift = memory.byteOffset - start;
     this.#cutEnd = start + size;
     return bufferView(this.#cut, memory.byteOffset, end - start);
@@ -1249,7 +1261,7 @@ function concurrent(action: string, waiting: string): StateError {
 /** Bytes as callers give them: a string stands for its UTF-8. */
 function asBytes(action: string, data: unknown): Uint8Array {
   if (typeof data === 'string') return Buffer.from(data);
-  if (data instanceof Uint8Array) return data;
+  if (isBytes(data)) return data;
   throw invalidType(action, 'data', 'a string or a Uint8Array', data);
 }
 

@@ -12,7 +12,7 @@
 import { Buffer } from 'node:buffer';
 import { outOfRange, tooLarge } from './errors.js';
 import type { Separator } from './separator.js';
-import { bufferView } from './slab.js';
+import { bufferView, shareMemory } from './slab.js';
 
 /** Bytes of the block in front of the data. */
 export const HEADER_BYTES = 16;
@@ -121,6 +121,8 @@ export class Block {
   /** @throws RangeError when the memory cannot be had */
   constructor(readonly capacity: number) {
     const memory = new ArrayBuffer(HEADER_BYTES + capacity);
+    // `Frames` give views of it out.
+    shareMemory(memory);
     this.memory = memory;
     this.words = new Uint32Array(memory, 0, HEADER_BYTES / Uint32Array.BYTES_PER_ELEMENT);
     this.bytes = new Uint8Array(memory);

@@ -3,6 +3,7 @@
  * twice, so a result never changes under its owner, and keeping a 10-byte result keeps at most one slab alive.
  */
 import { Buffer } from 'node:buffer';
+import * as workerThreads from 'node:worker_threads';
 
 /** The most memory that one small result keeps alive. (Node's own pool may be larger, and its size is not ours to set.) */
 export const SLAB_BYTES = 8192;
@@ -17,26 +18,49 @@ export interface Slab {
   readonly offset: number;
 }
 
-/** Uninitialised memory of `size` bytes. Throws what `Buffer.allocUnsafeSlow` throws. */
+// Not everywhere: Node has it, and what Bun and Deno export under `node:worker_threads` has grown over time.
+const mark = (workerThreads as Partial<typeof workerThreads>).markAsUntransferable;
+
+/**
+ * Keeps memory that several results, or results and their reader, lie in from being moved to another thread with one of them: all
+ * others would be empty at once. `postMessage` with such memory in its list of transfers copies it (Node 20) or throws (from 21 on), as
+ * for the pool that Node cuts its own buffers from.
+ */
+export function shareMemory(memory: ArrayBufferLike): void {
+  mark?.(memory);
+}
+
+/** Uninitialised memory of `size` bytes, to be shared by what is cut from it. Throws what `Buffer.allocUnsafeSlow` throws. */
 export function allocateSlab(size: number): Slab {
   const bytes = Buffer.allocUnsafeSlow(size);
+  shareMemory(bytes.buffer);
   return { bytes, memory: bytes.buffer, offset: bytes.byteOffset };
 }
 
 let slab: Slab = allocateSlab(SLAB_BYTES);
 let used = 0;
 
+function nextSlab(): void {
+  slab = allocateSlab(SLAB_BYTES);
+  used = 0;
+}
+
 /** Uninitialised memory for a result of `size` bytes. Throws what `Buffer.allocUnsafeSlow` throws. */
 export function allocateResult(size: number): Buffer {
   if (size >= OWN_BYTES) return Buffer.allocUnsafeSlow(size);
-  if (size > SLAB_BYTES - used) {
-    slab = allocateSlab(SLAB_BYTES);
-    used = 0;
+  if (size > SLAB_BYTES - used) nextSlab();
+  let result: Buffer;
+  try {
+    result = bufferView(slab.memory, slab.offset + used, size);
+  } catch (error) {
+    if (slab.memory.byteLength > 0) throw error;
+    // An owner of a result has detached it by `transfer()`, which no mark forbids. That is not to fail the reads of all others.
+    nextSlab();
+    return allocateResult(size);
   }
-  const start = used;
   // Eight-byte steps, so that a caller can lay a typed array over a result.
-  used = (start + size + 7) & ~7;
-  return bufferView(slab.memory, slab.offset + start, size);
+  used = (used + size + 7) & ~7;
+  return result;
 }
 
 type BufferView = new (memory: ArrayBufferLike, byteOffset: number, length: number) => Buffer;

@@ -12,6 +12,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
+import { isBytes } from './arguments.js';
 import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
 import { StreamMode, type Transport } from './transports/transport.js';
 import { allocateSlab, bufferView, type Slab } from './slab.js';
@@ -211,7 +212,7 @@ export class StreamWriter {
    * @throws TypeError `ERR_INVALID_ARG_TYPE` when the data is neither a string nor a `Uint8Array`
    */
   write(data: Uint8Array | string): Promise<void> {
-    if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
+    if (typeof data !== 'string' && !isBytes(data)) {
       throw invalidType('write', 'data', 'a string or Uint8Array', data);
     }
     if (this.#closing || this.#lost || this.#eof) return this.#refused('write');
@@ -230,10 +231,10 @@ export class StreamWriter {
     if (typeof (list as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
       throw invalidType('writelines', 'list', 'an iterable of strings or Uint8Arrays', list);
     }
-    if (typeof list === 'string' || list instanceof Uint8Array) return this.write(list);
+    if (typeof list === 'string' || isBytes(list)) return this.write(list);
     const pieces = [...list];
     for (const [i, piece] of pieces.entries()) {
-      if (typeof piece !== 'string' && !(piece instanceof Uint8Array)) {
+      if (typeof piece !== 'string' && !isBytes(piece)) {
         throw invalidType('writelines', `list[${i}]`, 'a string or Uint8Array', piece);
       }
     }

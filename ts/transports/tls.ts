@@ -35,7 +35,7 @@ import {
   type Server,
   type TlsOptions,
 } from 'node:tls';
-import { inspect } from 'node:util';
+import { inspect, types } from 'node:util';
 import { ConnectionError, LONGEST_TIMEOUT_MS, checkTimeout, invalidType, outOfRange } from '../errors.js';
 import { serverContext, setServerContext } from './accepted.js';
 import { connectionError, type DuplexTransport } from './duplex.js';
@@ -306,13 +306,13 @@ function checkPeerOptions(action: string, options: ConnectionOptions | TlsOption
     if (typeof minDHSize !== 'number') throw invalidType(action, 'ssl: minDHSize', 'a number of bits', minDHSize);
     if (!(minDHSize > 0)) throw outOfRange(action, 'ssl: minDHSize', 'a number of bits above 0', minDHSize);
   }
-  if (session !== undefined && session !== null && !(session instanceof Uint8Array)) {
+  if (session !== undefined && session !== null && !types.isUint8Array(session)) {
     throw invalidType(action, 'ssl: session', 'a Buffer', session);
   }
   if (protocols === undefined || protocols === null || ArrayBuffer.isView(protocols)) return;
   if (!Array.isArray(protocols)) throw invalidType(action, 'ssl: ALPNProtocols', 'a list of names', protocols);
   for (const name of protocols as unknown[]) {
-    if (typeof name !== 'string' && !(name instanceof Uint8Array)) {
+    if (typeof name !== 'string' && !types.isUint8Array(name)) {
       throw invalidType(action, 'ssl: each of ALPNProtocols', 'a string or a Buffer', name);
     }
     const { length } = Buffer.from(name as string);
@@ -443,7 +443,7 @@ function checkTimeouts(action: string, options: HandshakeOptions): Timeouts {
 /** Whether a key, or one of several, says in its PEM that it takes a passphrase. */
 function isEncrypted(key: unknown): boolean {
   if (Array.isArray(key)) return key.some(isEncrypted);
-  return (typeof key === 'string' || key instanceof Uint8Array) && Buffer.from(key as string).includes('ENCRYPTED');
+  return (typeof key === 'string' || types.isUint8Array(key)) && Buffer.from(key as string).includes('ENCRYPTED');
 }
 
 /** By what it has: Node does not export the class. No option of TLS is called `context`. */
