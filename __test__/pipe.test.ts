@@ -40,7 +40,7 @@ class BothWays implements Transport {
       return true;
     };
     this.#in.start({
-      readTarget: () => (this.#closing ? null : sink.readTarget()),
+      readTarget: (ahead) => (this.#closing ? null : sink.readTarget(ahead)),
       commit: (count) => (this.#closing ? drop(count) : sink.commit(count)),
       feed: (chunk) => (this.#closing ? drop(chunk.length) : sink.feed(chunk)),
       eof: () => {

@@ -38,6 +38,7 @@ import {
   type LinesOptions,
   type LineSource,
 } from './frames.js';
+import { watch } from './idle.js';
 import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
 import { Separator } from './separator.js';
 import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from './slab.js';
@@ -106,6 +107,9 @@ const POOLED_WORDS = 8192;
 const POOLED_STORES = 32;
 const POOLED_CAPACITY = 262144;
 
+/** From this capacity on it is worth asking whether a ring is needed. */
+const SPACIOUS = 32768;
+
 /** Where the ways of reading part, in bytes. Tests set them low, to get at every way with little data. */
 export interface ReaderTuning {
   /** From this size on a read that waits is filled by the transport itself, past the ring. */
@@ -149,6 +153,8 @@ const pool: Store[] = [];
 export class StreamReader implements LineSource {
   readonly #limit: number;
   readonly #tuning: ReaderTuning;
+  /** What the transport reads at once at most, and a ring is made for: a small limit is meant to keep memory small. */
+  readonly #directMost: number;
   #flow: Flow | null = null;
   #keeper: Keeper | null = null;
   #paused = false;
@@ -206,6 +212,7 @@ export class StreamReader implements LineSource {
     }
     this.#limit = checkLimit('StreamReader', options.limit);
     this.#tuning = tuning;
+    this.#directMost = Math.min(tuning.directMost, Math.max(tuning.directRead, 4 * this.#limit));
   }
 
   /** The longest frame without its separator, in bytes. asyncio: the `limit` argument */
@@ -322,7 +329,7 @@ export class StreamReader implements LineSource {
   }
 
   /** @internal See `TransportSink.readTarget`. */
-  readTarget(): Uint8Array | null {
+  readTarget(ahead = true): Uint8Array | null {
     const fill = this.#pending?.fill ?? null;
     const afterFill = this.#targetFill !== null;
     this.#targetRing = null;
@@ -333,7 +340,7 @@ export class StreamReader implements LineSource {
       if (fill.target.length - fill.filled < this.#tuning.largeRead / 2) return null;
       this.#targetFill = fill;
       this.#target = fill.target.subarray(fill.filled);
-    } else if (this.#ahead > 0) {
+    } else if (ahead && this.#ahead > 0) {
       this.#leaveLoan();
       this.#settle(true);
       const { ring } = this.#open();
@@ -403,11 +410,11 @@ export class StreamReader implements LineSource {
 
   /** How much to read behind a direct read of `count` bytes, which are not in the ring yet. */
   #aheadOf(count: number): number {
-    const { directRead, directMost } = this.#tuning;
+    const { directRead } = this.#tuning;
     // The source has calmed down.
     if (count < directRead / 2) return 0;
     // Much only for who has taken what came before: others would have so much more lying about.
-    return this.buffered <= directRead ? directMost : directRead;
+    return this.buffered <= directRead ? this.#directMost : directRead;
   }
 
   // ---------------------------------------------------------------------------------------------- the reading side
@@ -699,6 +706,10 @@ export class StreamReader implements LineSource {
       if (fill !== null) this.#putBackFill(fill, error);
       return Promise.reject(error);
     }
+    // While it waits, which may be long, it needs no ring unless there are bytes.
+    this.#settle();
+    const ring = this.#store?.ring;
+    if (ring !== undefined && ring.capacity >= SPACIOUS && ring.length < ring.capacity / 8) watch(this);
     const pending = new PendingRead(action, attempt, fill);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
@@ -710,6 +721,18 @@ export class StreamReader implements LineSource {
     // A read that waits needs bytes whatever the limit says: readexactly(n) must not stall when n exceeds it.
     if (this.#paused) this.#resumeReading();
     return result;
+  }
+
+  /** @internal See `Spacious`. */
+  shrink(): void {
+    const store = this.#store;
+    // While a read waits no frame is lent. Some may be listed: peek waits beside them.
+    if (store === null || this.#pending === null || store.ring === this.#targetRing) return;
+    this.#settle(true);
+    store.ring.trim(0);
+    if (this.#next === this.#stop && store.words.length > INDEX_WORDS) {
+      this.#words = store.words = new Uint32Array(INDEX_WORDS);
+    }
   }
 
   // Apart from #begin, whose variables every read that waits would keep otherwise.
@@ -1102,8 +1125,8 @@ export class StreamReader implements LineSource {
     this.#forget();
     if (length === from) return;
     const fresh = this.#open();
-    // At once as large as the pool keeps it: it is about to be read into.
-    const size = this.#ahead > 0 ? Math.max(length - from, POOLED_CAPACITY) : length - from;
+    // At once large enough for a whole read: it is about to be read into.
+    const size = this.#ahead > 0 ? Math.max(length - from, this.#directMost) : length - from;
     ring.copyTo(fresh.ring.reserve(size), 0, from, length);
     fresh.ring.commit(length - from);
     this.#separator = separator;

@@ -538,8 +538,8 @@ export class Stream implements TransportSink, Keeper {
   // ---------------------------------------------------------------------------------------------- the transport's side
 
   /** @internal See `TransportSink.readTarget`. */
-  readTarget(): Uint8Array | null {
-    return this.#reader.readTarget();
+  readTarget(ahead: boolean): Uint8Array | null {
+    return this.#reader.readTarget(ahead);
   }
 
   /** @internal See `ReadingSink`. */

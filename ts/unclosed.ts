@@ -89,10 +89,10 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
     registry.unregister(this);
   }
 
-  readTarget(): Uint8Array | null {
+  readTarget(ahead: boolean): Uint8Array | null {
     // Asked after every read: without a need for it the stream is not looked up, which takes longer than all the rest of this.
     if (this.#held === null && !this.#readsAhead) return null;
-    return this.stream?.readTarget() ?? null;
+    return this.stream?.readTarget(ahead) ?? null;
   }
 
   // What comes for a stream that is gone stops the reading: it is about to be aborted.

@@ -21,7 +21,8 @@ export const busyMemory: Case = {
       const repeats = settings.quick ? 2 : Math.ceil(bytes / block.bytes.length);
       const value = (_: unknown, answer: Answer): number => (of(answer) ?? NaN) / MIB;
       const receivers = new Receivers({ block, repeats, verifyRepeats: 1, value }, settings);
-      return (name: string, locate: Locate): Entry => receivers.entry(`${name}, ${words}`, locate);
+      const named = settings.quick ? `${words} (cut short)` : words;
+      return (name: string, locate: Locate): Entry => receivers.entry(`${name}, ${named}`, locate);
     };
     const long = read(1e9, '1 GB');
     const short = read(1e8, '100 MB');

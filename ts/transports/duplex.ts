@@ -523,8 +523,12 @@ export class DuplexTransport implements Transport {
     this.#batchDone = null;
     this.#pending = 0;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.ended();
     this.#report();
   }
+
+  /** The connection is gone. */
+  protected ended(): void {}
 
   #report(): void {
     const sink = this.#sink;

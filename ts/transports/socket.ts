@@ -29,6 +29,14 @@ function readBlock(): ReadBlock {
   return SHARED_READS ? (shared ??= new ReadBlock()) : new ReadBlock();
 }
 
+/**
+ * How many sockets of the thread may hold memory to read into that no read waits for. The memory for a read is given before it is
+ * known whether, and when, there will be something to read, and cannot be taken back: of ten thousand connections that fell silent
+ * after much data each would keep its own. All others share one block and have what came in copied from there.
+ */
+const MOST_HOLDERS = 32;
+let holders = 0;
+
 /** Memory that is read into over and over. */
 class ReadBlock {
   readonly bytes: Uint8Array = Buffer.allocUnsafeSlow(READ_BYTES);
@@ -114,6 +122,8 @@ export class SocketTransport extends DuplexTransport {
   override readonly readPath: 'data' | 'direct';
   #paused = false;
   readonly #socket: Socket;
+  /** Whether Node has memory of ours for the next read that is not shared. */
+  #holds = false;
   readonly #reads: DirectReads | null;
   /**
    * The addresses, or paths, of both ends. Until they are asked for, our own is the object that Node has, and that of the peer is
@@ -222,6 +232,7 @@ export class SocketTransport extends DuplexTransport {
   /** @internal */
   override release(onAbandon: () => void): Duplex {
     if (this.#reads !== null) lendNoMore(this.#socket);
+    this.#letGo();
     return super.release(onAbandon);
   }
 
@@ -242,9 +253,23 @@ export class SocketTransport extends DuplexTransport {
 
   /** @internal */
   directTarget(): Uint8Array | null {
+    this.#letGo();
     // In this order because most streams want no memory of their own, and the other question takes longer.
-    const target = this.receiver(0)?.readTarget() ?? null;
-    return target === null || this.isClosing ? null : target;
+    const target = this.receiver(0)?.readTarget(holders < MOST_HOLDERS) ?? null;
+    if (target === null || this.isClosing) return null;
+    this.#holds = true;
+    holders++;
+    return target;
+  }
+
+  protected override ended(): void {
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    if (!this.#holds) return;
+    this.#holds = false;
+    holders--;
   }
 
   /** @internal */

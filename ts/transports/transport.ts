@@ -24,8 +24,10 @@ export interface TransportSink {
   /**
    * Memory that the next read may fill directly, or `null` to have the transport read into memory of its own and call
    * {@link feed}. The memory belongs to the transport until it calls {@link commit} or asks again.
+   *
+   * @param ahead - whether it may be memory that no read waits for: the transport may have to hold it for as long as nothing comes in
    */
-  readTarget(): Uint8Array | null;
+  readTarget(ahead: boolean): Uint8Array | null;
   /** The first `count` bytes of the last read target were filled. `false` asks the transport to stop reading. */
   commit(count: number): boolean;
   /** Bytes in memory that the transport will use again: the sink copies what it keeps. `false` asks to stop reading. */

@@ -1,0 +1,153 @@
+/** Memory of readers that have fallen silent. The looks are made by hand: nothing here waits for the time to pass. */
+import test from 'ava';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { StreamReader, connect } from 'sluice';
+import { look, watch } from '#ts/idle.js';
+import { serving, turns, until } from './loopback.js';
+
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
+/** The memory of all `ArrayBuffer`s that are in use, in bytes. */
+async function memory(): Promise<number> {
+  for (let i = 0; i < 5; i++) {
+    gc();
+    await turns(2);
+  }
+  return process.memoryUsage().arrayBuffers;
+}
+
+const MIB = 2 ** 20;
+const text = (data: Uint8Array): string => Buffer.from(data).toString('latin1');
+
+test.serial('a reader gives its memory back when nothing has come in between two looks, once', (t) => {
+  const reader = {
+    bytesRead: 0,
+    shrunk: 0,
+    shrink() {
+      this.shrunk++;
+    },
+  };
+  watch(reader);
+  watch(reader);
+  reader.bytesRead += 5;
+  look();
+  t.is(reader.shrunk, 0, 'bytes have come in');
+  reader.bytesRead += 5;
+  look();
+  t.is(reader.shrunk, 0, 'and more of them');
+  look();
+  t.is(reader.shrunk, 1);
+  look();
+  t.is(reader.shrunk, 1);
+  watch(reader);
+  look();
+  t.is(reader.shrunk, 2, 'watched once more');
+});
+
+const reads: [string, (reader: StreamReader) => Promise<string>][] = [
+  ['readline', async (reader) => text(await reader.readline())],
+  ['readuntil', async (reader) => text(await reader.readuntil('\n'))],
+  ['readexactly', async (reader) => text(await reader.readexactly(9))],
+  ['peek', async (reader) => text(await reader.peek(9))],
+  ['readframes', async (reader) => (await reader.readframes()).texts().join('')],
+  ['lines', async (reader) => `${(await reader.lines().next()).value}\n`],
+  ['batches', async (reader) => `${(await reader.lines().batches().next()).value?.join('\n')}\n`],
+];
+
+for (const [name, read] of reads) {
+  test.serial(`${name}: what waits with a few bytes after many keeps memory for a few, and goes on`, async (t) => {
+    const before = await memory();
+    const waiting: [StreamReader, Promise<string>][] = [];
+    for (let i = 0; i < 20; i++) {
+      const reader = new StreamReader({ limit: MIB });
+      reader.feedData(Buffer.alloc(MIB, 'x'));
+      reader.feedData('\ntail');
+      t.is((await reader.readline()).length, MIB + 1);
+      waiting.push([reader, read(reader)]);
+    }
+    t.true((await memory()) - before > 10 * MIB, 'or the test tests nothing');
+    look();
+    look();
+    t.true((await memory()) - before < MIB);
+    for (const [reader, result] of waiting) {
+      t.is(reader.buffered, 4);
+      reader.feedData(' end\n');
+      t.is(await result, 'tail end\n');
+      reader.feedData('more\n');
+      if (name === 'peek') await reader.readline();
+      t.is(text(await reader.readline()), 'more\n');
+    }
+  });
+}
+
+for (const [name, waits] of [
+  ['peek', (reader: StreamReader) => reader.peek(100)],
+  [
+    'what holds the reader',
+    (reader: StreamReader) => {
+      reader.hold('startTls');
+      return Promise.resolve();
+    },
+  ],
+] as [string, (reader: StreamReader) => Promise<unknown>][]) {
+  test.serial(`${name} leaves the frames that are listed behind it listed`, async (t) => {
+    const reader = new StreamReader({ limit: MIB });
+    // So many that the list of their ends grows, and stays large.
+    reader.feedData('many\n'.repeat(4000));
+    t.is((await reader.readframes()).length, 4000);
+    const first = reader.readline();
+    reader.feedData('a\nb\nc\nd\ne\n');
+    t.is(text(await first), 'a\n');
+    t.is(text(await reader.readline()), 'b\n');
+    const waiting = waits(reader);
+    watch(reader);
+    look();
+    reader.feedData('x'.repeat(100) + '\n');
+    await waiting;
+    if (name !== 'peek') reader.release();
+    for (const line of ['c\n', 'd\n', 'e\n', 'x'.repeat(100) + '\n']) t.is(text(await reader.readline()), line);
+    t.is(reader.buffered, 0);
+  });
+}
+
+test.serial('what waits with nothing after many frames in place keeps nothing', async (t) => {
+  const before = await memory();
+  const readers: StreamReader[] = [];
+  for (let i = 0; i < 60; i++) {
+    const reader = new StreamReader({ limit: MIB });
+    reader.feedData(Buffer.alloc(MIB, 'x'));
+    reader.feedData('\n');
+    t.is((await reader.readframes()).length, 1);
+    void reader.readframes();
+    readers.push(reader);
+  }
+  // The pool keeps 32 rings of up to 256 KiB.
+  t.true((await memory()) - before < 12 * MIB);
+  t.is(readers.length, 60);
+});
+
+test.serial('memory to read into is held by few connections, however many fell silent after much data', async (t) => {
+  const SIZE = 262_144;
+  const COUNT = 200;
+  const { port } = await serving(t, async (stream) => {
+    await stream.write(Buffer.alloc(SIZE, 'y'));
+    await stream.read();
+  });
+  const before = await memory();
+  let received = 0;
+  const clients = [];
+  for (let i = 0; i < COUNT; i++) {
+    const client = await connect('127.0.0.1', port);
+    clients.push(client);
+    void (async () => {
+      for (let chunk; (chunk = await client.read(8192)).length > 0;) received += chunk.length;
+    })();
+  }
+  await until(() => received === COUNT * SIZE);
+  await turns(10);
+  // 32 that hold up to 256 KiB, in rings of up to twice that; 32 rings in the pool. All 200 would hold 38 MiB.
+  t.true((await memory()) - before < 25 * MIB);
+  await Promise.all(clients.map((client) => client.close()));
+});
