@@ -602,6 +602,63 @@ test('an aborted readinto leaves the caller’s memory alone from then on', asyn
   t.is(text(await reader.read(4)), 'late');
 });
 
+test('readinto whose memory is detached while it waits is told so, and consumes nothing', async (t) => {
+  for (const eof of [false, true]) {
+    const reader = new StreamReader();
+    const memory = new Uint8Array(10);
+    const promise = reader.readinto(memory);
+    structuredClone(memory.buffer, { transfer: [memory.buffer] });
+    if (eof) reader.feedEof();
+    else reader.feedData('hello');
+    await failure(t, promise, 'ERR_INVALID_ARG_VALUE');
+    t.is(text(await reader.read(5)), eof ? '' : 'hello');
+  }
+});
+
+test('a small limit keeps small what is read at once', async (t) => {
+  const tuning = { largeRead: 5000, fullChunk: 10, directRead: 16, directMost: 100 };
+  for (const [limit, most] of [
+    [1, 16],
+    [5, 20],
+    [1000, 100],
+  ] as const) {
+    const reader = new StreamReader({ limit }, tuning);
+    reader.feed(Buffer.alloc(1000, 'x'));
+    await reader.readexactly(1000);
+    reader.feed(Buffer.alloc(10));
+    t.is(reader.readTarget()?.length, 16);
+    reader.commit(16);
+    t.is(reader.readTarget()?.length, most);
+  }
+});
+
+test('a large read that is ended by the failed read of another stream leaves the bytes', async (t) => {
+  const other = new StreamReader();
+  other.feedData('other');
+  other.feedEof();
+  const reason = await failure<IncompleteReadError>(t, other.readexactly(50), 'ERR_INCOMPLETE_READ');
+
+  const reader = new StreamReader();
+  const controller = new AbortController();
+  const aborted = reader.readexactly(100_000, { signal: controller.signal });
+  reader.feedData('hello\n');
+  controller.abort(reason);
+  t.is(await t.throwsAsync(aborted), reason);
+  t.is(reader.buffered, 6);
+  const failed = reader.readexactly(100_000);
+  reader.setException(reason);
+  t.is(await t.throwsAsync(failed), reason);
+  t.is(text(await reader.readline()), 'hello\n');
+});
+
+test('a signal in the place of the options is refused, not passed over', async (t) => {
+  const { signal } = new AbortController();
+  const reader = fed('line\n');
+  const error = await failure(t, reader.readline(signal as never), 'ERR_INVALID_ARG_TYPE');
+  t.is(error.message, 'readline: options must be an object, { signal }, not an instance of AbortSignal');
+  t.is(text(await reader.readline({ signal })), 'line\n');
+});
+
 test('a signal that is none is refused', async (t) => {
   await failure(t, fed('').readline({ signal: {} as AbortSignal }), 'ERR_INVALID_ARG_TYPE');
 });

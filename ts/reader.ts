@@ -21,6 +21,7 @@ import {
   IncompleteReadError,
   LimitOverrunError,
   StateError,
+  coded,
   count,
   invalidType,
   outOfRange,
@@ -515,7 +516,10 @@ export class StreamReader implements LineSource {
         if (fill !== null) {
           if (fill.filled === n) return fill.target;
           if (!this.#ended()) return undefined;
-          throw new IncompleteReadError(compact(fill), n);
+          const error = new IncompleteReadError(compact(fill), n);
+          // They leave with the error, and are not to be put back.
+          fill.filled = 0;
+          throw error;
         }
         const buffered = this.#rewind();
         if (buffered >= n) return this.#take(n);
@@ -547,6 +551,8 @@ export class StreamReader implements LineSource {
   /**
    * Reads 1 to `buffer.length` bytes into the caller's memory, as soon as there is at least one, and resolves with their
    * number; 0 at EOF and for an empty buffer. The memory must not be touched while the call waits.
+   *
+   * @throws TypeError (as a rejection) `ERR_INVALID_ARG_VALUE` when the memory is detached while the call waits: nothing is consumed
    */
   readinto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
     if (!isBytes(buffer)) {
@@ -554,6 +560,7 @@ export class StreamReader implements LineSource {
     }
     if (buffer.length === 0) return this.#refusal<number>('readinto', options) ?? Promise.resolve(0);
     return this.#begin('readinto', options, () => {
+      if (buffer.length === 0) throw detached();
       const size = Math.min(buffer.length, this.#rewind());
       if (size > 0) {
         const from = this.#position - this.#base;
@@ -703,7 +710,7 @@ export class StreamReader implements LineSource {
       const result = attempt(this);
       if (result !== undefined) return Promise.resolve(result);
     } catch (error) {
-      if (fill !== null) this.#putBackFill(fill, error);
+      if (fill !== null) this.#putBackFill(fill);
       return Promise.reject(error);
     }
     // While it waits, which may be long, it needs no ring unless there are bytes.
@@ -778,7 +785,7 @@ export class StreamReader implements LineSource {
 
   #fail(pending: PendingRead, reason: unknown): void {
     this.#finish(pending);
-    if (pending.fill !== null) this.#putBackFill(pending.fill, reason);
+    if (pending.fill !== null) this.#putBackFill(pending.fill);
     pending.reject(reason);
   }
 
@@ -1220,8 +1227,8 @@ export class StreamReader implements LineSource {
   }
 
   /** Gives the bytes of a fill that failed back to the ring, unless they left with the error. */
-  #putBackFill(fill: Fill, error: unknown): void {
-    if (fill.filled === 0 || error instanceof IncompleteReadError) return;
+  #putBackFill(fill: Fill): void {
+    if (fill.filled === 0) return;
     const { target, filled } = fill;
     fill.filled = 0;
     try {
@@ -1275,6 +1282,11 @@ function growFill(fill: Fill, size: number): void {
 function compact(fill: Fill): Buffer {
   const { target, filled } = fill;
   return filled >= (target.length / 4) * 3 ? target.subarray(0, filled) : Buffer.from(target.subarray(0, filled));
+}
+
+function detached(): TypeError {
+  const message = 'readinto: the memory of the buffer was taken away while the call waited; nothing is consumed';
+  return coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
 }
 
 function concurrent(action: string, waiting: string): StateError {

@@ -20,6 +20,10 @@ export function checkedSignal(action: string, options: WaitOptions | undefined):
     throw invalidType(action, 'options', 'an object', options);
   }
   const { signal } = options;
+  // It would be passed over, and the wait never end: the likeliest slip, because much of the web takes it so.
+  if (signal === undefined && options instanceof AbortSignal) {
+    throw invalidType(action, 'options', 'an object, { signal }', options);
+  }
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType(action, 'signal', 'an AbortSignal', signal);
   }
