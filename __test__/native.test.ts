@@ -416,6 +416,15 @@ function load(root: string, environment: Record<string, string>) {
   return { status, stdout: stdout.trimEnd(), stderr: stderr.trimEnd() };
 }
 
+test('in a bundle, which is a part of another package, the binaries of that are left alone', (t) => {
+  const root = fakePackage(t);
+  writeFileSync(join(root, 'package.json'), JSON.stringify({ name: 'bundled', type: 'module' }));
+  leaveBuild(root, 'what belongs to somebody else');
+  const { stdout, stderr } = load(root, { SLUICE_DEBUG: '1' });
+  t.is(stdout, 'typescript works');
+  t.is(stderr.split('\n')[1], '  - built on this machine: not the package sluice');
+});
+
 test('without a binary the TypeScript engine serves, and says why when asked', (t) => {
   const root = fakePackage(t);
   t.deepEqual(load(root, {}), { status: 0, stdout: 'typescript works', stderr: '' });

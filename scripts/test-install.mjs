@@ -21,6 +21,7 @@ import { installRegistry, startRegistry } from './registry.mjs';
 import { binOf, main, root, SetupError } from './setup.mjs';
 
 const ECHOED = '["one\\n","two\\n","three"]';
+const BUNDLER = 'esbuild@0.28.2';
 const PLACE = path.join(root, 'build', 'test-install');
 
 /** What passed and what failed. */
@@ -320,7 +321,32 @@ async function checkInstallation(user, tarballs, own) {
     assert.deepEqual(installed(folder), ['sluice']);
   });
 
+  await checkBundles(user, native);
   await checkTypeScript(user, native);
+}
+
+/** A bundle finds the binary where it lies beside `node_modules`, and does without it where there are none. */
+async function checkBundles(user, native) {
+  const folder = user.project('bundled');
+  await check('a bundler installs beside it', () => user.npm(folder, 'install', '--ignore-scripts', 'sluice', BUNDLER));
+  for (const [format, program] of [
+    ['esm', 'client.mjs'],
+    ['cjs', 'client.cjs'],
+  ]) {
+    await check(`a bundle in the format ${format} works, with the binary and without`, async () => {
+      copyProgram(program, folder);
+      const bundle = `bundle${path.extname(program)}`;
+      const options = { entryPoints: [program], outfile: bundle, bundle: true, platform: 'node', format };
+      await user.node(folder, [
+        '-e',
+        `require('esbuild').buildSync(${JSON.stringify({ ...options, logLevel: 'error' })})`,
+      ]);
+      assert.equal((await user.node(folder, [bundle])).stdout, `${native} ${ECHOED}`);
+      const alone = user.project(`bundled-${format}`);
+      fs.copyFileSync(path.join(folder, bundle), path.join(alone, bundle));
+      assert.equal((await user.node(alone, [bundle])).stdout, `typescript ${ECHOED}`);
+    });
+  }
 }
 
 async function checkTypeScript(user, native) {

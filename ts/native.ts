@@ -8,7 +8,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** A separator of the native engine; opaque to JavaScript. */
 export type NativeSeparator = object;
@@ -50,9 +50,11 @@ export const VERSION = '0.1.0';
 
 const FUNCTIONS = ['Separator', 'write', 'unread', 'copyTo', 'relocate', 'index', 'seek'] as const;
 
-const require = createRequire(import.meta.url);
+/** This file, or the bundle that it is a part of: bundlers that make CommonJS leave `import.meta` empty. */
+const HERE = (import.meta as Partial<ImportMeta>).url ?? pathToFileURL(__filename).href;
+const require = createRequire(HERE);
 /** The root of the package, seen from `dist/`. */
-const PACKAGE_ROOT = fileURLToPath(new URL('..', import.meta.url));
+const PACKAGE_ROOT = fileURLToPath(new URL('..', HERE));
 
 interface Place {
   readonly name: string;
@@ -113,6 +115,8 @@ function* places(): Generator<Place> {
 }
 
 function loadLocalBuild(): unknown {
+  // A bundle lies in a package of somebody else, whose binaries are not ours to load.
+  if ((require('../package.json') as { name?: unknown }).name !== 'sluice') throw new Error('not the package sluice');
   return (require('node-gyp-build') as (root: string) => unknown)(PACKAGE_ROOT);
 }
 
