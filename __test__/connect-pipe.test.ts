@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, createReadStream, createWriteStream, openSync, readSync, writeSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { Duplex, PassThrough, Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
+import { createGzip, gunzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
 import {
   ConnectionError,
@@ -496,6 +497,45 @@ test('other streams of Node', async (t) => {
   await writing.close();
   t.is(Buffer.concat(chunks).length, 10_002);
   t.true(target.writableFinished);
+});
+
+for (const end of ['close', 'writeEof and close', 'disposal'] as const) {
+  test(`a Transform has taken all before all has come out: ${end} cuts nothing off`, async (t) => {
+    const data = randomBytes(300_000);
+    const gzip = createGzip();
+    const stream = await connectWritePipe(gzip);
+    const chunks: Buffer[] = [];
+    gzip.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      gzip.pause();
+      setImmediate(() => gzip.resume());
+    });
+    const closed = once(gzip, 'close');
+    for (let at = 0; at < data.length; at += 1000) void stream.write(data.subarray(at, at + 1000));
+    if (end === 'writeEof and close') await stream.writeEof();
+    if (end === 'disposal') await stream[Symbol.asyncDispose]();
+    else await stream.close();
+    t.is(stream.exception(), null);
+    await closed;
+    t.true(gunzipSync(Buffer.concat(chunks)).equals(data));
+  });
+}
+
+test('a Transform is destroyed by abort, and by the second of two streams over it', async (t) => {
+  const aborted = createGzip();
+  const stream = await connectWritePipe(aborted);
+  await stream.write('x');
+  await stream.abort();
+  t.true(aborted.destroyed);
+
+  const both = new PassThrough();
+  const reading = await connectReadPipe(both);
+  const writing = await connectWritePipe(both);
+  await writing.write('x');
+  await reading.close();
+  t.false(both.destroyed);
+  await writing.close();
+  t.true(both.destroyed);
 });
 
 test('a stream that has ended or is destroyed already', async (t) => {

@@ -61,7 +61,8 @@ export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptio
  * While the reader at the other end does not read, `await write()` and `drain()` wait. When it is gone, the next write, and what
  * waits, rejects with a {@link ConnectionError} `EPIPE`; it is not noticed before something is written, but for the `stdin` of a
  * child, which is closed when the child exits. `close` resolves where all that was written had been taken. `writeEof` ends, and
- * with that closes, the stream.
+ * with that closes, the stream. A `Transform` (`zlib.createGzip()`) is ended, not destroyed: what is still to come out of it belongs
+ * to whoever reads it.
  *
  * `process.stdout` and `process.stderr`, also as `fd` 1 and 2, belong to the process: closing the stream flushes it and leaves
  * them open, so that `console.log` goes on working.

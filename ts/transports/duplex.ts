@@ -227,6 +227,11 @@ export class DuplexTransport implements Transport {
     return null;
   }
 
+  /** Whether the stream is to be left alone when all is written: what comes out of it is read by somebody else. */
+  protected get outlivesWriting(): boolean {
+    return false;
+  }
+
   /** Whether the end that was just reported may be an error, which is reported within a turn if it is one. */
   protected doubtsEnd(): boolean {
     return false;
@@ -421,6 +426,10 @@ export class DuplexTransport implements Transport {
    */
   #linger(): void {
     this.#done = true;
+    if (this.#other === null && this.outlivesWriting) {
+      setImmediate(() => this.#connectionLost());
+      return;
+    }
     if (this.#other !== null && this.readable === null) {
       // The other transport reads no more: it was the first of the two to be done.
       (this.#stream as Duplex).on('data', (chunk: Uint8Array) => (this.#discarded += chunk.length));

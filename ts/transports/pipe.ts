@@ -48,16 +48,26 @@ class SocketPipe extends SocketTransport {
 /** A pipe over any other stream. */
 class StreamPipe extends DuplexTransport {
   readonly #pipe: unknown;
+  readonly #stream: Readable | Writable;
 
   constructor(stream: Readable | Writable, mode: OneWay, pipe: unknown) {
     // One of two overloads, which the compiler does not choose between for a union.
     super(stream as Readable, mode as typeof StreamMode.READ);
+    this.#stream = stream;
     this.#pipe = pipe;
   }
 
   /** `pipe`: what the pipe was made of, as in asyncio. */
   override getExtraInfo(name: string): unknown {
     return name === 'pipe' ? this.#pipe : undefined;
+  }
+
+  /**
+   * A `Transform`, such as `zlib.createGzip()`, has taken all that was written before all of it has come out. It destroys itself when
+   * it has; to destroy it earlier would cut off the rest.
+   */
+  protected override get outlivesWriting(): boolean {
+    return this.mode === StreamMode.WRITE && 'readable' in this.#stream && this.#stream.readable;
   }
 }
 
