@@ -12,7 +12,7 @@ import { holds, judge, JUDGED_ROUNDS, median, ratio, remark, spread, type Verdic
 import { parse, UsageError } from '../benchmarks/options.js';
 import { draw, plots } from '../benchmarks/plot.js';
 import { ProgramError, run, withPrograms } from '../benchmarks/programs.js';
-import { page, type Results, summary, table, warnings } from '../benchmarks/report.js';
+import { missing, page, type Results, summary, table, warnings } from '../benchmarks/report.js';
 import { type CaseResult, runCase } from '../benchmarks/runner.js';
 import { compareVersions, tooManyFiles } from '../benchmarks/toolchain.js';
 import {
@@ -179,6 +179,8 @@ test('the command line', (t) => {
   const known = ['one', 'two'];
   t.deepEqual(parse([], known), {
     cases: [],
+    help: false,
+    complete: false,
     judged: false,
     json: false,
     quick: false,
@@ -187,6 +189,8 @@ test('the command line', (t) => {
     engine: null,
   });
   t.true(parse(['--judged'], known).judged);
+  t.true(parse(['-h'], known).help);
+  t.true(parse(['--quick', '--complete'], known).complete);
   t.is(parse(['--quick'], known).rounds, 1);
   t.is(parse(['two', '--rounds', '7', '--engine', 'native'], known).rounds, 7);
   for (const words of [
@@ -338,6 +342,12 @@ test('the table tells what holds, what does not, and what is missing', (t) => {
   t.regex(lineOf('faster'), /0\.800 x {2}at least 2: DOES NOT HOLD$/);
   t.regex(lineOf('absent'), /- {2}at least 5: missing, not here$/);
   t.regex(shown.at(-1) ?? '', /^note: the sender/);
+});
+
+test('what did not run is listed, each once, with the reason', (t) => {
+  t.deepEqual(missing(results), ['case: absent, not here']);
+  const [result] = results.cases as [Results['cases'][0]];
+  t.deepEqual(missing({ ...results, cases: [{ ...result, against: result.against.slice(0, 2) }] }), []);
 });
 
 test('a sender that is fast enough is not warned about', (t) => {

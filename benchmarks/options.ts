@@ -11,6 +11,10 @@ export interface Options {
   readonly judged: boolean;
   readonly json: boolean;
   readonly quick: boolean;
+  /** Only say how they are asked for. */
+  readonly help: boolean;
+  /** Fail where a contender is missing. */
+  readonly complete: boolean;
   readonly record: boolean;
   readonly rounds: number;
   readonly engine: Engine | null;
@@ -22,7 +26,7 @@ export class UsageError extends Error {
 }
 
 export const usage = `npm run bench -- [CASE ...] [--judged] [--json] [--quick] [--rounds N] [--engine native|typescript]
-                         [--record]
+                         [--record] [--complete]
 
   CASE       run only these cases, or groups: sweep (line lengths and connections), growth, busy-memory; or all
   --judged   leave out the contenders that are shown for information: a fraction of the time
@@ -30,7 +34,8 @@ export const usage = `npm run bench -- [CASE ...] [--judged] [--json] [--quick] 
   --quick    small data, one round: checks that every contender answers correctly, judges nothing
   --rounds   how often each contender is timed (default ${JUDGED_ROUNDS}; fewer are not judged)
   --engine   the engine of sluice (default: the one that loads, and the other for comparison)
-  --record   write the results to benchmarks/records, and a plot of a sweep`;
+  --record   write the results to benchmarks/records, and a plot of a sweep
+  --complete fail where a contender is missing here, but for those that need uvloop`;
 
 export function parse(words: readonly string[], known: readonly string[]): Options {
   let parsed;
@@ -39,6 +44,8 @@ export function parse(words: readonly string[], known: readonly string[]): Optio
       args: [...words],
       allowPositionals: true,
       options: {
+        help: { type: 'boolean', short: 'h', default: false },
+        complete: { type: 'boolean', default: false },
         judged: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         quick: { type: 'boolean', default: false },
@@ -61,6 +68,6 @@ export function parse(words: readonly string[], known: readonly string[]): Optio
   if (engine !== null && engine !== 'native' && engine !== 'typescript') {
     throw new UsageError(`--engine ${engine}: native or typescript`);
   }
-  const { judged, json, quick, record } = values;
-  return { cases: positionals, judged, json, quick, record, rounds, engine };
+  const { help, complete, judged, json, quick, record } = values;
+  return { cases: positionals, help, complete, judged, json, quick, record, rounds, engine };
 }

@@ -25,6 +25,16 @@ export function summary({ machine, cases }: Results): object {
   };
 }
 
+/** The contenders that did not run, a line each, and why. */
+export function missing({ cases }: Results): string[] {
+  const absent = cases.flatMap(({ name, against, also }) =>
+    [...against, ...also]
+      .filter((remark) => remark.missing !== undefined)
+      .map((remark) => `${name}: ${remark.name}, ${remark.missing}`),
+  );
+  return [...new Set(absent)];
+}
+
 function rounded(value: number | null): number | null {
   return value === null ? null : Number(value.toPrecision(6));
 }

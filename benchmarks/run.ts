@@ -10,7 +10,7 @@ import { machine } from './machine.js';
 import { type Options, parse, usage, UsageError } from './options.js';
 import { ProgramError } from './programs.js';
 import { record } from './record.js';
-import { type Results, summary, table } from './report.js';
+import { type Results, missing, summary, table } from './report.js';
 import { type CaseResult, runCase } from './runner.js';
 import { type Engine, engineFailure } from './toolchain.js';
 import { Blocks, WrongAnswerError } from './workload.js';
@@ -54,7 +54,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const line = process.argv.slice(2);
 try {
   const options = parse(line, words(cases));
+  if (options.help) {
+    console.log(usage);
+    process.exit();
+  }
   const results = await measure(options);
+  const absent = missing(results);
+  if (absent.length > 0) console.log(['Not run here:', ...absent].join('\n  '));
+  if (options.complete && absent.some((contender) => !contender.includes('uvloop'))) process.exitCode = 1;
   if (options.record) console.log(`recorded in ${await record(results, ['npm run bench --', ...line].join(' '))}`);
   if (options.json) console.log(JSON.stringify(summary(results)));
 } catch (error) {
