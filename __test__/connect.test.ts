@@ -49,7 +49,7 @@ test.serial(
   'the addresses of a name are tried until one connects; when none does, the error lists them all',
   async (t) => {
     resolving(t, ['127.0.0.2', '127.0.0.3', '127.0.0.1']);
-    const { port, close } = await listen(t, (socket) => socket.end('here'));
+    const { port, close } = await listen(t, (socket) => socket.end('here'), '127.0.0.1', await sparePort(t));
     {
       await using stream = await connect('three.example', port);
       t.like(stream.getExtraInfo('peername'), { address: '127.0.0.1', port });
