@@ -1,11 +1,10 @@
 /** Frames in place and lines as strings. What they give for any bytes, chunks and reads between: `reader-model.test.ts`. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { Frames, StreamReader, type Lines, type LinesOptions } from 'sluice';
 import { Separator } from '#ts/separator.js';
+import { gc } from './gc.js';
 import { seed } from './seed.js';
 
 function fed(data: string | Uint8Array, limit?: number): StreamReader {
@@ -493,8 +492,6 @@ test('an error of the connection comes behind the lines that were received', asy
 });
 
 test('one kept line keeps little alive', async (t) => {
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as () => void;
   const chunk = Buffer.from(`${'x'.repeat(40)}\n`.repeat(1500));
   for (const batches of [false, true]) {
     const reader = new StreamReader();

@@ -71,6 +71,9 @@ test('results are no part of the pool of Node', (t) => {
 test('a size that cannot be had throws what Node throws, and the next result is fine', (t) => {
   t.throws(() => allocateResult(2 ** 53), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
   t.is(allocateResult(5).length, 5);
+});
+
+test('a size below zero throws, and the next result is fine', (t) => {
   for (const size of [-1, -8, -5000]) {
     t.throws(() => allocateResult(size), { instanceOf: RangeError });
     t.is(allocateResult(5).length, 5);
