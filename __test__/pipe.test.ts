@@ -33,6 +33,10 @@ class BothWays implements Transport {
     this.#out = output;
   }
 
+  expectClose(timeout: number): void {
+    this.#out.expectClose(timeout);
+  }
+
   start(sink: TransportSink): void {
     this.#sink = sink;
     const drop = (count: number): boolean => {

@@ -48,7 +48,7 @@ const readLine: ClientHandler = async (stream) => {
 };
 
 test('close waits for the end of the peer, and drops what it sends until then', async (t) => {
-  const [stream, socket] = await pair(t);
+  const [stream, socket] = await pair(t, 30_000);
   socket.resume();
   let closed = false;
   const closing = stream.close().then(() => {
@@ -88,7 +88,7 @@ test('a peer that keeps its end to itself is waited for as long as sslShutdownTi
 });
 
 test('abort while close waits for the end of the peer', async (t) => {
-  const [stream, socket] = await pair(t);
+  const [stream, socket] = await pair(t, 30_000);
   const ended = once(socket.resume(), 'end');
   const closing = stream.close();
   await ended;

@@ -62,6 +62,13 @@ class FakeTransport implements Transport {
     this.calls.push('eof');
   }
 
+  /** What the writer said it would wait for the peer. */
+  closeTimeout: number | null = null;
+
+  expectClose(timeout: number): void {
+    this.closeTimeout = timeout;
+  }
+
   close(): void {
     this.isClosing = true;
     this.calls.push('close');
@@ -944,4 +951,21 @@ test('a writer shows its state', (t) => {
   t.is(inspect(writer), 'StreamWriter { buffered: 4, high: 65536, low: 16384, closing }');
   writer.connectionLost(new Error('cut'));
   t.is(inspect(writer), "StreamWriter { buffered: 0, high: 65536, low: 16384, closed, exception: 'cut' }");
+});
+
+test('close tells the transport how long a peer may take nothing', (t) => {
+  for (const [options, expected] of [
+    [undefined, 30_000],
+    [{}, 30_000],
+    [{ closeTimeout: 5 }, 5],
+    [{ closeTimeout: Infinity }, Infinity],
+  ] as const) {
+    const transport = new FakeTransport();
+    const writer = new StreamWriter(transport, options);
+    void writer.close();
+    t.is(transport.closeTimeout, expected);
+    t.deepEqual(transport.calls, ['close']);
+  }
+  t.throws(() => new StreamWriter(new FakeTransport(), { closeTimeout: 0 }), { code: 'ERR_OUT_OF_RANGE' });
+  t.throws(() => new StreamWriter(new FakeTransport(), 5 as never), { code: 'ERR_INVALID_ARG_TYPE' });
 });

@@ -4,11 +4,17 @@ import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { Stream } from './stream.js';
 import { readPipe, writePipe, type ReadPipe, type WritePipe } from './transports/pipe.js';
+import { checkCloseTimeout, type CloseOptions } from './writer.js';
 
 /** What `connectReadPipe` and `connectWritePipe` take. */
-export interface ConnectPipeOptions extends LimitOptions {
+export interface ConnectPipeOptions extends LimitOptions, CloseOptions {
   /** The longest frame without its separator, in bytes. Default 65536. Of no effect on writing. asyncio: `limit` */
   limit?: number | undefined;
+  /**
+   * How long the reader at the other end may take nothing while `close` flushes, in ms; see {@link CloseOptions.closeTimeout}. Default
+   * `Infinity`: the reader may be a pager, or a program that is busy.
+   */
+  closeTimeout?: number | undefined;
 }
 
 /**
@@ -48,8 +54,8 @@ export interface ConnectPipeOptions extends LimitOptions {
  */
 // eslint-disable-next-line @typescript-eslint/require-await -- what is thrown becomes a rejection
 export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptions): Promise<Stream> {
-  const limit = checkOptions('connectReadPipe', options);
-  return new Stream(readPipe('connectReadPipe', pipe), { limit });
+  const checked = checkOptions('connectReadPipe', options);
+  return new Stream(readPipe('connectReadPipe', pipe), checked);
 }
 
 /**
@@ -73,12 +79,14 @@ export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptio
  */
 // eslint-disable-next-line @typescript-eslint/require-await -- what is thrown becomes a rejection
 export async function connectWritePipe(pipe: WritePipe, options?: ConnectPipeOptions): Promise<Stream> {
-  const limit = checkOptions('connectWritePipe', options);
-  return new Stream(writePipe('connectWritePipe', pipe), { limit });
+  const checked = checkOptions('connectWritePipe', options);
+  return new Stream(writePipe('connectWritePipe', pipe), checked);
 }
 
-function checkOptions(action: string, options: unknown = {}): number {
+function checkOptions(action: string, options: unknown = {}): Required<ConnectPipeOptions> {
   if (typeof options !== 'object' || options === null) throw invalidType(action, 'options', 'an object', options);
   checkOptionNames(action, options);
-  return checkLimit(action, (options as ConnectPipeOptions).limit);
+  const { limit, closeTimeout } = options as ConnectPipeOptions;
+  // The reader of a pipe may be a pager: that it does not read is no fault.
+  return { limit: checkLimit(action, limit), closeTimeout: checkCloseTimeout(action, closeTimeout, Infinity) };
 }

@@ -47,7 +47,7 @@ export async function connectUnix(
     });
   }
   const path = checkUnixPath('connectUnix', target);
-  const { limit, signal, tls, serverHostname } = checkOptions(options);
+  const { limit, closeTimeout, signal, tls, serverHostname } = checkOptions(options);
   signal?.throwIfAborted();
   const plain = await SocketTransport.connect({ path, signal });
   const transport = tls === null ? plain : await secure(tls, plain, signal);
@@ -56,7 +56,7 @@ export async function connectUnix(
     transport.abort();
     throw signal.reason;
   }
-  return new Stream(transport, { limit, host: serverHostname });
+  return new Stream(transport, { limit, closeTimeout, host: serverHostname });
 }
 
 /** Whether it is the form without a path; a `Buffer` or an array is neither, but a path of the wrong type. */

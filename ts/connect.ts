@@ -30,6 +30,7 @@ import {
 } from './transports/tls.js';
 import { StreamMode, hostAndPort, type Transport } from './transports/transport.js';
 import { checkedSignal, type WaitOptions } from './waiting.js';
+import { checkCloseTimeout, type CloseOptions } from './writer.js';
 
 /** Milliseconds from one attempt to the next: what RFC 8305 recommends. */
 const ATTEMPT_DELAY_MS = 250;
@@ -38,7 +39,7 @@ const ATTEMPT_DELAY_MS = 250;
 const FIRST_FAMILY_COUNT = 1;
 
 /** What every kind of connecting takes. */
-export interface ConnectBaseOptions extends LimitOptions, WaitOptions, HandshakeOptions {
+export interface ConnectBaseOptions extends LimitOptions, CloseOptions, WaitOptions, HandshakeOptions {
   /** The longest frame without its separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
   /**
@@ -55,8 +56,8 @@ export interface ConnectBaseOptions extends LimitOptions, WaitOptions, Handshake
   /** How long the TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
   /**
-   * How long `close` waits for the end of the peer's TLS, in ms, from the last byte that was sent; then the connection is
-   * destroyed. Default 30000. asyncio: `ssl_shutdown_timeout` (seconds)
+   * How long `close` waits for the peer to end its TLS, in ms, once everything is sent; then the connection is destroyed. Default 1000,
+   * as without TLS. asyncio: `ssl_shutdown_timeout` (30 seconds)
    */
   sslShutdownTimeout?: number | undefined;
   /** Ends the attempt: what was opened is closed, and the call rejects with the signal's reason. */
@@ -152,7 +153,7 @@ export async function connect(
     discard(transport);
     throw checked.signal.reason;
   }
-  return new Stream(transport, { limit: checked.limit, host: checked.host });
+  return new Stream(transport, { limit: checked.limit, closeTimeout: checked.closeTimeout, host: checked.host });
 }
 
 /**
@@ -175,13 +176,15 @@ export async function connectSock(
     throw error;
   }
   const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
-  return new Stream(transport, { limit: checked.limit, host: checked.serverHostname });
+  const { limit, closeTimeout, serverHostname } = checked;
+  return new Stream(transport, { limit, closeTimeout, host: serverHostname });
 }
 
 // ---------------------------------------------------------------------------------------------- what is asked for
 
 export interface Base {
   readonly limit: number;
+  readonly closeTimeout: number;
   readonly signal: AbortSignal | undefined;
   readonly tls: Tls | null;
   readonly serverHostname: string | undefined;
@@ -204,10 +207,11 @@ export function checkBase(call: string, options: ConnectBaseOptions, action: str
   checkOptionNames(call, options);
   const signal = checkedSignal(call, options);
   const limit = checkLimit(call, options.limit);
+  const closeTimeout = checkCloseTimeout(call, options.closeTimeout);
   const { ssl, serverHostname } = options;
   if (ssl === undefined) checkNoTls(call, options);
   const tls = ssl === undefined ? null : checkClientTls(call, ssl, options, host, action);
-  return { limit, signal, tls, serverHostname };
+  return { limit, closeTimeout, signal, tls, serverHostname };
 }
 
 function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): Target {

@@ -20,6 +20,7 @@ import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './
 import { hostAndPort, type Transport } from './transports/transport.js';
 import type { StreamLink } from './unclosed.js';
 import { checkedSignal, type WaitOptions } from './waiting.js';
+import { checkCloseTimeout, type CloseOptions } from './writer.js';
 
 const DEFAULT_BACKLOG = 100;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
@@ -56,7 +57,7 @@ export type ClientHandler = (stream: Stream, context: HandlerContext) => void | 
 export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void | PromiseLike<void>;
 
 /** What every server takes. */
-export interface ServingOptions extends LimitOptions {
+export interface ServingOptions extends LimitOptions, CloseOptions {
   /** The longest frame of its streams without separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
   /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
@@ -87,8 +88,8 @@ export interface ServingOptions extends LimitOptions {
   /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
   /**
-   * How long closing a stream waits for the end of the client's TLS, in ms, from the last byte that was sent; then the
-   * connection is destroyed. Default 30000. asyncio: `ssl_shutdown_timeout` (seconds)
+   * How long closing a stream waits for the client to end its TLS, in ms, once everything is sent; then the connection is destroyed.
+   * Default 1000, as without TLS. asyncio: `ssl_shutdown_timeout` (30 seconds)
    */
   sslShutdownTimeout?: number | undefined;
 }
@@ -370,7 +371,7 @@ export abstract class BaseStreamServer {
   }
 
   #welcome(transport: Transport): void {
-    const client = new Client(transport, this.#options.limit, this.#releaseIfGone);
+    const client = new Client(transport, this.#options, this.#releaseIfGone);
     this.#clients.add(client);
     this.#handle(client, client.stream!);
   }
@@ -496,9 +497,13 @@ class Client implements StreamOwner {
   #reason: DOMException | null = null;
   readonly #changed: (client: Client) => void;
 
-  constructor(transport: Transport, limit: number, changed: (client: Client) => void) {
+  constructor(
+    transport: Transport,
+    { limit, closeTimeout }: Pick<CheckedServing, 'limit' | 'closeTimeout'>,
+    changed: (client: Client) => void,
+  ) {
     this.#changed = changed;
-    this.#held = new Stream(transport, { limit, serverSide: true, owner: this });
+    this.#held = new Stream(transport, { limit, closeTimeout, serverSide: true, owner: this });
     this.#link = this.#held.link;
   }
 
@@ -589,6 +594,7 @@ class Context implements HandlerContext {
 /** The options with their defaults. */
 export interface CheckedServing {
   readonly limit: number;
+  readonly closeTimeout: number;
   readonly backlog: number;
   readonly maxConnections: number;
   readonly onError: ServerErrorHandler | null;
@@ -609,6 +615,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
   if (ssl === undefined) checkNoTls(name, given);
   return {
     limit: checkLimit(name, given.limit),
+    closeTimeout: checkCloseTimeout(name, given.closeTimeout),
     backlog: checkInteger(name, 'backlog', backlog, 1, 2 ** 31 - 1),
     maxConnections: checkMaxConnections(name, maxConnections),
     onError,

@@ -31,12 +31,12 @@ import { StreamMode, peerName, type Transport, type TransportSink } from './tran
 import { StreamLink, type Hold, type Keeper, type StreamOwner } from './unclosed.js';
 import { showUnixPath } from './unix-path.js';
 import { checkedSignal, unlessAborted, type WaitOptions } from './waiting.js';
-import { StreamWriter, reserve, type Reservation } from './writer.js';
+import { StreamWriter, reserve, type CloseOptions, type Reservation } from './writer.js';
 
 export { StreamMode, peerName, type StreamOwner };
 
 /** What a stream is made with, besides its transport. */
-export interface StreamOptions extends LimitOptions {
+export interface StreamOptions extends LimitOptions, CloseOptions {
   /** Whether a server accepted the connection. Default false. */
   serverSide?: boolean | undefined;
   /** The host that was connected to: whose certificate `startTls` expects. */
@@ -78,6 +78,7 @@ export class Stream implements TransportSink, Keeper {
   #writer: StreamWriter | null = null;
   readonly #serverSide: boolean;
   readonly #host: string | undefined;
+  readonly #closeTimeout: number | undefined;
   /** Ends the handshake that is under way. */
   #giveUp: (() => void) | null = null;
   readonly #link: StreamLink<Stream>;
@@ -95,6 +96,7 @@ export class Stream implements TransportSink, Keeper {
     this.#reader = new StreamReader({ limit: options.limit });
     this.#serverSide = options.serverSide ?? false;
     this.#host = options.host;
+    this.#closeTimeout = options.closeTimeout;
     this.#link = new StreamLink<Stream>(this, transport, options.owner);
     this.#reader.attach(transport, this);
     transport.start(this.#link);
@@ -325,7 +327,7 @@ export class Stream implements TransportSink, Keeper {
    * @param ssl - a client: `true`, TLS options or a `SecureContext`; a server: TLS options with a certificate and its key, or a
    * `SecureContext`
    * @param options - `serverHostname`: the name in the certificate of the server, by default the host given to `connect`;
-   * `sslHandshakeTimeout` in ms, by default 60000; `sslShutdownTimeout` in ms, by default 30000; `signal`
+   * `sslHandshakeTimeout` in ms, by default 60000; `sslShutdownTimeout` in ms, by default 1000; `signal`
    *
    * asyncio: `start_tls`
    *
@@ -442,9 +444,9 @@ export class Stream implements TransportSink, Keeper {
    * Sends what is queued, then closes both directions. May be called again, also concurrently.
    *
    * Reading ends with the call: a waiting read ends as at EOF, what was received before can still be read, what arrives later
-   * is dropped. Waits until the connection is gone; over TLS that takes until the peer has ended its side, too, or until
-   * `sslShutdownTimeout` is over. Rejects with the reason when it is lost before everything was sent.
-   * asyncio: `close`
+   * is dropped. Waits until the connection is gone, with the bounds that {@link StreamWriter.close} describes: a peer that takes nothing
+   * for `closeTimeout` is given up, and one that does not end its side is waited for at most one second (over TLS
+   * `sslShutdownTimeout`). Rejects with the reason when the connection is lost before everything was sent. asyncio: `close`
    */
   close(): Promise<void> {
     this.#closeAsked = true;
@@ -607,7 +609,7 @@ export class Stream implements TransportSink, Keeper {
   }
 
   #makeWriter(): StreamWriter {
-    const writer = new StreamWriter(this.#transport);
+    const writer = new StreamWriter(this.#transport, { closeTimeout: this.#closeTimeout });
     writer.attach(this);
     this.#writer = writer;
     if (this.#lost) writer.connectionLost(this.#error);

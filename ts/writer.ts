@@ -13,7 +13,7 @@
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { isBytes } from './arguments.js';
-import { ConnectionError, StateError, invalidType, outOfRange } from './errors.js';
+import { ConnectionError, StateError, checkTimeout, invalidType, outOfRange } from './errors.js';
 import { StreamMode, type Transport } from './transports/transport.js';
 import { allocateSlab, bufferView, type Slab } from './slab.js';
 import { refusedWait, unlessAborted, type WaitOptions } from './waiting.js';
@@ -21,6 +21,9 @@ import { Hold, type Keeper } from './unclosed.js';
 
 /** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
 const HIGH_WATERMARK = 65536;
+
+/** The default of {@link CloseOptions.closeTimeout}. */
+const CLOSE_TIMEOUT_MS = 30_000;
 
 /** Pieces up to this size are copied. */
 const COPY_BYTES = 4096;
@@ -73,6 +76,22 @@ export interface WriteBufferLimits {
   low?: number | undefined;
 }
 
+/** What a writer that can be closed takes. */
+export interface CloseOptions {
+  /**
+   * How long a peer may take nothing while `close` flushes, in ms, counted from the last bytes that the kernel could pass on. Then what
+   * is still queued is dropped, the connection is aborted, and `close` rejects with a `ConnectionError` `ETIMEDOUT`. A peer that reads
+   * slowly gets everything, however long that takes. `Infinity`: no bound. Default 30000.
+   */
+  closeTimeout?: number | undefined;
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
+export function checkCloseTimeout(action: string, ms: number | undefined, fallback = CLOSE_TIMEOUT_MS): number {
+  if (ms === undefined) return fallback;
+  return ms === Infinity ? ms : checkTimeout(action, 'closeTimeout', ms, { zero: false });
+}
+
 /** A promise and its two ends; its rejection counts as handled, so that nobody is obliged to look at it. */
 class Deferred {
   readonly promise: Promise<void>;
@@ -123,6 +142,7 @@ interface Flush {
  */
 export class StreamWriter {
   #transport: Transport;
+  readonly #closeTimeout: number;
   #high = HIGH_WATERMARK;
   #low = HIGH_WATERMARK / 4;
   #bytesWritten = 0;
@@ -171,8 +191,16 @@ export class StreamWriter {
   #onTaken: (() => void) | null = null;
   #keeping = false;
 
-  constructor(transport: Transport) {
+  /**
+   * @param options - `closeTimeout`: how long a peer may take nothing while {@link close} flushes, in ms, default 30000
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
+   */
+  constructor(transport: Transport, options: CloseOptions = {}) {
+    if (typeof options !== 'object' || (options as unknown) === null) {
+      throw invalidType('StreamWriter', 'options', 'an object', options);
+    }
     this.#transport = transport;
+    this.#closeTimeout = checkCloseTimeout('StreamWriter', options.closeTimeout);
   }
 
   /** What carries the bytes. asyncio: `transport` */
@@ -346,13 +374,17 @@ export class StreamWriter {
    * Sends what is queued, then closes the connection. Resolves when it is closed, rejects with the error when it was lost by
    * one. May be called again, also concurrently: every call gives the same promise. It need not be awaited.
    *
-   * A peer that takes nothing keeps it waiting, as long as the system keeps the connection; {@link abort} does not wait.
+   * A peer that reads slowly gets everything, however long that takes. One that takes nothing for `closeTimeout` (30 s by default) is
+   * given up: what is queued is dropped, and the call rejects with a {@link ConnectionError} `ETIMEDOUT`. Once everything is with the
+   * kernel, a peer that does not end its side is waited for at most one second, or over TLS `sslShutdownTimeout`. {@link abort}
+   * does not wait.
    * asyncio: `close()`, and `await stream.close()` of the generation with `Stream`
    */
   close(): Promise<void> {
     if (!this.#closing && !this.#lost) {
       this.#closing = true;
       this.#keeper?.closing();
+      this.transport.expectClose(this.#closeTimeout);
       if (this.#inFlight === 0) this.#progress();
     }
     return this.#whenClosed();

@@ -1,5 +1,6 @@
 /**
- * The handle behind a `net.Socket`: accepted sockets that read into reused memory, and an end that may be none.
+ * The handle behind a `net.Socket`: accepted sockets that read into reused memory, an end that may be none, what the kernel still
+ * holds for a socket whose write has failed, and how much of what was written it has taken.
  *
  * Node documents the `onread` option for sockets that connect, and gives no way to ask for it on a socket that a server
  * accepted. The option works on any handle, though: so the handle of the accepted socket is moved to a new `net.Socket`
@@ -12,6 +13,7 @@
  * and `maxConnections` work as ever. The accepted socket is left without handle; whoever still holds it finds that it
  * reads as not connected, and that writing to it fails.
  */
+import { readSync } from 'node:fs';
 import { Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from 'node:net';
 import type { SecureContext, Server as TlsServer } from 'node:tls';
 
@@ -21,6 +23,15 @@ interface Handle {
   reading?: boolean;
   readStart(): number;
   getpeername?(out: object): number;
+  /** The file descriptor; absent, or negative, where the runtime does not show it, as on Windows. */
+  readonly fd?: unknown;
+  /** Bytes handed to the handle, and how many of them it has not passed to the kernel yet. */
+  readonly bytesWritten?: unknown;
+  readonly writeQueueSize?: unknown;
+  /** TLS only: decrypts bytes as if they had just been read. */
+  receive?(ciphertext: Uint8Array): void;
+  /** TLS only: the handle below. */
+  readonly _parent?: Handle | null;
   readStop(): number;
   useUserBuffer(buffer: Uint8Array): void;
 }
@@ -83,6 +94,63 @@ export function readPastEnd(socket: Socket): boolean {
   const handle = (socket as unknown as Insides)._handle;
   if (!isHandle(handle) || typeof handle.getpeername !== 'function') return false;
   return handle.getpeername({}) !== 0 && handle.readStart() === 0;
+}
+
+/** How many bytes one system call of {@link readRest} asks for. */
+const REST_BYTES = 65536;
+
+/**
+ * The most bytes that {@link readRest} takes: more than a kernel holds for a socket unless it was tuned to. A peer that can still
+ * send, which a failed write does not rule out on a Unix socket, could otherwise keep it reading.
+ */
+const MOST_REST_BYTES = 2 ** 26;
+
+/**
+ * Reads what the kernel still holds for a socket of which a write has just failed, without waiting. Node closes the descriptor of such
+ * a socket at once, and what the peer sent before it went away would be lost.
+ *
+ * Over TLS the bytes are passed to the engine that decrypts them, and come out of the socket's `push`, which the caller replaces for as
+ * long as this runs.
+ *
+ * @param received - takes a chunk of a socket without TLS; the memory is used again
+ * @returns whether the kernel has reported the end of the stream after the last byte; false where the descriptor is not available
+ */
+export function readRest(socket: Socket, received: (chunk: Uint8Array) => void): boolean {
+  const handle = (socket as unknown as Insides)._handle;
+  const fd = handle?.fd;
+  if (!isHandle(handle) || typeof fd !== 'number' || fd < 0 || process.platform === 'win32') return false;
+  const decrypter = handlesOf(handle).findLast((one) => typeof one.receive === 'function');
+  if (decrypter === undefined && (socket as Socket & { encrypted?: boolean }).encrypted === true) return false;
+  const memory = Buffer.allocUnsafeSlow(REST_BYTES);
+  for (let taken = 0; taken < MOST_REST_BYTES;) {
+    let count: number;
+    try {
+      count = readSync(fd, memory, 0, REST_BYTES, null);
+    } catch {
+      // EAGAIN: nothing is left. Any other error is that of the connection, of which the write has told already.
+      return false;
+    }
+    if (count === 0) return true;
+    taken += count;
+    const chunk = memory.subarray(0, count);
+    if (decrypter === undefined) received(chunk);
+    else decrypter.receive?.(chunk);
+  }
+  return false;
+}
+
+/** How many bytes written to a socket the kernel has taken, or null where the runtime does not show it. */
+export function bytesTaken(socket: object): number | null {
+  const handle = (socket as Partial<Insides>)._handle ?? null;
+  const { bytesWritten, writeQueueSize } = (handle === null ? null : handlesOf(handle).at(-1)) ?? {};
+  return typeof bytesWritten === 'number' && typeof writeQueueSize === 'number' ? bytesWritten - writeQueueSize : null;
+}
+
+/** A handle and those below it: TLS lies over the handle of a socket, or over other TLS. */
+function handlesOf(handle: Handle): Handle[] {
+  const handles = [handle];
+  for (let below = handle._parent; below; below = below._parent) handles.push(below);
+  return handles;
 }
 
 /**

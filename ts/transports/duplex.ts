@@ -8,23 +8,17 @@
  * is on its way), drops what still comes in for a moment, and destroys. Whatever happens, `'close'` of the stream ends it,
  * and that is reported to the sink once.
  */
+import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { getSystemErrorMap } from 'node:util';
 import { ConnectionError, invalidKind } from '../errors.js';
+import { readRest } from './accepted.js';
 import { markUsed } from './in-use.js';
+import { FlushWatch, linger } from './linger.js';
 import { StreamMode, type Transport, type TransportSink } from './transport.js';
-
-/** How long an orderly close may take, in ms: what asyncio gives a TLS shutdown. The connection is destroyed then. */
-const CLOSE_TIMEOUT_MS = 30_000;
 
 /** What is wrong with a pipe that nobody reads. */
 const BROKEN_PIPE = 'broken pipe: its reader is gone';
-
-/** How long received bytes are dropped after our end of file while the peer has not sent its own, in ms: the longest time. */
-const LINGER_MS = 1000;
-
-/** For how long the peer may send nothing meanwhile, in ms, where a reset could cost it what we have sent. */
-const QUIET_MS = 100;
 
 /** From how many bytes on a connection may still have some to send when the kernel has taken all of them. */
 const BULK_BYTES = 65536;
@@ -66,7 +60,8 @@ export class DuplexTransport implements Transport {
   #ended = false;
   #discarding = false;
   #discarded = 0;
-  #timer: NodeJS.Timeout | null = null;
+  /** Watches the peer while a close flushes. */
+  #watch: FlushWatch | null = null;
   /** The transport of the other direction, where the stream has one for each. */
   #other: DuplexTransport | null = null;
   #left = false;
@@ -130,6 +125,37 @@ export class DuplexTransport implements Transport {
     if (transport === undefined) return;
     transport.#reason ??= error;
     if (transport.#other !== null) transport.#other.#reason ??= error;
+  }
+
+  /**
+   * A write to `socket` has failed, and Node is about to destroy it: what the peer sent before is delivered first, also where reading
+   * was paused.
+   *
+   * @param code - what the write failed with
+   */
+  protected static deliverRest(socket: Socket, code: string | undefined): void {
+    const first = transports.get(socket);
+    const transport = first?.readable === null ? first.#other : first;
+    if (transport) transport.#deliverRest(socket, code);
+  }
+
+  #deliverRest(socket: Socket, code: string | undefined): void {
+    if (this.#discarding || this.#ended || this.#lost || this.#sink === null || this.#onAbandon !== null) return;
+    this.#deliverBuffered();
+    let ended = false;
+    const take = (chunk: Uint8Array | null): boolean => {
+      if (chunk === null) ended = true;
+      else this.received(chunk);
+      return true;
+    };
+    socket.push = take;
+    try {
+      // A reset that the write has reported looks like an end afterwards. Where the peer had ended first it is EPIPE.
+      if (readRest(socket, take) && code === 'EPIPE') ended = true;
+    } finally {
+      delete (socket as Partial<Socket>).push;
+    }
+    if (ended) this.#endOfFile();
   }
 
   static #onClose(this: Readable | Writable): void {
@@ -401,10 +427,6 @@ export class DuplexTransport implements Transport {
       } else this.destroyStream();
       return;
     }
-    this.#timer = setTimeout(() => {
-      this.#reason ??= new ConnectionError('ETIMEDOUT', `close: not done within ${CLOSE_TIMEOUT_MS} ms`);
-      this.destroyStream();
-    }, CLOSE_TIMEOUT_MS).unref();
     // Without reading there is no 'end', and what lies unread makes a TCP close a reset, which takes what we have just
     // sent away from the peer.
     this.readable?.resume();
@@ -418,14 +440,10 @@ export class DuplexTransport implements Transport {
     }
   }
 
-  /**
-   * Drops what comes in, then destroys: when the peer has ended, or {@link endTimeout} is over where there is one. Else also when a
-   * turn of the event loop brings nothing, but where this side has sent much or the peer has sent something since the close, only
-   * when {@link QUIET_MS} bring nothing; and in any case after {@link LINGER_MS}, of which the time between two looks counts for
-   * {@link QUIET_MS} at most: where this process was held up, the peer has not had that time.
-   */
+  /** Everything is sent: drops what comes in for as long as {@link linger} says, then destroys. */
   #linger(): void {
     this.#done = true;
+    this.#watch?.stop();
     if (this.#other === null && this.outlivesWriting) {
       setImmediate(() => this.#connectionLost());
       return;
@@ -434,40 +452,40 @@ export class DuplexTransport implements Transport {
       // The other transport reads no more: it was the first of the two to be done.
       (this.#stream as Duplex).on('data', (chunk: Uint8Array) => (this.#discarded += chunk.length));
     }
-    let left = LINGER_MS;
-    let last = Date.now();
     const peer = this.readable ?? (this.#other === null ? null : (this.#stream as Duplex));
-    const timeout = this.endTimeout;
-    if (timeout !== null && this.#timer !== null) {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.destroyStream(), timeout).unref();
-    }
-    let before = -1;
-    let patient = false;
-    const look = (): void => {
-      if (this.#lost || (timeout !== null && peer?.readableEnded === false)) return;
-      const now = Date.now();
-      left -= Math.min(now - last, QUIET_MS);
-      last = now;
-      const quiet = this.#discarded === before;
-      if (left <= 0 || peer?.readableEnded !== false || (quiet && (patient || !this.#mayLose))) {
-        this.destroyStream();
-        return;
-      }
-      before = this.#discarded;
-      patient ||= quiet;
-      // Behind a timer that is late there may be input that nobody has polled for.
-      if (patient) setTimeout(() => setImmediate(look), Math.min(QUIET_MS, left));
-      // Between two immediates lies one whole poll for input.
-      else setImmediate(() => setImmediate(look));
-    };
+    const look = linger(
+      {
+        lost: () => this.#lost,
+        peerEnded: () => peer?.readableEnded !== false,
+        discarded: () => this.#discarded,
+        // A reset is the answer to what arrives at a connection that is gone.
+        mayLose: () => this.#sent >= BULK_BYTES || this.#discarded > 0,
+        destroy: () => this.destroyStream(),
+      },
+      this.endTimeout,
+    );
     peer?.once('end', look);
-    look();
   }
 
-  /** Whether a reset, which is the answer to what comes when the connection is gone, could cost the peer what was sent. */
-  get #mayLose(): boolean {
-    return this.#sent >= BULK_BYTES || this.#discarded > 0;
+  expectClose(timeout: number): void {
+    if (this.isClosing || this.#onAbandon !== null || timeout === Infinity) return;
+    this.#watch ??= new FlushWatch(
+      {
+        pending: () => this.#pending > 0 || (this.#closing && this.writable?.writableFinished === false),
+        taken: () => this.bytesTaken(),
+      },
+      timeout,
+      () => {
+        const message = `close: the peer has taken nothing for ${timeout} ms, and something is still to be sent`;
+        this.#reason ??= new ConnectionError('ETIMEDOUT', message);
+        this.destroyStream();
+      },
+    );
+  }
+
+  /** How many bytes the kernel has taken, as far as that can be seen: only changes matter. */
+  protected bytesTaken(): number {
+    return this.#sent - (this.writable?.writableLength ?? 0);
   }
 
   abort(): void {
@@ -531,7 +549,7 @@ export class DuplexTransport implements Transport {
     if (this.#batchDone !== null) this.#cutOff = true;
     this.#batchDone = null;
     this.#pending = 0;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#watch?.stop();
     this.ended();
     this.#report();
   }
@@ -542,16 +560,19 @@ export class DuplexTransport implements Transport {
   #report(): void {
     const sink = this.#sink;
     if (sink === null) return;
-    if (this.readable !== null && this.#onData !== null) {
-      this.readable.off('data', this.#onData);
-      // Bytes before errors: what had come in before the stream failed is still in it where reading was paused.
-      for (;;) {
-        const chunk = this.#discarding ? null : (this.readable.read() as Uint8Array | null);
-        if (chunk === null) break;
-        this.received(chunk);
-      }
-    }
+    this.#deliverBuffered();
     sink.closed(this.#lossReason());
+  }
+
+  /** Bytes before errors: what had come in before the stream failed is still in it where reading was paused. */
+  #deliverBuffered(): void {
+    if (this.readable === null || this.#onData === null) return;
+    this.readable.off('data', this.#onData);
+    for (;;) {
+      const chunk = this.#discarding ? null : (this.readable.read() as Uint8Array | null);
+      if (chunk === null) break;
+      this.received(chunk);
+    }
   }
 
   #lossReason(): Error | null {

@@ -9,7 +9,7 @@
 import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import { ConnectionError } from '../errors.js';
-import { adopt, lendNoMore, readPastEnd } from './accepted.js';
+import { adopt, bytesTaken, lendNoMore, readPastEnd } from './accepted.js';
 import { DuplexTransport, connectionError } from './duplex.js';
 import { networkDenied } from './permission.js';
 import { StreamMode, hostAndPort } from './transport.js';
@@ -143,6 +143,8 @@ export class SocketTransport extends DuplexTransport {
     this.#socket = socket;
     this.#reads = reads;
     this.readPath = reads === null ? 'data' : 'direct';
+    // One function for all sockets. One that somebody else has put there stays.
+    if (!Object.hasOwn(socket, 'destroy')) socket.destroy = SocketTransport.#destroy;
     this.#remember();
   }
 
@@ -222,6 +224,17 @@ export class SocketTransport extends DuplexTransport {
   /** Over a connected socket of the user's: read by `'data'` events, its options left alone. */
   static over(socket: Socket): SocketTransport {
     return new SocketTransport(socket);
+  }
+
+  /** Replaces `destroy` of a socket. */
+  static #destroy(this: Socket, ...args: Parameters<Socket['destroy']>): Socket {
+    const { code, syscall } = (args[0] ?? {}) as NodeJS.ErrnoException;
+    if (syscall === 'write' && !this.destroyed) SocketTransport.deliverRest(this, code);
+    return (Object.getPrototypeOf(this) as Socket).destroy.apply(this, args);
+  }
+
+  protected override bytesTaken(): number {
+    return bytesTaken(this.#socket) ?? super.bytesTaken();
   }
 
   /** True but for TLS, where the end of one direction ends the connection. */

@@ -39,14 +39,12 @@ import { inspect, types } from 'node:util';
 import { ConnectionError, LONGEST_TIMEOUT_MS, checkTimeout, invalidType, outOfRange } from '../errors.js';
 import { serverContext, setServerContext } from './accepted.js';
 import { connectionError, type DuplexTransport } from './duplex.js';
+import { LINGER_MS } from './linger.js';
 import { SocketTransport } from './socket.js';
 import { peerName } from './transport.js';
 
 /** How long a handshake may take, in ms. asyncio: the same */
 const HANDSHAKE_TIMEOUT_MS = 60_000;
-
-/** How long closing may take, in ms. asyncio: the same */
-const SHUTDOWN_TIMEOUT_MS = 30_000;
 
 /** How to be a TLS client: `true` for the defaults of Node, its options, or a context made of them. */
 export type ClientSsl = true | ConnectionOptions | SecureContext;
@@ -64,8 +62,8 @@ export interface HandshakeOptions {
   /** How long the handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
   /**
-   * How long `close` waits for the end of the peer, in ms, from the last byte that was sent. Default 30000. asyncio:
-   * `ssl_shutdown_timeout` (seconds)
+   * How long `close` waits for the peer to end its side, in ms, once everything is sent. Default 1000. asyncio:
+   * `ssl_shutdown_timeout` (30 seconds)
    */
   sslShutdownTimeout?: number | undefined;
 }
@@ -433,7 +431,7 @@ function blamed(options: object, code: unknown, raw: string): string | null {
 }
 
 function checkTimeouts(action: string, options: HandshakeOptions): Timeouts {
-  const { sslHandshakeTimeout = HANDSHAKE_TIMEOUT_MS, sslShutdownTimeout = SHUTDOWN_TIMEOUT_MS } = options;
+  const { sslHandshakeTimeout = HANDSHAKE_TIMEOUT_MS, sslShutdownTimeout = LINGER_MS } = options;
   return {
     handshake: checkTimeout(action, 'sslHandshakeTimeout', sslHandshakeTimeout, { zero: false }),
     shutdown: checkTimeout(action, 'sslShutdownTimeout', sslShutdownTimeout, { zero: false }),

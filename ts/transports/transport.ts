@@ -66,6 +66,11 @@ export interface Transport {
   writeEof(): void;
 
   /**
+   * The stream will close the connection once everything it has written is sent: from now on a peer that takes nothing for `timeout`
+   * ms, while something waits to be sent, is given up. The connection is destroyed then, and `sink.closed` gets an `ETIMEDOUT`.
+   */
+  expectClose(timeout: number): void;
+  /**
    * Closes both directions in the orderly way of the transport (end of file to the peer, TLS shutdown), bounded in time.
    * The stream calls it when nothing is pending; received bytes are dropped from now on. Ends with `sink.closed`.
    */
