@@ -306,3 +306,17 @@ test('closeTimeout is checked by every call that takes it', async (t) => {
     t.throws(() => new UnixStreamServer(() => {}, '/none', { closeTimeout: ms }), expected);
   }
 });
+
+test('where the runtime does not show what the kernel has taken, whole batches are the progress', async (t) => {
+  const [stream, peer] = await streamAndPeer(t, 'tcp', 'client', { closeTimeout: 200 });
+  const { _handle: handle } = stream.getExtraInfo('socket') as { _handle: object };
+  Object.defineProperty(handle, 'writeQueueSize', { value: undefined });
+  const sent = randomBytes(100_000);
+  await stream.write(sent);
+  void stream.write(Buffer.alloc(MUCH));
+  await t.throwsAsync(stream.close(), { code: 'ETIMEDOUT' });
+  const received: Buffer[] = [];
+  peer.on('data', (chunk: Buffer) => received.push(chunk));
+  await closedByPeer(peer);
+  t.true(Buffer.concat(received).subarray(0, sent.length).equals(sent));
+});

@@ -164,3 +164,18 @@ for (const kind of ['tcp', 'unix', 'tls'] as const) {
     });
   }
 }
+
+test('where the runtime does not show the descriptor, the loss is reported after what had been read', async (t) => {
+  const [stream, peer] = await streamTo(t, 'tcp', 'a client');
+  const { _handle: handle } = stream.getExtraInfo('socket') as { _handle: object };
+  Object.defineProperty(handle, 'fd', { value: -1 });
+  await sent(stream, '0123456789');
+  await peer.say(Buffer.from('read before'));
+  while (stream.buffered === 0) await turn();
+  void stream.write(Buffer.alloc(200_000));
+  peer.departNow({ read: 10, words: randomBytes(2016), by: 'reset' });
+  void stream.write('one write more');
+  const [received, code] = await readAll(stream);
+  t.is(String(received.subarray(0, 11)), 'read before');
+  t.regex(code ?? 'EOF', /^(EPIPE|ECONNRESET)$/);
+});
