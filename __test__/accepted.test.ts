@@ -1,3 +1,4 @@
+// Runs once: a handle moves from one socket of Node to another; no stream is made.
 import net, { type AddressInfo, type OnReadOpts } from 'node:net';
 import { once } from 'node:events';
 import test from 'ava';

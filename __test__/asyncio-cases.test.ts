@@ -1,4 +1,5 @@
 /** The table of asyncio's test cases: every test that it names is there. */
+// Runs once: it reads the documents and the tests.
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import test from 'ava';

@@ -1,4 +1,5 @@
 /** Cases of asyncio's own tests of Unix servers: what happens to the file of the socket. */
+// Runs once: it is about the file of the socket.
 import { stat, unlink, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { createServer } from 'node:net';

@@ -1,3 +1,4 @@
+// Runs once: the benchmarks choose the engine of each program themselves.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';

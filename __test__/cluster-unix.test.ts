@@ -1,4 +1,5 @@
 /** Unix sockets that the workers of a cluster share. */
+// Runs once: it is about which worker gets a connection.
 import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import { linkSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// Runs once: it is about which worker gets a connection.
 import test, { type ExecutionContext } from 'ava';
 import path from 'node:path';
 import { engine } from 'sluice';

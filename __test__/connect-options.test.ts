@@ -1,4 +1,5 @@
 /** The options of connect that say where and how. */
+// Runs once: it is about how a connection is made, before anything is read.
 import test from 'ava';
 import { ADDRCONFIG } from 'node:dns';
 import { openSync, closeSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// Runs once for each way of reading: the rings behind the streams see no difference.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';

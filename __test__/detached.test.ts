@@ -1,4 +1,5 @@
 /** Memory that an owner of a result gives away: what shares it keeps its bytes where that can be, and nobody's reads fail. */
+// Runs once for each engine: it is about the memory of results; of sockets there is a line at a time.
 // One after the other: what one test detaches another may have got a line in.
 import test from 'ava';
 import vm from 'node:vm';

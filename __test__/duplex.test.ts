@@ -1,3 +1,4 @@
+// Runs once: a stream of Node has one way to be read, and the sink is not a reader.
 import * as streams from 'node:stream';
 import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
 import test from 'ava';

@@ -1,3 +1,4 @@
+// Runs once for each engine: no socket is read.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';

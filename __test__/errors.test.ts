@@ -1,3 +1,4 @@
+// Runs once: nothing is read.
 import test, { type ExecutionContext } from 'ava';
 import {
   allAttemptsFailed,

@@ -1,4 +1,5 @@
 /** The examples of TLS and of pipes, run as their user runs them. */
+// Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';

@@ -1,4 +1,5 @@
 /** Every example, run as its user runs it: a process with arguments, judged by what it prints and its exit code. */
+// Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { createServer, type Server } from 'node:http';
 import { writeFile } from 'node:fs/promises';
 import { connect, type AddressInfo } from 'node:net';

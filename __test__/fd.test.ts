@@ -1,4 +1,5 @@
 /** File descriptors that are of the wrong kind: a process is given them, and says what each call makes of them. */
+// Runs once: every fd is refused before anything is read.
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';

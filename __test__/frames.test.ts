@@ -1,4 +1,5 @@
 /** Frames in place and lines as strings. What they give for any bytes, chunks and reads between: `reader-model.test.ts`. */
+// Runs once for each engine: no socket is read.
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';

@@ -1,4 +1,5 @@
 /** The programs of the guides: they compile against the public types, and do what is said of them. All of them. */
+// Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, readdir, writeFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
 /** Racing the addresses of a name over real sockets. */
+// Runs once: it is about which connection is made, before anything is read.
 import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

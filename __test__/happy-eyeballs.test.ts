@@ -1,3 +1,4 @@
+// Runs once: no socket is made.
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 

@@ -1,4 +1,5 @@
 /** One stream or server over a socket, a stream or a listener, once. */
+// Runs once: it is about what is refused, before anything is read.
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type Socket } from 'node:net';
 import { PassThrough, Readable, duplexPair } from 'node:stream';

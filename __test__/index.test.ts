@@ -1,4 +1,5 @@
 /** What the package exports, and that importing it does nothing else. */
+// Runs once for each engine: no socket is read.
 import { spawnSync } from 'node:child_process';
 import test from 'ava';
 import * as sluice from 'sluice';

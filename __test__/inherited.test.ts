@@ -1,4 +1,5 @@
 /** Sockets that somebody else has made and handed over as fds, as a supervisor does by socket activation. */
+// Runs once: it is about which fds are taken, and for what.
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';

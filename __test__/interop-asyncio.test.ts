@@ -1,4 +1,5 @@
 /** CPython's asyncio as the peer of the four examples of its documentation, in both roles. */
+// Runs once for each way of reading: what the other program sends is the same to either engine.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';

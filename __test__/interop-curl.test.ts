@@ -1,4 +1,5 @@
 /** curl as the client of an HTTP server that is written with StreamServer, plain and over TLS. */
+// Runs once for each way of reading: what the other program sends is the same to either engine.
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';

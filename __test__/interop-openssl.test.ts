@@ -1,4 +1,5 @@
 /** OpenSSL's own client and server as peers: handshakes that succeed, and all that can be wrong with them. */
+// Runs once for each way of reading: what the other program sends is the same to either engine.
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { connect as netConnect } from 'node:net';

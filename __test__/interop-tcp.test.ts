@@ -1,4 +1,5 @@
 /** socat and nc as peers over TCP, in either role, with the half-close of either side. */
+// Runs once for each way of reading: what the other program sends is the same to either engine.
 import { Buffer } from 'node:buffer';
 import test, { type ExecutionContext } from 'ava';
 import { connect, StreamServer } from 'sluice';

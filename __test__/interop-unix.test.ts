@@ -1,4 +1,5 @@
 /** socat and nc as peers over Unix sockets, in either role, with the half-close of either side. */
+// Runs once for each way of reading: what the other program sends is the same to either engine.
 import { readFile } from 'node:fs/promises';
 import { Buffer } from 'node:buffer';
 import path from 'node:path';

@@ -1,3 +1,4 @@
+// Runs once: a pair is the two halves of a stream, which has tests of its own.
 /* eslint-disable @typescript-eslint/no-deprecated -- what is deprecated is what is tested */
 import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';

@@ -2,6 +2,7 @@
  * Which operations of a ring are the native engine's. What they do is the contract in ring.test.ts, on the real binary; here
  * a stand-in notes that it was called, so that these tests need no binary.
  */
+// Runs once: it makes its rings by itself.
 import test from 'ava';
 import type { Addon } from '#ts/native.js';
 import { NativeRing } from '#ts/native-ring.js';

@@ -1,4 +1,5 @@
 /** The binary itself: what it does with wrong arguments, and how it is looked for. */
+// Runs once: it looks for the binary by itself, and starts processes with environments of their own.
 import { spawnSync } from 'node:child_process';
 import { closeSync, cpSync, mkdirSync, openSync, readSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,3 +1,4 @@
+// Runs once: nothing is read.
 /* eslint-disable @typescript-eslint/no-deprecated -- they take options, too */
 /** Options by the names that they have in asyncio: each call tells the name that it has here. */
 import test from 'ava';

@@ -2,6 +2,7 @@
  * Processes that Node lets do less: without addons, without files, without the network, without code made of strings. What
  * there is of that differs from Node to Node; each test asks the one that runs it.
  */
+// Runs once for each engine: processes are what is restricted, and loading the addon is one of the things.
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

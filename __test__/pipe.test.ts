@@ -1,3 +1,4 @@
+// Runs once for each way of reading: the sink is not a reader.
 import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readSync, readdirSync, readlinkSync, rmSync, writeSync } from 'node:fs';
 import { createSocket } from 'node:dgram';

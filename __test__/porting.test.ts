@@ -1,4 +1,5 @@
 /** The programs of the porting guide: they compile against the public types, and do what the asyncio ones beside them do. */
+// Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';

@@ -2,6 +2,7 @@
  * Random reads over random bytes in random chunks, against a model that is one Buffer and obvious code. The model knows all
  * the bytes from the start: whatever a read gives must follow from them, never from how they were cut.
  */
+// Runs once for each engine: no socket is read.
 import test from 'ava';
 import fc from 'fast-check';
 import type { Frames, LineEncoding } from '#ts/frames.js';

@@ -1,3 +1,4 @@
+// Runs once for each engine: no socket is read.
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { StreamReader } from '#ts/reader.js';

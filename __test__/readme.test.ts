@@ -1,4 +1,5 @@
 /** The programs of the README: they compile against the public types, and do together what is said of them. */
+// Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { readFile, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import test from 'ava';

@@ -2,6 +2,7 @@
  * The contract of a ring, run on every engine. The models are obvious code: one `Buffer` for what a ring holds, a quadratic
  * scan (`expectedIndex`) for what a search finds.
  */
+// Runs once: it makes the rings of each engine by itself.
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { NativeRing } from '#ts/native-ring.js';

@@ -1,3 +1,4 @@
+// Runs once for each engine: the position of a file is moved by the addon; what is read is not what is sent.
 import { createHash, randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// Runs once: nothing is read.
 import test from 'ava';
 import { Separator, type SeparatorLike } from '#ts/separator.js';
 

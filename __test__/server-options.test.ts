@@ -1,4 +1,5 @@
 /** What a StreamServer listens on. */
+// Runs once: it is about how a server listens, before anything is read.
 import test from 'ava';
 import { createServer, type AddressInfo } from 'node:net';
 import { ConnectionError, StreamServer, connect, type ClientHandler, type StreamServerOptions } from 'sluice';

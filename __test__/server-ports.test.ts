@@ -1,4 +1,5 @@
 /** Which ports a StreamServer gets, and what it says when it gets none. */
+// Runs once: it is about where a server listens, before anything is read.
 import test, { type ExecutionContext } from 'ava';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// Runs once for each way of reading: the rings behind the streams see no difference.
 import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { spawn } from 'node:child_process';

@@ -1,4 +1,5 @@
 /** Memory for results: what one caller gets nobody else ever gets, and little is kept alive with it. */
+// Runs once: nothing is read.
 import test from 'ava';
 import fc from 'fast-check';
 import { allocateResult, bufferView, SLAB_BYTES } from '#ts/slab.js';

@@ -1,3 +1,4 @@
+// Runs once for each way of reading: the sink is not a reader.
 import net, { type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';

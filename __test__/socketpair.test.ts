@@ -1,3 +1,4 @@
+// Runs once: it is about the two sockets, which are of Node.
 import test from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';

@@ -1,4 +1,5 @@
 /** startTls over what is no TCP socket: Unix sockets, a Duplex, two pipes. */
+// Runs once for each way of reading: an upgrade takes the socket, and leaves the ring.
 import { once } from 'node:events';
 import { Socket, connect as netConnect, createServer } from 'node:net';
 import { join } from 'node:path';

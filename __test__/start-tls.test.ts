@@ -1,3 +1,4 @@
+// Runs once for each way of reading: an upgrade takes the socket, and leaves the ring.
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';

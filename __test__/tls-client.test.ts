@@ -1,4 +1,5 @@
 /** A TLS client of ours with a server of Node's: nothing is lost at the beginning, and who is trusted goes by the name. */
+// Runs once for each way of reading: the rings behind the streams see no difference.
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import test from 'ava';

@@ -1,4 +1,5 @@
 /** The end of TLS: `close` waits for that of the peer, for `sslShutdownTimeout` at most. */
+// Runs once for each way of reading: the rings behind the streams see no difference.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';

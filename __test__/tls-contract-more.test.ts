@@ -1,4 +1,5 @@
 /** The contract of transports for TLS over what is no TCP socket. */
+// Runs once for each way of reading: the sink is not a reader.
 import { once } from 'node:events';
 import net, { type Socket } from 'node:net';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// Runs once for each way of reading: the sink is not a reader.
 import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import test from 'ava';

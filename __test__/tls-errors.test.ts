@@ -1,4 +1,5 @@
 /** What callers are told when TLS fails: one typed error, which names the call or the peer, and the option to blame. */
+// Runs once for each way of reading: the rings behind the streams see no difference.
 import { createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as netConnect, type Socket } from 'node:net';

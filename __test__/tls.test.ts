@@ -1,3 +1,4 @@
+// Runs once for each way of reading: the rings behind the streams see no difference.
 import { once } from 'node:events';
 import { connect as netConnect, createServer, type AddressInfo, type Socket } from 'node:net';
 import path from 'node:path';

@@ -1,3 +1,4 @@
+// Runs once: it is about who holds a stream; the engine holds none, and each way of reading has its test.
 import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';
 import path from 'node:path';

@@ -1,4 +1,5 @@
 /** Servers on Unix sockets: above all, what becomes of the file. */
+// Runs once: it is about the file of the socket, and who takes it.
 import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import { linkSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// Runs once for each engine: each thread loads the addon; what is read is the same.
 import test from 'ava';
 import { once } from 'node:events';
 import path from 'node:path';

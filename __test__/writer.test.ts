@@ -1,3 +1,4 @@
+// Runs once: nothing is read.
 /* eslint @typescript-eslint/no-floating-promises: off -- what the writer returns need not be awaited: that is part of the test */
 import net, { type AddressInfo } from 'node:net';
 import { once } from 'node:events';

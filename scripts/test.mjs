@@ -5,32 +5,42 @@
  * - on the TypeScript engine,
  * - with sockets read by `'data'` events in place of reads into reused memory (SLUICE_READS=data).
  *
- * A test file can be named by its source (`__test__/reader.test.ts`, or `reader`); everything else goes to ava as it is
- * (`--match='*seam*'`). SLUICE_ENGINE and SLUICE_READS in the environment choose the passes that go with them.
+ * A test file that depends on only one of these, or on neither, says so and runs in fewer passes: see `test-files.mjs`.
+ *
+ * A test file can be named by its source (`__test__/reader.test.ts`, or `reader`), or by its folder; a line number may follow
+ * (`reader:12`). Options go to ava as they are (`--match='*seam*'`). SLUICE_ENGINE and SLUICE_READS in the environment choose
+ * the passes that go with them.
  *
  * What ava prints is shown while a pass runs when arguments were given, and after a pass that failed. The last line is
  * `N passed, N failed`, the sum over all passes.
  */
 import { spawn } from 'node:child_process';
-import * as fs from 'node:fs';
-import path from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { binOf, main, root, setup } from './setup.mjs';
+import { SetupError, binOf, main, root, setup } from './setup.mjs';
+import { named, passes, plan, testFiles } from './test-files.mjs';
 
-/** How long one pass may take. It takes one or two minutes; what takes this long hangs, and its output tells where. */
-const PASS_TIMEOUT_MS = 10 * 60 * 1000;
+/**
+ * How long one pass may take. It takes a minute on a machine that does nothing else; a file that hangs is given up by ava
+ * (`ava.config.js`), and this is for what ava does not end.
+ */
+const PASS_TIMEOUT_MS = 30 * 60 * 1000;
+
+/** The options of ava that are followed by a value. */
+const VALUED = ['--concurrency', '-c', '--config', '--match', '-m', '--node-arguments', '--timeout', '-T'];
 
 await main(async () => {
   const { addon } = await setup();
-  const args = process.argv.slice(2).map(compiledName);
-  const live = args.length > 0;
+  const { files, lines, options } = understood(process.argv.slice(2), testFiles());
+  const live = process.argv.length > 2;
 
   const totals = { passed: 0, failed: 0, skipped: 0 };
-  for (const pass of passes(addon)) {
+  for (const pass of plan(passes(addon), files)) {
+    if (pass.files.length === 0) continue;
     console.log(live ? `\n${pass.name}:` : `${pass.name} ...`);
     const start = Date.now();
-    const outcome = await runAva(args, pass.env, live);
-    const result = judge(outcome);
+    const words = pass.files.map((file) => file.compiled + (lines.get(file) ?? ''));
+    const outcome = await runAva([...options, ...words], pass.env, live);
+    const result = judge(outcome, options.length > 0);
     if (result.failed > 0 && !live) process.stdout.write(outcome.output);
     for (const key of Object.keys(totals)) totals[key] += result[key];
     console.log(`${pass.name}: ${counts(result)} (${((Date.now() - start) / 1000).toFixed(1)} s)${result.reason}`);
@@ -41,31 +51,23 @@ await main(async () => {
   return totals.failed === 0 ? 0 : 1;
 });
 
-/** The passes that the environment leaves to run. */
-function passes(addon) {
-  const { SLUICE_ENGINE: engine, SLUICE_READS: reads } = process.env;
-  const fastest = addon ? 'native' : 'typescript';
-  const all = [
-    { name: 'native engine', env: { SLUICE_ENGINE: 'native', SLUICE_READS: undefined } },
-    { name: 'typescript engine', env: { SLUICE_ENGINE: 'typescript', SLUICE_READS: undefined } },
-    {
-      name: `${engine || fastest} engine, reads by 'data'`,
-      env: { SLUICE_ENGINE: engine || fastest, SLUICE_READS: 'data' },
-    },
-  ];
-  return all.filter(({ env }) => {
-    if (engine ? env.SLUICE_ENGINE !== engine : env.SLUICE_ENGINE === 'native' && !addon) return false;
-    return !reads || env.SLUICE_READS === reads;
-  });
-}
-
-/** `__test__/reader.test.ts` or `reader` -> `out/__test__/reader.test.js`; line numbers behind a colon are kept for ava. */
-function compiledName(argument) {
-  const { name, lines = '' } = /^(?<name>[^:]*?)(?<lines>:[\d,-]+)?$/.exec(argument)?.groups ?? { name: argument };
-  if (name === '' || name.startsWith('-')) return argument;
-  const stem = path.basename(name).replace(/(\.test)?\.[jt]s$/, '');
-  const compiled = path.posix.join('out', '__test__', `${stem}.test.js`);
-  return fs.existsSync(path.join(root, compiled)) ? compiled + lines : argument;
+/** The test files that are named, all where none is; the lines that are asked for in them; and what is for ava. */
+function understood(args, all) {
+  const files = new Set();
+  const lines = new Map();
+  const options = [];
+  for (const [i, argument] of args.entries()) {
+    if (argument.startsWith('-') || VALUED.includes(args[i - 1])) {
+      options.push(argument);
+      continue;
+    }
+    const { word, line } = /^(?<word>.*?)(?<line>:[\d,-]+)?$/.exec(argument).groups;
+    const found = named(all, word);
+    if (found.length === 0) throw new SetupError(`There is no test file ${word}`);
+    for (const file of found) files.add(file);
+    if (line !== undefined) lines.set(found[0], line);
+  }
+  return { files: files.size > 0 ? [...files] : all, lines, options };
 }
 
 function runAva(args, env, live) {
@@ -94,9 +96,9 @@ function runAva(args, env, live) {
 
 /**
  * The numbers of a pass. ava's exit code has the last word: an output that is not understood, a crash, or a pass without a
- * test can make a failure of a pass, never a success.
+ * test can make a failure of a pass, never a success. Options may select tests that another pass has (`selected`).
  */
-function judge({ code, signal, output }) {
+function judge({ code, signal, output }, selected) {
   const text = stripVTControlCharacters(output);
   const number = (pattern) => Number(new RegExp(String.raw`^\s*(\d+) ${pattern}\b`, 'm').exec(text)?.[1] ?? 0);
   const ticks = text.match(/^\s*[✔√] /gm)?.length ?? 0;
@@ -108,7 +110,7 @@ function judge({ code, signal, output }) {
     number('tests? remained pending');
   // ava names the passed tests in its summary only where none failed.
   const result = { passed: number('tests? passed') || ticks, failed, skipped: number('tests? skipped'), reason: '' };
-  if (failed > 0) return result;
+  if (failed > 0 || (selected && /Couldn.t find any matching tests/.test(text))) return result;
   if (code !== 0) {
     return { ...result, failed: 1, reason: `; ava ended with ${signal ?? `exit code ${code}`}` };
   }
