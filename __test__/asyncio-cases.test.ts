@@ -18,7 +18,7 @@ function defines(callee: ts.Expression): boolean {
 
 /** The titles of the tests that a file defines, with `*` for what is computed. */
 async function titlesOf(file: string): Promise<Set<string>> {
-  const text = await readFile(path.join(root, '__test__', file), 'utf8');
+  const text = await readFile(file, 'utf8');
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022);
   const titles = new Set<string>();
   const visit = (node: ts.Node): void => {
@@ -73,14 +73,16 @@ function references(answer: string): Reference[] {
 }
 
 test('every test that the table names exists', async (t) => {
-  const files = new Set(await readdir(path.join(root, '__test__')));
+  const tests = path.join(root, '__test__');
+  const found = await readdir(tests, { recursive: true });
+  const files = new Map(found.map((file) => [path.basename(file), path.join(tests, file)]));
   const titles = new Map<string, Set<string>>();
   const missing: string[] = [];
   let named = 0;
   for (const { name, answer } of await rows()) {
     for (const { file, title } of references(answer)) {
       named++;
-      if (!titles.has(file)) titles.set(file, files.has(file) ? await titlesOf(file) : new Set());
+      if (!titles.has(file)) titles.set(file, files.has(file) ? await titlesOf(files.get(file)!) : new Set());
       if (!titles.get(file)!.has(title.replaceAll('\\*', '*'))) missing.push(`${name}: ${file}: ${title}`);
     }
   }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as after } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import path from 'node:path';
 
 import test from 'ava';
 
@@ -28,6 +28,7 @@ import {
   WrongAnswerError,
 } from '../benchmarks/workload.js';
 import { directory } from './fifo.js';
+import { root } from './program.js';
 
 const full = (value: number): number[] => Array<number>(JUDGED_ROUNDS).fill(value);
 
@@ -501,7 +502,7 @@ interface Summary {
 
 function bench(...words: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
-    const program = fileURLToPath(new URL('../benchmarks/run.js', import.meta.url));
+    const program = path.join(root, 'out', 'benchmarks', 'run.js');
     const child = spawn(process.execPath, [program, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '';
     let stderr = '';
@@ -548,7 +549,7 @@ test('every contender that is here answers correctly, and the last line is the w
 test('an interrupted run leaves no files behind', async (t) => {
   t.timeout(60_000);
   const temporary = directory(t);
-  const program = fileURLToPath(new URL('../benchmarks/run.js', import.meta.url));
+  const program = path.join(root, 'out', 'benchmarks', 'run.js');
   const child = spawn(process.execPath, [program, 'drip'], {
     stdio: 'ignore',
     env: { ...process.env, TMPDIR: temporary, TMP: temporary, TEMP: temporary },

@@ -5,8 +5,9 @@ import { once } from 'node:events';
 import { linkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { directory } from './fifo.js';
-import { Program, root } from './program.js';
+import { Program } from './program.js';
 
 interface Answer {
   readonly pid: number;
@@ -26,7 +27,7 @@ interface Outcome {
 }
 
 async function run(t: ExecutionContext, policy: 'rr' | 'none', file: string): Promise<Outcome> {
-  const program = new Program(t, path.join(root, 'out', '__test__', 'clustered-unix.js'), [policy, file]);
+  const program = new Program(t, fileURLToPath(new URL('./clustered-unix.js', import.meta.url)), [policy, file]);
   const { code, stdout, stderr } = await program.ended;
   t.is(stderr, '');
   t.is(code, 0);

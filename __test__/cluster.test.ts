@@ -1,8 +1,8 @@
 // Runs once: it is about which worker gets a connection.
 import test, { type ExecutionContext } from 'ava';
-import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { engine } from 'sluice';
-import { Program, root } from './program.js';
+import { Program } from './program.js';
 
 interface Outcome {
   readonly ports: readonly [number, number];
@@ -14,7 +14,7 @@ interface Outcome {
 }
 
 async function run(t: ExecutionContext, policy: 'rr' | 'none'): Promise<Outcome> {
-  const program = new Program(t, path.join(root, 'out', '__test__', 'clustered.js'), [policy]);
+  const program = new Program(t, fileURLToPath(new URL('./clustered.js', import.meta.url)), [policy]);
   const { code, stdout, stderr } = await program.ended;
   t.is(stderr, '');
   t.is(code, 0);

@@ -500,8 +500,8 @@ test('the codes of the errors guide are those of the sources', async (t) => {
   t.deepEqual(missing, [], 'codes of the sources that the guide does not have');
 
   // Those of TLS pass through: a test or a comment has to know of them.
-  const tests = await readdir(path.join(root, '__test__'));
-  const others = tests.filter((name) => name.endsWith('.test.ts') && name !== 'guides.test.ts');
+  const tests = await readdir(path.join(root, '__test__'), { recursive: true });
+  const others = tests.filter((name) => name.endsWith('.test.ts') && path.basename(name) !== 'guides.test.ts');
   const texts = await Promise.all(others.map((name) => readFile(path.join(root, '__test__', name), 'utf8')));
   const known = [...(await sources()).map(({ code }) => code), ...texts].join('\n');
   const unknown = [...told].filter(

@@ -2,9 +2,10 @@
 // Runs once: it is about which fds are taken, and for what.
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { directory } from './fifo.js';
-import { Process, installed, root } from './program.js';
+import { Process, installed } from './program.js';
 
 /** Makes sockets of all kinds, each under an fd of its own, and becomes the program. Node has no way to hand over a listener. */
 const LAUNCHER = `
@@ -47,7 +48,7 @@ async function run(t: ExecutionContext, scenario: string): Promise<{ outcome: un
   }
   if (!installed(t, 'python3')) return null;
   const file = path.join(directory(t), 's');
-  const program = path.join(root, 'out', '__test__', 'inherited.js');
+  const program = fileURLToPath(new URL('./inherited.js', import.meta.url));
   const child = new Process(t, 'python3', ['-c', LAUNCHER, file, process.execPath, program, scenario]);
   const { code, stdout, stderr } = await child.ended;
   t.is(stderr, '');

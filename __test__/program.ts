@@ -1,13 +1,18 @@
 /** Runs a program as a child process: what it prints, line by line, and how it ends. */
 import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 
-/** The root of the package, seen from `out/__test__/`. */
-export const root = fileURLToPath(new URL('../..', import.meta.url));
+/** The root of the package: the folder with its manifest, above the folder of this file, however deep that is. */
+export const root = manifestFolder(path.dirname(fileURLToPath(import.meta.url)));
+
+function manifestFolder(folder: string): string {
+  return existsSync(path.join(folder, 'package.json')) ? folder : manifestFolder(path.dirname(folder));
+}
 
 /** The compiled form of an example. */
 export function example(name: string): string {

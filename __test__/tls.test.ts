@@ -1,10 +1,10 @@
 // Runs once for each way of reading: the rings behind the streams see no difference.
 import { once } from 'node:events';
 import { connect as netConnect, createServer, type AddressInfo, type Socket } from 'node:net';
-import path from 'node:path';
 import { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import tls, { type TLSSocket } from 'node:tls';
+import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import {
   ConnectionError,
@@ -17,7 +17,7 @@ import {
 } from 'sluice';
 import { certificates } from './certificates.js';
 import { closedByPeer, deferred, dial, echo, listen, listenTls, serving, until } from './loopback.js';
-import { Program, root } from './program.js';
+import { Program } from './program.js';
 
 /** A TLS server of ours; `errors` are what was reported. */
 async function serve(
@@ -441,7 +441,8 @@ test('sock: over a Duplex', async (t) => {
 });
 
 test('a process whose handshakes have failed, in every way, ends by itself', async (t) => {
-  const { code, stdout, stderr } = await new Program(t, path.join(root, 'out', '__test__', 'tls-failures.js')).ended;
+  const { code, stdout, stderr } = await new Program(t, fileURLToPath(new URL('./tls-failures.js', import.meta.url)))
+    .ended;
   t.is(stderr, '');
   const codes =
     'ETIMEDOUT ECONNRESET ERR_SSL_WRONG_VERSION_NUMBER UNABLE_TO_VERIFY_LEAF_SIGNATURE ' +

@@ -1,7 +1,7 @@
 // Runs once: it is about who holds a stream; the engine holds none, and each way of reading has its test.
 import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';
-import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { root } from './program.js';
 
@@ -16,7 +16,7 @@ interface Outcome<T> {
 
 /** Runs one of the programs of `collected.ts` up to its end. */
 async function run<T>(t: ExecutionContext, name: string, ...flags: string[]): Promise<Outcome<T>> {
-  const file = path.join(root, 'out', '__test__', 'collected.js');
+  const file = fileURLToPath(new URL('./collected.js', import.meta.url));
   const { stdout, stderr } = await promisify(execFile)(
     process.execPath,
     ['--expose-gc', '--no-warnings', ...flags, file, name],

@@ -1,15 +1,14 @@
 // Runs once for each engine: each thread loads the addon; what is read is the same.
 import test from 'ava';
 import { once } from 'node:events';
-import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { engine } from 'sluice';
-import { root } from './program.js';
 import { seed } from './seed.js';
 import type { Done, Task } from './threaded.js';
 
 function start(task: Task): Worker {
-  return new Worker(path.join(root, 'out', '__test__', 'threaded.js'), { workerData: task });
+  return new Worker(fileURLToPath(new URL('./threaded.js', import.meta.url)), { workerData: task });
 }
 
 /** What a thread posts when it has verified all it has sent; rejects with the error of a thread that fails. */

@@ -21,6 +21,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { inPairs, npmCommand, outputOf } from './processes.mjs';
 import { SetupError, main, root, setup } from './setup.mjs';
+import { named, testFiles } from './test-files.mjs';
 
 const cache = path.join(root, 'build', 'runtimes');
 const compiled = path.join(root, 'out', '__test__');
@@ -98,14 +99,18 @@ await main(async () => {
 });
 
 function chosen(args) {
+  const all = testFiles();
   const flags = args.filter((arg) => arg.startsWith('-'));
   const unknown = flags.filter((flag) => flag !== '--core' && flag !== '--fetch');
   const words = args.filter((arg) => !arg.startsWith('-'));
   const names = words.filter((word) => Object.hasOwn(runtimes, word));
   const files = words
     .filter((word) => !Object.hasOwn(runtimes, word))
-    .map((word) => path.basename(word).replace(/(\.test)?\.[jt]s$/, ''));
-  for (const file of files) if (!fs.existsSync(path.join(root, '__test__', `${file}.test.ts`))) unknown.push(file);
+    .flatMap((word) => {
+      const found = named(all, word);
+      if (found.length === 0) unknown.push(word);
+      return found.map(({ name }) => name);
+    });
   if (unknown.length > 0) {
     throw new SetupError(`No runtime, test file or option: ${unknown.join(', ')}
 The runtimes are ${Object.keys(runtimes).join(', ')}.`);
@@ -190,10 +195,8 @@ async function testOther(name, program, engine, files, { core }) {
   const start = Date.now();
   const { leftOut } = await import(pathToFileURL(path.join(compiled, 'runtime', 'left-out.js')).href);
   const list = leftOut[name];
-  const all = fs
-    .readdirSync(compiled)
-    .filter((file) => file.endsWith('.test.js'))
-    .map((file) => file.slice(0, -'.test.js'.length));
+  const compiledFiles = new Map(testFiles().map(({ name, compiled }) => [name, path.join(root, compiled)]));
+  const all = [...compiledFiles.keys()];
   const totals = { passed: 0, failed: 0, excused: 0, skipped: 0 };
   const failures = [];
   const fail = (title, why) => {
@@ -211,11 +214,12 @@ async function testOther(name, program, engine, files, { core }) {
       return;
     }
     const skip = core ? entries.flatMap(({ tests = [] }) => tests) : [];
-    let results = await testFile(name, program, engine, file, skip);
+    const run = () => testFile(name, program, engine, file, compiledFiles.get(file), skip);
+    let results = await run();
     // What these runtimes do about one time in a hundred is to be known, and is no reason to refuse a change of ours.
     if (core && results.some(({ error }) => error !== undefined)) {
       console.log(`  ${file} has failed, and is run once more`);
-      results = await testFile(name, program, engine, file, skip);
+      results = await run();
     }
     if (whole === undefined) judge(file, results, entries, totals, fail);
     else if (results.every(({ error }) => error === undefined)) fail(file, 'passes, but is in left-out.ts');
@@ -249,9 +253,9 @@ function judge(file, results, entries, totals, fail) {
 }
 
 /** What became of each test of a file, and what else went wrong. */
-async function testFile(name, program, engine, file, skip) {
+async function testFile(name, program, engine, file, compiledFile, skip) {
   const record = path.join(cache, `${name}-${engine}-${file}-${process.pid}.json`);
-  const args = [path.join(compiled, 'runtime', 'run.js'), path.join(compiled, `${file}.test.js`), record];
+  const args = [path.join(compiled, 'runtime', 'run.js'), compiledFile, record];
   args.push(JSON.stringify(skip));
   const { code, output } = await run(program, [...runtimes[name].args(), ...args], {
     env: { SLUICE_ENGINE: engine },

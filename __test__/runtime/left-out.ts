@@ -4,7 +4,7 @@
  */
 
 export interface LeftOut {
-  /** The test file: `socket` is `__test__/socket.test.ts`. */
+  /** The test file: `socket` is `socket.test.ts`, in whichever folder of `__test__`. */
   readonly file: string;
   /** The titles of the tests; without them the whole file. `(no test)` is what goes wrong outside of all of them. */
   readonly tests?: readonly string[];
