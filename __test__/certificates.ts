@@ -1,11 +1,16 @@
-/** Certificates for the tests, made when a test first asks for them, with one certificate authority to trust. */
+/**
+ * Certificates for the tests, with one certificate authority to trust: made when a test first asks for them, and kept in a file
+ * for the other test files, since loading what makes them takes longer than most of these run.
+ */
 import { webcrypto } from 'node:crypto';
-// Wanted by the library, which finds its parts through the metadata that decorators leave.
-import 'reflect-metadata';
-import * as x509 from '@peculiar/x509';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type * as x509Types from '@peculiar/x509';
 import type { DuplexTransport } from '#ts/transports/duplex.js';
 import type { SocketTransport } from '#ts/transports/socket.js';
 import { checkClientTls, checkServerTls, secure } from '#ts/transports/tls.js';
+import { root } from './program.js';
 
 /** A certificate and its key, both as PEM: what the options of TLS take. */
 export interface Identity {
@@ -33,10 +38,43 @@ export interface Certificates {
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;
 
-let made: Promise<Certificates> | undefined;
+const FILE = path.join(root, 'out', 'certificates.json');
+/** How old what is kept may be: valid for a day, it outlives every run that begins with it. */
+const KEPT_MS = DAY_MS / 2;
+
+let found: Promise<Certificates> | undefined;
 
 export function certificates(): Promise<Certificates> {
-  return (made ??= make());
+  return (found ??= kept().then((certificates) => certificates ?? makeAndKeep()));
+}
+
+interface Kept {
+  /** When they were made, and the code that made them: another one may make others. */
+  readonly madeAt: number;
+  readonly code: string;
+  readonly certificates: Certificates;
+}
+
+async function kept(): Promise<Certificates | null> {
+  try {
+    const { madeAt, code, certificates } = JSON.parse(await readFile(FILE, 'utf8')) as Kept;
+    return Math.abs(Date.now() - madeAt) < KEPT_MS && code === (await ownCode()) ? certificates : null;
+  } catch {
+    return null;
+  }
+}
+
+function ownCode(): Promise<string> {
+  return readFile(fileURLToPath(import.meta.url), 'utf8');
+}
+
+/** Of several processes that find none each goes on with its own, and one of them leaves its own for the rest. */
+async function makeAndKeep(): Promise<Certificates> {
+  const kept: Kept = { madeAt: Date.now(), code: await ownCode(), certificates: await make() };
+  const draft = `${FILE}.${process.pid}`;
+  await writeFile(draft, JSON.stringify(kept));
+  await rename(draft, FILE);
+  return kept.certificates;
 }
 
 /** TLS of ours over two plain transports that are connected: a client that trusts the authority, and the server. */
@@ -55,11 +93,16 @@ export async function secured(
 }
 
 interface Authority {
-  readonly certificate: x509.X509Certificate;
+  readonly certificate: x509Types.X509Certificate;
   readonly keys: webcrypto.CryptoKeyPair;
 }
 
+let x509: typeof x509Types;
+
 async function make(): Promise<Certificates> {
+  // Wanted by the library, which finds its parts through the metadata that decorators leave.
+  await import('reflect-metadata');
+  x509 = await import('@peculiar/x509');
   const [ca, otherCa] = await Promise.all([authority('sluice test authority'), authority('another authority')]);
   const names = ['localhost', '127.0.0.1', '::1'];
   const [server, otherHost, expired, stranger, client] = await Promise.all([
@@ -102,7 +145,7 @@ async function authority(name: string): Promise<Authority> {
 
 async function issue(issuer: Authority, name: string, hosts: string[], endsIn = DAY_MS): Promise<Identity> {
   const keys = await keyPair();
-  const extensions: x509.Extension[] = [
+  const extensions: x509Types.Extension[] = [
     new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
   ];
   if (hosts.length > 0) {
