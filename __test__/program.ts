@@ -26,8 +26,8 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** How long a child process may run: nothing here takes that long unless it hangs. */
-const LONGEST_MS = 40_000;
+/** How long a child process may run: nothing here takes that long, even on a busy machine, unless it hangs. */
+const LONGEST_MS = 120_000;
 
 export interface ProcessOptions {
   readonly cwd?: string;

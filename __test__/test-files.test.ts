@@ -113,3 +113,12 @@ test('a folder that has the name of a test file is meant where a slash ends it',
   t.deepEqual(named([reader, model], 'reader'), [reader]);
   t.deepEqual(named([reader, model], 'reader/'), [reader, model]);
 });
+
+test('the files that are started first exist', async (t) => {
+  const config = (await import(pathToFileURL(path.join(root, 'ava.config.js')).href)) as { LONGEST: string[] };
+  const names = new Set(testFiles().map(({ name }) => name));
+  t.deepEqual(
+    config.LONGEST.filter((name) => !names.has(name)),
+    [],
+  );
+});
