@@ -105,6 +105,17 @@ function disposed<T extends { stream: Stream; peer: Raw }>(t: ExecutionContext, 
   return ends;
 }
 
+/** That the upgrade is refused because of injected bytes, which closes the connection, and that they are gone. */
+async function isRefused(t: ExecutionContext, stream: Stream, upgrade: Promise<void>): Promise<void> {
+  const reason = await t.throwsAsync(upgrade, { instanceOf: StateError, code: 'ERR_TLS_PLAINTEXT_PENDING' });
+  t.true(stream.isClosing());
+  t.is(stream.buffered, 0);
+  const loss = await t.throwsAsync(stream.readline(), { instanceOf: ConnectionError, code: 'ECONNABORTED' });
+  t.is(loss?.cause, reason);
+  await t.throwsAsync(stream.read(), { is: loss });
+  t.is((await t.throwsAsync(stream.write('PASS secret\n'), { code: 'ECONNABORTED' }))?.cause, loss);
+}
+
 const serverHostname = 'localhost';
 const LARGE = 3_000_000;
 
@@ -184,33 +195,35 @@ for (const kind of kinds) {
     t.is(String(await taken(secured, 7)), 'secret\n');
   });
 
-  test(`${kind.name}: plain bytes behind the command are refused by the server, and are read as plain ones`, async (t) => {
+  test(`${kind.name}: plain bytes after the command close the server's side and are never read`, async (t) => {
     const { server: identity } = await certificates();
     const { stream, peer } = disposed(t, await kind.server(t));
     peer.write('STARTTLS\nDELETE EVERYTHING\n');
     t.is(String(await stream.readline()), 'STARTTLS\n');
     await until(() => stream.buffered > 0);
-    await t.throwsAsync(stream.startTls(identity), { instanceOf: StateError, code: 'ERR_TLS_PLAINTEXT_PENDING' });
-    t.is(String(await stream.readline()), 'DELETE EVERYTHING\n');
-    await stream.write('no\n');
-    t.is(String(await taken(peer, 3)), 'no\n');
-    peer.write('still plain\n');
-    t.is(String(await stream.readline()), 'still plain\n');
+    await isRefused(t, stream, stream.startTls(identity));
   });
 
-  test(`${kind.name}: plain bytes behind the answer are refused by the client, and are read as plain ones`, async (t) => {
+  test(`${kind.name}: plain bytes after the answer close the client's side and are never read`, async (t) => {
     const { ca } = await certificates();
     const { stream, peer } = disposed(t, await kind.client(t));
     peer.write('220 go ahead\n250 injected\n');
     t.is(String(await stream.readline()), '220 go ahead\n');
     await until(() => stream.buffered > 0);
-    await t.throwsAsync(stream.startTls({ ca }, { serverHostname }), {
-      instanceOf: StateError,
-      code: 'ERR_TLS_PLAINTEXT_PENDING',
-    });
-    t.is(String(await stream.readline()), '250 injected\n');
-    await stream.write('no\n');
-    t.is(String(await taken(peer, 3)), 'no\n');
+    await isRefused(t, stream, stream.startTls({ ca }, { serverHostname }));
+  });
+
+  test(`${kind.name}: plain bytes and then the end of the peer: reads reject, rather than end as at EOF`, async (t) => {
+    const { ca, server: identity } = await certificates();
+    const client = disposed(t, await kind.client(t));
+    const server = disposed(t, await kind.server(t));
+    for (const { stream, peer } of [client, server]) {
+      peer.end('go ahead\ninjected\n');
+      t.is(String(await stream.readline()), 'go ahead\n');
+      t.is(String(await stream.peek(100)), 'injected\n');
+      const own = stream.isServerSide();
+      await isRefused(t, stream, own ? stream.startTls(identity) : stream.startTls({ ca }, { serverHostname }));
+    }
   });
 
   test(`${kind.name}: plain bytes that come while the handshake is awaited end it`, async (t) => {

@@ -141,12 +141,33 @@ test('the start of the handshake, received together with what is read: whole, an
   }
 });
 
-test('injection at the server: plain bytes behind the command are refused, and never read as decrypted', async (t) => {
+/** That an upgrade was refused because of `reason`: the connection is closed, and the injected bytes are gone. */
+async function isRefused(t: ExecutionContext, stream: Stream, reason: Error | undefined): Promise<void> {
+  t.true(stream.isClosing());
+  t.is(stream.buffered, 0);
+  t.true((stream.getExtraInfo('socket') as Socket).destroyed);
+  const message = /^startTls: upgrade with 127\.0\.0\.1:\d+ refused: \d+ bytes received before the upgrade/;
+  const loss = await t.throwsAsync(stream.read(), { instanceOf: ConnectionError, code: 'ECONNABORTED', message });
+  t.is(loss?.cause, reason);
+  t.is(stream.exception(), loss);
+  for (const read of [stream.readline(), stream.readexactly(1), stream.peek(1), stream.readframes()]) {
+    await t.throwsAsync(read, { is: loss });
+  }
+  for (const write of [stream.write('PASS secret\n'), stream.drain(), stream.flush()]) {
+    const refused = await t.throwsAsync(write, { instanceOf: ConnectionError, code: 'ECONNABORTED' });
+    t.is(refused?.cause, loss);
+  }
+  await t.throwsAsync(stream.startTls({}, { serverHostname: 'localhost' }), { any: true });
+  await t.throwsAsync(stream.close(), { is: loss });
+}
+
+test('injection at the server: plain bytes after the command close the connection and are never read', async (t) => {
   const { server } = await certificates();
   const { stream, peer } = await served(t);
   peer.write('STARTTLS\nDELETE EVERYTHING\n');
   t.is(String(await stream.readline()), 'STARTTLS\n');
   await until(() => stream.buffered > 0);
+  const closed = closedByPeer(peer);
   const error = await t.throwsAsync(stream.startTls(server), {
     instanceOf: StateError,
     code: 'ERR_TLS_PLAINTEXT_PENDING',
@@ -155,37 +176,84 @@ test('injection at the server: plain bytes behind the command are refused, and n
     error?.message,
     'startTls: 18 bytes received before the upgrade and not read, which do not begin a TLS handshake',
   );
-  // It stays the plain stream that it was.
-  t.is(String(await stream.readline()), 'DELETE EVERYTHING\n');
-  await stream.write('no\n');
-  t.is(String(((await once(peer, 'data')) as [Buffer])[0]), 'no\n');
-  peer.write('yes\n');
-  t.is(String(await stream.readline()), 'yes\n');
+  await isRefused(t, stream, error);
+  await closed;
 });
 
-test('injection at the client, also while earlier writes go out', async (t) => {
+test('injection at the client: plain bytes after the answer close the connection and are never read', async (t) => {
   const { ca } = await certificates();
   const { stream, peer } = await streamAndPeer(t);
   peer.write('220 go ahead\n250 injected\n');
   t.is(String(await stream.readline()), '220 go ahead\n');
   await until(() => stream.buffered > 0);
-  await t.throwsAsync(stream.startTls({ ca }, { serverHostname: 'localhost' }), { code: 'ERR_TLS_PLAINTEXT_PENDING' });
-  t.is(String(await stream.readline()), '250 injected\n');
+  const received: string[] = [];
+  const closed = closedByPeer(peer.on('data', (chunk: Buffer) => received.push(String(chunk))));
+  const upgrade = stream.startTls({ ca }, { serverHostname: 'localhost' });
+  void stream.write('PASS secret\n');
+  const flushed = stream.flush();
+  const error = await t.throwsAsync(upgrade, { instanceOf: StateError, code: 'ERR_TLS_PLAINTEXT_PENDING' });
+  await t.throwsAsync(flushed, { instanceOf: ConnectionError, code: 'ECONNABORTED' });
+  await isRefused(t, stream, error);
+  await closed;
+  t.deepEqual(received, [], 'what is written during the upgrade never goes out as plaintext');
+});
 
+test('injection before the peer ends its side: later reads reject, rather than end as at EOF', async (t) => {
+  const { ca, server } = await certificates();
+  const client = await streamAndPeer(t);
+  const accepted = await served(t);
+  for (const { stream, peer } of [client, accepted]) {
+    peer.end('go ahead\ninjected\n');
+    t.is(String(await stream.readline()), 'go ahead\n');
+    t.is(String(await stream.peek(100)), 'injected\n', 'all of it, and the end');
+    const upgrade = stream.isServerSide()
+      ? stream.startTls(server)
+      : stream.startTls({ ca }, { serverHostname: 'localhost' });
+    const error = await t.throwsAsync(upgrade, { instanceOf: StateError, code: 'ERR_TLS_PLAINTEXT_PENDING' });
+    await isRefused(t, stream, error);
+    t.false(stream.atEof());
+  }
+});
+
+test('injection while earlier writes go out: the connection is closed, what was injected is never read', async (t) => {
+  const { ca } = await certificates();
+  const { stream, peer } = await streamAndPeer(t);
   void stream.write(Buffer.alloc(8_000_000));
   const upgrade = stream.startTls({ ca }, { serverHostname: 'localhost' });
-  peer.write('250 injected again\n');
+  peer.write('250 injected\n');
   await turns(20);
   const all = closedByPeer(peer);
   const error = await t.throwsAsync(upgrade, { any: true });
   if ((error as StateError).code === 'ERR_TLS_PLAINTEXT_PENDING') {
-    t.is(String(await stream.readline()), '250 injected again\n');
+    await isRefused(t, stream, error as StateError);
   } else {
     // It came too late to be seen before the handshake, and is no handshake.
     t.regex((error as ConnectionError).code, /^ERR_SSL_/);
+    await t.throwsAsync(stream.read(), { is: error as ConnectionError });
   }
-  await stream.abort();
   await all;
+});
+
+test('a refused upgrade ends a handler of a server like any other lost connection', async (t) => {
+  const { server } = await certificates();
+  const refused = deferred<unknown>();
+  const { port, errors } = await serving(t, async (stream) => {
+    await stream.readline();
+    await until(() => stream.buffered > 0);
+    await stream.startTls(server).catch((error: unknown) => refused.resolve(error));
+    for await (const line of stream) t.fail(`read ${String(line)}`);
+  });
+  const peer = await dial(t, port);
+  const closed = closedByPeer(peer);
+  peer.write('STARTTLS\nDELETE EVERYTHING\n');
+  await closed;
+  const reason = (await refused.promise) as StateError;
+  t.is(reason.code, 'ERR_TLS_PLAINTEXT_PENDING');
+  await until(() => errors.length > 0);
+  t.deepEqual(
+    errors.map(({ code, cause }) => [code, cause]),
+    [['ECONNABORTED', reason]],
+  );
 });
 
 test('bytes that look like a handshake and are none: the handshake fails, the connection is closed', async (t) => {
@@ -343,10 +411,16 @@ test('the peer that closes during the handshake, or has ended before', async (t)
   const before = await streamAndPeer(t);
   before.peer.end();
   t.is(String(await before.stream.read()), '');
-  await t.throwsAsync(before.stream.startTls({ ca }, { serverHostname: 'localhost' }), {
+  const ended = await t.throwsAsync(before.stream.startTls({ ca }, { serverHostname: 'localhost' }), {
+    instanceOf: ConnectionError,
     code: 'ECONNRESET',
     message: 'startTls: the peer has ended its side',
   });
+  // As if its end had come in the middle of the handshake.
+  t.true((before.stream.getExtraInfo('socket') as Socket).destroyed);
+  t.true(before.stream.isClosing());
+  await t.throwsAsync(before.stream.read(), { is: ended });
+  t.is((await t.throwsAsync(before.stream.write('PASS secret\n')))?.cause, ended);
 });
 
 test('one read at a time: a read that waits refuses the upgrade, the upgrade refuses reads', async (t) => {
@@ -384,6 +458,8 @@ test('what is asked for is checked, and changes nothing', async (t) => {
   await t.throwsAsync(accepted.stream.startTls(true), { code: 'ERR_INVALID_ARG_TYPE' });
   await t.throwsAsync(accepted.stream.startTls({}), { code: 'ERR_INVALID_ARG_TYPE' });
   await t.throwsAsync(accepted.stream.startTls(server, { serverHostname: 'x' }), { code: 'ERR_INVALID_ARG_TYPE' });
+  accepted.peer.write('still plain\n');
+  t.is(String(await accepted.stream.readline()), 'still plain\n');
 
   const half = new StreamOver(new DuplexTransport(new Readable({ read() {} }), StreamMode.READ));
   await t.throwsAsync(half.startTls(true), { code: 'ERR_TLS_STATE', message: /no connection of both directions/ });

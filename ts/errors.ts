@@ -15,7 +15,7 @@
  *     |                         ERR_SERVER_STATE          a server call out of order
  *     |                         ERR_SENDFILE_NOT_AVAILABLE sendfile() that may not copy
  *     |                         ERR_TLS_STATE             startTls() where there is no plain connection to upgrade
- *     |                         ERR_TLS_PLAINTEXT_PENDING startTls() with unread bytes that are no TLS handshake
+ *     |                         ERR_TLS_PLAINTEXT_PENDING startTls() with unread bytes that do not begin a TLS handshake
  *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection is gone (the code of the system)
  *     AggregateError            ECONNREFUSED, ...         none of several addresses could be connected to; `errors` has one each
  *     TypeError                 ERR_INVALID_ARG_TYPE      an argument of the wrong type

@@ -316,9 +316,10 @@ export class StreamReader implements LineSource {
     return this.#copy(Math.min(n, this.#rewind()));
   }
 
-  /** @internal Takes all that is buffered as if it had never been received. */
+  /** @internal Takes all that is buffered, and the EOF, as if they had never been received. */
   withdraw(): Buffer {
     this.#skipping = 0;
+    this.#eof = false;
     const bytes = this.#take(this.#rewind());
     this.#bytesRead -= bytes.length;
     return bytes;

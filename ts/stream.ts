@@ -315,14 +315,18 @@ export class Stream implements TransportSink, Keeper {
    * if ((await stream.readline()).toString().startsWith('220')) await stream.startTls(true);
    * ```
    *
-   * Bytes that were received before and not read belong to TLS when they begin as a TLS handshake. Anything else was sent by
-   * somebody who could not encrypt it, and must not pass for what the peer says afterwards: the call is refused, and the
-   * stream stays as it is, with those bytes to be read. So it does when the call is refused for another reason, and when the
-   * signal is aborted before the handshake has begun.
+   * Bytes that were received before and not read belong to TLS when they begin as a TLS handshake. Anything else may have been
+   * injected by an attacker, and must not pass for what the peer says afterwards: the upgrade is refused, the connection is closed
+   * before the call rejects, and those bytes are dropped, never read. An upgrade also fails, and closes the connection, when the
+   * peer has already ended its side.
    *
    * A handshake that fails, that takes longer than `sslHandshakeTimeout`, or that is ended by the signal or by `close`, closes
-   * the connection before the call rejects. With a signal that is with its reason; reads and writes reject with a
-   * `ConnectionError` `ECONNABORTED` from then on, of which the reason is the cause.
+   * the connection before the call rejects. With a signal that is with its reason.
+   *
+   * After a refused upgrade, or a handshake that was ended by the signal, reads and writes reject with a `ConnectionError`
+   * `ECONNABORTED` that has the reason as its cause; after any other failure with the error of the call. The stream stays as it is
+   * when an argument is invalid, when a read waits, when the connection is encrypted already, and when the signal is aborted before
+   * the handshake has begun.
    *
    * @param ssl - a client: `true`, TLS options or a `SecureContext`; a server: TLS options with a certificate and its key, or a
    * `SecureContext`
@@ -333,8 +337,8 @@ export class Stream implements TransportSink, Keeper {
    *
    * @throws (as a rejection) ConnectionError for a handshake that failed, with the code of the reason: `CERT_HAS_EXPIRED`,
    * `ERR_TLS_CERT_ALTNAME_INVALID`, `ERR_SSL_...`, `ECONNRESET`, `ETIMEDOUT`
-   * @throws (as a rejection) StateError `ERR_TLS_PLAINTEXT_PENDING` as said above; `ERR_CONCURRENT_READ` while a read waits;
-   * `ERR_TLS_STATE` when the stream is encrypted already, or cannot be
+   * @throws (as a rejection) StateError `ERR_TLS_PLAINTEXT_PENDING` when unread bytes do not begin a TLS handshake, and the
+   * connection is closed; `ERR_CONCURRENT_READ` while a read waits; `ERR_TLS_STATE` when the stream is encrypted already, or cannot be
    * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
    */
   async startTls(ssl: ClientSsl | ServerSsl, options: StartTlsOptions = {}): Promise<void> {
@@ -350,20 +354,24 @@ export class Stream implements TransportSink, Keeper {
 
     this.#reader.hold(action);
     let place: Reservation | null = null;
+    let refusal: Error | null;
     try {
       transport.pauseReading();
-      this.#refusePlaintext(action, transport);
+      // Also for an upgrade that is refused: what is written from now on must never go out as plaintext.
       place = reserve(this.#sender(), action);
-      await unlessAborted(signal, place.ready);
-      signal?.throwIfAborted();
-      if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
-      this.#refusePlaintext(action, transport);
+      refusal = this.#upgradeRefusal(action, transport);
+      if (refusal === null) {
+        await unlessAborted(signal, place.ready);
+        signal?.throwIfAborted();
+        if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
+        refusal = this.#upgradeRefusal(action, transport);
+      }
     } catch (error) {
       place?.release();
       this.#reader.release();
       throw error;
     }
-    await this.#shakeHands(tls, transport, signal);
+    await this.#shakeHands(tls, transport, signal, refusal);
     place.release();
   }
 
@@ -386,20 +394,27 @@ export class Stream implements TransportSink, Keeper {
     throw new StateError('ERR_TLS_STATE', `${action}: there is no connection of both directions`);
   }
 
-  #refusePlaintext(action: string, transport: DuplexTransport): void {
+  /** Why the connection cannot be upgraded, given what has been received on it; null where it can. */
+  #upgradeRefusal(action: string, transport: DuplexTransport): Error | null {
     transport.deliver();
     if (this.buffered > 0) {
       const [type, major] = this.#reader.preview(2);
       // The head of a TLS record: a handshake, of a version that begins with 3, as all do.
       if (type !== 0x16 || (major ?? 3) !== 3) {
         const message = `${action}: ${count(this.buffered, 'byte')} received before the upgrade and not read`;
-        throw new StateError('ERR_TLS_PLAINTEXT_PENDING', `${message}, which do not begin a TLS handshake`);
+        return new StateError('ERR_TLS_PLAINTEXT_PENDING', `${message}, which do not begin a TLS handshake`);
       }
     }
-    if (this.#peerEnded) throw new ConnectionError('ECONNRESET', `${action}: the peer has ended its side`);
+    return this.#peerEnded ? new ConnectionError('ECONNRESET', `${action}: the peer has ended its side`) : null;
   }
 
-  async #shakeHands(tls: Tls, transport: DuplexTransport, signal: AbortSignal | undefined): Promise<void> {
+  /** @param refusal - a reason to end the handshake before it begins */
+  async #shakeHands(
+    tls: Tls,
+    transport: DuplexTransport,
+    signal: AbortSignal | undefined,
+    refusal: Error | null,
+  ): Promise<void> {
     const ended = new AbortController();
     const onAbort = (): void => ended.abort(signal?.reason);
     this.#giveUp = () => {
@@ -407,7 +422,11 @@ export class Stream implements TransportSink, Keeper {
     };
     const early = this.#reader.withdraw();
     const raw = transport.release(this.#giveUp);
-    if (early.length > 0) raw.unshift(early);
+    if (refusal !== null) {
+      // With the bytes, the end of the peer is withdrawn, too: else reads would end as if all had gone well.
+      this.#peerEnded = false;
+      ended.abort(refusal);
+    } else if (early.length > 0) raw.unshift(early);
     signal?.addEventListener('abort', onAbort, { once: true });
     const peer = peerName(transport);
     try {
@@ -427,9 +446,7 @@ export class Stream implements TransportSink, Keeper {
       if (this.#transport === transport) {
         this.#reader.release();
         const lost = !this.#closedHere || this.#sender().writeBufferSize > 0;
-        const aborted = signal?.aborted === true && error === signal.reason;
-        const loss = aborted ? handshakeAborted(peer, error) : (error as Error);
-        this.#link.closed(lost ? loss : null);
+        this.#link.closed(lost ? upgradeLoss(error, peer, signal) : null);
       }
       throw error;
     } finally {
@@ -653,10 +670,17 @@ function readOnly(action: string): StateError {
   return new StateError('ERR_STREAM_READ_ONLY', `${action}: The stream is read-only`);
 }
 
-/** How the connection is lost by a signal, whose reason may be anything and says nothing of a connection. */
-function handshakeAborted(peer: string | null, reason: unknown): ConnectionError {
+/** What reads and writes reject with after `startTls` has failed with `error`, which need not be about a connection. */
+function upgradeLoss(error: unknown, peer: string | null, signal: AbortSignal | undefined): Error {
   const where = peer === null ? '' : ` with ${showUnixPath(peer)}`;
-  return new ConnectionError('ECONNABORTED', `startTls: TLS handshake${where}: ended by the signal`, { cause: reason });
+  if (signal?.aborted === true && error === signal.reason) {
+    return new ConnectionError('ECONNABORTED', `startTls: TLS handshake${where}: ended by the signal`, {
+      cause: error,
+    });
+  }
+  if (!(error instanceof StateError)) return error as Error;
+  const message = `startTls: upgrade${where} refused: ${error.message.replace(/^startTls: /, '')}`;
+  return new ConnectionError('ECONNABORTED', message, { cause: error });
 }
 
 function rejected<T>(error: Error): Promise<T> {
