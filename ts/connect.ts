@@ -49,8 +49,8 @@ export interface ConnectBaseOptions extends LimitOptions, CloseOptions, WaitOpti
    */
   ssl?: ClientSsl | undefined;
   /**
-   * The name in the server's certificate, which is also sent to the server (SNI) unless it is an IP address. Default: the host;
-   * needed together with `sock` and `ssl`. asyncio: `server_hostname`
+   * The name in the server's certificate, which is also sent to the server (SNI) unless it is an IP address. A dot at its end is
+   * left out. Default: the host; needed together with `sock` and `ssl`. asyncio: `server_hostname`
    */
   serverHostname?: string | undefined;
   /** How long the TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */

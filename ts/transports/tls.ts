@@ -55,8 +55,8 @@ export type ServerSsl = TlsOptions | SecureContext;
 /** What a TLS client takes besides {@link ClientSsl}. */
 export interface HandshakeOptions {
   /**
-   * The name in the server's certificate, which is also sent to the server (SNI) unless it is an IP address. Default: the
-   * host that was connected to. asyncio: `server_hostname`
+   * The name in the server's certificate, which is also sent to the server (SNI) unless it is an IP address. A dot at its end is
+   * left out. Default: the host that was connected to. asyncio: `server_hostname`
    */
   serverHostname?: string | undefined;
   /** How long the handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
@@ -193,9 +193,9 @@ export function checkClientTls(
   }
   const given: ConnectionOptions =
     ssl === true ? {} : isSecureContext(ssl) ? { secureContext: ssl } : copied(action, ssl);
-  checkServerHostname(action, 'serverHostname', serverHostname);
-  checkServerHostname(action, 'ssl: servername', given.servername);
-  const name = serverHostname ?? given.servername ?? host;
+  const wanted = certificateName(action, 'serverHostname', serverHostname);
+  const servername = certificateName(action, 'ssl: servername', given.servername);
+  const name = wanted ?? servername ?? certificateName(action, 'host', host);
   if (name === undefined && given.rejectUnauthorized !== false && given.checkServerIdentity === undefined) {
     throw invalidType(action, 'serverHostname', 'given where ssl is used without a host', serverHostname);
   }
@@ -264,12 +264,18 @@ export function checkNoTls(action: string, options: HandshakeOptions): void {
   }
 }
 
-function checkServerHostname(action: string, option: string, name: unknown): void {
-  if (name === undefined) return;
-  if (typeof name !== 'string') throw invalidType(action, option, 'a string', name);
-  if (name === '' || name.includes('\0')) {
-    throw outOfRange(action, option, 'a host name or an address', name);
+/**
+ * A name as a certificate has it, and as it is sent to the server: without the dot that ends an absolute domain name, which RFC 6066,
+ * section 3, forbids there.
+ */
+function certificateName(action: string, option: string, given: unknown): string | undefined {
+  if (given === undefined) return undefined;
+  if (typeof given !== 'string') throw invalidType(action, option, 'a string', given);
+  const name = given.endsWith('.') ? given.slice(0, -1) : given;
+  if (name === '' || name.endsWith('.') || name.includes('\0')) {
+    throw outOfRange(action, option, 'a host name or an address', given);
   }
+  return name;
 }
 
 /** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */
