@@ -12,6 +12,7 @@ import {
   portOf,
   quiet,
   resolving,
+  resolvingBy,
   sparePort,
   streamAndPeer,
   turns,
@@ -80,6 +81,41 @@ test('a name that is not found', async (t) => {
   t.regex(error?.message ?? '', /^connect no-such-host\.invalid:80: /);
   t.true(error?.cause instanceof Error);
 });
+
+test.serial(
+  'a resolver that answers with no address: ENOTFOUND, with the name, for connect, localAddr and bind',
+  async (t) => {
+    resolving(t, []);
+    const code = 'ENOTFOUND';
+    for (const family of [0, 4, 6] as const) {
+      await t.throwsAsync(connect('nowhere.example', 80, { family }), {
+        instanceOf: ConnectionError,
+        code,
+        message: 'connect nowhere.example:80: no address found for nowhere.example',
+      });
+    }
+    const server = new StreamServer(() => {}, 'nowhere.example', 8080);
+    await t.throwsAsync(server.bind(), {
+      instanceOf: ConnectionError,
+      code,
+      message: 'bind nowhere.example:8080: no address found for nowhere.example',
+    });
+    t.false(server.isBound());
+    resolvingBy(t, (host) => (host === '127.0.0.1' ? [host] : []));
+    await t.throwsAsync(connect('127.0.0.1', 80, { localAddr: ['nowhere.example', 0] }), {
+      instanceOf: ConnectionError,
+      code,
+      message: 'connect 127.0.0.1:80: localAddr nowhere.example:0: no address found for nowhere.example',
+    });
+    // A name has addresses, and is none.
+    resolving(t, ['127.0.0.1']);
+    await t.throwsAsync(connect('four.example', 80, { family: 6 }), {
+      instanceOf: ConnectionError,
+      code: 'EAI_ADDRFAMILY',
+      message: 'connect four.example:80: four.example has no IPv6 address',
+    });
+  },
+);
 
 test('an address of the other family is refused', async (t) => {
   await t.throwsAsync(connect('127.0.0.1', 80, { family: 6 }), {

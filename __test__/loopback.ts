@@ -154,15 +154,20 @@ export function portOf(server: StreamServer): number {
   return (server.sockets[0]?.address() as AddressInfo).port;
 }
 
-/** Has a name resolve to these addresses, until the test is over. */
+/** Has every name resolve to these addresses, until the test is over. */
 export function resolving(t: ExecutionContext, addresses: readonly string[]): void {
+  resolvingBy(t, () => addresses);
+}
+
+/** Has each name resolve to what `addressesOf` gives, until the test is over. */
+export function resolvingBy(t: ExecutionContext, addressesOf: (host: string) => readonly string[]): void {
   const { lookup } = dns;
   t.teardown(() => {
     dns.lookup = lookup;
     syncBuiltinESMExports();
   });
-  dns.lookup = (() =>
-    Promise.resolve(addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })))) as never;
+  dns.lookup = ((host: string) =>
+    Promise.resolve(addressesOf(host).map((address) => ({ address, family: address.includes(':') ? 6 : 4 })))) as never;
   syncBuiltinESMExports();
 }
 

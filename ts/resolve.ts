@@ -1,6 +1,7 @@
 /** From the name of a host to its addresses, by the resolver of the system. */
 import { ADDRCONFIG, ALL, V4MAPPED } from 'node:dns';
 import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
 import { ConnectionError, invalidType, outOfRange } from './errors.js';
 import { unlessAborted } from './waiting.js';
 
@@ -39,8 +40,8 @@ export function checkFlags(action: string, flags: unknown): number {
 /**
  * All addresses of a host, in the order of the resolver; an address stands for itself.
  *
- * @throws (as a rejection) ConnectionError `ENOTFOUND`, `EAI_AGAIN`, ... when the name does not resolve, `EAI_ADDRFAMILY` when
- * the host is an address of the other family
+ * @throws (as a rejection) ConnectionError `ENOTFOUND`, `EAI_AGAIN`, ... when the name does not resolve, or to no address,
+ * `EAI_ADDRFAMILY` when the host is, or has only, addresses of the other family
  * @throws (as a rejection) the reason of the signal
  */
 export async function resolve(host: string, options: ResolveOptions, action: string): Promise<ResolvedAddress[]> {
@@ -58,5 +59,7 @@ export async function resolve(host: string, options: ResolveOptions, action: str
   } // What is an address already comes back as it is.
   const wanted = found.filter((each) => family === 0 || each.family === family);
   if (wanted.length > 0) return wanted;
-  throw new ConnectionError('EAI_ADDRFAMILY', `${action}: ${host} is not an IPv${family} address`);
+  if (found.length === 0) throw new ConnectionError('ENOTFOUND', `${action}: no address found for ${host}`);
+  const lacks = isIP(host) === 0 ? 'has no' : 'is not an';
+  throw new ConnectionError('EAI_ADDRFAMILY', `${action}: ${host} ${lacks} IPv${family} address`);
 }
