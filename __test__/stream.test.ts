@@ -1,12 +1,26 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
-import { PassThrough, Readable, Writable } from 'node:stream';
+import { Socket, createServer, type AddressInfo, type Server } from 'node:net';
+import { join } from 'node:path';
+import { PassThrough, Readable, Writable, duplexPair } from 'node:stream';
+import { Server as TlsServer, createServer as createTlsServer } from 'node:tls';
 import { inspect } from 'node:util';
 import { Stream } from '#ts/stream.js';
 import { DuplexTransport } from '#ts/transports/duplex.js';
-import { ConnectionError, IncompleteReadError, LimitOverrunError, StateError, StreamMode, connect } from 'sluice';
-import { gather, streamAndPeer, turns, until } from './loopback.js';
+import {
+  ConnectionError,
+  IncompleteReadError,
+  LimitOverrunError,
+  StateError,
+  StreamMode,
+  connect,
+  connectUnix,
+  connectWritePipe,
+} from 'sluice';
+import { certificates } from './certificates.js';
+import { directory, fifo } from './fifo.js';
+import { gather, quiet, streamAndPeer, turns, until } from './loopback.js';
 
 /** The SuppressedError of a failing `await using`, or the error itself. */
 function plain(error: unknown): boolean {
@@ -508,6 +522,70 @@ test('watermarks are set through the stream', async (t) => {
   await written;
   t.throws(() => stream.setWriteBufferLimits({ high: -1 }), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
 });
+
+test('writeBufferSize counts what the kernel has not taken yet, and inspect shows it as queued', async (t) => {
+  const size = 8_000_000;
+  const { ca, server } = await certificates();
+  const path = join(directory(t), 'socket');
+  const unix = await accepting(t, createServer({ allowHalfOpen: true }), path);
+  const secure = await accepting(t, createTlsServer(server), 0);
+  const [near, far] = duplexPair();
+  const pipe = fifo(directory(t));
+  const over: [string, Promise<Stream>, () => Readable | Promise<Readable>][] = [
+    ['Unix', connectUnix(path), unix],
+    ['TLS', connect('127.0.0.1', secure.port(), { ssl: { ca } }), secure],
+    ['Duplex', connect({ sock: near }), () => far],
+    ['pipe', connectWritePipe(pipe.writer), () => quiet(new Socket({ fd: pipe.reader, writable: false }))],
+  ];
+  const tcp = await streamAndPeer(t);
+  over.push(['TCP', Promise.resolve(tcp.stream), () => tcp.peer]);
+  for (const [kind, opening, peer] of over) {
+    const stream = await opening;
+    t.teardown(() => stream.abort());
+    t.is(stream.writeBufferSize, 0, kind);
+    t.notRegex(inspect(stream), /queued/, kind);
+    void stream.write(Buffer.alloc(size));
+    void stream.write('four');
+    const queued = stream.writeBufferSize;
+    t.true(queued >= 4 && queued <= size + 4, `${kind}: ${queued}`);
+    t.is(queued, stream.halves[1].writeBufferSize, kind);
+    t.true(inspect(stream).includes(`queued: ${queued}`), `${kind}: ${inspect(stream)}`);
+    (await peer()).resume();
+    await stream.flush();
+    t.is(stream.writeBufferSize, 0, kind);
+    t.notRegex(inspect(stream), /queued/, kind);
+    await stream.close();
+  }
+});
+
+test('writeBufferSize is 0 without a writing side, and when what was queued is dropped', async (t) => {
+  const readOnly = new Stream(new DuplexTransport(new PassThrough(), StreamMode.READ));
+  t.is(readOnly.writeBufferSize, 0);
+  await readOnly.abort();
+  const { stream } = await streamAndPeer(t);
+  void stream.write(Buffer.alloc(8_000_000));
+  t.true(stream.writeBufferSize > 0);
+  await stream.abort();
+  t.is(stream.writeBufferSize, 0);
+  t.notRegex(inspect(stream), /queued/);
+});
+
+/** Starts a server of Node's; called, it gives the socket that was accepted. */
+async function accepting(
+  t: ExecutionContext,
+  server: Server,
+  at: string | number,
+): Promise<(() => Promise<Readable>) & { port: () => number }> {
+  const accepted = new Promise<Socket>((resolve) => {
+    server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
+      t.teardown(() => socket.destroy());
+      resolve(quiet(socket));
+    });
+  });
+  t.teardown(() => server.close());
+  await once(typeof at === 'string' ? server.listen(at) : server.listen(at, '127.0.0.1'), 'listening');
+  return Object.assign(() => accepted, { port: () => (server.address() as AddressInfo).port });
+}
 
 test('inspect shows the state', async (t) => {
   const { stream, peer } = await streamAndPeer(t, { limit: 123 });

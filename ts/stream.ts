@@ -226,6 +226,15 @@ export class Stream implements TransportSink, Keeper {
   }
 
   /**
+   * Bytes written that the kernel has not taken yet: 0 before the first write, on a stream without a writing side, and when the
+   * connection is gone. It is what the watermarks of {@link setWriteBufferLimits} are compared with. The file that `sendfile` is
+   * sending does not count. asyncio: `transport.get_write_buffer_size`
+   */
+  get writeBufferSize(): number {
+    return this.#writer?.writeBufferSize ?? 0;
+  }
+
+  /**
    * Sends `data`, a string as UTF-8: as much at once as the kernel takes, the rest in the background. Awaiting the result
    * applies back-pressure; not awaiting it never causes an unhandled rejection. Data of more than 4 KiB is sent from where it
    * is, so leave it as it is until the result has resolved. See {@link StreamWriter.write}. asyncio: `write`
@@ -536,7 +545,7 @@ export class Stream implements TransportSink, Keeper {
     return this.#error ?? this.#reader.exception();
   }
 
-  /** @internal `Stream { mode: READWRITE, buffered: 4, eof, limit: 123, peername: 127.0.0.1:8888 }` */
+  /** @internal `Stream { mode: READWRITE, buffered: 4, eof, limit: 123, queued: 4, peername: 127.0.0.1:8888 }` */
   [inspect.custom](depth: number, options: InspectOptions): string {
     if (depth < 0) return '[Stream]';
     const parts = [`mode: ${modeName(this.mode)}`];
@@ -545,6 +554,7 @@ export class Stream implements TransportSink, Keeper {
       if (this.#peerEnded) parts.push('eof');
       parts.push(`limit: ${this.limit}`);
     }
+    if (this.writeBufferSize > 0) parts.push(`queued: ${this.writeBufferSize}`);
     const peer = peerName(this);
     if (peer !== null) parts.push(`peername: ${peer}`);
     if (this.#lost) parts.push('closed');
