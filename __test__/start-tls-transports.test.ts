@@ -7,8 +7,6 @@ import { Duplex, duplexPair } from 'node:stream';
 import tls from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { ConnectionError, StateError, UnixStreamServer, connect, connectUnix, type Stream } from 'sluice';
-import { Stream as StreamOver } from '#ts/stream.js';
-import { DuplexTransport } from '#ts/transports/duplex.js';
 import { certificates } from './certificates.js';
 import { directory, fifo } from './fifo.js';
 import { deferred, quiet, turns, until } from './loopback.js';
@@ -61,20 +59,20 @@ const unix: Kind = {
 
 /** A way for bytes in both directions that Node knows nothing of: what the sides get is a plain `Duplex`. */
 function over(name: string, pair: (t: ExecutionContext) => [Raw, Raw]): Kind {
-  const serving = (raw: Raw): Stream => new StreamOver(new DuplexTransport(raw), { serverSide: true });
+  const serving = (sock: Raw): Promise<Stream> => connect({ sock, serverSide: true });
   return {
     name,
     async client(t) {
       const [near, peer] = pair(t);
       return { stream: await connect({ sock: near }), peer };
     },
-    server(t) {
+    async server(t) {
       const [near, peer] = pair(t);
-      return Promise.resolve({ stream: serving(near), peer });
+      return { stream: await serving(near), peer };
     },
     async both(t) {
       const [near, far] = pair(t);
-      return { client: await connect({ sock: near }), server: serving(far) };
+      return { client: await connect({ sock: near }), server: await serving(far) };
     },
   };
 }

@@ -22,9 +22,12 @@ import { take } from './transports/in-use.js';
 import { SocketTransport, directReads } from './transports/socket.js';
 import {
   checkClientTls,
+  checkNoServerHostname,
   checkNoTls,
+  checkServerTls,
   type ClientSsl,
   type HandshakeOptions,
+  type ServerSsl,
   secure,
   type Tls,
 } from './transports/tls.js';
@@ -91,12 +94,23 @@ export interface ConnectOptions extends ConnectBaseOptions {
 }
 
 /** What `connect({ sock })` takes. */
-export interface ConnectSockOptions extends ConnectBaseOptions {
+export interface ConnectSockOptions extends Omit<ConnectBaseOptions, 'ssl'> {
   /**
    * A `net.Socket`, connected or connecting, any `Duplex` of bytes, or the fd of a connected socket. It belongs to the stream from
    * now on. asyncio: `sock`
    */
   sock: Duplex | number;
+  /**
+   * True where this side is the server of the connection: for a socket that a `net.Server` has accepted, and for any other whose peer
+   * is to be the client of TLS. {@link Stream.isServerSide} says so then, and `ssl` and `startTls` do the server's part of the
+   * handshake. Default false. asyncio: `loop.connect_accepted_socket`
+   */
+  serverSide?: boolean | undefined;
+  /**
+   * Speaks TLS, as with `connect(host, port)`. With `serverSide: true` it is what a `StreamServer` takes: options as of
+   * `tls.createServer()`, with a certificate and its key, or a `SecureContext`; `serverHostname` is an error then. asyncio: `ssl`
+   */
+  ssl?: ClientSsl | ServerSsl | undefined;
 }
 
 /**
@@ -126,9 +140,16 @@ export function connect(host: string, port: number, options?: ConnectOptions): P
 /**
  * Makes a stream over a socket or `Duplex` that exists already. Waits for its connection when it is still connecting.
  *
- * The socket is the stream's from now on, also its errors; it becomes half-open. When the call rejects, because of the signal,
- * too, the socket is destroyed if it was still connecting, and left alone otherwise; but the fd of a socket that is not connected
- * is closed, as Node gives none back.
+ * The socket is the stream's from now on, also its errors; it becomes half-open. When the call rejects, also because of the signal,
+ * the socket is destroyed if it was still connecting or a TLS handshake had begun, and is left alone otherwise. But the fd of a
+ * socket that is not connected is closed, as Node gives none back.
+ *
+ * With `serverSide: true` this side is the server of the connection, for a socket that a `net.Server` has accepted:
+ *
+ * ```ts
+ * const stream = await connect({ sock: accepted, serverSide: true });
+ * await stream.startTls({ cert, key });
+ * ```
  *
  * @throws (as a rejection) ConnectionError when the socket is not connected: `ENOTCONN`, also for one that listens, `EBADF`, or
  * why it could not connect
@@ -176,8 +197,8 @@ export async function connectSock(
     throw error;
   }
   const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
-  const { limit, closeTimeout, serverHostname } = checked;
-  return new Stream(transport, { limit, closeTimeout, host: serverHostname });
+  const { limit, closeTimeout, serverHostname: host, serverSide } = checked;
+  return new Stream(transport, { limit, closeTimeout, host, serverSide });
 }
 
 // ---------------------------------------------------------------------------------------------- what is asked for
@@ -202,16 +223,25 @@ interface Target extends Base {
   readonly keepAlive: boolean;
 }
 
-/** What an address and a socket that exists have in common. */
+/** What an address has in common with that of a Unix socket. */
 export function checkBase(call: string, options: ConnectBaseOptions, action: string, host?: string): Base {
+  const { serverSide } = options as { serverSide?: unknown };
+  if (serverSide !== undefined) throw invalidType(call, 'serverSide', 'used together with sock', serverSide);
+  const { ssl } = options;
+  return {
+    ...checkCommon(call, options),
+    tls: ssl === undefined ? null : checkClientTls(call, ssl, options, host, action),
+  };
+}
+
+/** What an address and a socket that exists have in common. */
+function checkCommon(call: string, options: ConnectBaseOptions | ConnectSockOptions): Omit<Base, 'tls'> {
   checkOptionNames(call, options);
   const signal = checkedSignal(call, options);
   const limit = checkLimit(call, options.limit);
   const closeTimeout = checkCloseTimeout(call, options.closeTimeout);
-  const { ssl, serverHostname } = options;
-  if (ssl === undefined) checkNoTls(call, options);
-  const tls = ssl === undefined ? null : checkClientTls(call, ssl, options, host, action);
-  return { limit, closeTimeout, signal, tls, serverHostname };
+  if (options.ssl === undefined) checkNoTls(call, options);
+  return { limit, closeTimeout, signal, serverHostname: options.serverHostname };
 }
 
 function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): Target {
@@ -233,7 +263,12 @@ function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): 
   return { ...base, host, port, family, flags, delay, interleave: first, local, noDelay, keepAlive };
 }
 
-function checkSock(action: string, options: ConnectSockOptions): Base & { readonly sock: Duplex | number } {
+interface Sock extends Base {
+  readonly sock: Duplex | number;
+  readonly serverSide: boolean;
+}
+
+function checkSock(action: string, options: ConnectSockOptions): Sock {
   const given = options as unknown as Record<string, unknown>;
   const { sock } = given;
   for (const name of OF_AN_ADDRESS) {
@@ -243,7 +278,12 @@ function checkSock(action: string, options: ConnectSockOptions): Base & { readon
   if (typeof sock !== 'number' && !isDuplex(sock)) {
     throw invalidType(action, 'sock', 'a net.Socket, a Duplex or an fd', sock);
   }
-  return { ...checkBase(action, options, action), sock };
+  const { ssl, serverSide = false } = options;
+  checkBoolean(action, 'serverSide', serverSide);
+  if (serverSide) checkNoServerHostname(action, options);
+  const common = checkCommon(action, options);
+  const check = serverSide ? checkServerTls : checkClientTls;
+  return { ...common, sock, serverSide, tls: ssl === undefined ? null : check(action, ssl, options) };
 }
 
 /** Whether it is the form without host and port; an array or a `Buffer` is neither, but a host of the wrong type. */

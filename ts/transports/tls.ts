@@ -217,9 +217,7 @@ export function checkClientTls(
  */
 export function checkServerTls(action: string, ssl: unknown, options: HandshakeOptions): Tls {
   const timeouts = checkTimeouts(action, options);
-  if (options.serverHostname !== undefined) {
-    throw invalidType(action, 'serverHostname', 'left out on the side of the server', options.serverHostname);
-  }
+  checkNoServerHostname(action, options);
   if (typeof ssl !== 'object' || ssl === null) {
     throw invalidType(action, 'ssl', 'TLS options with a certificate and its key, or a SecureContext', ssl);
   }
@@ -255,6 +253,12 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
     return other;
   };
   return new ServerTls(action, server, another, timeouts, failures);
+}
+
+/** It is a client that expects a name. */
+export function checkNoServerHostname(action: string, { serverHostname }: HandshakeOptions): void {
+  if (serverHostname === undefined) return;
+  throw invalidType(action, 'serverHostname', 'left out on the side of the server', serverHostname);
 }
 
 /** They say something only about TLS. */
