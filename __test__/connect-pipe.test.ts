@@ -560,14 +560,11 @@ test('arguments that are none: rejections, and the fd is left as it was', async 
     await t.throwsAsync(make(reader, 'x'), { instanceOf: TypeError });
     await t.throwsAsync(make(999_999), { instanceOf: ConnectionError, code: 'EBADF' });
   }
-  for (const [options, kind] of [
-    [{ objectMode: true }, 'a stream in object mode'],
-    [{ encoding: 'utf8' }, 'a stream that decodes utf8'],
-  ] as const) {
+  for (const options of [{ encoding: 'utf8' }, { encoding: 'utf8', objectMode: true }] as const) {
     await t.throwsAsync(connectReadPipe(new PassThrough(options)), {
       instanceOf: TypeError,
       code: 'ERR_INVALID_ARG_TYPE',
-      message: `connectReadPipe: pipe must be a stream of bytes, not ${kind}`,
+      message: 'connectReadPipe: pipe must be a stream of bytes, not a stream that decodes utf8',
     });
   }
   const fd = openSync('/etc/passwd', 'r');

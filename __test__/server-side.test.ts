@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { PassThrough, duplexPair, type Duplex } from 'node:stream';
+import { PassThrough, duplexPair, type Duplex, type DuplexOptions } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -42,15 +42,14 @@ async function accept(t: ExecutionContext, at: string | number): Promise<{ accep
 const kinds: readonly Kind[] = [
   { name: 'TCP', ends: (t) => accept(t, 0), over: connect },
   { name: 'a Unix socket', ends: (t) => accept(t, join(directory(t), 'socket')), over: connectUnix },
-  {
-    name: 'a Duplex',
-    ends: () => {
-      const [accepted, client] = duplexPair();
-      return Promise.resolve({ accepted, client });
-    },
-    over: connect,
-  },
+  { name: 'a Duplex', ends: () => paired(), over: connect },
+  { name: 'a Duplex in object mode', ends: () => paired({ objectMode: true }), over: connect },
 ];
+
+function paired(options: DuplexOptions = {}): Promise<{ accepted: Duplex; client: Duplex }> {
+  const [accepted, client] = duplexPair(options);
+  return Promise.resolve({ accepted, client });
+}
 
 const serverHostname = 'localhost';
 

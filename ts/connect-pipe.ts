@@ -20,11 +20,15 @@ export interface ConnectPipeOptions extends LimitOptions, CloseOptions {
 /**
  * Makes a stream that reads from a pipe: its mode is `READ`.
  *
- * `pipe` is an fd of a pipe, a FIFO, a socket, a terminal or another character device; or a `Readable` of bytes, such as
- * `process.stdin`, the `stdout` of a child process, an `fs` stream of a FIFO. It belongs to the stream from now on, is closed
- * with it, and an fd is made non-blocking. Waits for nothing.
+ * `pipe` is an fd of a pipe, a FIFO, a socket, a terminal or another character device; or a `Readable`, such as `process.stdin`,
+ * the `stdout` of a child process, an `fs` stream of a FIFO. It belongs to the stream from now on, is closed with it, and an fd
+ * is made non-blocking. Waits for nothing.
  *
- * While nobody reads, at most a few blocks beyond `2 * limit` are taken from the pipe: who writes to it has to wait. The stream ends
+ * A `Readable` in object mode works when its chunks are strings or `Uint8Array`s: `Readable.from(['a', 'b'])`. Each string becomes
+ * its UTF-8 by itself. Any other chunk ends the stream: after the bytes before it, reads reject with a TypeError
+ * `ERR_INVALID_ARG_TYPE`. A `Readable` that decodes (`setEncoding`) is refused, because what is not valid in its encoding would be lost.
+ *
+ * While nobody reads, at most a few blocks, or objects, beyond `2 * limit` are taken from the pipe: who writes to it has to wait. The stream ends
  * when the last writer has closed, and is then closed by itself.
  *
  * ```ts
@@ -42,7 +46,7 @@ export interface ConnectPipeOptions extends LimitOptions, CloseOptions {
  *
  * asyncio: `connect_read_pipe`
  *
- * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` when `pipe` is none of these, not a stream of bytes, or has no such
+ * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` when `pipe` is none of these, decodes to strings, or has no such
  * direction, as the `stdin` of a child process
  * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` when the fd is of a regular file, a directory, a block device, a socket
  * of datagrams, or is the other end of a pipe
@@ -61,8 +65,8 @@ export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptio
 /**
  * Makes a stream that writes to a pipe: its mode is `WRITE`.
  *
- * `pipe` is an fd as with {@link connectReadPipe}, or a `Writable`, such as `process.stdout` or the `stdin` of a child process.
- * It belongs to the stream from now on, is closed with it, and an fd is made non-blocking. Waits for nothing.
+ * `pipe` is an fd as with {@link connectReadPipe}, or a `Writable`, such as `process.stdout` or the `stdin` of a child process; one
+ * in object mode gets each chunk as a `Buffer`. It belongs to the stream from now on, is closed with it, and an fd is made non-blocking. Waits for nothing.
  *
  * While the reader at the other end does not read, `await write()` and `drain()` wait. When it is gone, the next write, and what
  * waits, rejects with a {@link ConnectionError} `EPIPE`; it is not noticed before something is written, but for the `stdin` of a

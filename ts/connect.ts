@@ -96,8 +96,8 @@ export interface ConnectOptions extends ConnectBaseOptions {
 /** What `connect({ sock })` takes. */
 export interface ConnectSockOptions extends Omit<ConnectBaseOptions, 'ssl'> {
   /**
-   * A `net.Socket`, connected or connecting, any `Duplex` of bytes, or the fd of a connected socket. It belongs to the stream from
-   * now on. asyncio: `sock`
+   * A `net.Socket`, connected or connecting, any `Duplex`, or the fd of a connected socket. It belongs to the stream from now on. A
+   * `Duplex` in object mode works when its chunks are strings or `Uint8Array`s, as with `connectReadPipe`. asyncio: `sock`
    */
   sock: Duplex | number;
   /**
@@ -153,7 +153,8 @@ export function connect(host: string, port: number, options?: ConnectOptions): P
  *
  * @throws (as a rejection) ConnectionError when the socket is not connected: `ENOTCONN`, also for one that listens, `EBADF`, or
  * why it could not connect
- * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` for an fd that is not of a socket, or of one of datagrams, such as UDP
+ * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` for an fd that is not of a socket, or of one of datagrams, such as UDP;
+ * `ERR_INVALID_ARG_TYPE` for a `Duplex` that decodes to strings (`setEncoding`)
  * @throws (as a rejection) StateError `ERR_IN_USE` when there is, or was, a stream over the socket
  */
 export function connect(options: ConnectSockOptions): Promise<Stream>;

@@ -15,6 +15,7 @@ import { ConnectionError, invalidKind } from '../errors.js';
 import { readRest } from './accepted.js';
 import { markUsed } from './in-use.js';
 import { FlushWatch, linger } from './linger.js';
+import { asByteStream, bytesOf, sizeOf } from './object-mode.js';
 import { StreamMode, type Transport, type TransportSink } from './transport.js';
 
 /** What is wrong with a pipe that nobody reads. */
@@ -51,7 +52,7 @@ export class DuplexTransport implements Transport {
   readonly #stream: Readable | Writable;
   #sink: TransportSink | null = null;
   #reason: Error | null = null;
-  #onData: ((chunk: Uint8Array) => void) | null = null;
+  #onData: ((chunk: unknown) => void) | null = null;
 
   #closing = false;
   /** Nothing that comes in, and no error, is of interest any more: this side is done. */
@@ -79,9 +80,10 @@ export class DuplexTransport implements Transport {
   #completed = 0;
 
   /**
-   * @param stream - a stream of bytes; it belongs to the transport from now on
+   * @param stream - a stream of bytes, or one in object mode whose chunks are bytes or strings; it belongs to the transport from
+   * now on
    * @param mode - the directions to use it in; `READ` for a `Readable`, `WRITE` for a `Writable`
-   * @throws TypeError `ERR_INVALID_ARG_TYPE` when the stream is in object mode or decodes to strings
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` when the stream decodes to strings, which loses what is not valid in its encoding
    */
   constructor(stream: Duplex, mode?: typeof StreamMode.READWRITE);
   constructor(stream: Readable, mode: typeof StreamMode.READ);
@@ -91,9 +93,6 @@ export class DuplexTransport implements Transport {
     this.#stream = stream;
     this.readable = (mode & StreamMode.READ) !== 0 ? (stream as Readable) : null;
     this.writable = (mode & StreamMode.WRITE) !== 0 ? (stream as Writable) : null;
-    if (this.readable?.readableObjectMode === true || this.writable?.writableObjectMode === true) {
-      throw invalidKind('connect', 'sock', 'a stream of bytes', 'a stream in object mode');
-    }
     if (this.readable !== null && this.readable.readableEncoding !== null) {
       throw invalidKind(
         'connect',
@@ -242,7 +241,7 @@ export class DuplexTransport implements Transport {
   /** Begins to read; a way of reading that is not `'data'` hands its bytes to {@link received}. */
   protected startReading(readable: Readable): void {
     this.#onData = (chunk) => {
-      if (!this.received(chunk)) readable.pause();
+      if (!this.#chunkReceived(chunk)) readable.pause();
     };
     readable.on('data', this.#onData);
     readable.resume();
@@ -261,6 +260,26 @@ export class DuplexTransport implements Transport {
   /** Whether the end that was just reported may be an error, which is reported within a turn if it is one. */
   protected doubtsEnd(): boolean {
     return false;
+  }
+
+  /** As {@link received}, for a chunk that may be anything where the stream is in object mode: one that is no bytes ends it. */
+  #chunkReceived(chunk: unknown): boolean {
+    if (this.#discarding) {
+      this.#discarded += sizeOf(chunk);
+      return true;
+    }
+    let bytes: Uint8Array;
+    try {
+      bytes = bytesOf(chunk);
+    } catch (error) {
+      // What comes after it must not be taken for what follows the bytes before it.
+      this.#discarding = true;
+      this.#reason ??= error as Error;
+      this.failed(error);
+      this.destroyStream();
+      return false;
+    }
+    return bytes.length === 0 || this.received(bytes);
   }
 
   /** Hands `chunk` to the sink, or drops it where the transport is closing. `false`: stop reading. */
@@ -317,7 +336,7 @@ export class DuplexTransport implements Transport {
     this.#onAbandon = onAbandon;
     if (this.#onData !== null) this.readable?.off('data', this.#onData);
     this.#onData = null;
-    return this.#stream as Duplex;
+    return asByteStream(this.#stream as Duplex);
   }
 
   /** Whether the stream is not ours any more; then whoever has it hears of the close. */
@@ -450,7 +469,7 @@ export class DuplexTransport implements Transport {
     }
     if (this.#other !== null && this.readable === null) {
       // The other transport reads no more: it was the first of the two to be done.
-      (this.#stream as Duplex).on('data', (chunk: Uint8Array) => (this.#discarded += chunk.length));
+      (this.#stream as Duplex).on('data', (chunk: unknown) => (this.#discarded += sizeOf(chunk)));
     }
     const peer = this.readable ?? (this.#other === null ? null : (this.#stream as Duplex));
     const look = linger(
@@ -569,9 +588,9 @@ export class DuplexTransport implements Transport {
     if (this.readable === null || this.#onData === null) return;
     this.readable.off('data', this.#onData);
     for (;;) {
-      const chunk = this.#discarding ? null : (this.readable.read() as Uint8Array | null);
+      const chunk: unknown = this.#discarding ? null : this.readable.read();
       if (chunk === null) break;
-      this.received(chunk);
+      this.#chunkReceived(chunk);
     }
   }
 

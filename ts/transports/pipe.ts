@@ -75,7 +75,7 @@ class StreamPipe extends DuplexTransport {
  * The transport that reads from a pipe, which belongs to it from now on.
  *
  * @param action - what the caller does, for the messages
- * @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither an fd nor a `Readable` of bytes
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither an fd nor a `Readable`, or one that decodes to strings
  * @throws TypeError `ERR_INVALID_FD_TYPE` when the fd is of a file, a directory or anything else that is no pipe, or is the
  * other end of one
  * @throws StateError `ERR_IN_USE` when the stream is read already, by a transport
@@ -85,7 +85,7 @@ export function readPipe(action: string, pipe: unknown): Transport {
   if (typeof pipe === 'number') return overFd(action, pipe, StreamMode.READ);
   if (!isReadable(pipe)) throw invalidType(action, 'pipe', 'an fd or a Readable', pipe);
   if (lacks(pipe, 'readable')) throw oneWay(action, 'read from', 'written to', 'as the stdin of a child process is');
-  checkBytes(action, pipe.readableObjectMode, pipe.readableEncoding);
+  checkNotDecoding(action, pipe.readableEncoding);
   return over(action, pipe, StreamMode.READ, pipe);
 }
 
@@ -94,7 +94,6 @@ export function writePipe(action: string, pipe: unknown): Transport {
   if (typeof pipe === 'number') return overFd(action, pipe, StreamMode.WRITE);
   if (!isWritable(pipe)) throw invalidType(action, 'pipe', 'an fd or a Writable', pipe);
   if (lacks(pipe, 'writable')) throw oneWay(action, 'written to', 'read from', 'as process.stdin is');
-  checkBytes(action, pipe.writableObjectMode, null);
   return overWritable(action, pipe, pipe);
 }
 
@@ -175,11 +174,10 @@ function has(value: unknown, methods: readonly string[]): boolean {
   return methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function');
 }
 
-function checkBytes(action: string, objectMode: boolean, encoding: string | null): void {
-  if (objectMode) throw invalidKind(action, 'pipe', 'a stream of bytes', 'a stream in object mode');
-  if ((encoding ?? null) !== null) {
-    throw invalidKind(action, 'pipe', 'a stream of bytes', `a stream that decodes ${String(encoding)}`);
-  }
+/** What is not valid in the encoding is lost by then. */
+function checkNotDecoding(action: string, encoding: string | null): void {
+  if ((encoding ?? null) === null) return;
+  throw invalidKind(action, 'pipe', 'a stream of bytes', `a stream that decodes ${String(encoding)}`);
 }
 
 /**
