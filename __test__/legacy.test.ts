@@ -162,6 +162,12 @@ test('startServer resolves with a server that serves, and hands out pairs', asyn
   t.deepEqual(errors, []);
 });
 
+test("startServer with a host of '' listens on every interface", async (t) => {
+  const server = await startServer(() => {}, '');
+  t.teardown(() => server.abort());
+  t.is((await dial(t, portOf(server))).remoteAddress, '127.0.0.1');
+});
+
 test('startServing: false gives a server that is bound; connections wait', async (t) => {
   let calls = 0;
   const { server, port } = await serve(

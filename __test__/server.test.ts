@@ -14,9 +14,11 @@ import {
   StreamServer,
   connect,
   type ClientHandler,
+  type ConnectOptions,
   type Stream,
   type StreamServerOptions,
 } from 'sluice';
+import { certificates } from './certificates.js';
 import {
   closedByPeer,
   deferred,
@@ -183,6 +185,37 @@ test('without a host the server listens on all interfaces', async (t) => {
   t.teardown(() => server.close());
   await server.startServing();
   t.true(await answers(portOf(server)));
+});
+
+test("a host of undefined, null, '' or a list with null means every interface, with and without TLS", async (t) => {
+  const { ca, server: identity } = await certificates();
+  for (const ssl of [undefined, identity]) {
+    const bound: string[][] = [];
+    for (const host of [undefined, null, '', [null]]) {
+      await using server = new StreamServer(echo, host, 0, { ssl });
+      await server.startServing();
+      bound.push(server.sockets.map((socket) => (socket.address() as AddressInfo).address));
+      const options: ConnectOptions = ssl === undefined ? {} : { ssl: { ca }, serverHostname: 'localhost' };
+      await using stream = await connect('127.0.0.1', portOf(server), options);
+      await stream.write('ping\n');
+      t.is(String(await stream.readline()), 'ping\n');
+    }
+    t.true(bound[0]?.includes('0.0.0.0'));
+    for (const addresses of bound) t.deepEqual(addresses, bound[0]);
+  }
+  for (const [family, address] of [
+    [4, '0.0.0.0'],
+    [6, '::'],
+  ] as const) {
+    await using server = new StreamServer(echo, '', 0, { family });
+    const bound = await server.bind().then(
+      () => (server.sockets[0]?.address() as AddressInfo).address,
+      (error: unknown) => (error as ConnectionError).code,
+    );
+    // A machine without IPv6 says so.
+    t.true(bound === address || (family === 6 && ['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(bound)), bound);
+    t.true(server.sockets.length <= 1);
+  }
 });
 
 test('serveForever serves until the server is closed', async (t) => {
@@ -775,7 +808,11 @@ test('bad arguments get typed errors that name the value', async (t) => {
     [[undefined], type, /handler must be a function, not undefined/],
     [['echo'], type, /handler must be a function, not "echo"/],
     [[echo, 42], type, /host .* not 42/],
-    [[echo, ''], range, /host .* not ""/],
+    [[echo, ['']], range, /each host of a list must be a host name, an address or null, not ""$/],
+    [[echo, ['127.0.0.1', '']], range, /each host of a list must be a host name, an address or null, not ""$/],
+    [[echo, [undefined]], type, /host .* not undefined/],
+    [[echo, 'a\0b'], range, /host .* not "a/],
+    [[echo, '', 0, { sock: 3 }], type, /sock cannot be combined with host/],
     [[echo, []], range, /host .* not an array of 0/],
     [[echo, ['127.0.0.1', 1]], type, /host .* not 1/],
     [[echo, null, '80'], type, /port .* not "80"/],

@@ -81,7 +81,7 @@ export async function openConnection(...args: unknown[]): Promise<StreamPair> {
  */
 export async function startServer(
   clientConnectedCb: ClientConnectedCallback,
-  host: string | readonly string[] | null = null,
+  host: string | readonly (string | null)[] | null = null,
   port = 0,
   options: StreamServerOptions & StartServingOptions = {},
 ): Promise<StreamServer> {

@@ -74,14 +74,15 @@ export interface UnixStreamServerOptions extends ServingOptions {
 export class StreamServer extends BaseStreamServer {
   /**
    * @param handler - called with a stream for each connection
-   * @param host - an address or name to listen on, or several; null (default): all interfaces, of IPv4 and IPv6
+   * @param host - an address or name to listen on, or several; null (default) or `''`: all interfaces, of IPv4 and IPv6. In a list,
+   * as in asyncio, only null stands for them
    * @param port - 0 (default): any port that is free on all the addresses, which `sockets[0].address()` tells
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
    * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for a `reuseAddress` that Node cannot do
    */
   constructor(
     handler: ClientHandler,
-    host: string | readonly string[] | null = null,
+    host: string | readonly (string | null)[] | null = null,
     port = 0,
     options: StreamServerOptions = {},
   ) {
@@ -142,13 +143,13 @@ function tcp(host: unknown, port: unknown, options: StreamServerOptions, backlog
   const family = checkFamily('StreamServer', options.family ?? 0);
   const flags = checkFlags('StreamServer', options.flags ?? 0);
   if (sock !== undefined) {
-    if (hosts !== null) throw exclusive('StreamServer', 'host');
+    if (host !== null) throw exclusive('StreamServer', 'host');
     if (number !== 0) throw exclusive('StreamServer', 'port');
     const given = checkSock('StreamServer', sock);
     return (accepting, signal) => listenOver(given, 'TCP', backlog, accepting, signal);
   }
   return async (accepting, signal) => {
-    const addresses = hosts === null ? anyAddress(family) : await addressesOf(hosts, number, { family, flags, signal });
+    const addresses = await addressesOf(hosts ?? [null], number, { family, flags, signal });
     return listenTcp({ addresses, port: number, backlog, reusePort }, accepting);
   };
 }
@@ -164,22 +165,27 @@ function unix(path: string | URL | null, options: UnixStreamServerOptions, backl
   return async (accepting) => [await listenUnix(checked, backlog, accepting)];
 }
 
-function anyAddress(family: 0 | 4 | 6): TcpAddress[] {
+/** The addresses that stand for all interfaces. */
+function anyAddress(family: 0 | 4 | 6): string[] {
   const addresses = [];
-  if (family !== 6) addresses.push({ address: '0.0.0.0', optional: true });
-  if (family !== 4) addresses.push({ address: '::', optional: true });
+  if (family !== 6) addresses.push('0.0.0.0');
+  if (family !== 4) addresses.push('::');
   return addresses;
 }
 
-/** The addresses of all hosts, each once; one that is given as such is not optional. */
+/** The addresses of all hosts, each once; one that is given as such is not optional. Null stands for all interfaces. */
 async function addressesOf(
-  hosts: readonly string[],
+  hosts: readonly (string | null)[],
   port: number,
   options: Parameters<typeof resolve>[1],
 ): Promise<TcpAddress[]> {
   const addresses = new Map<string, TcpAddress>();
   for (const host of hosts) {
-    for (const { address } of await resolve(host, options, `bind ${hostAndPort(host, port)}`)) {
+    const found =
+      host === null
+        ? anyAddress(options.family)
+        : (await resolve(host, options, `bind ${hostAndPort(host, port)}`)).map(({ address }) => address);
+    for (const address of found) {
       const optional = address !== host && (addresses.get(address)?.optional ?? true);
       addresses.set(address, { address, optional });
     }
@@ -187,15 +193,19 @@ async function addressesOf(
   return [...addresses.values()];
 }
 
-function checkHosts(host: unknown): readonly string[] | null {
-  if (host === null) return null;
+/** The hosts of a list, in which null stands for all interfaces; null where no host was given, which stands for them as well. */
+function checkHosts(host: unknown): readonly (string | null)[] | null {
+  if (host === null || host === '') return null;
   const hosts: unknown[] = Array.isArray(host) ? host : [host];
   if (hosts.length === 0) throw outOfRange('StreamServer', 'host', 'at least one host', host);
   for (const one of hosts) {
+    if (one === null) continue;
     if (typeof one !== 'string') throw invalidType('StreamServer', 'host', 'a string, a list of strings or null', one);
-    if (one === '' || one.includes('\0')) throw outOfRange('StreamServer', 'host', 'a host name or an address', one);
+    // Taken for all interfaces by itself; in a list asyncio tries to resolve it, and fails.
+    if (one === '') throw outOfRange('StreamServer', 'each host of a list', 'a host name, an address or null', one);
+    if (one.includes('\0')) throw outOfRange('StreamServer', 'host', 'a host name or an address', one);
   }
-  return [...hosts] as string[];
+  return [...hosts] as (string | null)[];
 }
 
 /** What libuv does is all that there is. */
