@@ -15,7 +15,7 @@ import { invalidType } from './errors.js';
 import { checkOptionNames } from './option-names.js';
 import type { StreamReader } from './reader.js';
 import { StreamServer, UnixStreamServer, type StreamServerOptions, type UnixStreamServerOptions } from './server.js';
-import { LEAVE_OPEN, type ClientHandler } from './serving.js';
+import { LEAVE_OPEN, isThenable, type ClientHandler } from './serving.js';
 import type { Stream } from './stream.js';
 import type { StreamWriter } from './writer.js';
 
@@ -128,9 +128,13 @@ function handler(action: string, callback: ClientConnectedCallback): ClientHandl
   if (typeof callback !== 'function') throw invalidType(action, 'clientConnectedCb', 'a function', callback);
   return (stream: Stream) => {
     const result: unknown = callback(...stream.halves);
-    if (typeof (result as Partial<PromiseLike<unknown>> | null | undefined)?.then !== 'function') return undefined;
-    return (result as PromiseLike<unknown>).then(() => LEAVE_OPEN) as PromiseLike<never>;
+    return isThenable(result) ? leftOpen(result) : undefined;
   };
+}
+
+async function leftOpen(result: PromiseLike<unknown>): Promise<never> {
+  await result;
+  return LEAVE_OPEN as never;
 }
 
 /** The option of these functions, and those of the server. */

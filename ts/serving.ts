@@ -377,23 +377,29 @@ export abstract class BaseStreamServer {
   }
 
   #handle(client: Client, stream: Stream): void {
-    let result: unknown;
     try {
-      result = this.#handler.call(undefined, stream, new Context(client));
+      const result: unknown = this.#handler.call(undefined, stream, new Context(client));
       if (isThenable(result)) {
-        result.then(
-          (value) => {
-            if (value !== LEAVE_OPEN) client.close();
-            client.handlerSettled();
-          },
-          (error: unknown) => this.#failed(client, stream, error),
-        );
+        void this.#settle(client, stream, result);
         return;
       }
     } catch (error) {
       this.#failed(client, stream, error);
       return;
     }
+    client.handlerSettled();
+  }
+
+  /** Waits for a handler by `await`: a thenable of any make settles once, with what the promise that it resolves with gives. */
+  async #settle(client: Client, stream: Stream, result: PromiseLike<unknown>): Promise<void> {
+    let value: unknown;
+    try {
+      value = await result;
+    } catch (error) {
+      this.#failed(client, stream, error);
+      return;
+    }
+    if (value !== LEAVE_OPEN) client.close();
     client.handlerSettled();
   }
 
@@ -475,7 +481,7 @@ export abstract class BaseStreamServer {
     };
     try {
       const result: unknown = onError(error, stream);
-      if (isThenable(result)) result.then(ignore, failed);
+      if (isThenable(result)) settled(result).catch(failed);
     } catch (failure) {
       failed(failure);
     }
@@ -639,12 +645,21 @@ function drop(socket: Socket): void {
   socket.on('error', ignore).destroy();
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+/**
+ * Whether a function of the user's returned something to wait for. It is waited for by `await`, never by its own `then`.
+ *
+ * @internal
+ */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     (typeof value === 'object' || typeof value === 'function') &&
     value !== null &&
     typeof (value as { then?: unknown }).then === 'function'
   );
+}
+
+async function settled(result: PromiseLike<unknown>): Promise<void> {
+  await result;
 }
 
 /** The last resort: tells whoever runs the process, and never fails. */
