@@ -23,6 +23,17 @@ export interface Served {
   readonly dialPlain: () => Promise<Socket>;
 }
 
+/** The plain socket below a TLS socket. */
+const below = new WeakMap<Socket, Socket>();
+
+/** Has a connection break that the server is writing to. */
+export function breakOff(socket: Socket): void {
+  const plain = below.get(socket) ?? socket;
+  // Closing a Unix socket that holds unread bytes breaks it.
+  if (plain.remoteFamily === undefined) plain.destroy();
+  else plain.resetAndDestroy();
+}
+
 /** A server that serves, until the test is over. */
 export async function serve(
   t: ExecutionContext,
@@ -52,6 +63,7 @@ export async function serve(
     if (kind !== 'TLS') return socket;
     const secured = tls.connect({ socket, ca, servername: 'localhost' });
     quiet(secured);
+    below.set(secured, socket);
     await once(secured, 'secureConnect');
     return secured;
   };

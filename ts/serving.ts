@@ -13,6 +13,7 @@ import { checkInteger } from './arguments.js';
 import { ConnectionError, IncompleteReadError, StateError, checkTimeout, invalidType, outOfRange } from './errors.js';
 import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
+import { PeerWarnings, warn } from './server-warnings.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
 import type { Accepting, Listen, Listening } from './transports/listen.js';
 import { SocketTransport } from './transports/socket.js';
@@ -69,8 +70,10 @@ export interface ServingOptions extends LimitOptions, CloseOptions {
    */
   maxConnections?: number | undefined;
   /**
-   * Where a failing handler, a failing `accept` and handlers that ignore their cancellation are reported. Default:
-   * `process.emitWarning` with the type `StreamServerWarning`. When it fails itself, both errors become such warnings.
+   * Where a failing handler, a failing TLS handshake, a failing `accept` and handlers that ignore their cancellation are reported.
+   * When it fails itself, both errors become warnings. Default: `process.emitWarning` with the type `StreamServerWarning`. What a
+   * peer causes (a handler that fails because its own connection is lost, a handshake that fails, one connection too many) is
+   * then one line without a stack, at most once a second; the next line, or that of the close, has the count of those left out.
    */
   onError?: ServerErrorHandler | undefined;
   /** How long `close` waits for the handlers, and again after their signal was aborted, in ms. Default 60000.
@@ -108,6 +111,7 @@ export interface Serving {
 export abstract class BaseStreamServer {
   /** The class, as messages name it. */
   readonly #name: string;
+  readonly #warnings: PeerWarnings;
   readonly #handler: ClientHandler;
   readonly #listen: Listen;
   readonly #options: CheckedServing;
@@ -136,6 +140,7 @@ export abstract class BaseStreamServer {
   /** @internal */
   constructor(name: string, { handler, listen, options, noDelay, keepAlive }: Serving) {
     this.#name = name;
+    this.#warnings = new PeerWarnings(name);
     this.#handler = handler;
     this.#listen = listen;
     this.#options = options;
@@ -315,7 +320,7 @@ export abstract class BaseStreamServer {
       this.#full = true;
       const most = `maxConnections is ${this.#options.maxConnections}`;
       const message = `${this.#name}: a connection was closed as it came in: there are ${count} already, and ${most}`;
-      this.#report(new ConnectionError('ECONNREFUSED', message), null, null);
+      this.#reportPeer(new ConnectionError('ECONNREFUSED', message), null, null);
       return;
     }
     if (this.#serving) {
@@ -362,7 +367,10 @@ export abstract class BaseStreamServer {
       this.#handshakes.delete(ending);
       this.#full = false;
       // What had failed before the server was closed is told, also where the close comes in between.
-      if (error !== ending.signal.reason) this.#report(error, null, null);
+      if (error === ending.signal.reason) return;
+      // Whoever connects can have a handshake fail, as often as it likes: also one that a callback of the options refuses.
+      if (error instanceof ConnectionError) this.#reportPeer(error, null, null);
+      else this.#report(error, null, null);
     }
   }
 
@@ -405,7 +413,11 @@ export abstract class BaseStreamServer {
 
   #failed(client: Client, stream: Stream, error: unknown): void {
     client.abort();
-    if (!client.isCancellation(error)) this.#report(error, stream, `the handler of ${client.peer} failed`);
+    if (!client.isCancellation(error)) {
+      const what = `the handler of ${client.peer} failed`;
+      if (isLossOf(stream, error)) this.#reportPeer(error, stream, what);
+      else this.#report(error, stream, what);
+    }
     client.handlerSettled();
   }
 
@@ -448,6 +460,7 @@ export abstract class BaseStreamServer {
         this.#clients.clear();
       }
     }
+    this.#warnings.flush();
     this.#end();
   }
 
@@ -468,6 +481,12 @@ export abstract class BaseStreamServer {
   }
 
   // ---------------------------------------------------------------------------------------------- reporting
+
+  /** Reports what a peer has caused: without `onError` it must not flood the log. */
+  #reportPeer(error: Error, stream: Stream | null, what: string | null): void {
+    if (this.#options.onError === null) this.#warnings.report(error, what);
+    else this.#report(error, stream, what);
+  }
 
   #report(error: unknown, stream: Stream | null, what: string | null): void {
     const { onError } = this.#options;
@@ -579,6 +598,12 @@ class Client implements StreamOwner {
   }
 }
 
+/** Whether a call was refused because the connection of the stream was lost: by no close of this side. */
+function isLossOf(stream: Stream, error: unknown): error is ConnectionError {
+  const loss = stream.exception();
+  return error instanceof ConnectionError && loss !== null && (error === loss || error.cause === loss);
+}
+
 /** Whether a call was refused because this side has closed the connection: a loss from elsewhere is the cause of its error. */
 function isLocalClose(error: unknown): boolean {
   return error instanceof ConnectionError && error.code === 'ECONNRESET' && error.cause === undefined;
@@ -660,18 +685,6 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 async function settled(result: PromiseLike<unknown>): Promise<void> {
   await result;
-}
-
-/** The last resort: tells whoever runs the process, and never fails. */
-function warn(name: string, error: unknown, what: string | null): void {
-  const known = error instanceof Error;
-  const text = known ? error.message : inspect(error);
-  const code: unknown = known ? (error as { code?: unknown }).code : undefined;
-  process.emitWarning(what === null ? text : `${name}: ${what}: ${text}`, {
-    type: 'StreamServerWarning',
-    code: typeof code === 'string' ? code : 'ERR_HANDLER_FAILED',
-    detail: known && error.stack !== undefined ? error.stack : '',
-  });
 }
 
 function ignore(): void {}

@@ -1,0 +1,91 @@
+/**
+ * Warnings of a server that has no `onError`.
+ *
+ * What the program has to answer for is a warning each time, with the stack. What peers cause at will (a reset, a handshake that
+ * fails, one connection too many) is one line without a stack: the first at once, those of the following second together:
+ *
+ *     quiet ---report: a warning---> counting ---a second is over: nothing was counted---> quiet
+ *                                    ^        \
+ *                                    '---------'  a second is over: a warning with the count
+ */
+import { inspect } from 'node:util';
+
+/** How often a server warns of what its peers cause: once in this time at most, in ms. */
+const INTERVAL_MS = 1000;
+
+/** How many codes a warning with a count names. */
+const NAMED_CODES = 5;
+
+/** A warning of its own, with the stack of the error; never fails. */
+export function warn(name: string, error: unknown, what: string | null): void {
+  emit(prefixed(name, error, what), codeOfWarning(error), error instanceof Error ? error.stack : undefined);
+}
+
+/** The warnings of one server about what its peers cause. */
+export class PeerWarnings {
+  readonly #name: string;
+  /** Runs while reports are counted. */
+  #timer: NodeJS.Timeout | null = null;
+  /** How many reports were left out, by code. */
+  readonly #leftOut = new Map<string, number>();
+
+  /** @param name - the class of the server */
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** Warns of an error, or counts it where the last warning is less than a second ago. */
+  report(error: Error, what: string | null): void {
+    const code = codeOfWarning(error);
+    if (this.#timer !== null) {
+      this.#leftOut.set(code, (this.#leftOut.get(code) ?? 0) + 1);
+      return;
+    }
+    emit(prefixed(this.#name, error, what).replace(/\s*\n\s*/g, ' '), code);
+    this.#count();
+  }
+
+  /** Warns of what was counted and not warned of yet: the server is closed. */
+  flush(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#warnOfCount();
+  }
+
+  #count(): void {
+    // It must not keep the process alive; what is counted then is lost with it only where the server was never closed.
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      if (this.#warnOfCount()) this.#count();
+    }, INTERVAL_MS).unref();
+  }
+
+  #warnOfCount(): boolean {
+    if (this.#leftOut.size === 0) return false;
+    const codes = [...this.#leftOut].sort(([, a], [, b]) => b - a);
+    this.#leftOut.clear();
+    const sum = (list: typeof codes): number => list.reduce((total, [, count]) => total + count, 0);
+    const named = codes.slice(0, NAMED_CODES).map(([code, count]) => `${count} ${code}`);
+    const others = sum(codes.slice(NAMED_CODES));
+    if (others > 0) named.push(`${others} others`);
+    const total = sum(codes);
+    const connections = `${total} more ${total === 1 ? 'connection' : 'connections'}`;
+    emit(`${this.#name}: ${connections} failed since the last warning: ${named.join(', ')}`, codes[0]?.[0] ?? '');
+    return true;
+  }
+}
+
+/** `StreamServer: the handler of 127.0.0.1:4321 failed: out of luck` */
+function prefixed(name: string, error: unknown, what: string | null): string {
+  const text = error instanceof Error ? error.message : inspect(error);
+  return what === null ? text : `${name}: ${what}: ${text}`;
+}
+
+function codeOfWarning(error: unknown): string {
+  const code: unknown = error instanceof Error ? (error as { code?: unknown }).code : undefined;
+  return typeof code === 'string' ? code : 'ERR_HANDLER_FAILED';
+}
+
+function emit(message: string, code: string, detail?: string): void {
+  process.emitWarning(message, { type: 'StreamServerWarning', code, ...(detail === undefined ? {} : { detail }) });
+}
