@@ -62,8 +62,9 @@ export interface UnixStreamServerOptions extends ServingOptions {
  * await server.serveForever();
  * ```
  *
- * The class is final. Making a server opens nothing. A server that was closed stays closed. Where the process runs out of
- * file descriptors, connections that come in are closed by the event loop, and the server goes on.
+ * The class is final. Making a server opens nothing. A server that was closed stays closed. When the process runs out of
+ * file descriptors, connections that come in are closed by the event loop, and the server goes on; `onError` receives what can be
+ * known of that (on Linux, the connection that took the last descriptor).
  *
  * It listens on every address that the hosts have, once on each; an IPv6 address stands for itself, `::` for all of IPv6 and
  * nothing of IPv4. Of the addresses of a name, and of all interfaces, those are left out that the machine does not have, as long

@@ -15,6 +15,7 @@ import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
 import { PeerWarnings, warn } from './server-warnings.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
+import { lastDescriptor, noteDescriptorLimit } from './transports/descriptors.js';
 import type { Accepting, Listen, Listening } from './transports/listen.js';
 import { SocketTransport } from './transports/socket.js';
 import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
@@ -70,7 +71,8 @@ export interface ServingOptions extends LimitOptions, CloseOptions {
    */
   maxConnections?: number | undefined;
   /**
-   * Where a failing handler, a failing TLS handshake, a failing `accept` and handlers that ignore their cancellation are reported.
+   * Where a failing handler, a failing TLS handshake, a failing `accept` and handlers that ignore their cancellation are reported. Of
+   * running out of file descriptors it receives what can be known: see docs/errors.md.
    * When it fails itself, both errors become warnings. Default: `process.emitWarning` with the type `StreamServerWarning`. What a
    * peer causes (a handler that fails because its own connection is lost, a handshake that fails, one connection too many) is
    * then one line without a stack, at most once a second; the next line, or that of the close, has the count of those left out.
@@ -135,6 +137,8 @@ export abstract class BaseStreamServer {
   readonly #clients = new Set<Client>();
   #onIdle: (() => void) | null = null;
   #full = false;
+  /** Whether the `net.Server` of the caller has refused the last connection. */
+  #dropping = false;
   #acceptReportedAt = -Infinity;
 
   /** @internal */
@@ -286,8 +290,10 @@ export abstract class BaseStreamServer {
   async #bind(): Promise<void> {
     const accepting: Accepting = {
       accepted: (socket, path) => this.#accepted(socket, path),
-      failed: (error) => this.#acceptFailed(error),
+      failed: (error) => this.#acceptFailed(error, 'accepting a connection failed'),
+      dropped: () => this.#dropped(),
     };
+    noteDescriptorLimit();
     let opened: Listening[] = [];
     try {
       opened = await this.#listen(accepting, this.#stop.signal);
@@ -301,11 +307,18 @@ export abstract class BaseStreamServer {
     this.#listening = opened;
   }
 
-  #acceptFailed(error: Error): void {
+  #acceptFailed(error: Error, what: string | null): void {
     const now = performance.now();
     if (now - this.#acceptReportedAt < ACCEPT_REPORT_INTERVAL_MS) return;
     this.#acceptReportedAt = now;
-    this.#report(error, null, 'accepting a connection failed');
+    this.#report(error, null, what);
+  }
+
+  #dropped(): void {
+    if (this.#dropping || this.#isClosing) return;
+    this.#dropping = true;
+    const message = `${this.#name}: a connection was closed as it came in, by the maxConnections or the blockList of sock`;
+    this.#reportPeer(new ConnectionError('ECONNREFUSED', message), null, null);
   }
 
   #accepted(socket: Socket, path: string | undefined): void {
@@ -313,6 +326,7 @@ export abstract class BaseStreamServer {
       drop(socket);
       return;
     }
+    this.#dropping = false;
     const count = this.#clients.size + this.#handshakes.size + this.#waiting.size;
     if (count >= this.#options.maxConnections) {
       drop(socket);
@@ -323,6 +337,8 @@ export abstract class BaseStreamServer {
       this.#reportPeer(new ConnectionError('ECONNREFUSED', message), null, null);
       return;
     }
+    const last = lastDescriptor(socket);
+    if (last !== null) this.#acceptFailed(last, null);
     if (this.#serving) {
       this.#serve(socket, path);
     } else {

@@ -117,8 +117,8 @@ const MOST_REST_BYTES = 2 ** 26;
  */
 export function readRest(socket: Socket, received: (chunk: Uint8Array) => void): boolean {
   const handle = (socket as unknown as Insides)._handle;
-  const fd = handle?.fd;
-  if (!isHandle(handle) || typeof fd !== 'number' || fd < 0 || process.platform === 'win32') return false;
+  const fd = descriptorOf(socket);
+  if (!isHandle(handle) || fd === null || process.platform === 'win32') return false;
   const decrypter = handlesOf(handle).findLast((one) => typeof one.receive === 'function');
   if (decrypter === undefined && (socket as Socket & { encrypted?: boolean }).encrypted === true) return false;
   const memory = Buffer.allocUnsafeSlow(REST_BYTES);
@@ -151,6 +151,12 @@ function handlesOf(handle: Handle): Handle[] {
   const handles = [handle];
   for (let below = handle._parent; below; below = below._parent) handles.push(below);
   return handles;
+}
+
+/** The file descriptor of a socket, or null where the runtime does not say, or the system has none. */
+export function descriptorOf(socket: Socket): number | null {
+  const fd = (socket as unknown as Insides)._handle?.fd;
+  return typeof fd === 'number' && fd >= 0 ? fd : null;
 }
 
 /**

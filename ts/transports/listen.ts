@@ -24,6 +24,8 @@ export interface Accepting {
   accepted(socket: Socket, path?: string): void;
   /** The system failed to accept one. */
   failed(error: Error): void;
+  /** A `net.Server` of the caller's closed one as it came in, by a limit of its own. */
+  dropped(): void;
 }
 
 /** An address that is taken. */
@@ -160,7 +162,7 @@ function hasReusePort(): Promise<boolean> {
 }
 
 async function tryReusePort(): Promise<boolean> {
-  const accepting: Accepting = { accepted: (socket) => void socket.destroy(), failed: () => {} };
+  const accepting: Accepting = { accepted: (socket) => void socket.destroy(), failed: () => {}, dropped: () => {} };
   const place: Place = { host: '127.0.0.1', port: 0, reusePort: true, exclusive: true };
   const opened: Listening[] = [];
   try {
@@ -222,6 +224,7 @@ export async function listenOver(
   }
   const path = kind === 'TCP' ? undefined : typeof address === 'string' ? address : '';
   sock.on('connection', (socket: Socket) => accepting.accepted(socket, path));
+  sock.on('drop', () => accepting.dropped());
   return [taken(sock, accepting)];
 }
 
