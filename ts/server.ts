@@ -5,7 +5,7 @@ import { coded, invalidType, outOfRange } from './errors.js';
 import { checkFamily, checkFlags, resolve } from './resolve.js';
 import { BaseStreamServer, checkServing, type ClientHandler, type ServingOptions } from './serving.js';
 import { checkSock, listenOver, listenTcp, type Listen, type TcpAddress } from './transports/listen.js';
-import { listenUnix } from './transports/listen-unix.js';
+import { listenUnix, whyNoMode } from './transports/listen-unix.js';
 import { hostAndPort } from './transports/transport.js';
 import { checkUnixPath } from './unix-path.js';
 
@@ -46,6 +46,13 @@ export interface UnixStreamServerOptions extends ServingOptions {
    * server; Node removes the file of a `net.Server` then, and that of an fd stays. asyncio: `sock`
    */
   sock?: Server | number | undefined;
+  /**
+   * The permissions of the file of the socket, such as `0o660`, whatever the umask of the process is; they are set before any client
+   * can connect. On most systems those who may write to the file may connect. Default: 0o777 without the bits of the umask, which
+   * with the usual umask of 0o022 lets only the owner connect. `TypeError` where there is no such file to make: for an abstract
+   * name, on Windows, with `sock`, and in a worker of `node:cluster`, where the umask of the primary decides.
+   */
+  mode?: number | undefined;
 }
 
 /**
@@ -109,7 +116,7 @@ export class StreamServer extends BaseStreamServer {
  * socket, `bind` rejects with `EADDRINUSE`. To find out, it connects, and again until the file is a second old: it may be about to
  * listen. Closing the server removes the file if it is still
  * the same one; a process that is killed leaves it behind. In a worker of `node:cluster` all workers share the socket, and the file
- * is the primary's business.
+ * is the primary's business. Who may connect is decided by `mode`, or else by the umask of the process.
  *
  * asyncio: `UnixStreamServer`
  */
@@ -120,6 +127,7 @@ export class UnixStreamServer extends BaseStreamServer {
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none, or a path that is longer
    * than the system can take
    * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system without them
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` for a `mode` where this process makes no file
    */
   constructor(handler: ClientHandler, path?: string | URL | null, options: UnixStreamServerOptions = {}) {
     if (new.target !== UnixStreamServer) throw subclassed('UnixStreamServer');
@@ -157,13 +165,30 @@ function tcp(host: unknown, port: unknown, options: StreamServerOptions, backlog
 
 function unix(path: string | URL | null, options: UnixStreamServerOptions, backlog: number): Listen {
   const { sock } = options;
+  const mode = checkMode(options.mode);
   if (sock !== undefined) {
     if (path !== null) throw exclusive('UnixStreamServer', 'path');
+    if (mode !== null) throw exclusive('UnixStreamServer', 'mode');
     const given = checkSock('UnixStreamServer', sock);
     return (accepting, signal) => listenOver(given, 'Unix', backlog, accepting, signal);
   }
-  const checked = checkUnixPath('UnixStreamServer', path);
-  return async (accepting) => [await listenUnix(checked, backlog, accepting)];
+  const file = checkUnixPath('UnixStreamServer', path);
+  const against = mode === null ? null : whyNoMode(file);
+  if (against !== null) throw unsupportedMode(against);
+  return async (accepting) => [await listenUnix({ file, backlog, mode }, accepting)];
+}
+
+/** The permissions of a file; null where none are given. */
+function checkMode(value: unknown): number | null {
+  if (value === undefined) return null;
+  const expected = 'an integer from 0 to 0o777';
+  if (typeof value !== 'number') throw invalidType('UnixStreamServer', 'mode', expected, value);
+  if (Number.isInteger(value) && value >= 0 && value <= 0o777) return value;
+  throw outOfRange('UnixStreamServer', 'mode', expected, value);
+}
+
+function unsupportedMode(against: string): TypeError {
+  return coded(new TypeError(`UnixStreamServer: mode cannot be used ${against}`), 'ERR_INVALID_ARG_TYPE');
 }
 
 /** The addresses that stand for all interfaces. */

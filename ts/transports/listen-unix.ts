@@ -10,6 +10,15 @@
  *
  * That is also why nobody ever sees a socket under that name that refuses connections, other than a stale one.
  *
+ * A mode is set before any client can connect, which is between the two calls that Node makes of one. So the socket is bound in a
+ * directory of its own then, which only the owner may enter. (A umask would apply to all files that the process makes meanwhile.)
+ *
+ *     mkdir           .k3x9q0      0o700
+ *     bind, listen    .k3x9q0/s
+ *     chmod           .k3x9q0/s
+ *     link, unlink    .k3x9q0/s -> service.sock
+ *     rmdir           .k3x9q0
+ *
  *     the file there is    a socket that refuses connections    stale when it is a second old: replaced
  *                          a socket that anybody listens on     EADDRINUSE
  *                          anything else                        EADDRINUSE
@@ -18,7 +27,17 @@
  */
 import cluster from 'node:cluster';
 import { randomInt } from 'node:crypto';
-import { linkSync, lstatSync, renameSync, statSync, unlinkSync, type BigIntStats } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+  type BigIntStats,
+} from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -49,14 +68,31 @@ const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
 /** The codes of a directory in which files cannot have two names. */
 const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
+/** Where a Unix server listens. */
+export interface UnixPlace {
+  /** A path that was checked. */
+  readonly file: string;
+  readonly backlog: number;
+  /** The permissions of the file; null: those that the umask leaves. Only where {@link whyNoMode} gives no reason against it. */
+  readonly mode: number | null;
+}
+
+/** Why the permissions of a socket cannot be set: there is no file, or it is made by another process; null where they can be. */
+export function whyNoMode(file: string): string | null {
+  if (file.startsWith('\0')) return 'with an abstract name, which has no file';
+  if (process.platform === 'win32') return 'with a named pipe, which has no file';
+  if (cluster.isWorker) return 'in a worker of node:cluster: the primary makes the file, and its umask decides';
+  return null;
+}
+
 /** Listens on a path that was checked. */
-export async function listenUnix(file: string, backlog: number, accepting: Accepting): Promise<Listening> {
+export async function listenUnix({ file, backlog, mode }: UnixPlace, accepting: Accepting): Promise<Listening> {
   const hasFile = !file.startsWith('\0') && process.platform !== 'win32';
   if (!hasFile) return listenAs(file, file, backlog, accepting);
   try {
     return cluster.isWorker
       ? await listenShared(file, backlog, accepting)
-      : await listenLinked(file, backlog, accepting);
+      : await listenLinked({ file, backlog, mode }, accepting);
   } catch (error) {
     throw bindError(missingDirectory(file, error) ?? error, file);
   }
@@ -85,11 +121,13 @@ async function listenShared(file: string, backlog: number, accepting: Accepting)
   }
 }
 
-async function listenLinked(file: string, backlog: number, accepting: Accepting): Promise<Listening> {
+async function listenLinked(target: UnixPlace, accepting: Accepting): Promise<Listening> {
+  const { file, mode } = target;
   // The working directory may be another one when the file is removed.
   const absolute = path.resolve(file);
-  const [listening, passing] = await listenPassing(file, backlog, accepting);
+  const [listening, passing] = await listenPassing(target, accepting);
   try {
+    if (mode !== null) chmodSync(passing, mode);
     const ours = statsOf(passing);
     await place(passing, absolute);
     const { server } = listening;
@@ -106,31 +144,63 @@ async function listenLinked(file: string, backlog: number, accepting: Accepting)
   } catch (error) {
     listening.close();
     throw error;
+  } finally {
+    if (mode !== null) removeDirectory(path.dirname(passing));
   }
 }
 
-/** A listener under a passing name next to `file`, and the absolute path of that. */
-async function listenPassing(file: string, backlog: number, accepting: Accepting): Promise<[Listening, string]> {
+/** A listener under a passing name next to `file`, or in a directory of that name, and the absolute path of the socket. */
+async function listenPassing({ file, backlog, mode }: UnixPlace, accepting: Accepting): Promise<[Listening, string]> {
+  const inside = mode === null ? '' : `${path.sep}s`;
   for (let tries = TRIES; ; tries--) {
-    const name = passingName(file);
+    const name = passingName(file, inside.length);
+    const directory = mode === null ? null : path.resolve(name);
+    const passing = path.resolve(name + inside);
     try {
-      const passing = path.resolve(name);
-      return [await listenAs(name, file, backlog, accepting), passing];
+      if (directory !== null) makeDirectory(directory);
+      return [await listenAs(name + inside, file, backlog, accepting), passing];
     } catch (error) {
-      if (codeOf(error) !== 'EADDRINUSE' || tries === 1) throw error;
+      const taken = codeOf(error) === (directory === null ? 'EADDRINUSE' : 'EEXIST');
+      if (directory !== null && !taken) removeDirectory(directory);
+      if (!taken || tries === 1) throw error;
     }
   }
 }
 
-/** A name in the directory of a file: not longer than the name of that where the directory leaves no more room. */
-function passingName(file: string): string {
+/** A directory that only its owner may enter. */
+function makeDirectory(directory: string): void {
+  mkdirSync(directory, { mode: 0o700 });
+  const { mode } = statSync(directory);
+  // What a umask has taken from the owner. The bit that hands the group of the directory above on to what is made in it stays.
+  if ((mode & 0o700) !== 0o700) chmodSync(directory, (mode & 0o7777) | 0o700);
+}
+
+function removeDirectory(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Another process has put something in it, or removed it.
+  }
+}
+
+/**
+ * A name in the directory of a file: not longer than the name of that where the directory leaves no more room.
+ *
+ * @param inside - how many bytes there must be room for after the name
+ */
+function passingName(file: string, inside = 0): string {
   const own = path.basename(file);
   const bytes = Buffer.byteLength(own);
   const room = MAX_PATH_BYTES - (Buffer.byteLength(file) - bytes);
-  const letters = Array.from({ length: Math.min(NAME_LENGTH, Math.max(room, bytes)) }, anyLetter);
+  const length = Math.min(NAME_LENGTH, Math.max(room, bytes) - inside);
+  if (length < 1) {
+    const words = `name too long: mode takes a name of ${inside + 1} bytes at least in so long a directory`;
+    throw new ConnectionError('ENAMETOOLONG', `bind ${file}: ${words}`);
+  }
+  const letters = Array.from({ length }, anyLetter);
   if (letters.length > 1) letters[0] = '.';
   const name = letters.join('');
-  return name === own ? passingName(file) : path.join(path.dirname(file), name);
+  return name === own ? passingName(file, inside) : path.join(path.dirname(file), name);
 }
 
 function anyLetter(): string {
