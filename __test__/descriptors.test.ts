@@ -6,7 +6,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ConnectionError, StreamServer, UnixStreamServer, connect, connectUnix } from 'sluice';
 import { descriptorOf } from '#ts/transports/accepted.js';
-import { lastDescriptor, noteDescriptorLimit } from '#ts/transports/descriptors.js';
+import { lastDescriptor } from '#ts/transports/descriptors.js';
 import { certificates } from './certificates.js';
 import { directory } from './fifo.js';
 import { closedByPeer, dial, echo, portOf, quiet, turns } from './loopback.js';
@@ -95,7 +95,6 @@ for (const kind of KINDS) {
 }
 
 test('a connection with descriptors to spare is not reported, nor one of which no descriptor is known', async (t) => {
-  noteDescriptorLimit();
   const sock = createServer();
   t.teardown(() => sock.close());
   await once(sock.listen(0, '127.0.0.1'), 'listening');

@@ -237,6 +237,19 @@ test.serial('connections over the cap are reported like connections that break',
   await server.close();
 });
 
+test.serial('a failing accept is one line without a stack', async (t) => {
+  const warnings = warningsOf(t);
+  const { server } = await serve(t, 'TCP', () => t.fail());
+  const failure = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' });
+  for (let i = 0; i < 3; i++) server.sockets[0]?.emit('error', failure);
+  await turns(2);
+  t.deepEqual(
+    warnings.map(({ message, code, detail }) => ({ message, code, detail })),
+    [{ message: 'StreamServer: accepting a connection failed: accept EMFILE', code: 'EMFILE', detail: undefined }],
+  );
+  await server.close();
+});
+
 test.serial('a warning is one line, and names five codes at most', async (t) => {
   const warnings = warningsOf(t);
   const timers = manualTimers(t);

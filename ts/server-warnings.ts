@@ -1,8 +1,9 @@
 /**
  * Warnings of a server that has no `onError`.
  *
- * What the program has to answer for is a warning each time, with the stack. What peers cause at will (a reset, a handshake that
- * fails, one connection too many) is one line without a stack: the first at once, those of the following second together:
+ * What the program has to answer for is a warning each time, with the stack. A failing `accept` is one line without a stack, which
+ * would say nothing. So is what peers cause at will (a reset, a handshake that fails, one connection too many), the first at once,
+ * those of the following second together:
  *
  *     quiet ---report: a warning---> counting ---a second is over: nothing was counted---> quiet
  *                                    ^        \
@@ -19,6 +20,11 @@ const NAMED_CODES = 5;
 /** A warning of its own, with the stack of the error; never fails. */
 export function warn(name: string, error: unknown, what: string | null): void {
   emit(prefixed(name, error, what), codeOfWarning(error), error instanceof Error ? error.stack : undefined);
+}
+
+/** A warning of its own in one line, without the stack. */
+export function warnInOneLine(name: string, error: Error, what: string | null): void {
+  emit(prefixed(name, error, what).replace(/\s*\n\s*/g, ' '), codeOfWarning(error));
 }
 
 /** The warnings of one server about what its peers cause. */
@@ -41,7 +47,7 @@ export class PeerWarnings {
       this.#leftOut.set(code, (this.#leftOut.get(code) ?? 0) + 1);
       return;
     }
-    emit(prefixed(this.#name, error, what).replace(/\s*\n\s*/g, ' '), code);
+    warnInOneLine(this.#name, error, what);
     this.#count();
   }
 

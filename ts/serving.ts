@@ -13,9 +13,9 @@ import { checkInteger } from './arguments.js';
 import { ConnectionError, IncompleteReadError, StateError, checkTimeout, invalidType, outOfRange } from './errors.js';
 import { checkOptionNames } from './option-names.js';
 import { checkLimit, type LimitOptions } from './reader.js';
-import { PeerWarnings, warn } from './server-warnings.js';
+import { PeerWarnings, warn, warnInOneLine } from './server-warnings.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
-import { lastDescriptor, noteDescriptorLimit } from './transports/descriptors.js';
+import { lastDescriptor } from './transports/descriptors.js';
 import type { Accepting, Listen, Listening } from './transports/listen.js';
 import { SocketTransport } from './transports/socket.js';
 import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
@@ -293,7 +293,6 @@ export abstract class BaseStreamServer {
       failed: (error) => this.#acceptFailed(error, 'accepting a connection failed'),
       dropped: () => this.#dropped(),
     };
-    noteDescriptorLimit();
     let opened: Listening[] = [];
     try {
       opened = await this.#listen(accepting, this.#stop.signal);
@@ -311,7 +310,8 @@ export abstract class BaseStreamServer {
     const now = performance.now();
     if (now - this.#acceptReportedAt < ACCEPT_REPORT_INTERVAL_MS) return;
     this.#acceptReportedAt = now;
-    this.#report(error, null, what);
+    if (this.#options.onError === null) warnInOneLine(this.#name, error, what);
+    else this.#report(error, null, what);
   }
 
   #dropped(): void {

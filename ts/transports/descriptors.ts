@@ -13,17 +13,8 @@ import type { Socket } from 'node:net';
 import { ConnectionError, codeOf } from '../errors.js';
 import { descriptorOf } from './accepted.js';
 
-/** How many descriptors the process may have, as it was last read; Infinity where that is not known. */
-let limit = Infinity;
-
-/** Reads the limit, while there is a descriptor to read it with: a server does so when it binds. */
-export function noteDescriptorLimit(): void {
-  try {
-    limit = readLimit();
-  } catch {
-    // The permission model of Node forbids it, or none is left already.
-  }
-}
+/** How many descriptors the process may have, as it was last read; Infinity where that cannot be known. */
+let limit: number | null = null;
 
 /**
  * Looks at a connection that was just accepted.
@@ -31,17 +22,21 @@ export function noteDescriptorLimit(): void {
  * @returns the error to report when it has got the last descriptor, else null
  */
 export function lastDescriptor(socket: Socket): ConnectionError | null {
-  if (limit === Infinity) return null;
   const fd = descriptorOf(socket);
-  if (fd === null || fd < limit - 1) return null;
+  if (fd === null || (limit !== null && fd < limit - 1)) return null;
   try {
-    // It may have been raised since, or another thread has given one back.
+    // It may have been raised since it was last read.
     limit = readLimit();
     return null;
   } catch (error) {
-    if (codeOf(error) !== 'EMFILE') return null;
-    const message = `this connection took the last of ${limit} file descriptors, and the next ones are closed as they come in`;
-    return new ConnectionError('EMFILE', `accept: ${message}`, { cause: error });
+    if (codeOf(error) !== 'EMFILE') {
+      // The permission model of Node forbids to read it.
+      limit = Infinity;
+      return null;
+    }
+    const last = limit === null ? 'the last file descriptor' : `the last of ${limit} file descriptors`;
+    const message = `accept: this connection took ${last}, and the next ones are closed as they come in`;
+    return new ConnectionError('EMFILE', message, { cause: error });
   }
 }
 
