@@ -165,10 +165,12 @@ export interface LineForm extends WaitOptions {
   readonly keepEnds: boolean;
 }
 
-/** Where lines come from: a reader. */
+/** Where lines come from: a reader. `loop` is the iterator that reads. */
 export interface LineSource {
-  nextLine(form: LineForm): Promise<IteratorResult<string, undefined>>;
-  nextLines(form: LineForm): Promise<IteratorResult<string[], undefined>>;
+  nextLine(form: LineForm, loop: object): Promise<IteratorResult<string, undefined>>;
+  nextLines(form: LineForm, loop: object): Promise<IteratorResult<string[], undefined>>;
+  /** Ends the read that `loop` has begun, if it still waits: it resolves as done, and nothing is consumed. */
+  leave(loop: object): void;
 }
 
 /**
@@ -200,6 +202,7 @@ export function checkLineForm(options: LinesOptions = {}): LineForm {
 export class Lines implements AsyncIterableIterator<string, undefined> {
   readonly #source: LineSource;
   readonly #form: LineForm;
+  #left = false;
 
   /** @internal Streams and readers make them. */
   constructor(source: LineSource, form: LineForm) {
@@ -216,21 +219,57 @@ export class Lines implements AsyncIterableIterator<string, undefined> {
    * ```
    */
   batches(): AsyncIterableIterator<string[], undefined> {
-    const iterator: AsyncIterableIterator<string[], undefined> = {
-      next: () => this.#source.nextLines(this.#form),
-      return: () => Promise.resolve(DONE),
-      [Symbol.asyncIterator]: () => iterator,
-    };
-    return iterator;
+    const source = this.#source;
+    return new Loop(
+      (loop) => source.nextLines(this.#form, loop),
+      (loop) => source.leave(loop),
+    );
   }
 
-  /** The next line, or `done` at EOF. Rejects as `readline` does. */
+  /** The next line, or `done` at EOF and once the loop was left. Rejects as `readline` does. */
   next(): Promise<IteratorResult<string, undefined>> {
-    return this.#source.nextLine(this.#form);
+    return this.#left ? Promise.resolve(DONE) : this.#source.nextLine(this.#form, this);
   }
 
-  /** Ends a loop. The stream stays open, and nothing more is consumed. */
+  /**
+   * Ends a loop. The stream stays open, and nothing more is consumed: a `next()` that still waits resolves as done, and the stream
+   * can be read again at once.
+   */
   return(): Promise<IteratorResult<string, undefined>> {
+    this.#left = true;
+    this.#source.leave(this);
+    return Promise.resolve(DONE);
+  }
+
+  /** Begins a loop, also after an earlier one was left. */
+  [Symbol.asyncIterator](): this {
+    this.#left = false;
+    return this;
+  }
+}
+
+/** One loop: once it was left, it has ended for good. */
+export class Loop<T> implements AsyncIterableIterator<T, undefined> {
+  readonly #read: (loop: object) => Promise<IteratorResult<T, undefined>>;
+  readonly #leave: (loop: object) => void;
+  #left = false;
+
+  /**
+   * @param read - the next result, or done
+   * @param leave - ends the read that the loop has begun, as {@link LineSource.leave} does
+   */
+  constructor(read: (loop: object) => Promise<IteratorResult<T, undefined>>, leave: (loop: object) => void) {
+    this.#read = read;
+    this.#leave = leave;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    return this.#left ? Promise.resolve(DONE) : this.#read(this);
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#left = true;
+    this.#leave(this);
     return Promise.resolve(DONE);
   }
 

@@ -31,6 +31,7 @@ import {
   DONE,
   Frames,
   Lines,
+  Loop,
   TextCut,
   checkLineForm,
   lineTexts,
@@ -84,6 +85,8 @@ class PendingRead {
     readonly action: string,
     readonly attempt: (reader: StreamReader) => unknown,
     readonly fill: Fill | null = null,
+    /** The loop that has begun it, which may end it. */
+    readonly loop: object | null = null,
   ) {}
 }
 
@@ -643,46 +646,61 @@ export class StreamReader implements LineSource {
   }
 
   /** @internal See {@link Lines.next}. */
-  nextLine(form: LineForm): Promise<IteratorResult<string, undefined>> {
+  nextLine(form: LineForm, loop: object): Promise<IteratorResult<string, undefined>> {
     if (this.#next < this.#stop && this.#separator === LF && form.signal === undefined && this.#pending === null) {
       return Promise.resolve({ done: false, value: this.#nextText(form) });
     }
-    return this.#begin<IteratorResult<string, undefined>>('lines', form, () => {
+    const attempt = (): IteratorResult<string, undefined> | undefined => {
       if (this.#listed(LF, 'lines')) return { done: false, value: this.#nextText(form) };
       if (!this.#ended()) return undefined;
       const rest = this.#take(this.#rewind());
       return rest.length === 0 ? DONE : { done: false, value: rest.toString(form.encoding) };
-    });
+    };
+    return this.#begin('lines', form, attempt, null, loop);
   }
 
   /** @internal See {@link Lines.batches}. */
-  nextLines(form: LineForm): Promise<IteratorResult<string[], undefined>> {
-    return this.#begin<IteratorResult<string[], undefined>>('lines', form, () => {
+  nextLines(form: LineForm, loop: object): Promise<IteratorResult<string[], undefined>> {
+    const attempt = (): IteratorResult<string[], undefined> | undefined => {
       const lines = this.#allTexts(form);
       if (lines !== undefined) return { done: false, value: lines };
       if (!this.#ended()) return undefined;
       const rest = this.#take(this.#rewind());
       return rest.length === 0 ? DONE : { done: false, value: [rest.toString(form.encoding)] };
-    });
+    };
+    return this.#begin('lines', form, attempt, null, loop);
   }
 
   /**
-   * Lines with their `\n`, as {@link readline} gives them, until EOF. Leaving the loop consumes nothing more, and a new loop
-   * goes on where the last one left. asyncio: `__aiter__`
+   * Lines with their `\n`, as {@link readline} gives them, until EOF. Leaving the loop consumes nothing more, also while it waits for
+   * a line, and a new loop goes on where the last one left. asyncio: `__aiter__`
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
     // By hand, because an async generator costs three promises a line.
-    const iterator: AsyncIterableIterator<Buffer, undefined> = {
-      next: () => {
+    return new Loop<Buffer>(
+      (loop) => {
         if (this.#next < this.#stop && this.#separator === LF && this.#pending === null) {
           return Promise.resolve({ done: false, value: this.#nextFrame() });
         }
-        return this.readline().then(asIteratorResult);
+        return this.#begin('readline', undefined, StreamReader.#lineResult, null, loop);
       },
-      return: () => Promise.resolve(DONE),
-      [Symbol.asyncIterator]: () => iterator,
-    };
-    return iterator;
+      (loop) => this.leave(loop),
+    );
+  }
+
+  static #lineResult(this: void, reader: StreamReader): IteratorResult<Buffer, undefined> | undefined {
+    const line = StreamReader.#line(reader);
+    if (line === undefined) return undefined;
+    return line.length === 0 ? DONE : { done: false, value: line };
+  }
+
+  /** @internal See {@link LineSource.leave}. */
+  leave(loop: object): void {
+    const pending = this.#pending;
+    if (pending?.loop !== loop) return;
+    this.#finish(pending);
+    pending.resolve(DONE as never);
+    this.#pauseIfFull();
   }
 
   /** @internal `StreamReader { buffered: 4, eof, limit: 123, waiting: 'readline' }` */
@@ -703,6 +721,7 @@ export class StreamReader implements LineSource {
     options: WaitOptions | undefined,
     attempt: (reader: StreamReader) => T | undefined,
     fill: Fill | null = null,
+    loop: object | null = null,
   ): Promise<T> {
     const refusal = this.#refusal<T>(action, options);
     if (refusal !== null) return refusal;
@@ -718,7 +737,7 @@ export class StreamReader implements LineSource {
     this.#settle();
     const ring = this.#store?.ring;
     if (ring !== undefined && ring.capacity >= SPACIOUS && ring.length < ring.capacity / 8) watch(this);
-    const pending = new PendingRead(action, attempt, fill);
+    const pending = new PendingRead(action, attempt, fill, loop);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
       pending.reject = reject;
@@ -781,6 +800,11 @@ export class StreamReader implements LineSource {
 
   #cancel(pending: PendingRead, reason: unknown): void {
     this.#fail(pending, reason);
+    this.#pauseIfFull();
+  }
+
+  /** A read has ended early, for the sake of which more was received than may be buffered. */
+  #pauseIfFull(): void {
     if (!this.#flowing() && this.#flow !== null) this.#flow.pauseReading();
   }
 
@@ -1260,10 +1284,6 @@ function resolved(bytes: Buffer): Promise<Buffer> {
   // eslint-disable-next-line @typescript-eslint/no-meaningless-void-operator -- the look is what it is for
   void bytes[0];
   return Promise.resolve(bytes);
-}
-
-function asIteratorResult(line: Buffer): IteratorResult<Buffer, undefined> {
-  return line.length === 0 ? DONE : { done: false, value: line };
 }
 
 /** Makes room for `size` bytes, twice as much as there was, so that copying stays linear in the length of the stream. */

@@ -708,6 +708,7 @@ function refused(action: string): Written {
 const NO_LINES: LineSource = {
   nextLine: () => rejected(writeOnly('lines')),
   nextLines: () => rejected(writeOnly('lines')),
+  leave: () => {},
 };
 
 function failing(error: Error): AsyncIterableIterator<Buffer, undefined> {
