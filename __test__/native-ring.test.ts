@@ -72,7 +72,7 @@ test('a threshold is the size from which on every operation is native', (t) => {
     index: (size) => {
       const found = separator('\n');
       found.native = {};
-      return filled(addon, 1000, at).index(found, 0, 1000 - size, 9, 9, out());
+      return filled(addon, 1000, at).index(found, 0, 1000 - size, 0, 9, 9, out());
     },
   };
   for (const [name, call] of Object.entries(calls)) {
@@ -102,7 +102,7 @@ test('as programs use it, searching for one sequence is native from three lines 
   const { addon, names } = watched();
   const line = separator('\n');
   const search = (size: number, resume: number, max = 9): string[] => {
-    filled(addon, size).index(line, 0, resume, 9, max, out());
+    filled(addon, size).index(line, 0, resume, 0, 9, max, out());
     return names();
   };
   t.deepEqual(search(191, 0), []);
@@ -123,7 +123,7 @@ test('as programs use it, how long frames are is learnt from what was found', (t
   const search = (text: string, start = 0): string[] => {
     ring.consume(ring.length);
     ring.write(Buffer.from(text));
-    ring.index(line, start, start, 1e9, 90, words);
+    ring.index(line, start, start, 0, 1e9, 90, words);
     return names();
   };
   const tenBytes = '123456789\n';
@@ -144,18 +144,18 @@ test('as programs use it, how long frames are is learnt from what was found', (t
 test('as programs use it, searching for several sequences is native, but in a ring without memory', (t) => {
   const { addon, names } = watched();
   const several = separator('\n', '\r\n');
-  filled(addon, 1).index(several, 0, 0, 9, 9, out());
+  filled(addon, 1).index(several, 0, 0, 0, 9, 9, out());
   t.deepEqual(names(), ['Separator', 'index']);
-  filled(addon, 0).index(several, 0, 0, 9, 9, out());
+  filled(addon, 0).index(several, 0, 0, 0, 9, 9, out());
   t.deepEqual(names(), ['index']);
-  new NativeRing(addon).index(several, 0, 0, 9, 9, out());
+  new NativeRing(addon).index(several, 0, 0, 0, 9, 9, out());
   t.deepEqual(names(), []);
 });
 
 test('a separator is handed over once, whichever ring it is used on', (t) => {
   const { addon, calls, names } = watched();
   const found = separator(';', '--');
-  for (let i = 0; i < 3; i++) filled(addon, 100).index(found, 0, 0, 9, 9, out());
+  for (let i = 0; i < 3; i++) filled(addon, 100).index(found, 0, 0, 0, 9, 9, out());
   t.deepEqual(calls[0], { name: 'Separator', args: [found.sequences] });
   t.true(calls.slice(1).every(({ args }) => args[1] === found.native));
   t.deepEqual(names(), ['Separator', 'index', 'index', 'index']);
@@ -171,9 +171,9 @@ test('limit and count reach the native engine as words', (t) => {
     [Infinity, Infinity, [2 ** 32 - 1, words.length - FrameIndex.ENDS]],
     [2 ** 40, 2 ** 40, [2 ** 32 - 1, words.length - FrameIndex.ENDS]],
   ] as const) {
-    ring.index(separator('\n'), 3, 5, limit, max, words);
-    const [, , start, resume, ...rest] = calls.at(-1)!.args;
-    t.deepEqual([start, resume], [3, 5]);
+    ring.index(separator('\n'), 3, 5, 0, limit, max, words);
+    const [, , start, resume, partial, ...rest] = calls.at(-1)!.args;
+    t.deepEqual([start, resume, partial], [3, 5, 0]);
     t.deepEqual(rest, [...expected, words]);
   }
 });
@@ -214,8 +214,8 @@ test('wrong arguments are refused before the native engine sees them', (t) => {
   const refused = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
   t.throws(() => ring.copyTo(Buffer.alloc(9), 0, 0, 10), refused);
   t.throws(() => ring.copyTo(Buffer.alloc(99), 0, 0, 11), refused);
-  t.throws(() => ring.index(separator('\n'), 0, 11, 9, 9, out()), refused);
-  t.throws(() => ring.index(separator('\n'), 0, 0, NaN, 9, out()), refused);
-  t.throws(() => ring.index(separator('\n'), 0, 0, 9, 9, new Uint32Array(1)), refused);
+  t.throws(() => ring.index(separator('\n'), 0, 11, 0, 9, 9, out()), refused);
+  t.throws(() => ring.index(separator('\n'), 0, 0, 0, NaN, 9, out()), refused);
+  t.throws(() => ring.index(separator('\n'), 0, 0, 0, 9, 9, new Uint32Array(1)), refused);
   t.deepEqual(names(), []);
 });

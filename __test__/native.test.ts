@@ -45,7 +45,7 @@ function calls(addon: Addon): Record<string, (block: Uint8Array) => unknown> {
     unread: (block) => addon.unread(block, Buffer.from('x')),
     copyTo: (block) => addon.copyTo(block, 0, 1, Buffer.alloc(1), 0),
     relocate: (block) => addon.relocate(block, new Uint8Array(HEADER_BYTES + 64)),
-    index: (block) => addon.index(block, line, 0, 0, 9, 9, new Uint32Array(16)),
+    index: (block) => addon.index(block, line, 0, 0, 0, 9, 9, new Uint32Array(16)),
   };
 }
 
@@ -63,8 +63,8 @@ native('the functions work on a block in place', (t, addon) => {
   t.is(Buffer.from(other.buffer, HEADER_BYTES).toString(), 'XYabcde...');
   const out = new Uint32Array(8);
   const separator = addon.Separator([Buffer.from('bc'), Buffer.from('Y')]);
-  t.is(addon.index(bytes, separator, 0, 0, 9, 9, out), 2);
-  t.deepEqual([...out], [2, 6, 0, 2, 5, 0, 0, 0]);
+  t.is(addon.index(bytes, separator, 0, 0, 0, 9, 9, out), 2);
+  t.deepEqual([...out], [2, 6, 0, 0, 2, 5, 0, 0]);
 });
 
 native('a block whose cursors cannot be true is a RangeError, and stays as it is', (t, addon) => {
@@ -189,7 +189,7 @@ native('positions that are out of order, or none, are RangeErrors', (t, addon) =
     [0, Infinity],
   ] as const) {
     t.throws(() => addon.copyTo(bytes, start, end, target, 0), expected);
-    t.throws(() => addon.index(bytes, line, start, end, 9, 9, out), expected);
+    t.throws(() => addon.index(bytes, line, start, end, 0, 9, 9, out), expected);
   }
   for (const at of [1, 4, 5, 2 ** 32 - 1, -1, NaN]) {
     t.throws(() => addon.copyTo(bytes, 0, 4, target, at), expected);
@@ -208,11 +208,11 @@ native('what has no room is a RangeError, and nothing is written', (t, addon) =>
   t.throws(() => addon.relocate(bytes, new Uint8Array(3)), expected);
   const line = addon.Separator([Uint8Array.of(10)]);
   for (const words of [0, FrameIndex.ENDS - 1]) {
-    t.throws(() => addon.index(bytes, line, 0, 0, 9, 9, new Uint32Array(words)), expected);
+    t.throws(() => addon.index(bytes, line, 0, 0, 0, 9, 9, new Uint32Array(words)), expected);
   }
   t.deepEqual(bytes, before);
   const few = new Uint32Array(FrameIndex.ENDS);
-  t.is(addon.index(bytes, line, 0, 0, 9, 9, few), 0);
+  t.is(addon.index(bytes, line, 0, 0, 0, 9, 9, few), 0);
 });
 
 native('arrays that overlap are TypeErrors', (t, addon) => {
@@ -225,7 +225,7 @@ native('arrays that overlap are TypeErrors', (t, addon) => {
   t.throws(() => addon.copyTo(bytes, 0, 4, bytes.subarray(28), 0), expected);
   t.throws(() => addon.relocate(bytes, bytes), expected);
   t.throws(() => addon.relocate(bytes, bytes.subarray(8)), expected);
-  t.throws(() => addon.index(bytes, line, 0, 0, 9, 9, new Uint32Array(bytes.buffer)), expected);
+  t.throws(() => addon.index(bytes, line, 0, 0, 0, 9, 9, new Uint32Array(bytes.buffer)), expected);
   t.deepEqual(bytes, before);
 });
 
@@ -253,7 +253,7 @@ native('a separator keeps its bytes, whatever becomes of the arrays', (t, addon)
   const separator = addon.Separator([sequence]);
   sequence.fill(0);
   const out = new Uint32Array(8);
-  t.is(addon.index(bytes, separator, 0, 0, 9, 9, out), 2);
+  t.is(addon.index(bytes, separator, 0, 0, 0, 9, 9, out), 2);
 });
 
 native('a ring does itself what the binary refuses to', (t, addon) => {
@@ -267,10 +267,10 @@ native('a ring does itself what the binary refuses to', (t, addon) => {
   t.is(ring.length, 605);
   t.true(target.every((byte) => byte === 0x61));
   const out = new Uint32Array(FrameIndex.ENDS + 4);
-  t.is(ring.index(Separator.from('a', 't'), 0, 0, 1.5, Infinity, out), 4);
+  t.is(ring.index(Separator.from('a', 't'), 0, 0, 0, 1.5, Infinity, out), 4);
   ring.write(Buffer.from('\n'));
   ring.consume(604);
-  t.is(ring.index(Separator.from('\n', 't'), 0, 0, 0.5, Infinity, out), 0);
+  t.is(ring.index(Separator.from('\n', 't'), 0, 0, 0, 0.5, Infinity, out), 0);
   t.is(out[FrameIndex.OVERLONG_BODY], 1);
 });
 
@@ -362,7 +362,17 @@ function fakePackage(t: ExecutionContext): string {
   const require = createRequire(import.meta.url);
   const home = join(dirname(require.resolve('#ts/native.js')), '..');
   mkdirSync(join(root, 'dist'));
-  for (const file of ['engine', 'native', 'native-ring', 'ring', 'separator', 'slab', 'errors']) {
+  for (const file of [
+    'engine',
+    'native',
+    'native-ring',
+    'ring',
+    'separator',
+    'separator-search',
+    'automaton',
+    'slab',
+    'errors',
+  ]) {
     cpSync(join(home, 'dist', `${file}.js`), join(root, 'dist', `${file}.js`));
   }
   writeFileSync(join(root, 'package.json'), JSON.stringify({ name: 'sluice', type: 'module' }));

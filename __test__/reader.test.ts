@@ -301,6 +301,25 @@ test('readuntil over the limit leaves the data: not found, then found', async (t
   t.is(text(await reader.readuntil('AAA')), 'AAA');
 });
 
+test('readuntil over the limit, a long separator: consumed counts what it cannot begin in, as in asyncio', async (t) => {
+  const separator = `${'-'.repeat(20)}X`;
+  for (const size of [1, 7, 100]) {
+    const reader = new StreamReader({ limit: 60 });
+    const waiting = reader.readuntil(separator);
+    waiting.catch(() => {});
+    for (let fed = 0; fed < 100; fed += size) reader.feedData('-'.repeat(Math.min(size, 100 - fed)));
+    const error = await failure(t, waiting, 'ERR_LIMIT_OVERRUN');
+    // At the first byte that is too much, or at the first chunk that has it.
+    const buffered = Math.min(100, Math.ceil((60 + 21) / size) * size);
+    t.is((error as LimitOverrunError).consumed, buffered - 20);
+    reader.feedData('X');
+    const found = await failure(t, reader.readuntil(separator), 'ERR_LIMIT_OVERRUN');
+    t.is((found as LimitOverrunError).consumed, 80);
+    await reader.readexactly(80);
+    t.is(text(await reader.readuntil(separator)), separator);
+  }
+});
+
 test('the limit counts a frame without its separator', async (t) => {
   const reader = fed('abc\r\n\r\nabcd\r\n\r\n', 3);
   t.is(text(await reader.readuntil('\r\n\r\n')), 'abc\r\n\r\n');

@@ -79,8 +79,8 @@ contract('owns no memory until bytes come', (t, make) => {
   ring.copyTo(Buffer.alloc(0), 0, 0, 0);
   t.deepEqual(ring.view(0, 0), Buffer.alloc(0));
   const out = new Uint32Array(8).fill(7);
-  t.is(ring.index(Separator.from('\n', 't'), 0, 0, 10, 4, out), 0);
-  t.deepEqual([...out], [0, 0, 0, 7, 7, 7, 7, 7]);
+  t.is(ring.index(Separator.from('\n', 't'), 0, 0, 0, 10, 4, out), 0);
+  t.deepEqual([...out], [0, 0, 0, 0, 7, 7, 7, 7]);
   t.is(ring.capacity, 0);
 });
 
@@ -295,13 +295,13 @@ contract('wrong arguments are told with their numbers, and nothing changes', (t,
   );
   t.throws(() => ring.view(0, 11), rangeError(/^view: end /));
   t.throws(() => ring.view(7, 6), rangeError(/^view: start /));
-  t.throws(() => ring.index(line, 0, 11, 9, 9, out), rangeError(/^index: resume must be .* 10 .*, not 11$/));
-  t.throws(() => ring.index(line, 5, 4, 9, 9, out), rangeError(/^index: start must be .* 4 .*, not 5$/));
-  t.throws(() => ring.index(line, 0, 0, -1, 9, out), rangeError(/^index: limit /));
-  t.throws(() => ring.index(line, 0, 0, 9, NaN, out), rangeError(/^index: max /));
+  t.throws(() => ring.index(line, 0, 11, 0, 9, 9, out), rangeError(/^index: resume must be .* 10 .*, not 11$/));
+  t.throws(() => ring.index(line, 5, 4, 0, 9, 9, out), rangeError(/^index: start must be .* 4 .*, not 5$/));
+  t.throws(() => ring.index(line, 0, 0, 0, -1, 9, out), rangeError(/^index: limit /));
+  t.throws(() => ring.index(line, 0, 0, 0, 9, NaN, out), rangeError(/^index: max /));
   t.throws(
-    () => ring.index(line, 0, 0, 9, 9, new Uint32Array(FrameIndex.ENDS - 1)),
-    rangeError(/^index: out.length must be 3 or more, not 2$/),
+    () => ring.index(line, 0, 0, 0, 9, 9, new Uint32Array(FrameIndex.ENDS - 1)),
+    rangeError(/^index: out.length must be 4 or more, not 3$/),
   );
   t.throws(() => ring.trim(-1), rangeError(/^trim: keep /));
   t.throws(() => ring.trim(NaN), rangeError(/^trim: keep /));
@@ -440,7 +440,7 @@ contract('any order of calls gives what one Buffer would', (t, make) => {
 
 // --- The frame index
 
-/** The words that a search must give: a quadratic scan. */
+/** The words that a search must give, but for the partial, which is a number of the engine: a quadratic scan. */
 function expectedIndex(
   bytes: Uint8Array,
   sequences: readonly Uint8Array[],
@@ -467,9 +467,13 @@ function expectedIndex(
     }
     stopped = overlong !== null || ends.length === max;
   }
-  const ranOut = Math.max(ends.length === 0 ? resume : frame, bytes.length - longest + 1);
-  return [ends.length, stopped ? frame : ranOut, overlong ?? 0, ...ends];
+  const carries = Separator.from([...sequences], 't').carries;
+  const ranOut = Math.max(ends.length === 0 ? resume : frame, bytes.length - (carries ? 0 : longest - 1));
+  return [ends.length, stopped ? frame : ranOut, 0, overlong ?? 0, ...ends];
 }
+
+/** The partial that the last search ended with. */
+let partialNow = 0;
 
 function words(
   ring: Ring,
@@ -479,11 +483,15 @@ function words(
   limit: number,
   max: number,
   space = ring.length,
+  partial = 0,
 ): number[] {
   const out = new Uint32Array(FrameIndex.ENDS + space + 1).fill(0xdeadbeef);
-  const count = ring.index(separator, start, resume, limit, max, out.subarray(0, FrameIndex.ENDS + space));
+  const count = ring.index(separator, start, resume, partial, limit, max, out.subarray(0, FrameIndex.ENDS + space));
   if (count !== out[FrameIndex.COUNT]) throw new Error(`${count} returned, ${out[FrameIndex.COUNT]} written`);
   if (out.subarray(FrameIndex.ENDS + count).some((word) => word !== 0xdeadbeef)) throw new Error('written too far');
+  partialNow = out[FrameIndex.PARTIAL]!;
+  if (partialNow !== 0 && !separator.carries) throw new Error('a partial of a separator that has none');
+  out[FrameIndex.PARTIAL] = 0;
   return [...out.subarray(0, FrameIndex.ENDS + count)];
 }
 
@@ -507,6 +515,14 @@ const sets: readonly (readonly string[])[] = [
   ['ab', 'aba', 'ba'],
   ['b', 'ab', 'aab', 'aaab'],
   ['\n', '\r', '\r\n', 'aa', 'ab', 'bba', '\xff', 'baab'],
+  // Of which a search carries on in the middle: long ones, many, and many last bytes.
+  ['abababababababababab'],
+  ['aaaaaaaaaaaaaaaaab'],
+  ['baaaaaaaaaaaaaaaaaa', 'ab'],
+  ['aabaabaabaabaabaabaa', 'abaabaabaabaabab', '\n'],
+  ['aaaaaaaaaaaaaaaaaaaaaaaaa', 'aaaaaaaaaaaaaaaaaab', 'aab'],
+  Array.from({ length: 18 }, (_, i) => `${'a'.repeat(i)}b`),
+  ['a', 'b', '\r', '\n', '\xff', 'y', 'z', '0', '1'],
 ];
 const letters = ['a', 'b', '\r', '\n', '\xff', 'x'];
 
@@ -516,7 +532,9 @@ const text = fc
       { weight: 5, arbitrary: fc.constantFrom(...letters) },
       { weight: 2, arbitrary: fc.constantFrom(...sets.flat()) },
       { weight: 1, arbitrary: fc.nat(30).map((n) => 'x'.repeat(n)) },
-      { weight: 1, arbitrary: fc.nat(12).map((n) => 'a'.repeat(n)) },
+      { weight: 1, arbitrary: fc.nat(30).map((n) => 'a'.repeat(n)) },
+      { weight: 1, arbitrary: fc.nat(20).map((n) => 'ab'.repeat(n)) },
+      { weight: 1, arbitrary: fc.nat(15).map((n) => 'aab'.repeat(n)) },
     ),
     { maxLength: 60 },
   )
@@ -527,6 +545,21 @@ const chosen = fc.oneof(
   fc.array(
     fc.array(fc.constantFrom(...letters), { minLength: 1, maxLength: 5 }).map((list) => list.join('')),
     { minLength: 1, maxLength: 8 },
+  ),
+  // Periodic ones, which a search is in the middle of all the time, with something else in them.
+  fc.array(
+    fc
+      .tuple(
+        fc.constantFrom('a', 'ab', 'aab'),
+        fc.integer({ min: 4, max: 12 }),
+        fc.constantFrom('', 'b', 'x'),
+        fc.nat(12),
+      )
+      .map(([period, times, other, at]) => {
+        const sequence = period.repeat(times);
+        return sequence.slice(0, at) + other + sequence.slice(at);
+      }),
+    { minLength: 1, maxLength: 3 },
   ),
 );
 
@@ -574,17 +607,19 @@ contract('index goes on where it stopped, however the bytes come', (t, make) => 
       let base = 0;
       let behind = 0;
       let resume = 0;
+      let partial = 0;
       let overlong = 0;
       for (let fed = 0, i = 0; fed < bytes.length && overlong === 0; i++) {
         const chunk = bytes.subarray(fed, fed + chunks[i % chunks.length]!);
         ring.write(chunk);
         fed += chunk.length;
         for (;;) {
-          const found = words(ring, separator, behind, resume, limit, max);
+          const found = words(ring, separator, behind, resume, limit, max, ring.length, partial);
           const here = bytes.subarray(base, fed);
           const expected = expectedIndex(here, sequences, behind, resume, limit, max);
           if (found.join() !== expected.join()) throw new Error(`found ${found.join()}, expected ${expected.join()}`);
-          const [count = 0, next = 0, body = 0, ...list] = found;
+          const [count = 0, next = 0, , body = 0, ...list] = found;
+          partial = partialNow;
           ends.push(...list.map((end) => base + end));
           behind = list[count - 1] ?? behind;
           resume = next;
@@ -614,6 +649,7 @@ contract('index: every seam of fixed texts', (t, make) => {
     'aaaaaaabaabababababaaab\nab\r\rba\r\n\xff\xffaab',
     'xaxaxaxaab\nx\nx\nx\nx\nx\r\n\r\nb\nb\nb\nb\nba\r\nx\r\n\r\naxaxbaxbababab',
     '\n\n\n\r\n\r\n\r\r\n\r\nabababababab',
+    `${'a'.repeat(40)}b${'ab'.repeat(12)}${'aab'.repeat(9)}baaaaaaaaaaaaaaaaaaa`,
   ].map(latin1);
   for (const bytes of texts) {
     for (const set of sets) {
@@ -663,7 +699,7 @@ contract('index leaves what was searched before alone', (t, make) => {
     t.is(resume, 200 - separator.longest + 1);
     // A separator that appears where the search has been, as it never does in life, shows that it is not looked at.
     for (const at of [0, 60, 100, resume - 4]) ring.view(at, at + 4)!.write('\r\n\r\n');
-    t.deepEqual(words(ring, separator, 0, resume, 1000, 10), [0, resume, 0]);
+    t.deepEqual(words(ring, separator, 0, resume, 1000, 10), [0, resume, 0, 0]);
     ring.write(Buffer.from(`yy${set[0]!}`));
     t.is(words(ring, separator, 0, resume, 1000, 10)[FrameIndex.COUNT], 1);
   }
@@ -672,7 +708,68 @@ contract('index leaves what was searched before alone', (t, make) => {
 contract('index: a match never reaches back into the frame before', (t, make) => {
   const ring = make();
   ring.write(Buffer.from('aaaaa\r\n'));
-  t.deepEqual(words(ring, Separator.from('aa', 't'), 0, 0, 9, 9), [2, 6, 0, 2, 4]);
-  t.deepEqual(words(ring, Separator.from('\r\n', 't'), 6, 6, 9, 9), [0, 6, 0]);
-  t.deepEqual(words(ring, Separator.from(['\n', '\r\n'], 't'), 6, 6, 9, 9), [1, 7, 0, 7]);
+  t.deepEqual(words(ring, Separator.from('aa', 't'), 0, 0, 9, 9), [2, 6, 0, 0, 2, 4]);
+  t.deepEqual(words(ring, Separator.from('\r\n', 't'), 6, 6, 9, 9), [0, 6, 0, 0]);
+  t.deepEqual(words(ring, Separator.from(['\n', '\r\n'], 't'), 6, 6, 9, 9), [1, 7, 0, 0, 7]);
+});
+
+contract('index: a partial that no search can have ended with is refused', (t, make) => {
+  const ring = make();
+  ring.write(Buffer.alloc(100, '-'));
+  const long = '-'.repeat(20);
+  for (const [set, states] of [
+    [[`${long}X`], 22],
+    [[`${long}X`, 'other'], 27],
+    [['\n'], 1],
+  ] as const) {
+    const separator = Separator.from(set, 't');
+    t.notThrows(() => words(ring, separator, 0, 90, 9, 9, 9, 0));
+    for (const partial of [states, 2 ** 32 - 1]) {
+      t.throws(() => words(ring, separator, 0, 90, 9, 9, 9, partial), {
+        instanceOf: RangeError,
+        code: 'ERR_OUT_OF_RANGE',
+      });
+    }
+  }
+});
+
+test('TypeScript: a search takes a fixed number of steps for each byte, whatever the bytes and the separators are', (t) => {
+  const size = 1 << 15;
+  const dashes = (n: number) => '-'.repeat(n);
+  const sets = [
+    [`X${dashes(2000)}`, 'other'],
+    [`${dashes(2000)}X`, 'other'],
+    [`${dashes(35)}X${dashes(35)}`, 'other'],
+    [`${dashes(7999)}X`],
+    [`X${dashes(7999)}`],
+    [`${dashes(4000)}X${dashes(4000)}`],
+    [`${'-+'.repeat(4000)}X`],
+    Array.from({ length: 40 }, (_, i) => `${dashes(i)}X`),
+    [`${dashes(8)}X${dashes(7)}`],
+    [`${dashes(6)}X${dashes(5)}`, 'other-'],
+    ['--X--', 'X---', '-X-'],
+  ];
+  for (const bytes of [dashes(size), '-+'.repeat(size / 2), '--othe-r'.repeat(size / 8)].map(latin1)) {
+    for (const set of sets) {
+      for (const piece of [16, 1000, size]) {
+        // Not from the cache: its steps are counted from 0.
+        const separator = new Separator(set.map(latin1));
+        const ring = new TypeScriptRing();
+        const out = new Uint32Array(FrameIndex.ENDS + 1);
+        for (let fed = 0; fed < size; fed += piece) {
+          ring.write(bytes.subarray(fed, fed + piece));
+          const [resume, partial] = [out[FrameIndex.RESUME]!, out[FrameIndex.PARTIAL]!];
+          t.is(ring.index(separator, 0, resume, partial, size, 1, out), 0);
+        }
+        const { steps } = separator.automaton;
+        t.true(
+          steps <= 2 * size + 32 * (size / piece),
+          `${steps} steps, ${set.length} sequences, ${piece} bytes at a time`,
+        );
+        if (separator.carries) t.true(steps > 0);
+        // What the engine looks at again with each chunk is bounded where it does not carry.
+        else t.true(separator.longest <= 16);
+      }
+    }
+  }
 });

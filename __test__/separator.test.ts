@@ -99,10 +99,26 @@ test('the cache is bounded: separators beyond it are built anew, and right', (t)
   t.deepEqual(again.sequences, first.sequences);
   t.is(Separator.from('separator 999', 't'), Separator.from('separator 999', 't'));
 
-  const long = 'x'.repeat(10_000);
-  for (const value of [long, Buffer.from(long), [long, '\n']]) {
-    t.not(Separator.from(value, 't'), Separator.from(value, 't'));
-    t.is(Separator.from(value, 't').longest, 10_000);
+  // Of long ones the last is kept, of very long ones none.
+  for (const [size, kept] of [
+    [10_000, true],
+    [100_000, false],
+  ] as const) {
+    const long = 'x'.repeat(size);
+    for (const [value, other] of [
+      [long, `${long}y`],
+      [Buffer.from(long), Buffer.from(`${long}y`)],
+      [
+        [long, '\n'],
+        [long, 'y'],
+      ],
+    ] as const) {
+      const before = Separator.from(value, 't');
+      t.is(before.longest, size);
+      t.is(Separator.from(value, 't') === before, kept);
+      Separator.from(other, 't');
+      t.not(Separator.from(value, 't'), before);
+    }
   }
 });
 

@@ -81,23 +81,25 @@ export class NativeRing extends TypeScriptRing {
     separator: Separator,
     start: number,
     resume: number,
+    partial: number,
     limit: number,
     max: number,
     out: Uint32Array,
   ): number {
     const { block } = this;
     const searched = this.length - resume;
+    // What a separator carries is a number of the engine, which must not change.
     const pays =
-      separator.sequences.length === 1
+      separator.sequences.length === 1 && !separator.carries
         ? searched >= this.#searchFrom && (max >= SEARCH_FROM_FRAMES || !this.#learns)
         : searched >= this.#searchSeveralFrom;
     let count: number;
     if (pays && block.capacity > 0) {
       const native = (separator.native ??= this.#addon.Separator(separator.sequences));
       const most = Math.min(Math.floor(limit), MAX_WORD);
-      count = this.#addon.index(block.bytes, native, start, resume, most, max, out);
+      count = this.#addon.index(block.bytes, native, start, resume, partial, most, max, out);
     } else {
-      count = super.search(separator, start, resume, limit, max, out);
+      count = super.search(separator, start, resume, partial, limit, max, out);
     }
     // What is found cannot be known before, but what is read from a connection is much like what was read before. Integers,
     // and one comparison to use them: anything more is noticed in a search that finds nothing.

@@ -34,6 +34,7 @@ export interface Addon {
     separator: NativeSeparator,
     start: number,
     resume: number,
+    partial: number,
     limit: number,
     max: number,
     out: Uint32Array,

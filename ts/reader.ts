@@ -173,6 +173,7 @@ export class StreamReader implements LineSource {
   #next = 0;
   #stop = 0;
   #resume = 0;
+  #partial = 0;
   #overlong = false;
   /** How many frames the next search lists at most: grows while only frames are read, so that mixed reads search little. */
   #batch = 1;
@@ -974,9 +975,10 @@ export class StreamReader implements LineSource {
       }
       throw error;
     }
-    const searched = this.#resume - this.#position;
+    const buffered = store.ring.length - (this.#position - this.#base);
+    // In front of the last bytes, which a separator can begin with: asyncio counts so.
+    const searched = buffered - separator.longest + 1;
     if (searched > this.#limit) {
-      const buffered = store.ring.length - (this.#position - this.#base);
       const error = new LimitOverrunError(
         `${action}: the separator is not found in ${count(buffered, 'byte')}, which is over the limit of ${this.#limit}`,
         searched,
@@ -995,8 +997,10 @@ export class StreamReader implements LineSource {
     const store = this.#store;
     if (store === null) return;
     let resume = 0;
+    let partial = 0;
     if (this.#separator === separator) {
       resume = this.#resume - this.#position;
+      partial = this.#partial;
       this.#batch = Math.min(this.#batch * 4, MOST_FRAMES);
     } else if (this.#separator !== null) {
       this.#batch = 1;
@@ -1005,12 +1009,13 @@ export class StreamReader implements LineSource {
     this.#forget();
     const { ring, words } = store;
     const most = all ? words.length - FrameIndex.ENDS : this.#batch;
-    const found = ring.index(separator, 0, resume, Math.min(this.#limit, MAX_CAPACITY), most, words);
+    const found = ring.index(separator, 0, resume, partial, Math.min(this.#limit, MAX_CAPACITY), most, words);
     this.#separator = separator;
     this.#words = words;
     this.#next = FrameIndex.ENDS;
     this.#stop = FrameIndex.ENDS + found;
     this.#resume = words[FrameIndex.RESUME] as number;
+    this.#partial = words[FrameIndex.PARTIAL] as number;
     this.#overlong = found === 0 && words[FrameIndex.OVERLONG_BODY] !== 0;
   }
 
@@ -1110,8 +1115,9 @@ export class StreamReader implements LineSource {
     const behind = ends[FrameIndex.ENDS - 1] as number;
     const limit = Math.min(this.#limit, MAX_CAPACITY);
     const room = rest.length - FrameIndex.ENDS;
-    const found = (this.#store as Store).ring.index(separator, behind, behind, limit, room, rest);
+    const found = (this.#store as Store).ring.index(separator, behind, behind, 0, limit, room, rest);
     this.#resume = rest[FrameIndex.RESUME] as number;
+    this.#partial = rest[FrameIndex.PARTIAL] as number;
     rest.set(ends);
     return found;
   }
@@ -1152,6 +1158,7 @@ export class StreamReader implements LineSource {
     const { ring } = lent;
     const { length } = ring;
     const resume = this.#resume - this.#position;
+    const partial = this.#partial;
     const separator = this.#separator;
     this.#store = null;
     this.#forget();
@@ -1164,6 +1171,7 @@ export class StreamReader implements LineSource {
     this.#separator = separator;
     this.#words = fresh.words;
     this.#resume = resume;
+    this.#partial = partial;
   }
 
   /** All complete lines as strings; undefined when there is none. */

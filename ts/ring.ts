@@ -11,6 +11,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { outOfRange, tooLarge } from './errors.js';
+import { NOT_FOUND, SeparatorSearch } from './separator-search.js';
 import type { Separator } from './separator.js';
 import { bufferView, shareMemory } from './slab.js';
 
@@ -30,12 +31,17 @@ export const FrameIndex = Object.freeze({
   /** Word: where to go on searching; no frame behind the last listed one ends at or before this position. */
   RESUME: 1,
   /**
+   * Word: for a separator that carries, how much of it the bytes before RESUME end with, as a number of the engine; 0 for all others, and
+   * where the search stopped at a frame.
+   */
+  PARTIAL: 2,
+  /**
    * Word: where the search stopped at a complete frame whose body is longer than the limit, the length of that body (without
    * separator), otherwise 0. That frame is not listed.
    */
-  OVERLONG_BODY: 2,
+  OVERLONG_BODY: 3,
   /** First word of the frame ends: ascending positions, each just behind the frame's separator. */
-  ENDS: 3,
+  ENDS: 4,
 } as const);
 
 /** A bounded ring buffer of bytes. All engines behave alike; the contract suite in `__test__/ring.test.ts` runs on each. */
@@ -66,14 +72,22 @@ export interface Ring {
   view(start: number, end: number): Buffer | null;
   /**
    * Lists the frames that are complete. The first begins at `start`, each next one behind the one before. `resume` (at least
-   * `start`) is `start`, or the RESUME word of an earlier search with the same separator and the same `start`: bytes in front
-   * of it are not looked at again, which are all but the last `separator.longest - 1` of those searched. Of several
-   * separators the earliest match end wins, and of those that end there the longest. At most `max` frames, and no more than
-   * fit in `out`, are listed.
+   * `start`) is `start` with a `partial` of 0, or both are the words of an earlier search with the same separator and the same `start`:
+   * bytes in front of it are not looked at again, which are all those searched, but for the last `separator.longest - 1` of a short
+   * separator. Of several separators the earliest match end wins, and of those that end there the longest. At most `max` frames, and no
+   * more than fit in `out`, are listed. Takes a time linear in the bytes that are searched, whatever they are.
    *
    * @returns the number of frames, also in `out[FrameIndex.COUNT]`
    */
-  index(separator: Separator, start: number, resume: number, limit: number, max: number, out: Uint32Array): number;
+  index(
+    separator: Separator,
+    start: number,
+    resume: number,
+    partial: number,
+    limit: number,
+    max: number,
+    out: Uint32Array,
+  ): number;
   /** Gives memory back that the unread bytes do not need; an empty ring keeps at most `keep` bytes of capacity. */
   trim(keep: number): void;
 }
@@ -83,18 +97,6 @@ const LEAST_CAPACITY = 256;
 
 /** Up to here a loop over the bytes beats the making of a view for `set` (Node 20: about 2.5 ns a byte against 50 to 60 ns). */
 const LOOP_BYTES = 16;
-
-/**
- * Candidates (last bytes of a separator without the rest in front) that are looked at one by one in a frame; behind them
- * a search follows that costs more to start and less for each candidate.
- */
-const FALSE_CANDIDATES = 4;
-
-/** The first window that several last bytes are searched in; each next one is twice as long. */
-const FIRST_WINDOW = 1024;
-
-/** What a search answers when no candidate is left. */
-const NONE = -1;
 
 /**
  * The capacity to allocate when `needed` bytes, more than `capacity`, must fit: at least double, so that growing costs a
@@ -237,7 +239,15 @@ export class TypeScriptRing implements Ring {
     return bufferView(memory, HEADER_BYTES + from, end - start);
   }
 
-  index(separator: Separator, start: number, resume: number, limit: number, max: number, out: Uint32Array): number {
+  index(
+    separator: Separator,
+    start: number,
+    resume: number,
+    partial: number,
+    limit: number,
+    max: number,
+    out: Uint32Array,
+  ): number {
     const length = this.block.words[LENGTH]!;
     if (!isCount(resume, length)) {
       throw outOfRange('index', 'resume', `an integer from 0 to ${length} (the unread bytes)`, resume);
@@ -248,7 +258,8 @@ export class TypeScriptRing implements Ring {
     if (out.length < FrameIndex.ENDS) {
       throw outOfRange('index', 'out.length', `${FrameIndex.ENDS} or more`, out.length);
     }
-    return this.search(separator, start, resume, limit, Math.min(Math.floor(max), out.length - FrameIndex.ENDS), out);
+    const most = Math.min(Math.floor(max), out.length - FrameIndex.ENDS);
+    return this.search(separator, start, resume, partial, limit, most, out);
   }
 
   trim(keep: number): void {
@@ -320,25 +331,31 @@ export class TypeScriptRing implements Ring {
     separator: Separator,
     start: number,
     resume: number,
+    partial: number,
     limit: number,
     max: number,
     out: Uint32Array,
   ): number {
-    const { block } = this;
-    const length = block.words[LENGTH]!;
-    const text = new Text(block, separator);
+    if (!isCount(partial, separator.carries ? separator.automaton.states - 1 : 0)) {
+      throw outOfRange('index', 'partial', 'what an earlier search ended with', partial);
+    }
+    const length = this.block.words[LENGTH]!;
+    const search = new SeparatorSearch(separator, ...this.#segments());
     let count = 0;
     let frame = start;
     let overlongBody = 0;
     let from = resume;
     let next = start;
+    let carried = 0;
     while (count < max) {
-      const end = text.find(from);
-      if (end === NONE) {
-        next = Math.max(count === 0 ? resume : frame, length - separator.longest + 1);
+      const end = search.find(from, from === resume ? partial : 0);
+      if (end === NOT_FOUND) {
+        carried = search.partial;
+        const lookback = separator.carries ? 0 : separator.longest - 1;
+        next = Math.max(count === 0 ? resume : frame, length - lookback);
         break;
       }
-      const body = end - text.matched - frame;
+      const body = end - search.matched - frame;
       if (body > limit) {
         overlongBody = body;
         next = frame;
@@ -349,8 +366,19 @@ export class TypeScriptRing implements Ring {
     }
     out[FrameIndex.COUNT] = count;
     out[FrameIndex.RESUME] = next;
+    out[FrameIndex.PARTIAL] = carried;
     out[FrameIndex.OVERLONG_BODY] = overlongBody;
     return count;
+  }
+
+  /** The unread bytes in place: those up to the seam, and those behind it, if there are any. */
+  #segments(): [Buffer, Buffer | null] {
+    const { capacity, words, memory, data } = this.block;
+    const head = words[HEAD]!;
+    const length = words[LENGTH]!;
+    const front = Math.min(length, capacity - head);
+    const first = front === capacity ? data : bufferView(memory, HEADER_BYTES + head, front);
+    return [first, front < length ? bufferView(memory, HEADER_BYTES, length - front) : null];
   }
 
   /** Moves the unread bytes to a block in which `needed` bytes fit; `action` is the method that the errors name. */
@@ -431,179 +459,5 @@ function allocate(action: string, wanted: number, needed: number): Block {
   } catch (error) {
     if (wanted === needed) throw tooLarge(action, needed, error);
     return allocate(action, needed, needed);
-  }
-}
-
-/**
- * The unread bytes of a ring as one search sees them: up to two segments, and the bytes that can end a match.
- *
- * A match is found by its last byte. A single byte never crosses the seam, so that `indexOf`, which the runtime has in
- * vector instructions, finds it in each segment; what is in front of it is compared across the seam. Of the separators that
- * end at one place the longest is compared first. Text that is full of last bytes without a match would make that slow
- * (about 40 ns for each), therefore the search changes its way after a few of them.
- */
-class Text {
-  /** Bytes of the separator that the last {@link find} found. */
-  matched = 0;
-
-  readonly #block: Block;
-  readonly #separator: Separator;
-  readonly #length: number;
-  readonly #head: number;
-  /** Where the second segment begins: the length, where there is none. */
-  readonly #seam: number;
-  readonly #first: Buffer;
-  readonly #second: Buffer | null;
-
-  // Several last bytes are searched side by side in a window that grows, since one that is rare would otherwise be searched
-  // to the end of the buffer for the sake of a frame that another one ends soon.
-  #window: Buffer;
-  #windowStart = 0;
-  #windowEnd = 0;
-  #windowSize = FIRST_WINDOW;
-  /** For each last byte where it comes next in the window; NONE: not searched yet; Infinity: not in the window again. */
-  readonly #next: number[];
-
-  constructor(block: Block, separator: Separator) {
-    const { capacity, words, memory } = block;
-    const head = words[HEAD]!;
-    const length = words[LENGTH]!;
-    const seam = Math.min(length, capacity - head);
-    this.#block = block;
-    this.#separator = separator;
-    this.#length = length;
-    this.#head = head;
-    this.#seam = seam;
-    this.#first = seam === capacity ? block.data : bufferView(memory, HEADER_BYTES + head, seam);
-    this.#second = seam < length ? bufferView(memory, HEADER_BYTES, length - seam) : null;
-    this.#window = this.#first;
-    this.#next = separator.byte < 0 ? separator.lastBytes.map(() => NONE) : [];
-  }
-
-  /** The end of the first match that begins at `floor` or later, or NONE. */
-  find(floor: number): number {
-    const { byte, sequences, shortest } = this.#separator;
-    if (byte >= 0) {
-      const at = this.#indexOf(byte, floor);
-      this.matched = 1;
-      return at === NONE ? NONE : at + 1;
-    }
-    const last = floor + shortest - 1;
-    return sequences.length === 1 ? this.#findOne(sequences[0]!, last) : this.#findAny(floor, last);
-  }
-
-  #findOne(sequence: Uint8Array, from: number): number {
-    const last = sequence[sequence.length - 1]!;
-    this.matched = sequence.length;
-    for (let tries = 0; tries < FALSE_CANDIDATES; tries++) {
-      const at = this.#indexOf(last, from);
-      if (at === NONE) return NONE;
-      if (this.#endsWith(sequence, at + 1)) return at + 1;
-      from = at + 1;
-    }
-    return this.#findWhole(sequence, from - sequence.length + 1);
-  }
-
-  /** {@link find} by comparing whole sequences. */
-  #findWhole(sequence: Uint8Array, floor: number): number {
-    const seam = this.#seam;
-    const size = sequence.length;
-    if (floor < seam) {
-      const at = this.#first.indexOf(sequence, floor);
-      if (at >= 0) return at + size;
-      const lastAcross = Math.min(seam + size - 1, this.#length);
-      for (let end = Math.max(seam + 1, floor + size); end <= lastAcross; end++) {
-        if (this.#endsWith(sequence, end)) return end;
-      }
-    }
-    if (this.#second === null) return NONE;
-    const at = this.#second.indexOf(sequence, Math.max(floor - seam, 0));
-    return at < 0 ? NONE : seam + at + size;
-  }
-
-  #findAny(floor: number, from: number): number {
-    const { byLastByte } = this.#separator;
-    for (let tries = 0; ; tries++) {
-      const at = tries < FALSE_CANDIDATES ? this.#nextLast(from) : this.#stepToLast(from);
-      if (at === NONE) return NONE;
-      for (const sequence of byLastByte[this.#at(at)]!) {
-        if (at + 1 - sequence.length >= floor && this.#endsWith(sequence, at + 1)) {
-          this.matched = sequence.length;
-          return at + 1;
-        }
-      }
-      from = at + 1;
-    }
-  }
-
-  /** Where the first of the last bytes is, at `from` or behind it. */
-  #nextLast(from: number): number {
-    const { lastBytes } = this.#separator;
-    const next = this.#next;
-    for (;;) {
-      if (from >= this.#windowEnd && !this.#openWindow(from)) return NONE;
-      const start = this.#windowStart;
-      let nearest = Infinity;
-      for (let i = 0; i < lastBytes.length; i++) {
-        if (next[i]! < from) {
-          const at = this.#window.indexOf(lastBytes[i]!, from - start);
-          next[i] = at < 0 ? Infinity : start + at;
-        }
-        nearest = Math.min(nearest, next[i]!);
-      }
-      if (nearest !== Infinity) return nearest;
-      from = this.#windowEnd;
-    }
-  }
-
-  #openWindow(from: number): boolean {
-    if (from >= this.#length) return false;
-    const segment = from < this.#seam ? this.#first : this.#second!;
-    const base = from < this.#seam ? 0 : this.#seam;
-    if (segment.length - (from - base) <= this.#windowSize) {
-      this.#window = segment;
-      this.#windowStart = base;
-    } else {
-      this.#window = segment.subarray(from - base, from - base + this.#windowSize);
-      this.#windowStart = from;
-    }
-    this.#windowEnd = this.#windowStart + this.#window.length;
-    this.#windowSize *= 2;
-    this.#next.fill(NONE);
-    return true;
-  }
-
-  /** As {@link #nextLast}, byte by byte: faster where last bytes are dense. */
-  #stepToLast(from: number): number {
-    const { byLastByte } = this.#separator;
-    for (let at = from; at < this.#length; at++) {
-      if (byLastByte[this.#at(at)] !== undefined) return at;
-    }
-    return NONE;
-  }
-
-  #indexOf(byte: number, from: number): number {
-    const seam = this.#seam;
-    if (from < seam) {
-      const at = this.#first.indexOf(byte, from);
-      if (at >= 0) return at;
-    }
-    if (this.#second === null) return NONE;
-    const at = this.#second.indexOf(byte, Math.max(from - seam, 0));
-    return at < 0 ? NONE : seam + at;
-  }
-
-  #endsWith(sequence: Uint8Array, end: number): boolean {
-    const start = end - sequence.length;
-    for (let i = sequence.length - 1; i >= 0; i--) {
-      if (this.#at(start + i) !== sequence[i]) return false;
-    }
-    return true;
-  }
-
-  #at(position: number): number {
-    const offset = this.#head + position;
-    const { capacity, data } = this.#block;
-    return data[offset >= capacity ? offset - capacity : offset]!;
   }
 }

@@ -6,6 +6,7 @@
  * Bytes are compared by their content, never by identity: a caller may change his array between two calls.
  */
 import { types } from 'node:util';
+import { Automaton } from './automaton.js';
 import { emptySeparator, invalidType } from './errors.js';
 
 /** What the reading methods accept as a separator; a string stands for its UTF-8 bytes. */
@@ -13,8 +14,14 @@ export type SeparatorLike = string | Uint8Array | readonly (string | Uint8Array)
 
 /** Separators remembered for each way of writing one down; the oldest makes room. */
 const CACHE_ENTRIES = 64;
-/** Longer ones are built anew: keeping them would cost more memory than building them costs time. */
+/** Of longer ones only the value of the call before is kept, up to a size: more would cost more memory than building them costs time. */
 const CACHE_BYTES = 256;
+const KEPT_BYTES = 65536;
+
+/** A separator up to here is searched for by its last bytes. As in `crates/ring/src/separator.rs`. */
+const SHORT_BYTES = 16;
+const FEW_SEQUENCES = 16;
+const FEW_LAST_BYTES = 8;
 
 const EXPECTED = 'a string, a Uint8Array or an array of those';
 
@@ -32,8 +39,14 @@ export class Separator {
   readonly lastBytes: readonly number[];
   /** The sequences that end with a byte, the longest first; indexed by that byte. */
   readonly byLastByte: readonly (readonly Uint8Array[] | undefined)[];
+  /**
+   * Whether a search carries on in the middle of a separator when more bytes have come. Otherwise it looks at the last `longest - 1`
+   * bytes again, which are 15 at most. Both engines decide alike, though what they carry differs.
+   */
+  readonly carries: boolean;
   /** The counterpart in the native engine, once it was needed. */
   native: unknown = undefined;
+  #automaton: Automaton | undefined;
 
   /** @param list at least one sequence, none of them empty, in memory that nobody writes to: {@link from} sees to that */
   constructor(list: readonly Uint8Array[]) {
@@ -51,6 +64,13 @@ export class Separator {
     this.byte = sequences.length === 1 && this.longest === 1 ? sequences[0]![0]! : -1;
     this.lastBytes = [...byLastByte.keys()].filter((byte) => byLastByte[byte] !== undefined);
     this.byLastByte = byLastByte;
+    this.carries =
+      this.longest > SHORT_BYTES || sequences.length > FEW_SEQUENCES || this.lastBytes.length > FEW_LAST_BYTES;
+  }
+
+  /** The automaton that finds it. */
+  get automaton(): Automaton {
+    return (this.#automaton ??= new Automaton(this.sequences));
   }
 
   /**
@@ -95,8 +115,8 @@ function fromText(text: string, action: string): Separator {
   if (separator === undefined) {
     if (text === '') throw emptySeparator(action, 'the separator is an empty string');
     separator = new Separator([encode(text)]);
-    if (separator.longest > CACHE_BYTES) return separator;
-    remember(texts, text, separator);
+    if (separator.longest > KEPT_BYTES) return separator;
+    if (separator.longest <= CACHE_BYTES) remember(texts, text, separator);
   }
   lastText = text;
   lastTextSeparator = separator;
@@ -105,12 +125,12 @@ function fromText(text: string, action: string): Separator {
 
 function fromBytes(bytes: Uint8Array, action: string): Separator {
   if (bytes.length === 0) throw emptySeparator(action, 'the separator holds no bytes');
-  if (bytes.length > CACHE_BYTES) return new Separator([Uint8Array.from(bytes)]);
-  const key = content(bytes);
-  let separator = contents.get(key);
+  if (bytes.length > KEPT_BYTES) return new Separator([Uint8Array.from(bytes)]);
+  const key = bytes.length > CACHE_BYTES ? undefined : content(bytes);
+  let separator = key === undefined ? undefined : contents.get(key);
   if (separator === undefined) {
     separator = new Separator([Uint8Array.from(bytes)]);
-    remember(contents, key, separator);
+    if (key !== undefined) remember(contents, key, separator);
   }
   lastBytesSeparator = separator;
   return separator;
@@ -134,13 +154,13 @@ function fromList(list: readonly unknown[], action: string): Separator {
     kept.push(typeof item === 'string' ? item : copy);
     size += copy.length;
   }
-  if (size > CACHE_BYTES) return new Separator(copies);
+  if (size > KEPT_BYTES) return new Separator(copies);
   // Each part is preceded by its length, so that no two lists share a key.
-  const key = copies.map((copy) => `${copy.length}:${content(copy)}`).join('');
-  let separator = lists.get(key);
+  const key = size > CACHE_BYTES ? undefined : copies.map((copy) => `${copy.length}:${content(copy)}`).join('');
+  let separator = key === undefined ? undefined : lists.get(key);
   if (separator === undefined) {
     separator = new Separator(copies);
-    remember(lists, key, separator);
+    if (key !== undefined) remember(lists, key, separator);
   }
   lastList = kept;
   lastListSeparator = separator;

@@ -20,11 +20,11 @@ export interface Addon {
    */
   relocate: (block: Uint8Array, target: Uint8Array) => void
   /**
-   * Lists the complete frames from `start` on in `out`: a summary of three words (count, resume,
-   * overlong body), then the frame ends. `separator` is what `Separator` made. Returns how many
-   * frames are listed.
+   * Lists the complete frames from `start` on in `out`: a summary of four words (count, resume,
+   * partial, overlong body), then the frame ends. `separator` is what `Separator` made. Returns how
+   * many frames are listed.
    */
-  index: (block: Uint8Array, separator: object, start: number, resume: number, limit: number, max: number, out: Uint32Array) => number
+  index: (block: Uint8Array, separator: object, start: number, resume: number, partial: number, limit: number, max: number, out: Uint32Array) => number
   /**
    * Sets where the next read of the open file begins that does not say where: `lseek`, of which
    * Node has none. Throws an `Error` with the code of the system: `EBADF`, `ESPIPE`; on Windows

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The most arguments that a function has.
-const MOST_ARGUMENTS: usize = 7;
+const MOST_ARGUMENTS: usize = 8;
 
 /// What a function gives back to JavaScript.
 pub enum Answer {

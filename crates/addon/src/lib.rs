@@ -36,7 +36,7 @@ use std::{ffi::CStr, rc::Rc};
 
 use napi::{Env, bindgen_prelude::Object};
 use napi_derive::napi;
-use sluice_ring::{FrameIndex, Query, Ring};
+use sluice_ring::{Query, Ring};
 
 use crate::{
     lend::{Answer, Call, Function, export, seek},
@@ -65,11 +65,11 @@ pub struct Addon {
     /// header; what was in that block is forgotten.
     #[napi(ts_type = "(block: Uint8Array, target: Uint8Array) => void")]
     pub relocate: Relocate,
-    /// Lists the complete frames from `start` on in `out`: a summary of three words (count, resume,
-    /// overlong body), then the frame ends. `separator` is what `Separator` made. Returns how many
-    /// frames are listed.
+    /// Lists the complete frames from `start` on in `out`: a summary of four words (count, resume,
+    /// partial, overlong body), then the frame ends. `separator` is what `Separator` made. Returns how
+    /// many frames are listed.
     #[napi(
-        ts_type = "(block: Uint8Array, separator: object, start: number, resume: number, limit: number, max: number, out: Uint32Array) => number"
+        ts_type = "(block: Uint8Array, separator: object, start: number, resume: number, partial: number, limit: number, max: number, out: Uint32Array) => number"
     )]
     pub index: Index,
     /// Sets where the next read of the open file begins that does not say where: `lseek`, of which
@@ -169,8 +169,12 @@ impl Function for Relocate {
     }
 }
 
-/// `index(block, separator, start, resume, limit, max, out)`
+/// `index(block, separator, start, resume, partial, limit, max, out)`
 pub struct Index;
+
+/// The words at the front of `out`: the number of frames, where to go on, the partial, and the length
+/// of the body of an overlong frame, or 0.
+const SUMMARY: usize = 4;
 
 impl Function for Index {
     const NAME: &'static CStr = c"index";
@@ -180,13 +184,24 @@ impl Function for Index {
         let query = Query {
             start: call.number(2, "start")? as usize,
             resume: call.number(3, "resume")? as usize,
-            limit: call.number(4, "limit")? as usize,
-            max: call.number(5, "max")? as usize,
+            partial: call.number(4, "partial")?,
+            limit: call.number(5, "limit")? as usize,
+            max: call.number(6, "max")? as usize,
         };
-        let (block, out) = call.lend::<u8, u32>((0, "block"), (6, "out"))?;
-        Ring::open(&*block)?.unread_bytes().index(&separator, query, out)?;
-        Ok(Answer::Number(out[FrameIndex::COUNT]))
+        let (block, out) = call.lend::<u8, u32>((0, "block"), (7, "out"))?;
+        let too_short = Thrown::Summary { words: out.len(), least: SUMMARY };
+        let (summary, ends) = out.split_at_mut_checked(SUMMARY).ok_or(too_short)?;
+        let listed = Ring::open(&*block)?.unread_bytes().list(&separator, query, ends)?;
+        let count = word(listed.count);
+        let overlong = word(listed.overlong.unwrap_or(0));
+        summary.copy_from_slice(&[count, word(listed.resume), listed.partial, overlong]);
+        Ok(Answer::Number(count))
     }
+}
+
+/// A position in a ring as a word, which it fits.
+fn word(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 /// `seek(fd, position)`

@@ -18,6 +18,8 @@ pub enum Thrown {
     Overlap { names: [&'static str; 2] },
     /// A target that ends before the bytes that are copied to it.
     Target { bytes: usize, target_start: usize, room: usize },
+    /// An array of words too short for the summary at its front.
+    Summary { words: usize, least: usize },
     /// An array whose memory was given away.
     Detached { name: &'static str },
     /// Memory that other threads can write to.
@@ -50,6 +52,7 @@ impl Thrown {
             Self::Ring(_)
             | Self::NoInteger { .. }
             | Self::Target { .. }
+            | Self::Summary { .. }
             | Self::Misaligned { .. } => Class::Range,
             Self::File { .. } | Self::Panic | Self::Already => Class::Error,
         }
@@ -64,6 +67,7 @@ impl Thrown {
             Self::Ring(_)
             | Self::NoInteger { .. }
             | Self::Target { .. }
+            | Self::Summary { .. }
             | Self::Misaligned { .. } => c"ERR_OUT_OF_RANGE",
             Self::Type { .. }
             | Self::Overlap { .. }
@@ -122,6 +126,9 @@ impl fmt::Display for Thrown {
                 Bytes(*bytes),
                 Bytes(*room)
             ),
+            Self::Summary { words, least } => {
+                write!(f, "an index of {words} words is too short for its summary of {least}")
+            }
             Self::Detached { name } => write!(f, "{name} is detached from its memory"),
             Self::Shared { name } => {
                 write!(f, "{name} must lie in an ArrayBuffer, not in a SharedArrayBuffer")

@@ -11,16 +11,16 @@
 //!
 //! ```text
 //! bytes of a frame                           8     64    512   4096
-//! LF            index                     12.4    2.8    0.9    0.7
+//! LF            list                      12.4    2.8    0.9    0.7
 //!               memchr_iter               45.1    6.6    1.3    0.7
 //!               Buffer.indexOf in Node     137   29.7    3.4    0.9
-//! CR LF         index                     24.6    4.9    1.6    1.2
+//! CR LF         list                      24.6    4.9    1.6    1.2
 //!               memmem::find_iter         64.0    8.5    2.1    1.6
 //!               Buffer.indexOf in Node     675    141   11.8    2.0
-//! CR LF CR LF   index                     38.8    6.4    1.9    1.2
+//! CR LF CR LF   list                      38.8    6.4    1.9    1.2
 //!               memmem::find_iter         68.5    8.9    2.2    1.6
-//! LF or CR LF   index                     36.0    5.7    1.4    0.8
-//! eight         index                     67.3   13.6    4.9    3.0
+//! LF or CR LF   list                      36.0    5.7    1.4    0.8
+//! eight         list                      67.3   13.6    4.9    3.0
 //!               AhoCorasick::find_iter     291    147    125    122
 //! ```
 //!

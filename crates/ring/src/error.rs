@@ -41,10 +41,10 @@ pub enum Error {
         /// Bytes that there is room for.
         free: usize,
     },
-    /// An index too small to hold its summary.
-    IndexTooShort {
-        /// Words of the index.
-        words: usize,
+    /// A number that no search for this separator can have ended with, or not in so few bytes.
+    Partial {
+        /// The number.
+        partial: u32,
     },
     /// A separator without sequences.
     NoSequence,
@@ -76,8 +76,8 @@ impl fmt::Display for Error {
             Self::Full { needed, free } => {
                 write!(f, "no room for {}: the ring takes {free} more", Bytes(needed))
             }
-            Self::IndexTooShort { words } => {
-                write!(f, "an index of {words} words is too short for its summary of 4")
+            Self::Partial { partial } => {
+                write!(f, "no earlier search for the separator has ended with partial {partial}")
             }
             Self::NoSequence => f.write_str("a separator needs at least one sequence"),
             Self::EmptySequence { index } => {

@@ -8,22 +8,22 @@
 //! - [`Segments`] (`search.rs`) are bytes of a ring where they lie, in one piece or two. A search
 //!   over them goes on where an earlier one ended and finds what crosses the seam.
 //! - [`Separator`] (`separator.rs`) is what is searched for: the file that chooses the machinery
-//!   (bitmask loops, `memmem`, an automaton) for a set of sequences. The bitmask loops over vector
-//!   registers are in `candidates.rs`.
-//! - [`Segments::index`] (`index.rs`) lists the ends of all frames that are complete, in one go.
+//!   for a set of sequences: bitmask loops over vector registers (`candidates.rs`) for short ones;
+//!   `memmem` and automata, which carry on in the middle of a separator (`carried.rs`), for all others.
+//! - [`Segments::list`] (`list.rs`) lists the ends of all frames that are complete, in one go.
 //! - [`Error`] (`error.rs`) is what can be wrong with what a caller passes.
 //!
 //! ```
-//! use sluice_ring::{FrameIndex, Query, Ring, Separator};
+//! use sluice_ring::{Query, Ring, Separator};
 //!
 //! let mut ring = Ring::with_capacity(64)?;
 //! ring.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")?;
 //!
 //! let lines = Separator::new(&["\r\n"])?;
-//! let query = Query { start: 0, resume: 0, limit: 64, max: 16 };
-//! let mut words = [0; FrameIndex::ENDS + 16];
-//! assert_eq!(ring.unread_bytes().index(&lines, query, &mut words)?, 3);
-//! assert_eq!(words[FrameIndex::ENDS..][..3], [16, 25, 27]);
+//! let query = Query { start: 0, resume: 0, partial: 0, limit: 64, max: 16 };
+//! let mut ends = [0; 16];
+//! let listed = ring.unread_bytes().list(&lines, query, &mut ends)?;
+//! assert_eq!(ends[..listed.count], [16, 25, 27]);
 //!
 //! let mut line = [0; 16];
 //! ring.copy_to(0, &mut line)?;
@@ -37,16 +37,17 @@
 #![forbid(unsafe_code)]
 
 mod candidates;
+mod carried;
 mod cursor;
 mod error;
-mod index;
+mod list;
 mod ring;
 mod search;
 mod separator;
 
 pub use cursor::{HEADER_BYTES, MAX_CAPACITY};
 pub use error::{Bytes, Error};
-pub use index::{FrameIndex, Query};
+pub use list::{Listed, Query};
 pub use ring::Ring;
 pub use search::Segments;
 pub use separator::{Match, Separator};

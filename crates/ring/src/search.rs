@@ -1,6 +1,7 @@
 //! Looking for separators in bytes that lie in two pieces, without moving them.
 //!
-//! Three stretches are searched in turn: the front, a small *window* of the bytes around the seam,
+//! For a long separator the two pieces are searched one after the other, in the middle of a separator
+//! where the first one ends there. For a short one three stretches are searched in turn: the front, a small *window* of the bytes around the seam,
 //! and the back. Only the window is a copy: the last `longest - 1` bytes of the front and as many
 //! of the back, which is all that a match across the seam can touch. What each stretch leaves to the
 //! next follows from the order: a match that ends in the front was found there, so that the first
@@ -9,10 +10,10 @@
 
 use std::ops::ControlFlow;
 
-use crate::{Match, Separator, separator::with};
-
-/// Windows up to this size lie on the stack: separators of up to 129 bytes.
-const STACK_WINDOW: usize = 256;
+use crate::{
+    Match, Separator,
+    separator::{SHORT, with},
+};
 
 /// Bytes of a ring where they lie: in two pieces, of which the second is empty when they do not
 /// cross the seam.
@@ -43,35 +44,41 @@ impl Segments<'_> {
         [self.front, self.back].concat()
     }
 
-    /// The first match from `start` on. `searched` (at least `start`) says how far an earlier search
-    /// from the same `start` has looked: no match ends there or before. Bytes in front of
-    /// `searched - separator.longest() + 1` are not looked at again.
-    ///
-    /// A search that finds nothing has looked at all bytes; the next one, with more bytes, passes
-    /// the length as `searched`:
-    ///
-    /// ```
-    /// use sluice_ring::{Match, Segments, Separator};
-    ///
-    /// let separator = Separator::new(&["\r\n"])?;
-    /// let so_far = Segments { front: b"GET /", back: b" HTTP/1.1\r" };
-    /// assert_eq!(so_far.find(&separator, 0, 0), None);
-    /// let with_more = Segments { front: b"GET /", back: b" HTTP/1.1\r\nHost:" };
-    /// let found = with_more.find(&separator, 0, so_far.len());
-    /// assert_eq!(found, Some(Match { end: 16, length: 2 }));
-    /// # Ok::<(), sluice_ring::Error>(())
-    /// ```
-    #[must_use]
-    pub fn find(&self, separator: &Separator, start: usize, searched: usize) -> Option<Match> {
-        let from = start.max(searched.saturating_sub(separator.longest() - 1));
-        let found = self.try_fold(separator, from, None, |_, at| ControlFlow::Break(Some(at)));
-        found.break_value().flatten()
-    }
-
     /// Hands each match that begins at `from` or later, positions counted over both pieces, to
     /// `found`, until it breaks; what `found` returns is what the next call gets. Each search begins
-    /// fresh behind the match before.
+    /// fresh after the match before.
+    ///
+    /// With `partial` other than 0 the first match may have begun before `from`: see
+    /// [`Carried`](crate::carried::Carried). What the bytes end with is returned; 0 where the separator
+    /// has no partials.
     pub(crate) fn try_fold<T>(
+        &self,
+        separator: &Separator,
+        (from, mut partial): (usize, u32),
+        mut state: T,
+        mut found: impl FnMut(T, Match) -> ControlFlow<T, T>,
+    ) -> ControlFlow<T, (T, u32)> {
+        let Some(carried) = separator.carried() else {
+            return self
+                .try_fold_short(separator, from, state, found)
+                .map_continue(|state| (state, 0));
+        };
+        let Self { front, back } = *self;
+        let seam = front.len();
+        let pieces = [
+            (&front[from.min(seam)..], from),
+            (&back[from.saturating_sub(seam)..], from.max(seam)),
+        ];
+        for (bytes, base) in pieces {
+            (state, partial) = carried.try_fold(bytes, partial, state, |state, at| {
+                found(state, Match { end: base + at.end, ..at })
+            })?;
+        }
+        ControlFlow::Continue((state, partial))
+    }
+
+    /// [`try_fold`](Self::try_fold) for a separator without partials.
+    fn try_fold_short<T>(
         &self,
         separator: &Separator,
         from: usize,
@@ -81,7 +88,7 @@ impl Segments<'_> {
         let Self { front, back } = *self;
         let seam = front.len();
         let reach = separator.longest() - 1;
-        let (mut stack, mut heap);
+        let mut window = [0; 2 * SHORT];
         let (mut state, mut from) = (state, from);
         // One call for all three, so that there is one copy of the loops behind it.
         for stretch in [Stretch::Front, Stretch::Window, Stretch::Back] {
@@ -90,14 +97,7 @@ impl Segments<'_> {
                 Stretch::Window if from < seam && reach > 0 && !back.is_empty() => {
                     let older = &front[from.max(seam.saturating_sub(reach))..];
                     let newer = &back[..reach.min(back.len())];
-                    let size = older.len() + newer.len();
-                    stack = [0; STACK_WINDOW];
-                    let window = if let Some(window) = stack.get_mut(..size) {
-                        window
-                    } else {
-                        heap = vec![0; size];
-                        &mut heap[..]
-                    };
+                    let window = &mut window[..older.len() + newer.len()];
                     window[..older.len()].copy_from_slice(older);
                     window[older.len()..].copy_from_slice(newer);
                     (&*window, seam - older.len())

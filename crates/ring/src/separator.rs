@@ -6,18 +6,20 @@
 
 use std::ops::ControlFlow;
 
-use aho_corasick::{AhoCorasick, MatchKind};
 use fearless_simd::Level;
-use memchr::memmem;
 
 use crate::{
     Error,
     candidates::{self, AnyOf, Span},
+    carried::Carried,
 };
 
 /// Up to this length, sequences are looked for by single bytes of them: what a false alarm costs is
 /// then bounded by a comparison of one word for each sequence.
-const SHORT: usize = size_of::<u128>();
+pub(crate) const SHORT: usize = size_of::<u128>();
+
+/// Up to so many sequences are compared one by one.
+const FEW: usize = 16;
 
 /// One or several byte sequences, any of which ends a frame. Built once, used for any number of
 /// searches.
@@ -52,14 +54,11 @@ enum Machinery {
     Bytes(Bytes),
     /// One short sequence, by its first and last byte.
     Sequence(Span, Ending),
-    /// One long sequence.
-    LongSequence(Box<memmem::Finder<'static>>),
-    /// Several short sequences with few different last bytes, such as LF and CR LF: each of those
-    /// bytes is looked at with what lies in front of it. The longest first.
+    /// A few short sequences with few different last bytes, such as LF and CR LF: each of those
+    /// bytes is looked at with what precedes it. The longest first.
     Endings(Bytes, Vec<Ending>),
-    /// Any other set. The packed searcher of the same crate (Teddy) is not for us: it reports the
-    /// leftmost start, and a match that starts later may end earlier.
-    Automaton(AhoCorasick, Longest),
+    /// One long sequence, and any other set.
+    Carried(Carried),
 }
 
 impl Separator {
@@ -73,16 +72,40 @@ impl Separator {
         if let Some(index) = sequences.iter().position(|sequence| sequence.as_ref().is_empty()) {
             return Err(Error::EmptySequence { index });
         }
-        let sequences = Longest::new(sequences.iter().map(AsRef::as_ref));
-        let longest = sequences.0.first().ok_or(Error::NoSequence)?.len();
-        Ok(Self { machinery: Machinery::choose(sequences)?, longest, level: Level::new() })
+        let sequences = longest_first(sequences.iter().map(AsRef::as_ref));
+        let longest = sequences.first().ok_or(Error::NoSequence)?.len();
+        Ok(Self { machinery: Machinery::choose(&sequences)?, longest, level: Level::new() })
     }
 
-    /// How many bytes the longest sequence has. A match is never longer, so that a search that goes
-    /// on needs to look at one byte less in front of where the last one ended.
+    /// How many bytes the longest sequence has. A match is never longer.
     #[must_use]
     pub fn longest(&self) -> usize {
         self.longest
+    }
+
+    /// How many of the last bytes a search that goes on looks at again, since a match can have begun
+    /// there: 15 at most. `None` where it [carries](Carried) what it has seen of a separator.
+    pub(crate) fn lookback(&self) -> Option<usize> {
+        match self.machinery {
+            Machinery::Carried(_) => None,
+            _ => Some(self.longest - 1),
+        }
+    }
+
+    /// The machinery for which there is no [lookback](Self::lookback).
+    pub(crate) fn carried(&self) -> Option<&Carried> {
+        match &self.machinery {
+            Machinery::Carried(carried) => Some(carried),
+            _ => None,
+        }
+    }
+
+    /// How many bytes a partial of this separator stands for; `None` for a number that is none.
+    pub(crate) fn partial_length(&self, partial: u32) -> Option<usize> {
+        match self.carried() {
+            Some(carried) => carried.partial_length(partial),
+            None => (partial == 0).then_some(0),
+        }
     }
 
     /// Hands each match in `haystack` to `found`, until it breaks; what `found` returns is what the
@@ -120,12 +143,6 @@ impl Separator {
                     },
                 ))
             }
-            Machinery::LongSequence(finder) => {
-                let length = self.longest;
-                finder.find_iter(haystack).try_fold(state, |state, start| {
-                    found(state, Match { end: start + length, length })
-                })
-            }
             Machinery::Endings(last, sequences) => first(last.try_fold(
                 level,
                 haystack,
@@ -142,12 +159,8 @@ impl Separator {
                     }
                 },
             )),
-            Machinery::Automaton(automaton, sequences) => {
-                first(automaton.find_iter(haystack).try_fold((state, 0), |(state, from), seen| {
-                    let end = seen.end();
-                    let length = sequences.ending(&haystack[from..end]).unwrap_or(seen.len());
-                    with(found(state, Match { end, length }), end)
-                }))
+            Machinery::Carried(carried) => {
+                carried.try_fold(haystack, 0, state, found).map_continue(|(state, _)| state)
             }
         }
     }
@@ -164,32 +177,23 @@ fn first<T>(flow: ControlFlow<(T, usize), (T, usize)>) -> ControlFlow<T, T> {
 }
 
 impl Machinery {
-    fn choose(sequences: Longest) -> Result<Self, Error> {
-        let last = Bytes::new(sequences.0.iter().filter_map(|s| s.last().copied()).collect());
-        let longest = sequences.0.first().map_or(0, |s| s.len());
-        let endings: Option<Vec<Ending>> = sequences.0.iter().map(|s| Ending::new(s)).collect();
-        if longest == 1
-            && let Some(bytes) = last
-        {
-            return Ok(Self::Bytes(bytes));
+    fn choose(sequences: &[Box<[u8]>]) -> Result<Self, Error> {
+        let last = Bytes::new(sequences.iter().filter_map(|s| s.last().copied()).collect());
+        let longest = sequences.first().map_or(0, |s| s.len());
+        let endings: Option<Vec<Ending>> = sequences.iter().map(|s| Ending::new(s)).collect();
+        match (last, endings) {
+            (Some(bytes), _) if longest == 1 => Ok(Self::Bytes(bytes)),
+            (Some(last), Some(endings)) if endings.len() <= FEW => {
+                Ok(match (sequences, &endings[..]) {
+                    ([sequence], [ending]) => {
+                        let (first, last) = (sequence[0], sequence[longest - 1]);
+                        Self::Sequence(Span { first, last, distance: longest - 1 }, *ending)
+                    }
+                    _ => Self::Endings(last, endings),
+                })
+            }
+            _ => Ok(Self::Carried(Carried::new(sequences)?)),
         }
-        if let [sequence] = &sequences.0[..] {
-            return Ok(match (&sequence[..], endings.as_deref()) {
-                (&[first, .., last], Some(&[ending])) => {
-                    Self::Sequence(Span { first, last, distance: longest - 1 }, ending)
-                }
-                _ => Self::LongSequence(Box::new(memmem::Finder::new(sequence).into_owned())),
-            });
-        }
-        if let (Some(last), Some(endings)) = (last, endings) {
-            return Ok(Self::Endings(last, endings));
-        }
-        // The standard kind reports a match as soon as it ends: the earliest end.
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .build(&sequences.0)
-            .map_err(|_| Error::SeparatorTooLarge)?;
-        Ok(Self::Automaton(automaton, sequences))
     }
 }
 
@@ -271,29 +275,19 @@ fn last_bytes(haystack: &[u8], at: usize) -> u128 {
     }))
 }
 
-/// Different sequences, the longest first.
-#[derive(Clone, Debug)]
-struct Longest(Vec<Box<[u8]>>);
-
-impl Longest {
-    fn new<'a>(sequences: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut sequences: Vec<Box<[u8]>> = sequences.map(Box::from).collect();
-        sequences.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        sequences.dedup();
-        Self(sequences)
-    }
-
-    /// The length of the longest sequence that `frame` ends with.
-    fn ending(&self, frame: &[u8]) -> Option<usize> {
-        self.0.iter().find(|sequence| frame.ends_with(sequence)).map(|sequence| sequence.len())
-    }
+/// The different ones among these sequences, the longest first.
+fn longest_first<'a>(sequences: impl Iterator<Item = &'a [u8]>) -> Vec<Box<[u8]>> {
+    let mut sequences: Vec<Box<[u8]>> = sequences.map(Box::from).collect();
+    sequences.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    sequences.dedup();
+    sequences
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// With this, a set is one for the automaton.
+    /// With this, a set is one for an automaton.
     const LONG: &str = "more than 16 bytes";
 
     fn all(sequences: &[&str], haystack: &str) -> Vec<(usize, usize)> {
@@ -321,12 +315,23 @@ mod tests {
         let span = Span { first: b'\r', last: b'\n', distance: 1 };
         assert!(matches!(machinery(&["\r\n", "\r\n"]), Machinery::Sequence(it, _) if it == span));
         assert!(matches!(machinery(&["-".repeat(16).as_str()]), Machinery::Sequence(..)));
-        assert!(matches!(machinery(&["-".repeat(17).as_str()]), Machinery::LongSequence(_)));
+        assert!(matches!(
+            machinery(&["-".repeat(17).as_str()]),
+            Machinery::Carried(Carried::One(_))
+        ));
         assert!(matches!(machinery(&["\r\n", "\n"]), Machinery::Endings(Bytes::One(_), _)));
         let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
-        assert!(matches!(machinery(&nine), Machinery::Automaton(..)));
+        assert!(matches!(machinery(&nine), Machinery::Carried(Carried::Table(_))));
         assert!(matches!(machinery(&nine[1..]), Machinery::Bytes(Bytes::Eight(_))));
-        assert!(matches!(machinery(&["-".repeat(17).as_str(), "\n"]), Machinery::Automaton(..)));
+        let many: Vec<String> = (1..=17).map(|length| format!("{:>length$}", "-")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(matches!(machinery(&many), Machinery::Carried(Carried::Table(_))));
+        assert!(matches!(machinery(&many[..16]), Machinery::Endings(Bytes::One(_), _)));
+        let long = |length: usize| "-".repeat(length);
+        let carried = |length: usize| machinery(&[long(length).as_str(), "\n"]);
+        assert!(matches!(carried(17), Machinery::Carried(Carried::Table(_))));
+        assert!(matches!(carried(64), Machinery::Carried(Carried::Table(_))));
+        assert!(matches!(carried(65), Machinery::Carried(Carried::Links(_))));
     }
 
     #[test]

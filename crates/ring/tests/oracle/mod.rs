@@ -22,31 +22,51 @@ pub fn first<S: AsRef<[u8]>>(bytes: &[u8], sequences: &[S], start: usize) -> Opt
     })
 }
 
-/// The words of an index, as many as are set.
-pub fn index<S: AsRef<[u8]>>(
-    bytes: &[u8],
-    sequences: &[S],
-    query: Query,
-    room: usize,
-) -> Vec<usize> {
+/// What a listing must give, and the ends. The partial is left out: it is a number that only the
+/// separator understands.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Listing {
+    pub resume: usize,
+    pub overlong: Option<usize>,
+    pub ends: Vec<usize>,
+}
+
+/// Whether a search for these looks at its last bytes again, and does not carry on in the middle of a
+/// separator.
+fn looks_back<S: AsRef<[u8]>>(sequences: &[S]) -> bool {
+    let mut different: Vec<&[u8]> = sequences.iter().map(AsRef::as_ref).collect();
+    different.sort_unstable();
+    different.dedup();
+    let longest = different.iter().map(|s| s.len()).max().unwrap();
+    let mut lasts: Vec<_> = different.iter().filter_map(|s| s.last()).collect();
+    lasts.sort_unstable();
+    lasts.dedup();
+    lasts.len() <= 8 && longest <= 16 && (longest == 1 || different.len() <= 16)
+}
+
+pub fn list<S: AsRef<[u8]>>(bytes: &[u8], sequences: &[S], query: Query, room: usize) -> Listing {
     let mut ends = vec![];
     let mut behind = query.start;
-    let mut overlong = 0;
+    let mut overlong = None;
     let resume = loop {
         if ends.len() == query.max.min(room) {
             break behind;
         }
         let Some(found) = first(bytes, sequences, behind) else {
+            if !looks_back(sequences) {
+                break bytes.len();
+            }
             let longest = sequences.iter().map(|s| s.as_ref().len()).max().unwrap();
             let searched = (bytes.len() + 1).saturating_sub(longest);
             break searched.max(if ends.is_empty() { query.resume } else { behind });
         };
-        if found.end - found.length - behind > query.limit {
-            overlong = found.end - found.length - behind;
+        let body = found.end - found.length - behind;
+        if body > query.limit {
+            overlong = Some(body);
             break behind;
         }
         behind = found.end;
         ends.push(behind);
     };
-    [vec![ends.len(), resume, overlong], ends].concat()
+    Listing { resume, overlong, ends }
 }

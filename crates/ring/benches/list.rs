@@ -1,4 +1,4 @@
-//! `Segments::index` against the iterators of `memchr` and `aho-corasick` over the same bytes.
+//! `Segments::list` against the iterators of `memchr` and `aho-corasick` over the same bytes.
 //!
 //! ```text
 //! cargo bench -p sluice-ring [-- FILTER]
@@ -12,7 +12,7 @@
 use aho_corasick::AhoCorasick;
 use divan::{Bencher, black_box, counter::BytesCount};
 use memchr::memmem;
-use sluice_ring::{FrameIndex, Query, Segments, Separator};
+use sluice_ring::{Query, Segments, Separator};
 
 const BYTES: usize = 64 * 1024;
 
@@ -40,16 +40,16 @@ fn listed(words: &[u32], length: usize) {
     assert!(words.iter().map(|end| *end as usize).eq(ends));
 }
 
-fn index(bencher: Bencher, length: usize, sequences: &[&str]) {
+fn list(bencher: Bencher, length: usize, sequences: &[&str]) {
     let bytes = frames(length, sequences);
     let separator = Separator::new(sequences).unwrap();
-    let mut words = vec![0; FrameIndex::ENDS + BYTES / length + 1];
-    let query = Query { start: 0, resume: 0, limit: BYTES, max: usize::MAX };
+    let mut words = vec![0; BYTES / length + 1];
+    let query = Query { start: 0, resume: 0, partial: 0, limit: BYTES, max: usize::MAX };
     bencher.counter(BytesCount::new(BYTES)).bench_local(|| {
         let bytes = Segments { front: black_box(&bytes), back: &[] };
-        bytes.index(&separator, query, black_box(&mut words)).unwrap()
+        bytes.list(&separator, query, black_box(&mut words)).unwrap()
     });
-    listed(&words[FrameIndex::ENDS..][..BYTES / length], length);
+    listed(&words[..BYTES / length], length);
 }
 
 fn positions<I: Iterator<Item = usize>>(
@@ -89,7 +89,7 @@ fn aho_corasick_find_iter(bencher: Bencher, length: usize, sequences: &[&str]) {
     });
 }
 
-/// A group for each separator: `index`, and what it is held against.
+/// A group for each separator: `list`, and what it is held against.
 macro_rules! compare {
     ($($separator:ident: $sequences:expr, $rival:ident;)+) => {
         $(mod $separator {
@@ -98,8 +98,8 @@ macro_rules! compare {
             const SEQUENCES: &[&str] = &$sequences;
 
             #[divan::bench(args = LENGTHS)]
-            fn index(bencher: Bencher, length: usize) {
-                super::index(bencher, length, SEQUENCES);
+            fn list(bencher: Bencher, length: usize) {
+                super::list(bencher, length, SEQUENCES);
             }
 
             #[divan::bench(args = LENGTHS)]

@@ -1,0 +1,137 @@
+//! The listing of frames: where all of them end that are complete now, found in one go.
+//!
+//! ```text
+//! behind = start                                  where the frame begins that is looked at
+//! for each match from resume on, in order:
+//!     body = match.end - match.length - behind
+//!     if body > limit:         stop: overlong, go on at behind
+//!     list match.end; behind = match.end
+//!     if all room is used:     stop: go on at behind
+//! the bytes have run out:      go on at the first byte that a separator, which is not complete yet,
+//!                              can begin with; or at the end, in the middle of a separator
+//! ```
+
+use std::ops::ControlFlow;
+
+use crate::{Error, Match, Segments, Separator};
+
+/// What to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Where the first frame begins.
+    pub start: usize,
+    /// `start`, or [`Listed::resume`] of an earlier listing for the same separator from the same
+    /// `start`, less what was consumed since. At least `start`. Bytes before it are not looked at.
+    pub resume: usize,
+    /// 0, or [`Listed::partial`] of the listing that `resume` is from.
+    pub partial: u32,
+    /// The most bytes that the body of a frame may have.
+    pub limit: usize,
+    /// The most frames to list. No more than fit are listed anyway.
+    pub max: usize,
+}
+
+/// What a listing found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// How many frames are listed.
+    pub count: usize,
+    /// Where to go on. After the last listed frame, or at the start where none is listed, when the
+    /// listing stopped early: so an overlong frame is found again.
+    pub resume: usize,
+    /// How much of a separator the bytes before `resume` end with, as a number that the same
+    /// separator understands; 0 for a short one, of which the last bytes are looked at again.
+    pub partial: u32,
+    /// The length of the body, without its separator, of the frame after the last listed one, where
+    /// that is complete but longer than the limit. It is not listed.
+    pub overlong: Option<usize>,
+}
+
+impl Segments<'_> {
+    /// Lists the frames that are complete: the first begins at `query.start`, each next one where the
+    /// one before ends. A frame ends with the earliest end of a match in it; of matches that end
+    /// together the longest is its separator, and what precedes that is its body. The ends, ascending
+    /// positions just after the separators, are written to `ends`.
+    ///
+    /// ```
+    /// use sluice_ring::{Query, Segments, Separator};
+    ///
+    /// let bytes = Segments { front: b"one\ntw", back: b"o\nthr" };
+    /// let mut ends = [0; 10];
+    /// let query = Query { start: 0, resume: 0, partial: 0, limit: 100, max: 10 };
+    /// let listed = bytes.list(&Separator::new(&["\n"])?, query, &mut ends)?;
+    /// assert_eq!(ends[..listed.count], [4, 8]);
+    /// assert_eq!(listed.resume, 11);
+    /// # Ok::<(), sluice_ring::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Positions`] for a `start` after `resume` or a `resume` after the last byte;
+    /// [`Error::Partial`] for a `partial` that is none of this separator, or that would have begun
+    /// before `start`. Nothing is written then.
+    pub fn list(
+        &self,
+        separator: &Separator,
+        query: Query,
+        ends: &mut [u32],
+    ) -> Result<Listed, Error> {
+        let Query { start, resume, partial, limit, max } = query;
+        let length = self.len();
+        if start > resume || resume > length {
+            return Err(Error::Positions { start, end: resume, length });
+        }
+        if separator.partial_length(partial).is_none_or(|begun| begun > resume - start) {
+            return Err(Error::Partial { partial });
+        }
+        let room = ends.len().min(max);
+        let ends = &mut ends[..room];
+
+        let mut overlong = None;
+        let nothing = (0, start);
+        let listed = if room == 0 {
+            ControlFlow::Break(nothing)
+        } else {
+            self.try_fold(
+                separator,
+                (resume, partial),
+                nothing,
+                #[inline(always)]
+                |(count, behind), Match { end, length }| {
+                    let body = end - length - behind;
+                    if body > limit {
+                        overlong = Some(body);
+                        return ControlFlow::Break((count, behind));
+                    }
+                    ends[count] = word(end);
+                    let listed = (count + 1, end);
+                    if count + 1 == room {
+                        ControlFlow::Break(listed)
+                    } else {
+                        ControlFlow::Continue(listed)
+                    }
+                },
+            )
+        };
+
+        Ok(match listed {
+            ControlFlow::Break((count, behind)) => {
+                Listed { count, resume: behind, partial: 0, overlong }
+            }
+            ControlFlow::Continue(((count, behind), partial)) => {
+                let searched = match separator.lookback() {
+                    Some(lookback) => length.saturating_sub(lookback),
+                    None => length,
+                };
+                let resume = searched.max(if count == 0 { resume } else { behind });
+                Listed { count, resume, partial, overlong }
+            }
+        })
+    }
+}
+
+/// A position as a word: at most [`MAX_CAPACITY`](crate::MAX_CAPACITY) in a ring, which fits.
+#[expect(clippy::cast_possible_truncation, reason = "the hot path: a check per frame costs")]
+fn word(position: usize) -> u32 {
+    position as u32
+}
