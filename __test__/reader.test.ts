@@ -308,13 +308,13 @@ test('readuntil over the limit, a long separator: consumed counts what it cannot
     const waiting = reader.readuntil(separator);
     waiting.catch(() => {});
     for (let fed = 0; fed < 100; fed += size) reader.feedData('-'.repeat(Math.min(size, 100 - fed)));
-    const error = await failure(t, waiting, 'ERR_LIMIT_OVERRUN');
+    const error = await failure<LimitOverrunError>(t, waiting, 'ERR_LIMIT_OVERRUN');
     // At the first byte that is too much, or at the first chunk that has it.
     const buffered = Math.min(100, Math.ceil((60 + 21) / size) * size);
-    t.is((error as LimitOverrunError).consumed, buffered - 20);
+    t.is(error.consumed, buffered - 20);
     reader.feedData('X');
-    const found = await failure(t, reader.readuntil(separator), 'ERR_LIMIT_OVERRUN');
-    t.is((found as LimitOverrunError).consumed, 80);
+    const found = await failure<LimitOverrunError>(t, reader.readuntil(separator), 'ERR_LIMIT_OVERRUN');
+    t.is(found.consumed, 80);
     await reader.readexactly(80);
     t.is(text(await reader.readuntil(separator)), separator);
   }
