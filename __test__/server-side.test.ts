@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- a pair takes the option, too */
 /** `connect({ sock, serverSide: true })`: a stream of the server's side over a socket that something else has accepted. */
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type AddressInfo, type Socket } from 'node:net';
@@ -148,7 +149,10 @@ test('a pair of reader and writer has the side of its stream, too', async (t) =>
       open({ sock: accepted, serverSide: true, ssl: identity }),
       kind.over({ sock: client, ssl: { ca }, serverHostname }),
     ]);
-    t.teardown(() => Promise.all([writer.abort(), dialled.abort()]));
+    t.teardown(() => {
+      writer.abort();
+      return dialled.abort();
+    });
     await dialled.write('hello\n');
     t.is(String(await reader.readline()), 'hello\n');
   }

@@ -1,7 +1,6 @@
 /** From the name of a host to its addresses, by the resolver of the system. */
 import { ADDRCONFIG, ALL, V4MAPPED } from 'node:dns';
 import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
 import { ConnectionError, invalidType, outOfRange } from './errors.js';
 import { unlessAborted } from './waiting.js';
 
@@ -60,6 +59,6 @@ export async function resolve(host: string, options: ResolveOptions, action: str
   const wanted = found.filter((each) => family === 0 || each.family === family);
   if (wanted.length > 0) return wanted;
   if (found.length === 0) throw new ConnectionError('ENOTFOUND', `${action}: no address found for ${host}`);
-  const lacks = isIP(host) === 0 ? 'has no' : 'is not an';
+  const lacks = found.some(({ address }) => address === host) ? 'is not an' : 'has no';
   throw new ConnectionError('EAI_ADDRFAMILY', `${action}: ${host} ${lacks} IPv${family} address`);
 }
