@@ -28,8 +28,8 @@ export interface ConnectPipeOptions extends LimitOptions, CloseOptions {
  * its UTF-8 by itself. Any other chunk ends the stream: after the bytes before it, reads reject with a TypeError
  * `ERR_INVALID_ARG_TYPE`. A `Readable` that decodes (`setEncoding`) is refused, because what is not valid in its encoding would be lost.
  *
- * While nobody reads, at most a few blocks, or objects, beyond `2 * limit` are taken from the pipe: who writes to it has to wait. The stream ends
- * when the last writer has closed, and is then closed by itself.
+ * While nobody reads, at most a few blocks, or objects, beyond `2 * limit` are taken from the pipe: who writes to it has to
+ * wait. The stream ends when the last writer has closed, and is then closed by itself.
  *
  * ```ts
  * const child = spawn('ls');
@@ -65,8 +65,9 @@ export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptio
 /**
  * Makes a stream that writes to a pipe: its mode is `WRITE`.
  *
- * `pipe` is an fd as with {@link connectReadPipe}, or a `Writable`, such as `process.stdout` or the `stdin` of a child process; one
- * in object mode gets each chunk as a `Buffer`. It belongs to the stream from now on, is closed with it, and an fd is made non-blocking. Waits for nothing.
+ * `pipe` is an fd as with {@link connectReadPipe}, or a `Writable`, such as `process.stdout` or the `stdin` of a child
+ * process; one in object mode gets each chunk as a `Buffer`. It belongs to the stream from now on, is closed with it, and
+ * an fd is made non-blocking. Waits for nothing.
  *
  * While the reader at the other end does not read, `await write()` and `drain()` wait. When it is gone, the next write, and what
  * waits, rejects with a {@link ConnectionError} `EPIPE`; it is not noticed before something is written, but for the `stdin` of a

@@ -255,7 +255,7 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   return new ServerTls(action, server, another, timeouts, failures);
 }
 
-/** It is a client that expects a name. */
+/** Only a client expects a name. */
 export function checkNoServerHostname(action: string, { serverHostname }: HandshakeOptions): void {
   if (serverHostname === undefined) return;
   throw invalidType(action, 'serverHostname', 'left out on the side of the server', serverHostname);
