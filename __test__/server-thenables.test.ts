@@ -5,6 +5,9 @@ import { startServer, type ClientHandler } from 'sluice';
 import { closedByPeer, dial, portOf, turns, until } from './loopback.js';
 import { KINDS, serve } from './servers.js';
 
+// The deprecated functions warn in a test of their own.
+process.noDeprecation = true;
+
 type Then = (yes: (value?: unknown) => void, no: (error: unknown) => void) => unknown;
 
 /** Something with a `then` that is no promise. */

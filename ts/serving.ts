@@ -37,6 +37,9 @@ const ACCEPT_REPORT_INTERVAL_MS = 1000;
  */
 export const LEAVE_OPEN = Symbol('leave open');
 
+// eslint-disable-next-line @typescript-eslint/unbound-method -- it is called for a promise below
+const { then: promiseThen } = Promise.prototype;
+
 /** What a handler gets besides the stream. */
 export interface HandlerContext {
   /**
@@ -404,26 +407,20 @@ export abstract class BaseStreamServer {
     try {
       const result: unknown = this.#handler.call(undefined, stream, new Context(client));
       if (isThenable(result)) {
-        void this.#settle(client, stream, result);
+        whenSettled(
+          result,
+          (value) => {
+            if (value !== LEAVE_OPEN) client.close();
+            client.handlerSettled();
+          },
+          (error) => this.#failed(client, stream, error),
+        );
         return;
       }
     } catch (error) {
       this.#failed(client, stream, error);
       return;
     }
-    client.handlerSettled();
-  }
-
-  /** Waits for a handler by `await`: a thenable of any make settles once, with what the promise that it resolves with gives. */
-  async #settle(client: Client, stream: Stream, result: PromiseLike<unknown>): Promise<void> {
-    let value: unknown;
-    try {
-      value = await result;
-    } catch (error) {
-      this.#failed(client, stream, error);
-      return;
-    }
-    if (value !== LEAVE_OPEN) client.close();
     client.handlerSettled();
   }
 
@@ -516,7 +513,7 @@ export abstract class BaseStreamServer {
     };
     try {
       const result: unknown = onError(error, stream);
-      if (isThenable(result)) settled(result).catch(failed);
+      if (isThenable(result)) whenSettled(result, ignore, failed);
     } catch (failure) {
       failed(failure);
     }
@@ -687,7 +684,7 @@ function drop(socket: Socket): void {
 }
 
 /**
- * Whether a function of the user's returned something to wait for. It is waited for by `await`, never by its own `then`.
+ * Whether a function of the user's returned something to wait for. It is waited for as by `await`, never by its own `then`.
  *
  * @internal
  */
@@ -699,8 +696,16 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
   );
 }
 
-async function settled(result: PromiseLike<unknown>): Promise<void> {
-  await result;
+/**
+ * Waits as `await` does: a thenable of any make settles once, with what the promise that it resolves with gives, and a promise by
+ * itself, whatever `then` it was given. (`await` takes 200 bytes more for each handler that runs.)
+ */
+function whenSettled(
+  result: PromiseLike<unknown>,
+  done: (value: unknown) => void,
+  failed: (error: unknown) => void,
+): void {
+  void Reflect.apply(promiseThen, Promise.resolve(result), [done, failed]);
 }
 
 function ignore(): void {}
