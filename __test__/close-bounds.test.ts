@@ -1,3 +1,4 @@
+// Runs once: it is about what is sent; what comes in is dropped.
 /**
  * How long a close may take: the peer sets the pace while bytes are being sent, as long as it takes something now and then; once
  * the kernel has everything, a peer that neither reads nor ends is waited for in absolute terms.

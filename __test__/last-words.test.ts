@@ -1,3 +1,4 @@
+// Runs once for each way of reading: the rings behind the streams see no difference.
 /** What a peer sent before it went away is read, also where a write of ours is the first call to fail. */
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';

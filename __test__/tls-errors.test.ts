@@ -459,6 +459,13 @@ const SNI: [string, Sni, string, RegExp, unknown][] = [
   ['tells an error', (_name, done) => done(boom), 'ECONNABORTED', /: SNICallback has failed: boom$/, boom],
   ['tells one with a code', (_name, done) => done(coded), 'ERR_MINE', /: SNICallback has failed: not this one$/, coded],
   ['tells an error later', (_name, done) => later(() => done(boom)), 'ECONNABORTED', /has failed: boom$/, boom],
+  [
+    'rejects as an async function',
+    (async () => Promise.reject(boom)) as never,
+    'ECONNABORTED',
+    /: SNICallback has failed: boom$/,
+    boom,
+  ],
   ['tells no error', (_name, done) => done('text' as never), 'ECONNABORTED', /has failed: 'text'$/, 'text'],
 ];
 

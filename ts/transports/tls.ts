@@ -617,10 +617,12 @@ function guarded(given: TlsOptions, failures: CallbackFailures): TlsOptions {
         done(failure);
       };
       try {
-        SNICallback.call(this, servername, (error: unknown, context) => {
+        const returned: unknown = SNICallback.call(this, servername, (error: unknown, context) => {
           if (error) fail('SNICallback has failed', error);
           else done(null, context);
         });
+        // An async function is one that fails by a rejection, which nothing else would look at.
+        Promise.resolve(returned).catch((reason: unknown) => fail('SNICallback has failed', reason));
       } catch (error) {
         fail('SNICallback has thrown', error);
       }
