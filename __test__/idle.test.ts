@@ -1,19 +1,14 @@
 /** Memory of readers that have fallen silent. The looks are made by hand: nothing here waits for the time to pass. */
+// Runs once for each engine: no socket is read.
 import test from 'ava';
-import { StreamReader, connect } from 'sluice';
+import { StreamReader } from 'sluice';
 import { look, watch } from '#ts/idle.js';
-import { gc } from './gc.js';
-import { serving, turns, until } from './loopback.js';
+import { memory } from './gc.js';
 
-/** The memory of all `ArrayBuffer`s that are in use, and of little else, in bytes. */
-async function memory(): Promise<number> {
-  for (let i = 0; i < 5; i++) {
-    gc();
-    await turns(2);
-  }
-  // Not every runtime tells them apart.
-  return process.memoryUsage().external;
-}
+// On a machine that is busy enough the time passes all the same, and the library would look, too.
+const { setTimeout: real } = globalThis;
+globalThis.setTimeout = ((callback: () => void, ms?: number) =>
+  real(callback, callback === look ? 2 ** 31 - 1 : ms)) as typeof setTimeout;
 
 const MIB = 2 ** 20;
 const text = (data: Uint8Array): string => Buffer.from(data).toString('latin1');
@@ -123,28 +118,4 @@ test.serial('what waits with nothing after many frames in place keeps nothing', 
   // The pool keeps 32 rings of up to 256 KiB.
   t.true((await memory()) - before < 12 * MIB);
   t.is(readers.length, 60);
-});
-
-test.serial('memory to read into is held by few connections, however many fell silent after much data', async (t) => {
-  const SIZE = 262_144;
-  const COUNT = 200;
-  const { port } = await serving(t, async (stream) => {
-    await stream.write(Buffer.alloc(SIZE, 'y'));
-    await stream.read();
-  });
-  const before = await memory();
-  let received = 0;
-  const clients = [];
-  for (let i = 0; i < COUNT; i++) {
-    const client = await connect('127.0.0.1', port);
-    clients.push(client);
-    void (async () => {
-      for (let chunk; (chunk = await client.read(8192)).length > 0;) received += chunk.length;
-    })();
-  }
-  await until(() => received === COUNT * SIZE);
-  await turns(10);
-  // 32 that hold up to 256 KiB, in rings of up to twice that; 32 rings in the pool. All 200 would hold 38 MiB.
-  t.true((await memory()) - before < 25 * MIB);
-  await Promise.all(clients.map((client) => client.close()));
 });
