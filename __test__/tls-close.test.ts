@@ -101,7 +101,12 @@ test('abort while close waits for the end of the peer', async (t) => {
 test('a server that closes waits for its clients as long as shutdownTimeout allows', async (t) => {
   const { server: identity, ca } = await certificates();
   const reported: unknown[] = [];
-  const server = new StreamServer(readLine, '127.0.0.1', 0, {
+  const handling = deferred();
+  const handler: ClientHandler = (stream, context) => {
+    handling.resolve();
+    return readLine(stream, context);
+  };
+  const server = new StreamServer(handler, '127.0.0.1', 0, {
     ssl: identity,
     shutdownTimeout: 50,
     onError: (error) => void reported.push(error),
@@ -109,9 +114,11 @@ test('a server that closes waits for its clients as long as shutdownTimeout allo
   t.teardown(() => server.abort());
   await server.startServing();
   const client = await silentClient(t, server, ca);
+  // The client is done with the handshake before the server is.
+  await handling.promise;
+  const ended = once(client, 'end');
   await server.close();
   t.deepEqual(reported, []);
-  const ended = once(client, 'end');
   client.resume();
   await ended;
   t.false(client.writableEnded, 'it has not said that it is done');
