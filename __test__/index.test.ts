@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import test from 'ava';
 import * as sluice from 'sluice';
-import { root } from './program.js';
+import { LONGEST_MS, root } from './program.js';
 
 const classes = [
   'ConnectionError',
@@ -68,7 +68,7 @@ test('importing it starts nothing, prints nothing and leaves the process as it w
     encoding: 'utf8',
     env: { ...process.env, SLUICE_DEBUG: '' },
     // A process that something keeps alive is ended by a signal.
-    timeout: 30_000,
+    timeout: LONGEST_MS,
   });
   t.is(stderr, '');
   t.is(signal, null);

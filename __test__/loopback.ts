@@ -154,6 +154,11 @@ export function portOf(server: StreamServer): number {
   return (server.sockets[0]?.address() as AddressInfo).port;
 }
 
+/** The next connection that a server takes; one that is made is not taken yet. To be called before it is made. */
+export async function taking(server: StreamServer): Promise<void> {
+  await once(server.sockets[0]!, 'connection');
+}
+
 /** Has every name resolve to these addresses, until the test is over. */
 export function resolving(t: ExecutionContext, addresses: readonly string[]): void {
   resolvingBy(t, () => addresses);

@@ -10,7 +10,7 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { networkDenied } from '#ts/transports/permission.js';
 import { engine } from 'sluice';
-import { root } from './program.js';
+import { LONGEST_MS, root } from './program.js';
 
 const flags = process.allowedNodeEnvironmentFlags;
 /** The flag of the permission model, which has lost its prefix with Node 24; null where there is none. */
@@ -47,7 +47,7 @@ function run(program: string, nodeFlags: readonly string[], env: NodeJS.ProcessE
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--no-warnings', ...nodeFlags, '--input-type=module', '--eval', program],
-    { cwd: root, encoding: 'utf8', timeout: 40_000, env: { ...process.env, ...env } },
+    { cwd: root, encoding: 'utf8', timeout: LONGEST_MS, env: { ...process.env, ...env } },
   );
   return { status, stdout, stderr };
 }

@@ -27,7 +27,7 @@ export interface Ended {
 }
 
 /** How long a child process may run: nothing here takes that long, even on a busy machine, unless it hangs. */
-const LONGEST_MS = 120_000;
+export const LONGEST_MS = 120_000;
 
 export interface ProcessOptions {
   readonly cwd?: string;

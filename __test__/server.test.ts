@@ -29,10 +29,11 @@ import {
   portOf,
   sparePort,
   takePort,
+  taking,
   turns,
   until,
 } from './loopback.js';
-import { root } from './program.js';
+import { LONGEST_MS, root } from './program.js';
 
 interface Report {
   error: unknown;
@@ -135,8 +136,9 @@ test('a broken connection that waited is handed on as a stream that is lost', as
     }
   });
   await server.bind();
+  const taken = taking(server);
   const broken = await dial(t, portOf(server));
-  await turns(10);
+  await taken;
   broken.resetAndDestroy();
   await turns(10);
   await server.startServing();
@@ -242,7 +244,9 @@ test('serveForever closes the server and rejects when its signal is aborted', as
   const controller = new AbortController();
   const served = server.serveForever({ signal: controller.signal });
   await until(() => server.isServing());
+  const taken = taking(server);
   const client = await connect('127.0.0.1', portOf(server));
+  await taken;
   const reason = new Error('enough');
   controller.abort(reason);
   t.is(await t.throwsAsync(served), reason);
@@ -395,7 +399,8 @@ test('a peer that sends without end is held back', async (t) => {
   const peer = await dial(t, portOf(server));
   const stream = await got.promise;
   const chunk = Buffer.alloc(65536);
-  while (peer.write(chunk) || (await Promise.race([once(peer, 'drain').then(() => true), turns(200)])) === true);
+  const drained = async (): Promise<boolean | void> => Promise.race([once(peer, 'drain').then(() => true), turns(200)]);
+  while (peer.write(chunk) || (await drained()) === true || stream.buffered <= limit);
   t.true(stream.buffered > limit);
   t.true(stream.buffered <= 2 * limit + 65536, `${stream.buffered}`);
 });
@@ -580,15 +585,17 @@ test('a handler that ends because of its signal is not reported, one that fails 
 });
 
 test('a handler that asks for its signal too late finds it aborted', async (t) => {
+  const started = deferred();
   const ask = deferred();
   const answer = deferred<boolean>();
   const { server } = make(t, async (_stream, context) => {
+    started.resolve();
     await ask.promise;
     answer.resolve(context.signal.aborted && context.signal === context.signal);
   });
   await server.startServing();
   await dial(t, portOf(server));
-  await turns(10);
+  await started.promise;
   await server.close();
   ask.resolve();
   t.true(await answer.promise);
@@ -640,12 +647,15 @@ test('what a handler meets because the server ends its connection is no failure 
   for (const end of ['close', 'abort', 'closeClients', 'abortClients'] as const) {
     for (const handler of meet) {
       let settled = 0;
+      const started = deferred();
       const { server, reports } = make(t, async (stream) => {
+        started.resolve();
         await handler(stream).finally(() => settled++);
       });
       await server.startServing();
       const peer = await dial(t, portOf(server));
       peer.pause();
+      await started.promise;
       await turns(3);
       void server[end]();
       if (end === 'closeClients' && handler === meet[2]) server.abortClients();
@@ -657,13 +667,15 @@ test('what a handler meets because the server ends its connection is no failure 
 });
 
 test('an error of its own is reported also while the server closes', async (t) => {
+  const started = deferred();
   const { server, reports } = make(t, async (stream) => {
+    started.resolve();
     await stream.readline();
     throw new Error('my own');
   });
   await server.startServing();
   await dial(t, portOf(server));
-  await turns(3);
+  await started.promise;
   await server.close();
   t.deepEqual(
     reports.map(({ error }) => (error as Error).message),
@@ -691,9 +703,11 @@ test('close does not wait for ever for a peer that takes nothing', async (t) => 
 
 test('abort drops what the handlers wrote', async (t) => {
   const size = 64 * 1024 * 1024;
+  const started = deferred();
   const ended = deferred<unknown>();
   const { server } = make(t, async (stream) => {
     void stream.write(Buffer.alloc(size));
+    started.resolve();
     try {
       await stream.readexactly(1);
     } catch (error) {
@@ -703,7 +717,7 @@ test('abort drops what the handlers wrote', async (t) => {
   await server.startServing();
   const peer = await dial(t, portOf(server));
   peer.pause();
-  await turns(10);
+  await started.promise;
   await Promise.all([server.abort(), server.abort()]);
   t.true((await ended.promise) instanceof IncompleteReadError);
   t.false(server.isBound());
@@ -861,7 +875,7 @@ async function run(program: string, descriptors?: number): Promise<{ code: numbe
   // Newer versions of Node read these certificates on a thread, at any moment: a descriptor too many where they are counted.
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: undefined };
   // A program that hangs, or spins, must not outlive its test.
-  const limits = { timeout: 15_000, killSignal: 'SIGKILL' } as const;
+  const limits = { timeout: LONGEST_MS, killSignal: 'SIGKILL' } as const;
   const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'], ...limits });
   const ended = once(child, 'close') as Promise<[code: number | null]>;
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);

@@ -15,7 +15,7 @@ import {
   type StreamServerOptions,
 } from 'sluice';
 import { certificates } from './certificates.js';
-import { closedByPeer, deferred, dial, echo, listen, listenTls, serving, until } from './loopback.js';
+import { closedByPeer, deferred, dial, echo, listen, listenTls, serving, taking, until } from './loopback.js';
 import { Program } from './program.js';
 
 /** A TLS server of ours; `errors` are what was reported. */
@@ -309,7 +309,7 @@ test('the signal ends a handshake', async (t) => {
 
 test('closing the server ends handshakes that are under way, silently', async (t) => {
   const { port, server, errors } = await serve(t);
-  const taken = once(server.sockets[0]!, 'connection');
+  const taken = taking(server);
   const half = await dial(t, port);
   const closed = closedByPeer(half);
   half.write(Buffer.of(0x16, 3, 1));
@@ -322,7 +322,7 @@ test('closing the server ends handshakes that are under way, silently', async (t
 
 test('handshakes count as connections', async (t) => {
   const { port, server, errors } = await serve(t, { maxConnections: 1 });
-  const taken = once(server.sockets[0]!, 'connection');
+  const taken = taking(server);
   const first = await dial(t, port);
   await taken;
   const second = await dial(t, port);

@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { root } from './program.js';
+import { LONGEST_MS, root } from './program.js';
 
 interface Outcome<T> {
   readonly result: T;
@@ -21,7 +21,7 @@ async function run<T>(t: ExecutionContext, name: string, ...flags: string[]): Pr
     process.execPath,
     ['--expose-gc', '--no-warnings', ...flags, file, name],
     // A program that hangs must not outlive the tests.
-    { cwd: root, timeout: 60_000 },
+    { cwd: root, timeout: LONGEST_MS },
   );
   t.is(stderr, '');
   return JSON.parse(stdout) as Outcome<T>;
