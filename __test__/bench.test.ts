@@ -514,7 +514,7 @@ function bench(...words: string[]): Promise<{ code: number | null; stdout: strin
 }
 
 test('every contender that is here answers correctly, and the last line is the whole result', async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   const { code, stdout, stderr } = await bench('until-crlfcrlf', 'drip', '--quick', '--json');
   t.is(code, 0, stderr);
   const { machine, cases } = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Summary;
@@ -547,7 +547,7 @@ test('every contender that is here answers correctly, and the last line is the w
 });
 
 test('an interrupted run leaves no files behind', async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   const temporary = directory(t);
   const program = path.join(root, 'out', 'benchmarks', 'run.js');
   const child = spawn(process.execPath, [program, 'drip'], {

@@ -25,7 +25,7 @@ async function serve(t: ExecutionContext, ssl?: StreamServerOptions['ssl']): Pro
     where,
     url: `${ssl === undefined ? 'http' : 'https'}://localhost:${port}`,
     curl: (...args) =>
-      new Process(t, 'curl', ['-4', '-q', '-sS', '--noproxy', '*', '--max-time', '30', ...args], { cwd: where }).ended,
+      new Process(t, 'curl', ['-4', '-q', '-sS', '--noproxy', '*', '--max-time', '120', ...args], { cwd: where }).ended,
   };
 }
 

@@ -10,7 +10,7 @@ import { Process, installed } from './program.js';
 
 const clients: readonly Client[] = [
   { name: 'nc', arguments: (port) => ['-N', '127.0.0.1', port] },
-  { name: 'socat', arguments: (port) => ['-t10', '-', `TCP4:127.0.0.1:${port}`] },
+  { name: 'socat', arguments: (port) => ['-t120', '-', `TCP4:127.0.0.1:${port}`] },
 ];
 
 clientContract(test, clients, async (t, handler) => {
@@ -22,7 +22,7 @@ clientContract(test, clients, async (t, handler) => {
 
 /** socat that waits for one connection and gives it to a command of the shell. */
 async function listening(t: ExecutionContext, command: string): Promise<{ port: number; socat: Process }> {
-  const args = ['-d', '-d', '-t10', 'TCP4-LISTEN:0,bind=127.0.0.1', `SYSTEM:${command}`];
+  const args = ['-d', '-d', '-t120', 'TCP4-LISTEN:0,bind=127.0.0.1', `SYSTEM:${command}`];
   const socat = new Process(t, 'socat', args);
   const [, port] = await socat.complains(/listening on .*:(\d+)$/m);
   return { port: Number(port), socat };

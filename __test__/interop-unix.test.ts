@@ -13,7 +13,7 @@ import { Process, installed } from './program.js';
 
 const clients: readonly Client[] = [
   { name: 'nc', arguments: (file) => ['-N', '-U', file] },
-  { name: 'socat', arguments: (file) => ['-t10', '-', `UNIX-CONNECT:${file}`] },
+  { name: 'socat', arguments: (file) => ['-t120', '-', `UNIX-CONNECT:${file}`] },
 ];
 
 clientContract(test, clients, async (t, handler) => {
@@ -41,7 +41,7 @@ test('connectUnix to nc: what it is given to send, and its end', async (t) => {
 test('connectUnix to socat: half-close, then the answer of a program that reads to the end', async (t) => {
   if (!installed(t, 'socat')) return;
   const file = path.join(directory(t), 'socat.sock');
-  const socat = new Process(t, 'socat', ['-t10', `UNIX-LISTEN:${file}`, 'SYSTEM:wc -c']);
+  const socat = new Process(t, 'socat', ['-t120', `UNIX-LISTEN:${file}`, 'SYSTEM:wc -c']);
   await using stream = await reach(file);
   const data = bytes(1_000_000);
   await stream.write(data);
@@ -66,12 +66,12 @@ test('abstract names, in both roles', async (t) => {
   const padded = (await readFile('/proc/net/unix', 'latin1')).includes(`@${name}@`);
   const form = padded ? ',unix-tightsocklen=0' : '';
   t.log(padded ? 'this runtime fills abstract names up' : 'this runtime takes abstract names as they are');
-  const client = new Process(t, 'socat', ['-t10', '-', `ABSTRACT-CONNECT:${name}${form}`], { input: true });
+  const client = new Process(t, 'socat', ['-t120', '-', `ABSTRACT-CONNECT:${name}${form}`], { input: true });
   client.type('abc');
   client.hangUp();
   t.is((await client.ended).stdout, summed(Buffer.from('abc')));
 
-  const socat = new Process(t, 'socat', ['-d', '-d', '-t10', `ABSTRACT-LISTEN:${name}-2${form}`, 'SYSTEM:cat']);
+  const socat = new Process(t, 'socat', ['-d', '-d', '-t120', `ABSTRACT-LISTEN:${name}-2${form}`, 'SYSTEM:cat']);
   await socat.complains(/listening on/);
   await using stream = await connectUnix(`\0${name}-2`);
   await stream.write('there and back\n');
