@@ -21,8 +21,8 @@ const nodePrefix = {
   message: "Name Node's modules with the prefix node:.",
 };
 const onlyTransportAndErrors = {
-  regex: String.raw`^(\.\./(?!errors\.js$)|#ts/|sluice$)`,
-  message: 'A transport knows the transport interface, the errors and other transports.',
+  regex: String.raw`^(\.\./(?!(errors|checks|abort|system-errors)\.js$)|#ts/|sluice$)`,
+  message: 'A transport knows the transport interface, errors, checks, abort, system-errors and other transports.',
 };
 const nothing = { regex: '.', message: 'errors.ts imports nothing, so that every file may import it.' };
 

@@ -3,7 +3,8 @@ import * as streams from 'node:stream';
 import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
 import test from 'ava';
 import { ConnectionError } from '#ts/errors.js';
-import { DuplexTransport, connectionError } from '#ts/transports/duplex.js';
+import { connectionError } from '#ts/system-errors.js';
+import { DuplexTransport } from '#ts/transports/duplex.js';
 import { StreamMode } from '#ts/transports/transport.js';
 import { RecordingSink, transportContract, turns, written } from './transport-contract.js';
 

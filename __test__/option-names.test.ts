@@ -15,7 +15,7 @@ import {
   startServer,
   startUnixServer,
 } from 'sluice';
-import { checkOptionNames } from '#ts/option-names.js';
+import { checkOptionNames } from '#ts/checks.js';
 
 const NAMES = {
   local_addr: 'localAddr',

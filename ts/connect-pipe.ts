@@ -1,10 +1,9 @@
 /** Streams of one direction, over pipes. */
-import { invalidType } from './errors.js';
-import { checkOptionNames } from './option-names.js';
-import { checkLimit, type LimitOptions } from './reader.js';
+import { checkCloseTimeout, checkLimit, checkObject, checkOptionNames } from './checks.js';
+import type { LimitOptions } from './reader.js';
 import { Stream } from './stream.js';
 import { readPipe, writePipe, type ReadPipe, type WritePipe } from './transports/pipe.js';
-import { checkCloseTimeout, type CloseOptions } from './writer.js';
+import type { CloseOptions } from './writer.js';
 
 /** What `connectReadPipe` and `connectWritePipe` take. */
 export interface ConnectPipeOptions extends LimitOptions, CloseOptions {
@@ -89,7 +88,7 @@ export async function connectWritePipe(pipe: WritePipe, options?: ConnectPipeOpt
 }
 
 function checkOptions(action: string, options: unknown = {}): Required<ConnectPipeOptions> {
-  if (typeof options !== 'object' || options === null) throw invalidType(action, 'options', 'an object', options);
+  checkObject(action, 'options', options);
   checkOptionNames(action, options);
   const { limit, closeTimeout } = options as ConnectPipeOptions;
   // The reader of a pipe may be a pager: that it does not read is no fault.

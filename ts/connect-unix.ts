@@ -1,7 +1,7 @@
 /** Connecting to a Unix socket. */
-import { exclusive } from './arguments.js';
+import { checkObject, exclusive } from './checks.js';
 import { checkBase, connectSock, type Base, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
-import { invalidKind, invalidType } from './errors.js';
+import { invalidKind } from './errors.js';
 import { Stream } from './stream.js';
 import { SocketTransport } from './transports/socket.js';
 import { secure } from './transports/tls.js';
@@ -75,9 +75,7 @@ function notUnix(): TypeError {
 }
 
 function checkOptions(options: unknown = {}): Base {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidType('connectUnix', 'options', 'an object', options);
-  }
+  checkObject('connectUnix', 'options', options);
   const given = options as ConnectUnixOptions & { sock?: unknown };
   if (given.sock !== undefined) throw exclusive('connectUnix', 'path');
   return checkBase('connectUnix', given, 'connectUnix');

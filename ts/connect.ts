@@ -8,15 +8,25 @@
  */
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { getSystemErrorMap } from 'node:util';
-import { checkBoolean, checkInteger, exclusive } from './arguments.js';
-import { ConnectionError, coded, invalidType, outOfRange } from './errors.js';
+import { checkedSignal, onAbort, type WaitOptions } from './abort.js';
+import {
+  checkBoolean,
+  checkCloseTimeout,
+  checkFamily,
+  checkFlags,
+  checkInteger,
+  checkLimit,
+  checkObject,
+  checkOptionNames,
+  exclusive,
+} from './checks.js';
+import { ConnectionError, coded, ignore, invalidType, outOfRange } from './errors.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
-import { checkOptionNames } from './option-names.js';
-import { checkLimit, type LimitOptions } from './reader.js';
-import { checkFamily, checkFlags, resolve } from './resolve.js';
+import type { LimitOptions } from './reader.js';
+import { resolve } from './resolve.js';
 import { Stream } from './stream.js';
-import { DuplexTransport, connectionError } from './transports/duplex.js';
+import { connectionError, systemWords } from './system-errors.js';
+import { DuplexTransport } from './transports/duplex.js';
 import { checkSocketFd, socketOver } from './transports/fd.js';
 import { take } from './transports/in-use.js';
 import { SocketTransport, directReads } from './transports/socket.js';
@@ -32,8 +42,7 @@ import {
   type Tls,
 } from './transports/tls.js';
 import { StreamMode, hostAndPort, type Transport } from './transports/transport.js';
-import { checkedSignal, type WaitOptions } from './waiting.js';
-import { checkCloseTimeout, type CloseOptions } from './writer.js';
+import type { CloseOptions } from './writer.js';
 
 /** Milliseconds from one attempt to the next: what RFC 8305 recommends. */
 const ATTEMPT_DELAY_MS = 250;
@@ -248,7 +257,7 @@ function checkCommon(call: string, options: ConnectBaseOptions | ConnectSockOpti
 function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): Target {
   checkHost('host', host);
   const port = checkInteger('connect', 'port', givenPort, 1, 65535);
-  if (typeof options !== 'object' || options === null) throw invalidType('connect', 'options', 'an object', options);
+  checkObject('connect', 'options', options);
   if ('sock' in options && options.sock !== undefined) throw exclusive('connect', 'host and port');
   const given = options as ConnectOptions;
   const { localAddr, noDelay = true, keepAlive = false, happyEyeballsDelay: delay = ATTEMPT_DELAY_MS } = given;
@@ -256,7 +265,7 @@ function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): 
   const flags = checkFlags('connect', given.flags ?? 0);
   checkProto(given.proto ?? 0);
   checkDelay(delay);
-  const first = checkInterleave(given.interleave ?? (delay === null ? 0 : FIRST_FAMILY_COUNT));
+  const first = checkInteger('connect', 'interleave', given.interleave ?? (delay === null ? 0 : FIRST_FAMILY_COUNT), 0);
   checkBoolean('connect', 'noDelay', noDelay);
   checkBoolean('connect', 'keepAlive', keepAlive);
   const base = checkBase('connect', given, connecting(host, port), host);
@@ -325,13 +334,6 @@ function checkDelay(value: unknown): void {
   if (!(value >= 0)) throw outOfRange('connect', 'happyEyeballsDelay', expected, value);
 }
 
-function checkInterleave(value: unknown): number {
-  if (typeof value !== 'number') throw invalidType('connect', 'interleave', 'an integer from 0 up', value);
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw outOfRange('connect', 'interleave', 'an integer from 0 up', value);
-  return value;
-}
-
 function checkLocal(value: unknown): Target['local'] {
   if (value === undefined) return null;
   if (!Array.isArray(value) || value.length !== 2) {
@@ -395,11 +397,9 @@ async function reach(target: Target): Promise<SocketTransport> {
 /** What an attempt failed with; where the system refused the own address, that is what the message is about. */
 function notLocal(error: unknown, from: string): unknown {
   if (!(error instanceof ConnectionError)) return error;
-  const { syscall, errno = 0, message } = (error.cause ?? {}) as NodeJS.ErrnoException;
-  if (syscall !== 'bind') return error;
-  return new ConnectionError(error.code, `${from}: ${getSystemErrorMap().get(errno)?.[1] ?? message}`, {
-    cause: error.cause,
-  });
+  const { cause } = error;
+  if ((cause as NodeJS.ErrnoException | undefined)?.syscall !== 'bind') return error;
+  return new ConnectionError(error.code, `${from}: ${systemWords(cause)}`, { cause });
 }
 
 /** `connect example.org:80`, as messages begin. */
@@ -445,7 +445,7 @@ function connected(action: string, socket: Socket, signal: AbortSignal | undefin
   return new Promise((resolve, reject) => {
     const settle = (): void => {
       socket.off('connect', onConnect).off('error', onError).off('close', onClose);
-      signal?.removeEventListener('abort', onAbort);
+      forget();
     };
     const onConnect = (): void => {
       // Before anything else may happen to the socket: the transport has the error that another listener may destroy it with.
@@ -468,13 +468,11 @@ function connected(action: string, socket: Socket, signal: AbortSignal | undefin
       settle();
       reject(new ConnectionError('ECONNABORTED', `${action}: sock was closed while it was connecting`));
     };
-    const onAbort = (): void => {
-      settle();
-      socket.on('error', () => {});
-      socket.destroy();
-      reject(signal?.reason as Error);
-    };
     socket.on('connect', onConnect).on('error', onError).on('close', onClose);
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const forget = onAbort(signal, () => {
+      settle();
+      socket.on('error', ignore).destroy();
+      reject(signal?.reason as Error);
+    });
   });
 }

@@ -138,25 +138,6 @@ export function outOfRange(action: string, name: string, expected: string, actua
   return coded(new RangeError(`${action}: ${name} must be ${expected}, not ${show(actual)}`), 'ERR_OUT_OF_RANGE');
 }
 
-/** The longest time that a timer of Node can be set to: beyond it they fire after 1 ms. @internal */
-export const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
-
-/**
- * A time that a timer can be set to, in milliseconds. Here, because transports check times as well, and know nothing else of ours.
- *
- * @internal
- * @param zero - whether no time at all is one, too
- * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
- */
-export function checkTimeout(action: string, name: string, ms: unknown, { zero }: { zero: boolean }): number {
-  if (typeof ms !== 'number') throw invalidType(action, name, 'a number of milliseconds', ms);
-  if (!((zero ? ms >= 0 : ms > 0) && ms <= LONGEST_TIMEOUT_MS)) {
-    const range = zero ? `from 0 to ${LONGEST_TIMEOUT_MS}` : `above 0, up to ${LONGEST_TIMEOUT_MS}`;
-    throw outOfRange(action, name, `a number of milliseconds ${range}`, ms);
-  }
-  return ms;
-}
-
 /** A separator, or a list of them, that holds nothing to search for. */
 export function emptySeparator(action: string, what: string): CodedError<RangeError> {
   return coded(new RangeError(`${action}: ${what}`), 'ERR_SEPARATOR_EMPTY');
@@ -175,6 +156,14 @@ export function tooLarge(action: string, bytes: number, cause?: unknown): CodedE
 export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? '' : 's'}`;
 }
+
+/** The path of a Unix socket, or any other name of a peer, as messages show it: an abstract name with `@`, as other tools of Linux do. */
+export function showUnixPath(path: string): string {
+  return path.startsWith('\0') ? `@${path.slice(1)}` : path;
+}
+
+/** For an error or a rejection that concerns no caller any more. */
+export function ignore(): void {}
 
 /** A value as an error message shows it: short, and telling its type where the value alone would not. */
 function show(value: unknown): string {

@@ -10,11 +10,11 @@
  */
 import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { checkBoolean } from './arguments.js';
+import { checkedSignal, type WaitOptions } from './abort.js';
+import { checkBoolean } from './checks.js';
 import { StateError, invalidType, outOfRange } from './errors.js';
 import type { Separator } from './separator.js';
 import { SLAB_BYTES } from './slab.js';
-import { checkedSignal, type WaitOptions } from './waiting.js';
 
 const CR = 0x0d;
 const NO_BYTES = Buffer.alloc(0);

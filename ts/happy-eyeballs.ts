@@ -9,14 +9,9 @@
  * is closed, never leaked; no timer and no listener is left behind.
  */
 
-import {
-  LONGEST_TIMEOUT_MS,
-  type AttemptError,
-  ConnectionError,
-  allAttemptsFailed,
-  attemptFailed,
-  outOfRange,
-} from './errors.js';
+import { onAbort } from './abort.js';
+import { LONGEST_TIMEOUT_MS } from './checks.js';
+import { ConnectionError, allAttemptsFailed, attemptFailed, outOfRange, type AttemptError } from './errors.js';
 
 /** One resolved address of a host. */
 export interface Address {
@@ -32,13 +27,13 @@ export interface Address {
  * interleave([a6, b6, c6, d4], 1); // a6, d4, b6, c6
  * ```
  *
- * Throws a `RangeError` (`ERR_OUT_OF_RANGE`) when `firstFamilyCount` is not an integer from 0 up.
+ * Throws a `RangeError` (`ERR_OUT_OF_RANGE`) when `firstFamilyCount` is not an integer of 0 or more.
  *
  * asyncio: the `interleave` argument of `create_connection`
  */
 export function interleave<A extends Address>(addresses: readonly A[], firstFamilyCount: number): A[] {
   if (!Number.isSafeInteger(firstFamilyCount) || firstFamilyCount < 0) {
-    throw outOfRange('connect', 'interleave', 'an integer from 0 up', firstFamilyCount);
+    throw outOfRange('connect', 'interleave', 'an integer of 0 or more', firstFamilyCount);
   }
   if (firstFamilyCount === 0) return [...addresses];
 
@@ -266,7 +261,6 @@ export function race<T, A extends Address = Address>(options: RaceOptions<T, A>)
     let timer: unknown;
 
     const cancel = (): void => take(state.cancel());
-    const forget = (): void => signal?.removeEventListener('abort', cancel);
     const addressOf = (index: number): A => addresses[index] as A;
     const slower = (index: number): ConnectionError =>
       new ConnectionError('ECONNABORTED', `${action}: ${addressOf(index).address}: another address was faster`);
@@ -320,11 +314,11 @@ export function race<T, A extends Address = Address>(options: RaceOptions<T, A>)
       }
     };
 
+    const forget = onAbort(signal, cancel);
     if (signal?.aborted) {
       cancel();
       return;
     }
-    signal?.addEventListener('abort', cancel, { once: true });
     take(state.begin());
   });
 }

@@ -1,4 +1,5 @@
 /** The public names of sluice, nothing more. */
+export type { WaitOptions } from './abort.js';
 export { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
 export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect-pipe.js';
 export { connectUnix, type ConnectUnixOptions } from './connect-unix.js';
@@ -43,4 +44,3 @@ export type { SocketAddress } from './transports/socket.js';
 export type { ClientSsl, HandshakeOptions, ServerSsl } from './transports/tls.js';
 export type { Transport, TransportSink } from './transports/transport.js';
 export { StreamWriter, type WriteBufferLimits } from './writer.js';
-export type { WaitOptions } from './waiting.js';

@@ -9,10 +9,10 @@
  *     SLUICE_DEP0003   openUnixConnection   use connectUnix
  *     SLUICE_DEP0004   startUnixServer      use new UnixStreamServer
  */
+import { checkBoolean, checkObject, checkOptionNames } from './checks.js';
 import { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
 import { connectUnix, type ConnectUnixOptions } from './connect-unix.js';
 import { invalidType } from './errors.js';
-import { checkOptionNames } from './option-names.js';
 import type { StreamReader } from './reader.js';
 import { StreamServer, UnixStreamServer, type StreamServerOptions, type UnixStreamServerOptions } from './server.js';
 import { LEAVE_OPEN, isThenable, type ClientHandler } from './serving.js';
@@ -139,12 +139,10 @@ async function leftOpen(result: PromiseLike<unknown>): Promise<never> {
 
 /** The option of these functions, and those of the server. */
 function split<T extends object>(action: string, options: T & StartServingOptions): [boolean, T] {
-  if (typeof options !== 'object' || (options as unknown) === null) {
-    throw invalidType(action, 'options', 'an object', options);
-  }
+  checkObject(action, 'options', options);
   checkOptionNames(action, options);
   const { startServing = true, ...rest } = options;
-  if (typeof startServing !== 'boolean') throw invalidType(action, 'startServing', 'a boolean', startServing);
+  checkBoolean(action, 'startServing', startServing);
   return [startServing, rest as unknown as T];
 }
 

@@ -15,7 +15,8 @@
  */
 import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { isBytes } from './arguments.js';
+import { refusedWait, type WaitOptions } from './abort.js';
+import { checkLimit, isBytes } from './checks.js';
 import { createRing } from './engine.js';
 import {
   IncompleteReadError,
@@ -44,11 +45,7 @@ import { watch } from './idle.js';
 import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
 import { Separator } from './separator.js';
 import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from './slab.js';
-import { refusedWait, type WaitOptions } from './waiting.js';
 import { Hold, type Keeper } from './unclosed.js';
-
-/** The limit of a reader for which none is given, in bytes. */
-export const DEFAULT_LIMIT = 65536;
 
 /** What a bounded reader takes. */
 export interface LimitOptions {
@@ -1333,12 +1330,4 @@ function badCount(action: string, n: unknown, least: number): Error {
   return typeof n === 'number'
     ? outOfRange(action, 'n', `an integer from ${least} to ${Number.MAX_SAFE_INTEGER}`, n)
     : invalidType(action, 'n', 'an integer', n);
-}
-
-/** The limit that an option asks for. */
-export function checkLimit(action: string, limit: number | undefined): number {
-  if (limit === undefined) return DEFAULT_LIMIT;
-  if (typeof limit !== 'number') throw invalidType(action, 'limit', 'a positive integer', limit);
-  if (!Number.isSafeInteger(limit) || limit <= 0) throw outOfRange(action, 'limit', 'a positive integer', limit);
-  return limit;
 }

@@ -1,8 +1,7 @@
 /** From the name of a host to its addresses, by the resolver of the system. */
-import { ADDRCONFIG, ALL, V4MAPPED } from 'node:dns';
 import { lookup } from 'node:dns/promises';
-import { ConnectionError, invalidType, outOfRange } from './errors.js';
-import { unlessAborted } from './waiting.js';
+import { unlessAborted } from './abort.js';
+import { ConnectionError } from './errors.js';
 
 /** One address of a host. */
 export interface ResolvedAddress {
@@ -18,22 +17,6 @@ export interface ResolveOptions {
   readonly flags: number;
   /** Ends the wait; the resolver itself cannot be called off. */
   readonly signal: AbortSignal | undefined;
-}
-
-/** @throws RangeError `ERR_OUT_OF_RANGE` */
-export function checkFamily(action: string, family: unknown): 0 | 4 | 6 {
-  if (family !== 0 && family !== 4 && family !== 6) throw outOfRange(action, 'family', '0, 4 or 6', family);
-  return family;
-}
-
-/** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
-export function checkFlags(action: string, flags: unknown): number {
-  const expected = 'a combination of dns.ADDRCONFIG, dns.V4MAPPED and dns.ALL, or 0';
-  if (typeof flags !== 'number') throw invalidType(action, 'flags', expected, flags);
-  if (!Number.isInteger(flags) || (flags & ~(ADDRCONFIG | V4MAPPED | ALL)) !== 0) {
-    throw outOfRange(action, 'flags', expected, flags);
-  }
-  return flags;
 }
 
 /**

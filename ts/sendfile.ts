@@ -7,12 +7,13 @@
 import { fstat, read, type Stats } from 'node:fs';
 import { constants, open, readFile, type FileHandle } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { getSystemErrorMap, promisify } from 'node:util';
+import { promisify } from 'node:util';
+import { checkedSignal, unlessAborted, type WaitOptions } from './abort.js';
+import { checkBoolean, checkFd, checkInteger } from './checks.js';
 import { seek } from './engine.js';
-import { checkBoolean } from './arguments.js';
 import { StateError, coded, invalidType, outOfRange } from './errors.js';
 import { kindOf } from './transports/fd.js';
-import { checkedSignal, unlessAborted, type WaitOptions } from './waiting.js';
+import { systemWords } from './system-errors.js';
 import { reserve, type Reservation, type StreamWriter } from './writer.js';
 
 /** How much of the file is read and sent at once, in bytes. */
@@ -120,10 +121,7 @@ function checkSource(file: unknown): OpenSource | string {
   if (file instanceof URL) return pathOf(file);
   if (isHandle(file)) return file;
   if (typeof file !== 'number') throw invalidType('sendfile', 'file', 'a path, a URL, a FileHandle or an fd', file);
-  if (!Number.isInteger(file) || file < 0 || file > 0x7fffffff) {
-    throw outOfRange('sendfile', 'file', 'an fd, an integer from 0 to 2147483647', file);
-  }
-  return file;
+  return checkFd('sendfile', 'file', file);
 }
 
 function pathOf(url: URL): string {
@@ -142,16 +140,8 @@ function isHandle(file: unknown): file is FileHandle {
 }
 
 function checkPart(offset: unknown, count: unknown): void {
-  for (const [name, value, least] of [
-    ['offset', offset, 0],
-    ['count', count, 1],
-  ] as const) {
-    if (value === undefined && name === 'count') continue;
-    if (typeof value !== 'number') throw invalidType('sendfile', name, 'an integer', value);
-    if (!Number.isSafeInteger(value) || value < least) {
-      throw outOfRange('sendfile', name, `an integer of ${least} or more`, value);
-    }
-  }
+  checkInteger('sendfile', 'offset', offset, 0);
+  if (count !== undefined) checkInteger('sendfile', 'count', count, 1);
 }
 
 function checkOptions(options: SendfileOptions): AbortSignal | undefined {
@@ -234,14 +224,14 @@ async function position(fd: number): Promise<number | null> {
 
 /** A failure of the file system: `sendfile: fd 7, offset 0, count 10: bad file descriptor` */
 function refused(file: OpenSource | string, { offset, count }: Part, sent: number, error: unknown): never {
-  const { code = 'UNKNOWN', errno, syscall, path, message } = error as NodeJS.ErrnoException;
+  const { code = 'UNKNOWN', errno, syscall, path } = error as NodeJS.ErrnoException;
   const part = count === undefined ? `offset ${offset}` : `offset ${offset}, count ${count}`;
-  const words = (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message;
+  const words = systemWords(error);
   // What was opened for writing alone has its kind told, and cannot be read.
   const why = code === 'EBADF' && syscall === 'read' ? `it is not open for reading (${words})` : words;
   const after = sent === 0 ? '' : ` after ${sent} bytes`;
-  const facts = { code, ...(errno === undefined ? {} : { errno }), ...(path === undefined ? {} : { path }) };
-  const failure = new Error(`sendfile: ${nameOf(file)}, ${part}: ${why}${after}`, { cause: error });
+  const facts = { ...(errno === undefined ? {} : { errno }), ...(path === undefined ? {} : { path }) };
+  const failure = coded(new Error(`sendfile: ${nameOf(file)}, ${part}: ${why}${after}`, { cause: error }), code);
   throw Object.assign(failure, facts, syscall === undefined ? {} : { syscall });
 }
 

@@ -1,8 +1,8 @@
 /** The two servers: over TCP and over Unix sockets. What they have in common is in serving.ts. */
 import type { Server } from 'node:net';
-import { checkBoolean, checkInteger, exclusive } from './arguments.js';
+import { checkBoolean, checkFamily, checkFlags, checkInteger, exclusive } from './checks.js';
 import { coded, invalidType, outOfRange } from './errors.js';
-import { checkFamily, checkFlags, resolve } from './resolve.js';
+import { resolve } from './resolve.js';
 import { BaseStreamServer, checkServing, type ClientHandler, type ServingOptions } from './serving.js';
 import { checkSock, listenOver, listenTcp, type Listen, type TcpAddress } from './transports/listen.js';
 import { listenUnix, whyNoMode } from './transports/listen-unix.js';
@@ -181,10 +181,7 @@ function unix(path: string | URL | null, options: UnixStreamServerOptions, backl
 /** The permissions of a file; null where none are given. */
 function checkMode(value: unknown): number | null {
   if (value === undefined) return null;
-  const expected = 'an integer from 0 to 0o777';
-  if (typeof value !== 'number') throw invalidType('UnixStreamServer', 'mode', expected, value);
-  if (Number.isInteger(value) && value >= 0 && value <= 0o777) return value;
-  throw outOfRange('UnixStreamServer', 'mode', expected, value);
+  return checkInteger('UnixStreamServer', 'mode', value, 0, 0o777, 'an integer from 0 to 0o777');
 }
 
 function unsupportedMode(against: string): TypeError {

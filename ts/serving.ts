@@ -9,10 +9,10 @@
  */
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
-import { checkInteger } from './arguments.js';
-import { ConnectionError, IncompleteReadError, StateError, checkTimeout, invalidType, outOfRange } from './errors.js';
-import { checkOptionNames } from './option-names.js';
-import { checkLimit, type LimitOptions } from './reader.js';
+import { checkedSignal, onAbort, type WaitOptions } from './abort.js';
+import { checkCloseTimeout, checkInteger, checkLimit, checkObject, checkOptionNames, checkTimeout } from './checks.js';
+import { ConnectionError, IncompleteReadError, StateError, ignore, invalidType } from './errors.js';
+import type { LimitOptions } from './reader.js';
 import { PeerWarnings, warn, warnInOneLine } from './server-warnings.js';
 import { Stream, peerName, type StreamOwner } from './stream.js';
 import { lastDescriptor } from './transports/descriptors.js';
@@ -21,8 +21,7 @@ import { SocketTransport } from './transports/socket.js';
 import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from './transports/tls.js';
 import { hostAndPort, type Transport } from './transports/transport.js';
 import type { StreamLink } from './unclosed.js';
-import { checkedSignal, type WaitOptions } from './waiting.js';
-import { checkCloseTimeout, type CloseOptions } from './writer.js';
+import type { CloseOptions } from './writer.js';
 
 const DEFAULT_BACKLOG = 100;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
@@ -229,23 +228,23 @@ export abstract class BaseStreamServer {
     if (this.#forever) throw new StateError('ERR_SERVER_STATE', 'serveForever: another call is running');
     if (this.#closing !== null) throw closed('serveForever');
     let aborted = false;
-    const onAbort = (): void => {
+    const end = (): void => {
       aborted = this.#closing === null;
       void this.close();
     };
     this.#forever = true;
+    const forget = onAbort(signal, end);
     try {
       if (signal?.aborted === true) {
-        onAbort();
+        end();
       } else {
-        signal?.addEventListener('abort', onAbort, { once: true });
         await this.startServing().catch((error: unknown) => {
           if (!this.#isClosing) throw error;
         });
       }
       await this.#ended;
     } finally {
-      signal?.removeEventListener('abort', onAbort);
+      forget();
       this.#forever = false;
     }
     if (aborted) throw signal?.reason;
@@ -649,7 +648,7 @@ export interface CheckedServing {
 /** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
 export function checkServing(name: string, handler: unknown, options: unknown): CheckedServing {
   if (typeof handler !== 'function') throw invalidType(name, 'handler', 'a function', handler);
-  if (typeof options !== 'object' || options === null) throw invalidType(name, 'options', 'an object', options);
+  checkObject(name, 'options', options);
   checkOptionNames(name, options);
   const given = options as ServingOptions;
   const { backlog = DEFAULT_BACKLOG, maxConnections = Infinity, onError = null } = given;
@@ -661,7 +660,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
     limit: checkLimit(name, given.limit),
     closeTimeout: checkCloseTimeout(name, given.closeTimeout),
     backlog: checkInteger(name, 'backlog', backlog, 1, 2 ** 31 - 1),
-    maxConnections: checkMaxConnections(name, maxConnections),
+    maxConnections: maxConnections === Infinity ? Infinity : checkMaxConnections(name, maxConnections),
     onError,
     shutdownTimeout,
     tls: ssl === undefined ? null : checkServerTls(name, ssl, given),
@@ -670,9 +669,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
 
 function checkMaxConnections(action: string, value: unknown): number {
   const expected = 'an integer of 1 or more, or Infinity';
-  if (typeof value !== 'number') throw invalidType(action, 'maxConnections', expected, value);
-  if (value === Infinity || (Number.isSafeInteger(value) && value >= 1)) return value;
-  throw outOfRange(action, 'maxConnections', expected, value);
+  return checkInteger(action, 'maxConnections', value, 1, Number.MAX_SAFE_INTEGER, expected);
 }
 
 function closed(action: string): StateError {
@@ -707,5 +704,3 @@ function whenSettled(
 ): void {
   void Reflect.apply(promiseThen, Promise.resolve(result), [done, failed]);
 }
-
-function ignore(): void {}

@@ -12,9 +12,10 @@
  */
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { ConnectionError, StateError, count } from './errors.js';
+import { checkedSignal, onAbort, unlessAborted, type WaitOptions } from './abort.js';
+import { checkOptionNames } from './checks.js';
+import { ConnectionError, StateError, count, ignore, showUnixPath } from './errors.js';
 import { Lines, checkLineForm, type Frames, type LineSource, type LinesOptions } from './frames.js';
-import { checkOptionNames } from './option-names.js';
 import { StreamReader, type LimitOptions } from './reader.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { DuplexTransport } from './transports/duplex.js';
@@ -29,8 +30,6 @@ import {
 } from './transports/tls.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from './transports/transport.js';
 import { StreamLink, type Hold, type Keeper, type StreamOwner } from './unclosed.js';
-import { showUnixPath } from './unix-path.js';
-import { checkedSignal, unlessAborted, type WaitOptions } from './waiting.js';
 import { StreamWriter, reserve, type CloseOptions, type Reservation } from './writer.js';
 
 export { StreamMode, peerName, type StreamOwner };
@@ -425,7 +424,6 @@ export class Stream implements TransportSink, Keeper {
     refusal: Error | null,
   ): Promise<void> {
     const ended = new AbortController();
-    const onAbort = (): void => ended.abort(signal?.reason);
     this.#giveUp = () => {
       ended.abort(new ConnectionError('ECONNABORTED', 'startTls: the stream was closed during the handshake'));
     };
@@ -436,7 +434,7 @@ export class Stream implements TransportSink, Keeper {
       this.#peerEnded = false;
       ended.abort(refusal);
     } else if (early.length > 0) raw.unshift(early);
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const forget = onAbort(signal, () => ended.abort(signal?.reason));
     const peer = peerName(transport);
     try {
       const facts = (name: string): unknown => transport.getExtraInfo(name);
@@ -460,7 +458,7 @@ export class Stream implements TransportSink, Keeper {
       throw error;
     } finally {
       this.#giveUp = null;
-      signal?.removeEventListener('abort', onAbort);
+      forget();
     }
   }
 
@@ -487,9 +485,7 @@ export class Stream implements TransportSink, Keeper {
   abort(): Promise<void> {
     this.#endReading();
     this.#sender().abort();
-    return this.#sender()
-      .waitClosed()
-      .catch(() => {});
+    return this.#sender().waitClosed().catch(ignore);
   }
 
   /** Waits until the connection is gone, whoever closes it; rejects with the reason when it is lost. asyncio: `wait_closed` */
@@ -700,7 +696,7 @@ function rejected<T>(error: Error): Promise<T> {
 /** A write that is refused: as with every other, not awaiting it causes no unhandled rejection. */
 function refused(action: string): Written {
   const result = Promise.reject<void>(readOnly(action));
-  result.catch(() => {});
+  result.catch(ignore);
   return result;
 }
 

@@ -1,6 +1,6 @@
 /** The names of Unix sockets: a path, an abstract name of Linux, the name of a pipe on Windows. */
 import { fileURLToPath } from 'node:url';
-import { coded, invalidType, outOfRange } from './errors.js';
+import { coded, invalidType, outOfRange, showUnixPath } from './errors.js';
 
 /** The longest path, in bytes: `sun_path` without its terminating zero. Node would cut a longer one off without a word. */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
@@ -30,9 +30,4 @@ export function checkUnixPath(action: string, value: unknown): string {
     throw coded(new RangeError(message), 'ERR_OUT_OF_RANGE');
   }
   return path;
-}
-
-/** A path as messages show it: an abstract name with `@`, as other tools of Linux do. */
-export function showUnixPath(path: string): string {
-  return path.startsWith('\0') ? `@${path.slice(1)}` : path;
 }

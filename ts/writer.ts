@@ -12,18 +12,15 @@
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { isBytes } from './arguments.js';
-import { ConnectionError, StateError, checkTimeout, invalidType, outOfRange } from './errors.js';
+import { refusedWait, unlessAborted, type WaitOptions } from './abort.js';
+import { checkCloseTimeout, checkInteger, checkObject, isBytes } from './checks.js';
+import { ConnectionError, StateError, ignore, invalidType, outOfRange } from './errors.js';
 import { StreamMode, type Transport } from './transports/transport.js';
 import { allocateSlab, bufferView, type Slab } from './slab.js';
-import { refusedWait, unlessAborted, type WaitOptions } from './waiting.js';
 import { Hold, type Keeper } from './unclosed.js';
 
 /** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
 const HIGH_WATERMARK = 65536;
-
-/** The default of {@link CloseOptions.closeTimeout}. */
-const CLOSE_TIMEOUT_MS = 30_000;
 
 /** Pieces up to this size are copied. */
 const COPY_BYTES = 4096;
@@ -84,12 +81,6 @@ export interface CloseOptions {
    * slowly gets everything, however long that takes. `Infinity`: no bound. Default 30000.
    */
   closeTimeout?: number | undefined;
-}
-
-/** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
-export function checkCloseTimeout(action: string, ms: number | undefined, fallback = CLOSE_TIMEOUT_MS): number {
-  if (ms === undefined) return fallback;
-  return ms === Infinity ? ms : checkTimeout(action, 'closeTimeout', ms, { zero: false });
 }
 
 /** A promise and its two ends; its rejection counts as handled, so that nobody is obliged to look at it. */
@@ -196,9 +187,7 @@ export class StreamWriter {
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
    */
   constructor(transport: Transport, options: CloseOptions = {}) {
-    if (typeof options !== 'object' || (options as unknown) === null) {
-      throw invalidType('StreamWriter', 'options', 'an object', options);
-    }
+    checkObject('StreamWriter', 'options', options);
     this.#transport = transport;
     this.#closeTimeout = checkCloseTimeout('StreamWriter', options.closeTimeout);
   }
@@ -325,19 +314,11 @@ export class StreamWriter {
    */
   setWriteBufferLimits(limits: WriteBufferLimits = {}): void {
     const action = 'setWriteBufferLimits';
-    if (typeof limits !== 'object' || (limits as unknown) === null) {
-      throw invalidType(action, 'limits', 'an object', limits);
-    }
+    checkObject(action, 'limits', limits);
     const high = limits.high ?? (limits.low === undefined ? HIGH_WATERMARK : 4 * limits.low);
     const low = limits.low ?? Math.floor(high / 4);
-    for (const [name, value] of [
-      ['high', limits.high],
-      ['low', limits.low],
-    ] as const) {
-      if (value === undefined) continue;
-      if (typeof value !== 'number') throw invalidType(action, name, 'an integer', value);
-      if (!Number.isSafeInteger(value) || value < 0) throw outOfRange(action, name, 'an integer of 0 or more', value);
-    }
+    if (limits.high !== undefined) checkInteger(action, 'high', limits.high, 0);
+    if (limits.low !== undefined) checkInteger(action, 'low', limits.low, 0);
     if (low > high) throw outOfRange(action, 'low', `at most high, ${high}`, low);
     this.#high = high;
     this.#low = low;
@@ -872,9 +853,4 @@ function handled(error: Error): Promise<void> {
 /** Whether data is sent from the caller's memory. */
 function isLent(data: Uint8Array | string): boolean {
   return typeof data !== 'string' && data.length > COPY_BYTES;
-}
-
-/** Marks a rejection as handled. */
-function ignore(): void {
-  // Whoever has the promise sees the rejection; nobody is obliged to.
 }

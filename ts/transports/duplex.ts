@@ -10,11 +10,11 @@
  */
 import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { getSystemErrorMap } from 'node:util';
 import { ConnectionError, invalidKind } from '../errors.js';
+import { connectionError } from '../system-errors.js';
 import { readRest } from './accepted.js';
 import { markUsed } from './in-use.js';
-import { FlushWatch, linger } from './linger.js';
+import { FlushWatch, afterPoll, linger } from './linger.js';
 import { asByteStream, bytesOf, sizeOf } from './object-mode.js';
 import { StreamMode, type Transport, type TransportSink } from './transport.js';
 
@@ -23,19 +23,6 @@ const BROKEN_PIPE = 'broken pipe: its reader is gone';
 
 /** From how many bytes on a connection may still have some to send when the kernel has taken all of them. */
 const BULK_BYTES = 65536;
-
-/**
- * A system error as the error of a connection: the same code, a message that names the call and the peer
- * (`connect 127.0.0.1:1: connection refused`), the original as the cause. Other errors are returned as they are.
- */
-export function connectionError(error: Error, peer?: string): Error {
-  const { code, errno, syscall } = error as NodeJS.ErrnoException;
-  if (error instanceof ConnectionError || typeof code !== 'string' || typeof errno !== 'number') return error;
-  const words = getSystemErrorMap().get(errno)?.[1] ?? error.message;
-  // An abstract name of Linux begins with a zero, which other tools show as @.
-  const where = [syscall, peer?.replace('\0', '@')].filter(Boolean).join(' ');
-  return new ConnectionError(code, where === '' ? words : `${where}: ${words}`, { cause: error });
-}
 
 /**
  * The transport over a stream: so the listeners of all streams are the same functions. Where there is one for each direction it
@@ -113,9 +100,9 @@ export class DuplexTransport implements Transport {
     this.readable?.on('end', DuplexTransport.#onEnd);
     markUsed(stream, mode);
     if (stream.destroyed) {
-      // Its 'close' may be over already. Two immediates: where it is still to come, it comes first.
+      // Its 'close' may be over already; where it is still to come, it comes first.
       this.#reason ??= stream.errored;
-      setImmediate(() => setImmediate(() => this.#connectionLost()));
+      afterPoll(() => this.#connectionLost());
     }
   }
 
@@ -174,13 +161,10 @@ export class DuplexTransport implements Transport {
       transport.#endOfFile();
       return;
     }
-    // Two immediates: one whole poll for input, in which the error would come.
-    setImmediate(() =>
-      setImmediate(() => {
-        // The error may be there while its 'close' is still to come.
-        if (transport.#reason === null && this.errored === null) transport.#endOfFile();
-      }),
-    );
+    afterPoll(() => {
+      // The error may be there while its 'close' is still to come.
+      if (transport.#reason === null && this.errored === null) transport.#endOfFile();
+    });
   }
 
   /** Meets the transport of the other direction; `false` where there is none by now. */
@@ -526,11 +510,9 @@ export class DuplexTransport implements Transport {
   protected destroyStream(): void {
     this.#stream.destroy();
     // A stream made with `emitClose: false` says nothing when it is done.
-    setImmediate(() =>
-      setImmediate(() => {
-        if (this.#stream.closed) this.#connectionLost();
-      }),
-    );
+    afterPoll(() => {
+      if (this.#stream.closed) this.#connectionLost();
+    });
   }
 
   ref(): void {

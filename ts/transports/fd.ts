@@ -1,11 +1,9 @@
 /** File descriptors that somebody else has opened: what they are, and the errors that say so. */
 import { fstatSync, readvSync, writeSync, type Stats } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
-import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, coded, outOfRange } from '../errors.js';
-
-/** The largest fd of any system. */
-const MAX_FD = 0x7fffffff;
+import { checkFd } from '../checks.js';
+import { ConnectionError, coded, ignore } from '../errors.js';
+import { fdError } from '../system-errors.js';
 
 /**
  * What an fd is.
@@ -13,9 +11,7 @@ const MAX_FD = 0x7fffffff;
  * @throws RangeError `ERR_OUT_OF_RANGE` when the number is no fd; ConnectionError `EBADF` when it is not open
  */
 export function statsOf(action: string, name: string, fd: number): Stats {
-  if (!Number.isInteger(fd) || fd < 0 || fd > MAX_FD) {
-    throw outOfRange(action, name, `an fd, an integer from 0 to ${MAX_FD}`, fd);
-  }
+  checkFd(action, name, fd);
   try {
     return fstatSync(fd);
   } catch (error) {
@@ -70,7 +66,7 @@ export function socketOver(action: string, fd: number, wanted: string, options: 
   // It begins to read by itself, and there is no sink yet.
   socket.pause();
   if (isConnected(fd, socket)) return socket;
-  socket.on('error', () => {}).destroy();
+  socket.on('error', ignore).destroy();
   throw new ConnectionError('ENOTCONN', `${action}: fd ${fd}: socket is not connected`);
 }
 
@@ -84,15 +80,6 @@ function isConnected(fd: number, { localPort, remotePort }: Socket): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code !== 'ENOTCONN';
   }
-}
-
-/** A failure of the system. */
-export function fdError(action: string, fd: number, error: unknown): ConnectionError {
-  const { code = 'EBADF', errno = 0, message } = error as NodeJS.ErrnoException;
-  const known = getSystemErrorMap().get(errno)?.[1] ?? message;
-  // What the event loop answers when it watches the fd already.
-  const words = code === 'EEXIST' ? `this process has a socket or a pipe over it already (${known})` : known;
-  return new ConnectionError(code, `${action}: fd ${fd}: ${words}`, { cause: error });
 }
 
 /** An fd of another kind than is wanted. */

@@ -21,6 +21,11 @@ const QUIET_MS = 100;
 const LOOKS = 10;
 const LOOK_MS = 1000;
 
+/** Calls `then` after the event loop has polled for input once: one whole poll lies between two immediates. */
+export function afterPoll(then: () => void): void {
+  setImmediate(() => setImmediate(then));
+}
+
 /** What a {@link FlushWatch} watches. */
 export interface Flushing {
   /** Whether something was handed over that the kernel has not taken yet. */
@@ -108,8 +113,7 @@ export function linger(side: Lingering, timeout: number | null): () => void {
     patient ||= quiet;
     // A timer that is late may be followed by input that has not been polled for.
     if (patient) setTimeout(() => setImmediate(look), Math.min(step, left)).unref();
-    // Between two immediates lies one whole poll for input.
-    else setImmediate(() => setImmediate(look));
+    else afterPoll(look);
   };
   look();
   return look;

@@ -41,9 +41,10 @@ import {
 import { connect } from 'node:net';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { ConnectionError, codeOf } from '../errors.js';
+import { ConnectionError, codeOf, showUnixPath } from '../errors.js';
+import { bindError } from '../system-errors.js';
 import { kindOf } from './fd.js';
-import { bindError, makeListener, startListening, type Accepting, type Listening } from './listen.js';
+import { makeListener, startListening, type Accepting, type Listening } from './listen.js';
 
 /** How often others may come in between before the address counts as taken. */
 const TRIES = 20;
@@ -99,7 +100,7 @@ export async function listenUnix({ file, backlog, mode }: UnixPlace, accepting: 
 }
 
 function listenAs(name: string, file: string, backlog: number, accepting: Accepting): Promise<Listening> {
-  return startListening(makeListener(accepting, file), { path: name, backlog }, file.replace('\0', '@'), accepting);
+  return startListening(makeListener(accepting, file), { path: name, backlog }, showUnixPath(file), accepting);
 }
 
 /**

@@ -5,9 +5,10 @@
  * Every failure is one `ConnectionError` that names the address, and leaves nothing bound.
  */
 import { Server, createServer, type ListenOptions, type Socket } from 'node:net';
-import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, codeOf, coded, invalidKind, invalidType } from '../errors.js';
-import { checkSocketFd, fdError } from './fd.js';
+import { onAbort } from '../abort.js';
+import { ConnectionError, codeOf, coded, ignore, invalidKind, invalidType } from '../errors.js';
+import { bindError, fdError } from '../system-errors.js';
+import { checkSocketFd } from './fd.js';
 import { checkUnused, take } from './in-use.js';
 import { networkDenied } from './permission.js';
 import { StreamMode, hostAndPort } from './transport.js';
@@ -73,20 +74,6 @@ export function startListening(server: Server, place: Place, name: string, accep
 function taken(server: Server, accepting: Accepting): Listening {
   server.on('error', (error) => accepting.failed(error));
   return { server, close: () => void server.close() };
-}
-
-/** `bind 127.0.0.1:80: permission denied` */
-export function bindError(error: unknown, name: string): ConnectionError {
-  if (error instanceof ConnectionError) return error;
-  const { code = 'UNKNOWN', errno = 0, message, address, port } = error as NodeJS.ErrnoException & Where;
-  const words = getSystemErrorMap().get(errno)?.[1] ?? message;
-  const failure = new ConnectionError(code, `bind ${name}: ${words}`, { cause: error });
-  return Object.assign(failure, address == null ? {} : { address }, port == null ? {} : { port });
-}
-
-interface Where {
-  address?: string | null;
-  port?: number | null;
 }
 
 // ---------------------------------------------------------------------------------------------- TCP
@@ -162,7 +149,7 @@ function hasReusePort(): Promise<boolean> {
 }
 
 async function tryReusePort(): Promise<boolean> {
-  const accepting: Accepting = { accepted: (socket) => void socket.destroy(), failed: () => {}, dropped: () => {} };
+  const accepting: Accepting = { accepted: (socket) => void socket.destroy(), failed: ignore, dropped: ignore };
   const place: Place = { host: '127.0.0.1', port: 0, reusePort: true, exclusive: true };
   const opened: Listening[] = [];
   try {
@@ -261,7 +248,7 @@ function listens(server: Server, signal: AbortSignal): Promise<void> {
   return new Promise((done, reject) => {
     const settle = (): void => {
       server.off('listening', onListening).off('error', onError).off('close', onClose);
-      signal.removeEventListener('abort', onAbort);
+      forget();
     };
     const onListening = (): void => {
       settle();
@@ -273,13 +260,13 @@ function listens(server: Server, signal: AbortSignal): Promise<void> {
     };
     const onClose = (): void =>
       onError(new ConnectionError('ECONNABORTED', 'bind: sock was closed before it listened'));
-    const onAbort = (): void => {
+    const abort = (): void => {
       settle();
       reject(signal.reason as Error);
     };
     server.on('listening', onListening).on('error', onError).on('close', onClose);
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
+    const forget = onAbort(signal, abort);
+    if (signal.aborted) abort();
   });
 }
 

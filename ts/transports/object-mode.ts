@@ -5,20 +5,19 @@
  * U+FFFD. An empty chunk is nothing, and not the end.
  */
 import { Duplex } from 'node:stream';
-import { types } from 'node:util';
+import { isBytes } from '../checks.js';
 import { invalidType } from '../errors.js';
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE` when the chunk is neither a string nor a `Uint8Array` */
 export function bytesOf(chunk: unknown): Uint8Array {
-  // Also of another realm.
-  if (types.isUint8Array(chunk)) return chunk;
+  if (isBytes(chunk)) return chunk;
   if (typeof chunk === 'string') return Buffer.from(chunk);
   throw invalidType('read', 'a chunk of the stream', 'a string or a Uint8Array', chunk);
 }
 
 /** How much was received, for chunks that are dropped; 1 for what has no length. */
 export function sizeOf(chunk: unknown): number {
-  return typeof chunk === 'string' || types.isUint8Array(chunk) ? chunk.length : 1;
+  return typeof chunk === 'string' || isBytes(chunk) ? chunk.length : 1;
 }
 
 /** The stream itself, or a stream of bytes over it where its chunks are objects, which TLS refuses. */

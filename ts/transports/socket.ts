@@ -8,9 +8,11 @@
  */
 import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
-import { ConnectionError } from '../errors.js';
+import { onAbort } from '../abort.js';
+import { ConnectionError, ignore, showUnixPath } from '../errors.js';
+import { connectionError } from '../system-errors.js';
 import { adopt, bytesTaken, lendNoMore, readPastEnd } from './accepted.js';
-import { DuplexTransport, connectionError } from './duplex.js';
+import { DuplexTransport } from './duplex.js';
 import { networkDenied } from './permission.js';
 import { StreamMode, hostAndPort } from './transport.js';
 
@@ -168,11 +170,6 @@ export class SocketTransport extends DuplexTransport {
       socket.setNoDelay(noDelay);
       if (keepAlive) socket.setKeepAlive(true);
 
-      const onAbort = (): void => {
-        settle();
-        socket.once('error', ignore).destroy();
-        reject(signal?.reason as Error);
-      };
       const onError = (error: Error): void => {
         settle();
         const { syscall, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
@@ -188,10 +185,14 @@ export class SocketTransport extends DuplexTransport {
         resolve(transport);
       };
       const settle = (): void => {
-        signal?.removeEventListener('abort', onAbort);
+        forget();
         socket.off('error', onError).off('connect', onConnect);
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const forget = onAbort(signal, () => {
+        settle();
+        socket.once('error', ignore).destroy();
+        reject(signal?.reason as Error);
+      });
       socket.on('error', onError).on('connect', onConnect);
       try {
         if (path !== undefined) socket.connect({ path });
@@ -405,15 +406,10 @@ function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], 
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }
 
-/** The listener for an error of a socket that nobody waits for any more. */
-function ignore(): void {
-  // Nothing is left to do.
-}
-
 /** The error of a connection that Node's permission model forbids; null for any other error. */
 function notAllowed(error: unknown, peer: string): ConnectionError | null {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code !== 'ERR_ACCESS_DENIED') return null;
   const words = networkDenied()?.message ?? message;
-  return new ConnectionError(code, `connect ${peer.replace('\0', '@')}: ${words}`, { cause: error });
+  return new ConnectionError(code, `connect ${showUnixPath(peer)}: ${words}`, { cause: error });
 }

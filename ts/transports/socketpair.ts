@@ -6,7 +6,7 @@
  * that our own end is connected from; everything else is dropped.
  */
 import { createServer, Socket, type AddressInfo } from 'node:net';
-import { ConnectionError } from '../errors.js';
+import { ConnectionError, ignore } from '../errors.js';
 import { networkDenied } from './permission.js';
 
 /**
@@ -91,5 +91,3 @@ function joined(one: Socket, other: Socket): boolean {
     one.remoteAddress === other.localAddress
   );
 }
-
-function ignore(): void {}

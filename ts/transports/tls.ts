@@ -35,11 +35,14 @@ import {
   type Server,
   type TlsOptions,
 } from 'node:tls';
-import { inspect, types } from 'node:util';
-import { ConnectionError, LONGEST_TIMEOUT_MS, checkTimeout, invalidType, outOfRange } from '../errors.js';
+import { inspect } from 'node:util';
+import { onAbort } from '../abort.js';
+import { LONGEST_TIMEOUT_MS, checkTimeout, isBytes } from '../checks.js';
+import { ConnectionError, coded, ignore, invalidType, outOfRange, showUnixPath } from '../errors.js';
+import { connectionError } from '../system-errors.js';
 import { serverContext, setServerContext } from './accepted.js';
-import { connectionError, type DuplexTransport } from './duplex.js';
-import { LINGER_MS } from './linger.js';
+import type { DuplexTransport } from './duplex.js';
+import { LINGER_MS, afterPoll } from './linger.js';
 import { SocketTransport } from './socket.js';
 import { peerName } from './transport.js';
 
@@ -160,7 +163,7 @@ export class TlsTransport extends SocketTransport {
     const failure = tlsFailure(reason);
     if (failure === null || reason instanceof ConnectionError) return super.lossError(reason);
     const { syscall = 'read' } = reason as NodeJS.ErrnoException;
-    const where = [syscall, printable(this.#peer)].filter(Boolean).join(' ');
+    const where = [syscall, showUnixPath(this.#peer ?? '')].filter(Boolean).join(' ');
     return new ConnectionError(failure.code, `${where}: ${failure.words}`, { cause: reason });
   }
 }
@@ -314,13 +317,13 @@ function checkPeerOptions(action: string, options: ConnectionOptions | TlsOption
     if (typeof minDHSize !== 'number') throw invalidType(action, 'ssl: minDHSize', 'a number of bits', minDHSize);
     if (!(minDHSize > 0)) throw outOfRange(action, 'ssl: minDHSize', 'a number of bits above 0', minDHSize);
   }
-  if (session !== undefined && session !== null && !types.isUint8Array(session)) {
+  if (session !== undefined && session !== null && !isBytes(session)) {
     throw invalidType(action, 'ssl: session', 'a Buffer', session);
   }
   if (protocols === undefined || protocols === null || ArrayBuffer.isView(protocols)) return;
   if (!Array.isArray(protocols)) throw invalidType(action, 'ssl: ALPNProtocols', 'a list of names', protocols);
   for (const name of protocols as unknown[]) {
-    if (typeof name !== 'string' && !types.isUint8Array(name)) {
+    if (typeof name !== 'string' && !isBytes(name)) {
       throw invalidType(action, 'ssl: each of ALPNProtocols', 'a string or a Buffer', name);
     }
     const { length } = Buffer.from(name as string);
@@ -414,9 +417,7 @@ function refused(action: string, options: object, error: unknown, option: string
   const words = named ? reason.replace(/\boptions\./, '') : reason;
   const message = `${action}: ssl: ${part === null ? '' : `${part}: `}${words}`;
   const Class = error instanceof TypeError ? TypeError : error instanceof RangeError ? RangeError : Error;
-  return Object.assign(new Class(message, { cause: error }), {
-    code: typeof code === 'string' ? code : 'ERR_INVALID_ARG_VALUE',
-  });
+  return coded(new Class(message, { cause: error }), typeof code === 'string' ? code : 'ERR_INVALID_ARG_VALUE');
 }
 
 /** The option that is refused also by itself, or the two that do not go together; null where that cannot be told. */
@@ -451,7 +452,7 @@ function checkTimeouts(action: string, options: HandshakeOptions): Timeouts {
 /** Whether a key, or one of several, says in its PEM that it takes a passphrase. */
 function isEncrypted(key: unknown): boolean {
   if (Array.isArray(key)) return key.some(isEncrypted);
-  return (typeof key === 'string' || types.isUint8Array(key)) && Buffer.from(key as string).includes('ENCRYPTED');
+  return (typeof key === 'string' || isBytes(key)) && Buffer.from(key as string).includes('ENCRYPTED');
 }
 
 /** By what it has: Node does not export the class. No option of TLS is called `context`. */
@@ -610,6 +611,7 @@ function guarded(given: TlsOptions, failures: CallbackFailures): TlsOptions {
     return true;
   };
   if (SNICallback) {
+    const call = SNICallback as (this: unknown, ...args: Parameters<NonNullable<TlsOptions['SNICallback']>>) => unknown;
     guards.SNICallback = function (this: unknown, servername, done) {
       const fail = (what: string, reason: unknown): void => {
         const failure = new CallbackFailure(what, reason);
@@ -617,7 +619,7 @@ function guarded(given: TlsOptions, failures: CallbackFailures): TlsOptions {
         done(failure);
       };
       try {
-        const returned: unknown = SNICallback.call(this, servername, (error: unknown, context) => {
+        const returned = call.call(this, servername, (error: unknown, context) => {
           if (error) fail('SNICallback has failed', error);
           else done(null, context);
         });
@@ -657,7 +659,7 @@ function clientError(error: Error, socket: TLSSocket | undefined): Error {
   // It is a code, whatever the types of Node say.
   const refused = socket?.authorizationError as unknown;
   if (typeof refused !== 'string') return error;
-  return Object.assign(new Error(`the certificate of the client is refused: ${refused}`), { code: refused });
+  return coded(new Error(`the certificate of the client is refused: ${refused}`), refused);
 }
 
 /**
@@ -672,7 +674,7 @@ function handshake(
   begin: (done: (transport: TlsTransport) => void, failed: (error: Error | null) => void) => void,
 ): Promise<TlsTransport> {
   const { raw, signal, peer } = target;
-  const name = printable(peer);
+  const name = showUnixPath(peer ?? '');
   const where = `${action}: TLS handshake${name === '' || action.endsWith(` ${name}`) ? '' : ` with ${name}`}`;
   return new Promise((resolve, reject) => {
     let settled = false;
@@ -680,7 +682,7 @@ function handshake(
       if (settled) return false;
       settled = true;
       clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
+      forget();
       return true;
     };
     const fail = (reason: unknown): void => {
@@ -688,7 +690,8 @@ function handshake(
       raw.destroy();
       whenClosed(raw, () => reject(reason));
     };
-    const onAbort = (): void => fail(signal?.reason);
+    const abort = (): void => fail(signal?.reason);
+    const forget = onAbort(signal, abort);
     const timer = setTimeout(() => {
       fail(new ConnectionError('ETIMEDOUT', `${where}: not done within ${timeout} ms`));
     }, timeout);
@@ -697,10 +700,9 @@ function handshake(
     // Else a peer that ends its side in the middle would be waited for.
     raw.allowHalfOpen = false;
     if (signal?.aborted === true) {
-      onAbort();
+      abort();
       return;
     }
-    signal?.addEventListener('abort', onAbort, { once: true });
     if (raw.destroyed) {
       fail(new ConnectionError('ECONNRESET', `${where}: the connection is lost`, { cause: raw.errored ?? undefined }));
       return;
@@ -754,11 +756,6 @@ function tlsFailure(error: Error): { code: string; words: string } | null {
   return { code: named, words: `TLS: ${told}` };
 }
 
-/** A peer as messages name it. An abstract name of Linux begins with a zero, which other tools show as @. */
-function printable(peer: string | null): string {
-  return peer?.replace('\0', '@') ?? '';
-}
-
 function whenClosed(stream: Duplex, then: () => void): void {
   let told = false;
   const tell = (): void => {
@@ -768,14 +765,7 @@ function whenClosed(stream: Duplex, then: () => void): void {
   };
   stream.once('close', tell);
   // A stream made with `emitClose: false` says nothing when it is done, nor does one that is closed already.
-  setImmediate(() =>
-    setImmediate(() => {
-      if (stream.closed) tell();
-    }),
-  );
-}
-
-/** The listener for an error of a socket that nobody waits for any more. */
-function ignore(): void {
-  // Nothing is left to do.
+  afterPoll(() => {
+    if (stream.closed) tell();
+  });
 }

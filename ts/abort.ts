@@ -1,7 +1,8 @@
 /**
  * Waiting with an `AbortSignal`: what every call that waits takes, how it is checked, and how a wait ends early.
  */
-import { invalidType } from './errors.js';
+import { checkObject } from './checks.js';
+import { ignore, invalidType } from './errors.js';
 
 /** What every call that waits takes. */
 export interface WaitOptions {
@@ -16,9 +17,7 @@ export interface WaitOptions {
  */
 export function checkedSignal(action: string, options: WaitOptions | undefined): AbortSignal | undefined {
   if (options === undefined) return undefined;
-  if (typeof options !== 'object' || (options as unknown) === null) {
-    throw invalidType(action, 'options', 'an object', options);
-  }
+  checkObject(action, 'options', options);
   const { signal } = options;
   // It would be passed over, and the wait never end: the likeliest slip, because much of the web takes it so.
   if (signal === undefined && options instanceof AbortSignal) {
@@ -41,13 +40,23 @@ export function refusedWait<T>(action: string, options: WaitOptions | undefined)
   }
 }
 
-/** The outcome of `work`, or the reason of the signal when that comes first: then nobody looks at the work any more. */
+/**
+ * Calls `listener` when the signal is aborted. Not when it is aborted already: the caller looks at that first.
+ *
+ * @returns removes the listener; may be called at any time
+ */
+export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
+  if (signal === undefined) return ignore;
+  signal.addEventListener('abort', listener, { once: true });
+  return () => signal.removeEventListener('abort', listener);
+}
+
+/** The outcome of `work`, or the reason of the signal when that comes first; the outcome is then ignored. */
 export function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    const abort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    work.then(resolve, reject).finally(onAbort(signal, abort));
   });
 }

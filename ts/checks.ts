@@ -1,0 +1,139 @@
+/** Checks of arguments and options that several calls share. What only one subject needs is checked where that subject is. */
+import { ADDRCONFIG, ALL, V4MAPPED } from 'node:dns';
+import { types } from 'node:util';
+import { coded, invalidType, outOfRange } from './errors.js';
+
+/** The limit of a stream when none is given, in bytes. */
+export const DEFAULT_LIMIT = 65536;
+
+/** How long a peer may take nothing while a close flushes, when no `closeTimeout` is given, in ms. */
+const CLOSE_TIMEOUT_MS = 30_000;
+
+/** The longest time that a timer of Node can be set to: beyond it, timers fire after 1 ms. */
+export const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** The largest fd of any system. */
+const MAX_FD = 0x7fffffff;
+
+// ---------------------------------------------------------------------------------------------- types
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` */
+export function checkBoolean(action: string, name: string, value: unknown): asserts value is boolean {
+  if (typeof value !== 'boolean') throw invalidType(action, name, 'a boolean', value);
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` */
+export function checkObject(action: string, name: string, value: unknown): asserts value is object {
+  if (typeof value !== 'object' || value === null) throw invalidType(action, name, 'an object', value);
+}
+
+/** Whether `value` is a `Uint8Array`, such as a `Buffer`. As in Node's own calls, it may come from another realm (`node:vm`, test runners). */
+export function isBytes(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array || types.isUint8Array(value);
+}
+
+// ---------------------------------------------------------------------------------------------- numbers
+
+/**
+ * @param most - without it, any safe integer of `least` or more
+ * @param expected - what the message asks for
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when it is not an integer from `least` to `most`
+ */
+export function checkInteger(
+  action: string,
+  name: string,
+  value: unknown,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+  expected = most === Number.MAX_SAFE_INTEGER
+    ? `an integer of ${least} or more`
+    : `an integer from ${least} to ${most}`,
+): number {
+  if (typeof value !== 'number') throw invalidType(action, name, expected, value);
+  if (!Number.isInteger(value) || value < least || value > most) throw outOfRange(action, name, expected, value);
+  return value;
+}
+
+/** A file descriptor, as a number; see {@link checkInteger}. */
+export function checkFd(action: string, name: string, value: unknown): number {
+  return checkInteger(action, name, value, 0, MAX_FD, `an fd, an integer from 0 to ${MAX_FD}`);
+}
+
+/** The `limit` option; see {@link checkInteger}. */
+export function checkLimit(action: string, limit: number | undefined): number {
+  if (limit === undefined) return DEFAULT_LIMIT;
+  return checkInteger(action, 'limit', limit, 1, Number.MAX_SAFE_INTEGER, 'a positive integer');
+}
+
+/**
+ * A time that a timer can be set to, in milliseconds.
+ *
+ * @param zero - whether 0 is allowed
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
+ */
+export function checkTimeout(action: string, name: string, ms: unknown, { zero }: { zero: boolean }): number {
+  if (typeof ms !== 'number') throw invalidType(action, name, 'a number of milliseconds', ms);
+  if (!((zero ? ms >= 0 : ms > 0) && ms <= LONGEST_TIMEOUT_MS)) {
+    const range = zero ? `from 0 to ${LONGEST_TIMEOUT_MS}` : `above 0, up to ${LONGEST_TIMEOUT_MS}`;
+    throw outOfRange(action, name, `a number of milliseconds ${range}`, ms);
+  }
+  return ms;
+}
+
+/** The `closeTimeout` option; see {@link checkTimeout}. */
+export function checkCloseTimeout(action: string, ms: number | undefined, fallback = CLOSE_TIMEOUT_MS): number {
+  if (ms === undefined) return fallback;
+  return ms === Infinity ? ms : checkTimeout(action, 'closeTimeout', ms, { zero: false });
+}
+
+// ---------------------------------------------------------------------------------------------- resolving names
+
+/** @throws RangeError `ERR_OUT_OF_RANGE` */
+export function checkFamily(action: string, family: unknown): 0 | 4 | 6 {
+  if (family !== 0 && family !== 4 && family !== 6) throw outOfRange(action, 'family', '0, 4 or 6', family);
+  return family;
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
+export function checkFlags(action: string, flags: unknown): number {
+  const expected = 'a combination of dns.ADDRCONFIG, dns.V4MAPPED and dns.ALL, or 0';
+  if (typeof flags !== 'number') throw invalidType(action, 'flags', expected, flags);
+  if (!Number.isInteger(flags) || (flags & ~(ADDRCONFIG | V4MAPPED | ALL)) !== 0) {
+    throw outOfRange(action, 'flags', expected, flags);
+  }
+  return flags;
+}
+
+// ---------------------------------------------------------------------------------------------- options
+
+/** `sock` and the arguments that it replaces were both given. */
+export function exclusive(action: string, others: string): TypeError {
+  return coded(new TypeError(`${action}: sock cannot be combined with ${others}`), 'ERR_INVALID_ARG_TYPE');
+}
+
+const NAMES: readonly (readonly [asyncio: string, sluice: string])[] = [
+  ['local_addr', 'localAddr'],
+  ['server_hostname', 'serverHostname'],
+  ['ssl_handshake_timeout', 'sslHandshakeTimeout'],
+  ['ssl_shutdown_timeout', 'sslShutdownTimeout'],
+  ['happy_eyeballs_delay', 'happyEyeballsDelay'],
+  ['reuse_address', 'reuseAddress'],
+  ['reuse_port', 'reusePort'],
+  ['keep_alive', 'keepAlive'],
+  ['shutdown_timeout', 'shutdownTimeout'],
+  ['start_serving', 'startServing'],
+];
+
+/**
+ * Refuses options under the names that asyncio gives them. An unknown option is ignored, as everywhere on Node; but a program
+ * that is ported would silently lose an address, a name or a timeout by that.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`
+ */
+export function checkOptionNames(action: string, options: object): void {
+  for (const [asyncio, sluice] of NAMES) {
+    if ((options as Record<string, unknown>)[asyncio] === undefined) continue;
+    const message = `${action}: the option is called ${sluice} here, not ${asyncio}`;
+    throw coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
+  }
+}
