@@ -4,13 +4,10 @@
  */
 import tseslint from 'typescript-eslint';
 
-/** Files of the library that may touch sockets. */
-const socketFiles = ['ts/connect.ts', 'ts/server.ts', 'ts/transports/**'];
-
 const sockets = {
   regex: '^(node:)?(net|tls)$',
   allowTypeImports: true,
-  message: 'Only connect.ts, server.ts and transports/ use sockets.',
+  message: 'Only connect/, server/, transports/ and tls/ use sockets.',
 };
 const binary = {
   regex: '^node-gyp-build$',
@@ -20,17 +17,47 @@ const nodePrefix = {
   regex: String.raw`^(assert|async_hooks|buffer|child_process|crypto|dns|events|fs|http|module|net|os|path|process|stream|string_decoder|timers|tls|url|util|worker_threads|zlib)(/|$)`,
   message: "Name Node's modules with the prefix node:.",
 };
-const onlyTransportAndErrors = {
-  regex: String.raw`^(\.\./(?!(errors|checks|abort|system-errors)\.js$)|#ts/|sluice$)`,
-  message: 'A transport knows the transport interface, errors, checks, abort, system-errors and other transports.',
-};
+/** What every folder may import of the files next to `index.ts`. */
+const COMMON = ['errors.js', 'checks.js', 'abort.js', 'system-errors.js'];
+/** What a file may import besides the files of its own folder. */
+const only = (message, ...allowed) => ({
+  regex: String.raw`^(\.\./(?!(${[...COMMON, ...allowed].join('|').replaceAll('.', '\\.')})($|(?<=/)))|#ts/|sluice$)`,
+  message,
+});
+const transportArrows = only('A transport knows errors, checks, abort, system-errors and other transports.');
+const tlsArrows = only('TLS knows transports, errors, checks, abort and system-errors.', 'transports/');
+const writerArrows = only(
+  'The writer knows the buffer, the transport interface, errors, checks and abort.',
+  ...['keeper.js', 'slab.js', 'buffer/', 'transports/transport.js'],
+);
+const streamArrows = only(
+  'The stream knows its halves, transports and tls; not who makes streams.',
+  ...['keeper.js', 'reader.js', 'frames.js', 'engine.js', 'reader/', 'buffer/', 'writer/', 'transports/', 'tls/'],
+);
+const connectArrows = only(
+  'Connecting knows streams, transports and tls; not servers.',
+  ...['reader.js', 'reader/', 'writer/', 'stream/', 'transports/', 'tls/'],
+);
+const serverArrows = only(
+  'Servers know streams, transports, tls and the resolving of names.',
+  ...[
+    'reader.js',
+    'reader/',
+    'writer/',
+    'stream/',
+    'transports/',
+    'tls/',
+    'connect/resolve.js',
+    'connect/unix-path.js',
+  ],
+);
 const nothing = { regex: '.', message: 'errors.ts imports nothing, so that every file may import it.' };
 
 const imports = (...patterns) => ({ '@typescript-eslint/no-restricted-imports': ['error', { patterns }] });
 
 const noPrivateHandle = {
   selector: "MemberExpression[property.name='_handle'], MemberExpression[property.value='_handle']",
-  message: 'Private Node internals are used in ts/transports/accepted.ts only.',
+  message: 'Private Node internals are used in ts/transports/node-internals.ts only.',
 };
 const noBinary = {
   selector: "CallExpression[callee.property.name='dlopen'], Literal[value=/\\.node$/]",
@@ -104,9 +131,13 @@ export default tseslint.config(
       'no-restricted-syntax': ['error', noPrivateHandle, noBinary],
     },
   },
-  { files: socketFiles, rules: imports(nodePrefix, binary) },
-  { files: ['ts/transports/**'], rules: imports(nodePrefix, binary, onlyTransportAndErrors) },
-  { files: ['ts/transports/accepted.ts'], rules: { 'no-restricted-syntax': ['error', noBinary] } },
+  { files: ['ts/transports/**'], rules: imports(nodePrefix, binary, transportArrows) },
+  { files: ['ts/tls/**'], rules: imports(nodePrefix, binary, tlsArrows) },
+  { files: ['ts/connect/**'], rules: imports(nodePrefix, binary, connectArrows) },
+  { files: ['ts/server/**'], rules: imports(nodePrefix, binary, serverArrows) },
+  { files: ['ts/stream/**'], rules: imports(nodePrefix, sockets, binary, streamArrows) },
+  { files: ['ts/writer/**'], rules: imports(nodePrefix, sockets, binary, writerArrows) },
+  { files: ['ts/transports/node-internals.ts'], rules: { 'no-restricted-syntax': ['error', noBinary] } },
   {
     files: ['ts/native.ts'],
     rules: { ...imports(nodePrefix, sockets), 'no-restricted-syntax': ['error', noPrivateHandle] },

@@ -116,7 +116,7 @@ async function checkContents(tarballs, real) {
       );
       assert(types.includes('dist/index.d.ts'));
       // The engines are nobody's business but the library's: if they are among the types, something internal was not taken out.
-      for (const name of ['ring', 'native', 'native-ring', 'slab', 'transports/accepted']) {
+      for (const name of ['ring', 'native', 'native-ring', 'slab', 'transports/node-internals']) {
         assert(!types.includes(`dist/${name}.d.ts`), `${name}.d.ts`);
       }
     },

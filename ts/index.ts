@@ -1,8 +1,8 @@
 /** The public names of sluice, nothing more. */
 export type { WaitOptions } from './abort.js';
-export { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
-export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect-pipe.js';
-export { connectUnix, type ConnectUnixOptions } from './connect-unix.js';
+export { connect, type ConnectOptions, type ConnectSockOptions } from './connect/connect.js';
+export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect/pipe.js';
+export { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
 export { engine } from './engine.js';
 export {
   ConnectionError,
@@ -34,13 +34,13 @@ export {
   type ServerErrorHandler,
   type StreamServerOptions,
   type UnixStreamServerOptions,
-} from './server.js';
-export type { BaseStreamServer, ServingOptions } from './serving.js';
-export type { SendfileOptions, SendfileSource } from './sendfile.js';
+} from './server/server.js';
+export type { BaseStreamServer, ServingOptions } from './server/base-server.js';
+export type { SendfileOptions, SendfileSource } from './stream/sendfile.js';
 export { socketpair } from './transports/socketpair.js';
-export { Stream, StreamMode, type StartTlsOptions } from './stream.js';
+export { Stream, StreamMode, type StartTlsOptions } from './stream/stream.js';
 export type { ReadPipe, WritePipe } from './transports/pipe.js';
 export type { SocketAddress } from './transports/socket.js';
-export type { ClientSsl, HandshakeOptions, ServerSsl } from './transports/tls.js';
+export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/tls.js';
 export type { Transport, TransportSink } from './transports/transport.js';
-export { StreamWriter, type WriteBufferLimits } from './writer.js';
+export { StreamWriter, type WriteBufferLimits } from './writer/writer.js';

@@ -10,14 +10,19 @@
  *     SLUICE_DEP0004   startUnixServer      use new UnixStreamServer
  */
 import { checkBoolean, checkObject, checkOptionNames } from './checks.js';
-import { connect, type ConnectOptions, type ConnectSockOptions } from './connect.js';
-import { connectUnix, type ConnectUnixOptions } from './connect-unix.js';
+import { connect, type ConnectOptions, type ConnectSockOptions } from './connect/connect.js';
+import { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
 import { invalidType } from './errors.js';
 import type { StreamReader } from './reader.js';
-import { StreamServer, UnixStreamServer, type StreamServerOptions, type UnixStreamServerOptions } from './server.js';
-import { LEAVE_OPEN, isThenable, type ClientHandler } from './serving.js';
-import type { Stream } from './stream.js';
-import type { StreamWriter } from './writer.js';
+import { LEAVE_OPEN, isThenable, type ClientHandler } from './server/base-server.js';
+import {
+  StreamServer,
+  UnixStreamServer,
+  type StreamServerOptions,
+  type UnixStreamServerOptions,
+} from './server/server.js';
+import type { Stream } from './stream/stream.js';
+import type { StreamWriter } from './writer/writer.js';
 
 /** The two halves of a connection. */
 export type StreamPair = [reader: StreamReader, writer: StreamWriter];

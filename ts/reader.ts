@@ -45,7 +45,7 @@ import { watch } from './idle.js';
 import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
 import { Separator } from './separator.js';
 import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from './slab.js';
-import { Hold, type Keeper } from './unclosed.js';
+import { Hold, type Keeper } from './keeper.js';
 
 /** What a bounded reader takes. */
 export interface LimitOptions {

@@ -11,7 +11,7 @@
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { ConnectionError, codeOf } from '../errors.js';
-import { descriptorOf } from './accepted.js';
+import { descriptorOf } from './node-internals.js';
 
 /** How many descriptors the process may have, as it was last read; Infinity where that cannot be known. */
 let limit: number | null = null;

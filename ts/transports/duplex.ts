@@ -12,9 +12,9 @@ import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { ConnectionError, invalidKind } from '../errors.js';
 import { connectionError } from '../system-errors.js';
-import { readRest } from './accepted.js';
 import { markUsed } from './in-use.js';
 import { FlushWatch, afterPoll, linger } from './linger.js';
+import { readRest } from './node-internals.js';
 import { asByteStream, bytesOf, sizeOf } from './object-mode.js';
 import { StreamMode, type Transport, type TransportSink } from './transport.js';
 

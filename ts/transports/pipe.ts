@@ -16,10 +16,10 @@ import { Writable, type Readable } from 'node:stream';
 import { ReadStream, WriteStream, isatty } from 'node:tty';
 import { isMainThread } from 'node:worker_threads';
 import { invalidKind, invalidType } from '../errors.js';
-import { lacks } from './accepted.js';
 import { DuplexTransport } from './duplex.js';
 import { checkPipeEnd, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
 import { take } from './in-use.js';
+import { lacks } from './node-internals.js';
 import { SocketTransport, directReads, type DirectReads } from './socket.js';
 import { StreamMode, type Transport } from './transport.js';
 

@@ -3,7 +3,7 @@
  *
  * Two ways of reading. *Direct*: libuv reads into memory that is used again for every read, through the `onread` option
  * of the socket: three times the throughput of the other. It has to be asked for when the socket is made, so it is for
- * sockets that we connect ourselves, and for accepted ones as far as `accepted.ts` can arrange it. *Data*: `'data'`
+ * sockets that we connect ourselves, and for accepted ones as far as `node-internals.ts` can arrange it. *Data*: `'data'`
  * events, for all other sockets. `SLUICE_READS=data` in the environment forces the second.
  */
 import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
@@ -11,8 +11,8 @@ import type { Duplex, Readable } from 'node:stream';
 import { onAbort } from '../abort.js';
 import { ConnectionError, ignore, showUnixPath } from '../errors.js';
 import { connectionError } from '../system-errors.js';
-import { adopt, bytesTaken, lendNoMore, readPastEnd } from './accepted.js';
 import { DuplexTransport } from './duplex.js';
+import { adopt, bytesTaken, lendNoMore, readPastEnd } from './node-internals.js';
 import { networkDenied } from './permission.js';
 import { StreamMode, hostAndPort } from './transport.js';
 

@@ -1,0 +1,223 @@
+// Runs once for each way of reading: the rings behind the streams see no difference.
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import net from 'node:net';
+import tls from 'node:tls';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import test, { type ExecutionContext } from 'ava';
+import { ConnectionError, StreamMode, connectUnix, socketpair } from 'sluice';
+import { SocketTransport } from '#ts/transports/socket.js';
+import { certificates } from '../certificates.js';
+import { directory, openFds } from '../fifo.js';
+import { gather, quiet, until } from '../loopback.js';
+import { transportContract, type PairMaker } from '../transport-contract.js';
+
+/** A plain server that answers a line with a line; `accepted` has its sockets. */
+async function listening(
+  t: Pick<ExecutionContext, 'teardown'>,
+  path: string,
+): Promise<{ server: net.Server; accepted: net.Socket[] }> {
+  const accepted: net.Socket[] = [];
+  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+    accepted.push(quiet(socket));
+  });
+  server.listen(path);
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.close();
+    for (const socket of accepted) socket.destroy();
+  });
+  return { server, accepted };
+}
+
+const unix: PairMaker = {
+  name: 'a Unix socket from connectUnix',
+  connected: true,
+  make: async () => {
+    const teardowns: (() => unknown)[] = [];
+    const t = { teardown: (f: () => unknown) => void teardowns.unshift(f) } as Pick<ExecutionContext, 'teardown'>;
+    const path = join(directory(t), 'socket');
+    const { server, accepted } = await listening(t, path);
+    const connection = once(server, 'connection');
+    const a = await SocketTransport.connect({ path });
+    await connection;
+    const b = SocketTransport.accepted(accepted.pop() as net.Socket, { path });
+    return {
+      a,
+      b,
+      dispose: () => {
+        for (const teardown of teardowns) teardown();
+      },
+    };
+  },
+};
+
+transportContract(test, [unix]);
+
+async function exchange(t: ExecutionContext, path: string, target: string | URL = path): Promise<void> {
+  const { accepted } = await listening(t, path);
+  const stream = await connectUnix(target, { limit: 99 });
+  t.is(stream.limit, 99);
+  t.is(stream.mode, StreamMode.READWRITE);
+  t.is(stream.getExtraInfo('peername'), path);
+  await stream.write('to you\n');
+  await stream.writeEof();
+  const [peer] = accepted as [net.Socket];
+  const got = gather(peer);
+  peer.end('and back\n');
+  t.is(String(await stream.readline()), 'and back\n');
+  t.is(String(await got), 'to you\n');
+  t.is((await stream.read()).length, 0);
+  await stream.close();
+}
+
+test('a path: bytes both ways, then the end', async (t) => {
+  await exchange(t, join(directory(t), 'socket'));
+});
+
+test('a file: URL', async (t) => {
+  const path = join(directory(t), 'a socket');
+  await exchange(t, path, pathToFileURL(path));
+});
+
+// eslint-disable-next-line no-restricted-syntax -- only Linux has abstract names
+(process.platform === 'linux' ? test : test.skip)('an abstract name', async (t) => {
+  await exchange(t, `\0sluice-test-${process.pid}-${Date.now()}`);
+});
+
+test('the longest path works; one byte more is refused with the numbers', async (t) => {
+  const dir = directory(t);
+  const most = process.platform === 'linux' ? 107 : 103;
+  await exchange(t, join(dir, 'x'.repeat(most - dir.length - 1)));
+  // Measured in bytes, not in characters.
+  const long = join(dir, `${'x'.repeat(most - dir.length - 2)}ü`);
+  await t.throwsAsync(connectUnix(long), {
+    instanceOf: RangeError,
+    code: 'ERR_OUT_OF_RANGE',
+    message: `connectUnix: path must be at most ${most} bytes long, not ${most + 1}: ${long}`,
+  });
+});
+
+// In turn with the others: it counts the fds of the process.
+test.serial('no such socket, nobody listening, a file that is no socket: one error that names the path', async (t) => {
+  const dir = directory(t);
+  const before = openFds();
+  const missing = join(dir, 'missing');
+  await t.throwsAsync(connectUnix(missing), {
+    instanceOf: ConnectionError,
+    code: 'ENOENT',
+    message: `connect ${missing}: no such file or directory`,
+  });
+  const stale = join(dir, 'file');
+  closeSync(openSync(stale, 'w'));
+  await t.throwsAsync(connectUnix(stale), {
+    instanceOf: ConnectionError,
+    code: 'ECONNREFUSED',
+    message: `connect ${stale}: connection refused`,
+  });
+  await t.throwsAsync(connectUnix('\0sluice-nobody'), {
+    code: 'ECONNREFUSED',
+    message: 'connect @sluice-nobody: connection refused',
+  });
+  await until(() => openFds() === before);
+});
+
+test('arguments that are none', async (t) => {
+  const wrong = connectUnix as (...values: unknown[]) => Promise<unknown>;
+  for (const value of [undefined, null, 5, ['x'], {}, Buffer.from('/tmp/x')]) {
+    await t.throwsAsync(wrong(value), {
+      ...{ instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' },
+      message: /^connectUnix: path must be a string or a file: URL, not /,
+    });
+  }
+  await t.throwsAsync(wrong({ path: '/x' }), {
+    ...{ instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' },
+    message: 'connectUnix: path is given without sock, so it must be connectUnix(path, options)',
+  });
+  await t.throwsAsync(wrong({ sock: 'x' }), { instanceOf: TypeError, message: /^connectUnix: sock must be / });
+  await t.throwsAsync(wrong({ sock: 987_654 }), { code: 'EBADF', message: /^connectUnix: fd 987654: / });
+  await t.throwsAsync(wrong({ sock: new net.Socket(), limit: 0 }), { message: /^connectUnix: limit must be / });
+  for (const value of ['', '\0', '/tmp/a\0b']) {
+    await t.throwsAsync(wrong(value), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
+  }
+  await t.throwsAsync(wrong('/x', { limit: 0 }), { instanceOf: RangeError });
+  await t.throwsAsync(wrong('/x', { signal: 1 }), { instanceOf: TypeError });
+  await t.throwsAsync(wrong('/x', 5), { instanceOf: TypeError });
+  await t.throwsAsync(wrong('/x', { sock: new net.Socket() }), { message: /sock cannot be combined with path/ });
+  await t.throwsAsync(wrong({ path: '/x', sock: new net.Socket() }), { message: /sock cannot be combined with path/ });
+});
+
+// In turn with the others: it counts the fds of the process.
+test.serial('a signal, before and meanwhile', async (t) => {
+  const path = join(directory(t), 'socket');
+  await listening(t, path);
+  const before = openFds();
+  const reason = new Error('enough');
+  await t.throwsAsync(connectUnix(path, { signal: AbortSignal.abort(reason) }), { is: reason });
+  const controller = new AbortController();
+  const connecting = connectUnix(path, { signal: controller.signal });
+  controller.abort(reason);
+  await t.throwsAsync(connecting, { is: reason });
+  const late = new AbortController();
+  const stream = await connectUnix(path, { signal: late.signal });
+  late.abort(reason);
+  await stream.write('still here');
+  await stream.close();
+  // The server has its ends still: one for each connection that came to be.
+  await until(() => (openFds() ?? 0) - (before ?? 0) <= 2);
+});
+
+test('sock: a socket that is connected; one of TCP is refused', async (t) => {
+  const path = join(directory(t), 'socket');
+  const { accepted, server } = await listening(t, path);
+  const connection = once(server, 'connection');
+  const socket = net.connect({ path });
+  await Promise.all([once(socket, 'connect'), connection]);
+  const stream = await connectUnix({ sock: socket, limit: 7 });
+  t.is(stream.limit, 7);
+  (accepted[0] as net.Socket).write('hi\n');
+  t.is(String(await stream.readline()), 'hi\n');
+  await stream.close();
+
+  const [left, right] = await socketpair();
+  await t.throwsAsync(connectUnix({ sock: left }), {
+    instanceOf: TypeError,
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: 'connectUnix: sock must be a Unix socket, not one of TCP',
+  });
+  t.false(left.destroyed);
+  left.destroy();
+  right.destroy();
+});
+
+test('ssl: TLS over a Unix socket, with the name in the certificate', async (t) => {
+  const { ca, server: identity } = await certificates();
+  const path = join(directory(t), 'socket');
+  const server = tls.createServer(identity, (socket) => {
+    quiet(socket).once('data', (data) => socket.end(`heard ${String(data)}`));
+  });
+  server.on('tlsClientError', () => {});
+  server.listen(path);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const stream = await connectUnix(path, { ssl: { ca }, serverHostname: 'localhost', limit: 50 });
+  t.is(stream.limit, 50);
+  t.truthy(stream.getExtraInfo('cipher'));
+  await stream.write('secret');
+  t.is(String(await stream.read()), 'heard secret');
+  await stream.close();
+
+  await t.throwsAsync(connectUnix(path, { ssl: { ca }, serverHostname: 'elsewhere.example' }), {
+    instanceOf: ConnectionError,
+    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+  });
+  await t.throwsAsync(connectUnix(path, { ssl: { ca } }), {
+    instanceOf: TypeError,
+    message: /^connectUnix: serverHostname must be given/,
+  });
+  await t.throwsAsync(connectUnix(path, { serverHostname: 'localhost' }), {
+    instanceOf: TypeError,
+    message: /^connectUnix: serverHostname must be used together with ssl/,
+  });
+});

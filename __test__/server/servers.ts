@@ -1,0 +1,71 @@
+/** Servers of each kind, for what holds whatever a server listens on. */
+import type { ExecutionContext } from 'ava';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { connect as netConnect } from 'node:net';
+import path from 'node:path';
+import tls from 'node:tls';
+import { StreamServer, UnixStreamServer, type ClientHandler, type ServerErrorHandler } from 'sluice';
+import { certificates } from '../certificates.js';
+import { directory } from '../fifo.js';
+import { portOf, quiet } from '../loopback.js';
+
+/** What a server speaks. */
+export type Kind = 'TCP' | 'TLS' | 'Unix';
+
+export const KINDS: readonly Kind[] = ['TCP', 'TLS', 'Unix'];
+
+export interface Served {
+  readonly server: StreamServer | UnixStreamServer;
+  /** A client of Node's, after its handshake; its errors are ignored. */
+  readonly dial: () => Promise<Socket>;
+  /** A connection without a handshake. */
+  readonly dialPlain: () => Promise<Socket>;
+}
+
+/** The plain socket below a TLS socket. */
+const below = new WeakMap<Socket, Socket>();
+
+/** Has a connection break that the server is writing to. */
+export function breakOff(socket: Socket): void {
+  const plain = below.get(socket) ?? socket;
+  // Closing a Unix socket that holds unread bytes breaks it.
+  if (plain.remoteFamily === undefined) plain.destroy();
+  else plain.resetAndDestroy();
+}
+
+/** A server that serves, until the test is over. */
+export async function serve(
+  t: ExecutionContext,
+  kind: Kind,
+  handler: ClientHandler,
+  options: { onError?: ServerErrorHandler | undefined; maxConnections?: number; shutdownTimeout?: number } = {},
+): Promise<Served> {
+  const { ca, server: identity } = await certificates();
+  const file = path.join(directory(t), 'sock');
+  const given = { shutdownTimeout: 50, ...options };
+  const server =
+    kind === 'Unix'
+      ? new UnixStreamServer(handler, file, given)
+      : new StreamServer(handler, '127.0.0.1', 0, { ...given, ssl: kind === 'TLS' ? identity : undefined });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const dialPlain = async (): Promise<Socket> => {
+    const socket = quiet(
+      server instanceof UnixStreamServer ? netConnect(file) : netConnect({ port: portOf(server), host: '127.0.0.1' }),
+    );
+    t.teardown(() => socket.destroy());
+    await once(socket, 'connect');
+    return socket;
+  };
+  const dial = async (): Promise<Socket> => {
+    const socket = await dialPlain();
+    if (kind !== 'TLS') return socket;
+    const secured = tls.connect({ socket, ca, servername: 'localhost' });
+    quiet(secured);
+    below.set(secured, socket);
+    await once(secured, 'secureConnect');
+    return secured;
+  };
+  return { server, dial, dialPlain };
+}

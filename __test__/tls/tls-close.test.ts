@@ -1,0 +1,187 @@
+/** The end of TLS: `close` waits for that of the peer, for `sslShutdownTimeout` at most. */
+// Runs once for each way of reading: the rings behind the streams see no difference.
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import tls, { type TLSSocket } from 'node:tls';
+import test, { type ExecutionContext } from 'ava';
+import { StreamServer, connect, type ClientHandler, type Stream } from 'sluice';
+import { certificates } from '../certificates.js';
+import { deferred, portOf } from '../loopback.js';
+
+/** Longer than any connection without TLS is waited for. */
+const LONG_MS = 1200;
+
+/** A stream to a TLS server of Node, which leaves its side open, and the socket of that. */
+async function pair(t: ExecutionContext, sslShutdownTimeout?: number): Promise<[Stream, TLSSocket]> {
+  const { server: identity, ca } = await certificates();
+  const server = tls.createServer({ ...identity, allowHalfOpen: true } as tls.TlsOptions).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const accepted = once(server, 'secureConnection') as Promise<[TLSSocket]>;
+  const stream = await connect('127.0.0.1', (server.address() as AddressInfo).port, {
+    ssl: { ca },
+    sslShutdownTimeout,
+  });
+  t.teardown(() => stream.abort());
+  const [socket] = await accepted;
+  socket.on('error', () => {});
+  t.teardown(() => socket.destroy());
+  return [stream, socket];
+}
+
+/** A client of Node that reads nothing, not even the end. */
+async function silentClient(t: ExecutionContext, server: StreamServer, ca: string): Promise<TLSSocket> {
+  const client = tls.connect({
+    host: '127.0.0.1',
+    port: portOf(server),
+    ca,
+    allowHalfOpen: true,
+  } as tls.ConnectionOptions);
+  client.on('error', () => {});
+  t.teardown(() => client.destroy());
+  await once(client, 'secureConnect');
+  return client;
+}
+
+const readLine: ClientHandler = async (stream) => {
+  await stream.readline();
+};
+
+test('close waits for the end of the peer, and drops what it sends until then', async (t) => {
+  const [stream, socket] = await pair(t, 30_000);
+  socket.resume();
+  let closed = false;
+  const closing = stream.close().then(() => {
+    closed = true;
+  });
+  await once(socket, 'end');
+  socket.write('too late\n');
+  await delay(LONG_MS);
+  t.false(closed);
+  t.false(socket.destroyed);
+  socket.end('the last word\n');
+  await closing;
+  t.is((await stream.read()).length, 0);
+});
+
+test('close after the end of the peer waits for nothing', async (t) => {
+  const [stream, socket] = await pair(t);
+  socket.end('all\n');
+  t.is(String(await stream.read()), 'all\n');
+  const ended = once(socket.resume(), 'end');
+  await stream.close();
+  await ended;
+  t.true(stream.isClosing());
+});
+
+test('a peer that keeps its end to itself is waited for as long as sslShutdownTimeout allows', async (t) => {
+  const [stream, socket] = await pair(t, 50);
+  socket.setEncoding('latin1');
+  let received = '';
+  socket.on('data', (chunk: string) => (received += chunk));
+  const ended = once(socket, 'end');
+  await stream.write('before\n');
+  await t.notThrowsAsync(stream.close());
+  await ended;
+  t.is(received, 'before\n');
+  t.false(socket.writableEnded, 'it has not said that it is done');
+});
+
+test('abort while close waits for the end of the peer', async (t) => {
+  const [stream, socket] = await pair(t, 30_000);
+  const ended = once(socket.resume(), 'end');
+  const closing = stream.close();
+  await ended;
+  void stream.abort();
+  await closing;
+  t.true(stream.isClosing());
+});
+
+test('a server that closes waits for its clients as long as shutdownTimeout allows', async (t) => {
+  const { server: identity, ca } = await certificates();
+  const reported: unknown[] = [];
+  const handling = deferred();
+  const handler: ClientHandler = (stream, context) => {
+    handling.resolve();
+    return readLine(stream, context);
+  };
+  const server = new StreamServer(handler, '127.0.0.1', 0, {
+    ssl: identity,
+    shutdownTimeout: 50,
+    onError: (error) => void reported.push(error),
+  });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const client = await silentClient(t, server, ca);
+  // The client is done with the handshake before the server is.
+  await handling.promise;
+  const ended = once(client, 'end');
+  await server.close();
+  t.deepEqual(reported, []);
+  client.resume();
+  await ended;
+  t.false(client.writableEnded, 'it has not said that it is done');
+});
+
+test('a server gives a client sslShutdownTimeout to end its side', async (t) => {
+  const { server: identity, ca } = await certificates();
+  const closed = deferred<string>();
+  const server = new StreamServer(
+    async (stream) => {
+      await stream.write('bye\n');
+      await stream.close();
+      closed.resolve('closed');
+    },
+    '127.0.0.1',
+    0,
+    { ssl: identity, sslShutdownTimeout: 50 },
+  );
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const client = await silentClient(t, server, ca);
+  t.is(await closed.promise, 'closed');
+  client.destroy();
+});
+
+test('startTls takes sslShutdownTimeout as well', async (t) => {
+  const { server: identity, ca } = await certificates();
+  const server = new StreamServer(readLine, '127.0.0.1', 0);
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const done = deferred();
+  const upgraded = new StreamServer(
+    async (stream) => {
+      await stream.startTls(identity);
+      await stream.read();
+      // Keeps its own side open until the client is gone.
+      await done.promise;
+    },
+    '127.0.0.1',
+    0,
+  );
+  t.teardown(() => upgraded.abort());
+  await upgraded.startServing();
+  const stream = await connect('127.0.0.1', portOf(upgraded));
+  await stream.startTls({ ca }, { serverHostname: '127.0.0.1', sslShutdownTimeout: 20 });
+  await t.throwsAsync(connect('127.0.0.1', portOf(server), { sslShutdownTimeout: 20 }), {
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: /sslShutdownTimeout must be used together with ssl/,
+  });
+  await t.notThrowsAsync(stream.close());
+  done.resolve();
+});
+
+test('sslShutdownTimeout is checked', async (t) => {
+  const { server: identity } = await certificates();
+  for (const [ms, code] of [
+    [0, 'ERR_OUT_OF_RANGE'],
+    [-1, 'ERR_OUT_OF_RANGE'],
+    [NaN, 'ERR_OUT_OF_RANGE'],
+    ['5' as never, 'ERR_INVALID_ARG_TYPE'],
+  ] as const) {
+    const expected = { code, message: /sslShutdownTimeout must be a number of milliseconds/ };
+    await t.throwsAsync(connect('127.0.0.1', 9, { ssl: true, sslShutdownTimeout: ms }), expected);
+    t.throws(() => new StreamServer(() => {}, '127.0.0.1', 0, { ssl: identity, sslShutdownTimeout: ms }), expected);
+  }
+});

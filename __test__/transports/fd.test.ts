@@ -1,0 +1,153 @@
+/** File descriptors that are of the wrong kind: a process is given them, and says what each call makes of them. */
+// Runs once: every fd is refused before anything is read.
+import { spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { connect as netConnect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import test from 'ava';
+import { directory } from '../fifo.js';
+import { root } from '../program.js';
+
+// eslint-disable-next-line no-restricted-syntax -- only Linux shows which fds a process has
+const onLinux = process.platform === 'linux' ? test.serial : test.skip;
+
+function socketFds(): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const fd of readdirSync('/proc/self/fd')) {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${fd}`);
+      if (target.startsWith('socket:')) found.set(target, Number(fd));
+    } catch {
+      // The fd of the listing itself is gone.
+    }
+  }
+  return found;
+}
+
+/** The fd of the only socket that is new since `make` was called. */
+async function fdOf(make: () => Promise<unknown>): Promise<number> {
+  const before = socketFds();
+  await make();
+  const made = [...socketFds()].filter(([socket]) => !before.has(socket)).map(([, fd]) => fd);
+  if (made.length !== 1) throw new Error(`${made.length} sockets were made`);
+  return made[0]!;
+}
+
+interface Told {
+  name: string;
+  code?: string;
+  message: string;
+  /** Whether the fd is still open. */
+  open: boolean;
+}
+
+/** What `call` rejects with in a process that has `fd` as its fd 3, as `fd`. */
+function refusal(call: string, fd: number): Told {
+  const code = `
+    import * as S from ${JSON.stringify(pathToFileURL(join(root, 'dist', 'index.js')).href)};
+    import { fstatSync } from 'node:fs';
+    const fd = 3;
+    const told = await (${call}).then(() => null, ({ name, code, message }) => ({ name, code, message }));
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    const open = (() => { try { fstatSync(fd); return true; } catch { return false; } })();
+    console.log(JSON.stringify({ ...told, open }));
+    process.exit();`;
+  const args = ['--input-type=module', '-e', code];
+  const { stdout } = spawnSync(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', fd], encoding: 'utf8' });
+  return JSON.parse(stdout) as Told;
+}
+
+const MAKING = {
+  connect: 'S.connect({ sock: fd })',
+  connectUnix: 'S.connectUnix({ sock: fd })',
+  connectReadPipe: 'S.connectReadPipe(fd)',
+  connectWritePipe: 'S.connectWritePipe(fd)',
+};
+
+onLinux('a socket that listens, of TCP or a Unix one, is no stream', async (t) => {
+  const path = join(directory(t), 'socket');
+  for (const place of [{ port: 0, host: '127.0.0.1' }, { path }]) {
+    const server = createServer();
+    t.teardown(() => server.close());
+    const fd = await fdOf(() => once(server.listen(place), 'listening'));
+    for (const [action, call] of Object.entries(MAKING)) {
+      t.like(refusal(call, fd), {
+        ...{ name: 'ConnectionError', code: 'ENOTCONN', message: `${action}: fd 3: socket is not connected` },
+      });
+    }
+  }
+});
+
+onLinux('a socket of datagrams is neither a stream nor a listener; the fd is left alone', async (t) => {
+  const udp = createSocket('udp4');
+  t.teardown(() => udp.close());
+  const fd = await fdOf(() => {
+    udp.bind(0, '127.0.0.1');
+    return once(udp, 'listening');
+  });
+  for (const [action, call] of Object.entries(MAKING)) {
+    const told = refusal(call, fd);
+    t.like(told, { name: 'TypeError', code: 'ERR_INVALID_FD_TYPE', open: true });
+    t.true(
+      told.message.startsWith(
+        `${action}: fd 3 is a socket that carries no stream of bytes, such as one of UDP, and must be `,
+      ),
+      told.message,
+    );
+  }
+  t.deepEqual(refusal('new S.StreamServer(() => {}, null, 0, { sock: fd }).bind()', fd), {
+    name: 'ConnectionError',
+    code: 'EINVAL',
+    message: 'bind: fd 3: invalid argument: it must be a TCP socket, neither connected nor of datagrams',
+    open: true,
+  });
+});
+
+onLinux('a connected socket is no listener, and one of TCP is no Unix socket', async (t) => {
+  const path = join(directory(t), 'socket');
+  const listener = 'neither connected nor of datagrams';
+  for (const [place, call, expected] of [
+    [
+      { path },
+      'new S.UnixStreamServer(() => {}, null, { sock: fd }).bind()',
+      { code: 'EINVAL', message: `bind: fd 3: invalid argument: it must be a Unix socket that is bound, ${listener}` },
+    ],
+    [
+      { port: 0, host: '127.0.0.1' },
+      'new S.StreamServer(() => {}, null, 0, { sock: fd }).bind()',
+      { code: 'EINVAL', message: `bind: fd 3: invalid argument: it must be a TCP socket, ${listener}` },
+    ],
+    [
+      { port: 0, host: '127.0.0.1' },
+      MAKING.connectUnix,
+      { code: 'ERR_INVALID_ARG_TYPE', message: 'connectUnix: sock must be a Unix socket, not one of TCP' },
+    ],
+  ] as const) {
+    const server = createServer((socket) => socket.on('error', () => {}).resume());
+    await once(server.listen(place), 'listening');
+    const before = socketFds();
+    const address = server.address();
+    const client = typeof address === 'string' ? netConnect({ path }) : netConnect(address?.port ?? 0, '127.0.0.1');
+    await Promise.all([once(client, 'connect'), once(server, 'connection')]);
+    const fd = [...socketFds()].find(([socket]) => !before.has(socket))?.[1];
+    t.like(refusal(call, fd ?? -1), expected);
+    client.destroy();
+    server.close();
+    await once(server, 'close');
+  }
+});
+
+onLinux('an fd that this process has something over already', async (t) => {
+  const server = createServer();
+  t.teardown(() => server.close());
+  const fd = await fdOf(() => once(server.listen(0, '127.0.0.1'), 'listening'));
+  const { connect } = await import('sluice');
+  await t.throwsAsync(connect({ sock: fd }), {
+    code: 'EEXIST',
+    message: `connect: fd ${fd}: this process has a socket or a pipe over it already (file already exists)`,
+  });
+  t.true(server.listening);
+});

@@ -1,0 +1,170 @@
+/** One stream or server over a socket, a stream or a listener, once. */
+// Runs once: it is about what is refused, before anything is read.
+import { once } from 'node:events';
+import { createServer, connect as netConnect, type Socket } from 'node:net';
+import { PassThrough, Readable, duplexPair } from 'node:stream';
+import test, { type ExecutionContext } from 'ava';
+import {
+  StateError,
+  StreamServer,
+  UnixStreamServer,
+  connect,
+  connectReadPipe,
+  connectUnix,
+  connectWritePipe,
+  socketpair,
+} from 'sluice';
+import { StreamMode } from '#ts/transports/transport.js';
+import { checkUnused, markUsed, take } from '#ts/transports/in-use.js';
+import { listen } from '../loopback.js';
+
+async function refuses(t: ExecutionContext, action: string, made: Promise<unknown>, what = 'used'): Promise<void> {
+  const name = action.includes('Pipe') ? 'pipe' : 'sock';
+  await t.throwsAsync(made, {
+    instanceOf: StateError,
+    code: 'ERR_IN_USE',
+    message: `${action}: ${name} is ${what} by a stream or a server already, or was until that was closed`,
+  });
+}
+
+test('each direction is taken once, and can be given back', (t) => {
+  const thing = {};
+  const giveBack = take('test', 'thing', thing, StreamMode.READ);
+  checkUnused('test', 'thing', thing, StreamMode.WRITE);
+  markUsed(thing, StreamMode.WRITE);
+  for (const [mode, what] of [
+    [StreamMode.READ, 'is read by'],
+    [StreamMode.WRITE, 'is written by'],
+    [StreamMode.READWRITE, 'is used by'],
+  ] as const) {
+    t.throws(() => take('test', 'thing', thing, mode), {
+      code: 'ERR_IN_USE',
+      message: new RegExp(`^test: thing ${what} `),
+    });
+  }
+  giveBack();
+  checkUnused('test', 'thing', thing, StreamMode.READ);
+  t.throws(() => checkUnused('test', 'thing', thing, StreamMode.READWRITE), { message: /thing is written by/ });
+  checkUnused('test', 'thing', {}, StreamMode.READWRITE);
+});
+
+test('a socket, and a Duplex, while its stream is open and when it is closed', async (t) => {
+  const [left, right] = await socketpair();
+  const [near, far] = duplexPair();
+  t.teardown(() => {
+    right.destroy();
+    far.destroy();
+  });
+  for (const sock of [left, near]) {
+    const stream = await connect({ sock });
+    await refuses(t, 'connect', connect({ sock }));
+    await refuses(t, 'connectReadPipe', connectReadPipe(sock), 'read');
+    await refuses(t, 'connectWritePipe', connectWritePipe(sock), 'written');
+    // The first stream has noticed nothing.
+    await stream.write('still here');
+    await stream.abort();
+    await refuses(t, 'connect', connect({ sock }));
+  }
+  t.is(String(far.read()), 'still here');
+});
+
+test('of two calls for a socket that is connecting the second is refused, and the first goes on', async (t) => {
+  const { port } = await listen(t, (socket) => socket.end('hello'));
+  const sock = netConnect(port, '127.0.0.1');
+  const first = connect({ sock });
+  await refuses(t, 'connect', connect({ sock }));
+  await using stream = await first;
+  t.is(String(await stream.read()), 'hello');
+});
+
+test('the socket that a stream has made for itself', async (t) => {
+  const { port } = await listen(t);
+  const stream = await connect('127.0.0.1', port);
+  const sock = stream.getExtraInfo('socket') as Socket;
+  await refuses(t, 'connect', connect({ sock }));
+  t.false(stream.isClosing());
+  await stream.abort();
+});
+
+test('a Unix socket', async (t) => {
+  const server = createServer((socket) => socket.resume()).listen(`\0sluice-in-use-${process.pid}`);
+  const listening = await Promise.race([
+    once(server, 'listening').then(() => true),
+    once(server, 'error').then(() => false),
+  ]);
+  if (!listening) {
+    t.log('this system has no abstract names');
+    t.false(server.listening);
+    return;
+  }
+  t.teardown(() => server.close());
+  const sock = netConnect({ path: `\0sluice-in-use-${process.pid}` });
+  const stream = await connectUnix({ sock });
+  await refuses(t, 'connectUnix', connectUnix({ sock }));
+  await stream.abort();
+});
+
+test('a pipe: a Duplex serves one stream in each direction', async (t) => {
+  const duplex = new PassThrough();
+  const reading = await connectReadPipe(duplex);
+  await refuses(t, 'connectReadPipe', connectReadPipe(duplex), 'read');
+  await refuses(t, 'connect', connect({ sock: duplex }), 'read');
+  const writing = await connectWritePipe(duplex);
+  await refuses(t, 'connectWritePipe', connectWritePipe(duplex), 'written');
+  await writing.write('round\n');
+  t.is(String(await reading.readline()), 'round\n');
+  await writing.abort();
+  await refuses(t, 'connectReadPipe', connectReadPipe(duplex), 'read');
+  await reading.abort();
+
+  const readable = Readable.from([Buffer.from('x')], { objectMode: false });
+  await refuses(t, 'connectReadPipe', Promise.all([connectReadPipe(readable), connectReadPipe(readable)]), 'read');
+});
+
+test('standard output is lent to any number', async (t) => {
+  const [one, two] = [await connectWritePipe(process.stdout), await connectWritePipe(process.stdout)];
+  await one.close();
+  t.false(two.isClosing());
+  await two.close();
+});
+
+test('what was refused for another reason can be given again', async (t) => {
+  const [left, right] = await socketpair();
+  left.setEncoding('utf8');
+  await t.throwsAsync(connect({ sock: left }), { instanceOf: TypeError });
+  await t.throwsAsync(connect({ sock: left }), { instanceOf: TypeError });
+  await using stream = await connect({ sock: right });
+  t.false(stream.isClosing());
+  left.destroy();
+});
+
+test('a net.Server serves one server, once', async (t) => {
+  const sock = createServer({ pauseOnConnect: true });
+  t.teardown(() => sock.close());
+  const [first, second] = [
+    new StreamServer(() => {}, null, 0, { sock }),
+    new StreamServer(() => {}, null, 0, { sock }),
+  ];
+  sock.listen(0, '127.0.0.1');
+  await first.bind();
+  await refuses(t, 'bind', second.bind());
+  t.is(sock.listenerCount('connection'), 1);
+  t.throws(() => new StreamServer(() => {}, null, 0, { sock }), {
+    code: 'ERR_IN_USE',
+    message: /^StreamServer: sock /,
+  });
+  t.throws(() => new UnixStreamServer(() => {}, null, { sock }), {
+    ...{ code: 'ERR_IN_USE', message: /^UnixStreamServer: sock / },
+  });
+  await first.close();
+  await refuses(t, 'bind', second.bind());
+
+  // One that it could not use is left as it was.
+  const other = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
+  t.teardown(() => other.close());
+  const wrong = new UnixStreamServer(() => {}, null, { sock: other });
+  await t.throwsAsync(wrong.bind(), { instanceOf: TypeError });
+  await using right = new StreamServer(() => {}, null, 0, { sock: other });
+  await right.bind();
+  t.true(right.isBound());
+});

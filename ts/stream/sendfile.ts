@@ -1,0 +1,243 @@
+/**
+ * Sending a file: read into one block of memory, which is written and, once the kernel has it, read into again.
+ *
+ * Node shows no `sendfile(2)`, so the bytes are always copied through this process; what is constant is the memory. All reads
+ * say where they begin, so that the position of an open file is moved once, at the end.
+ */
+import { fstat, read, type Stats } from 'node:fs';
+import { constants, open, readFile, type FileHandle } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { checkedSignal, unlessAborted, type WaitOptions } from '../abort.js';
+import { checkBoolean, checkFd, checkInteger } from '../checks.js';
+import { seek } from '../engine.js';
+import { StateError, coded, invalidType, outOfRange } from '../errors.js';
+import { systemWords } from '../system-errors.js';
+import { kindOf } from '../transports/fd.js';
+import { reserve, type Reservation, type StreamWriter } from '../writer/writer.js';
+
+/** How much of the file is read and sent at once, in bytes. */
+const BLOCK_BYTES = 131072;
+
+/** What `sendfile` takes besides the file and the part of it. */
+export interface SendfileOptions extends WaitOptions {
+  /** Whether the bytes may be copied where no system call sends them: always so on Node. Default true. asyncio: `fallback` */
+  fallback?: boolean | undefined;
+  /** Ends the sending: what was sent stays sent, the stream stays usable. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A file that is open already. */
+type OpenSource = FileHandle | number;
+
+/** A file by its path, or one that is open already. */
+export type SendfileSource = string | URL | OpenSource;
+
+/** What is asked of a file, whoever opened it. */
+interface Source {
+  /** The number of it now: none once a `FileHandle` is closed. */
+  readonly fd: number;
+  stat(): Promise<Stats>;
+  read(block: Buffer, length: number, position: number | null): Promise<{ bytesRead: number }>;
+  close(): Promise<void>;
+}
+
+/** The part of a file that is asked for. */
+interface Part {
+  readonly offset: number;
+  readonly count: number | undefined;
+}
+
+const statOf = promisify(fstat);
+const readOf = promisify(read);
+
+/** See `Stream.sendfile`. */
+export async function sendfile(
+  writer: StreamWriter,
+  wanted: SendfileSource,
+  offset = 0,
+  count?: number,
+  options: SendfileOptions = {},
+): Promise<number> {
+  const file = checkSource(wanted);
+  checkPart(offset, count);
+  const signal = checkOptions(options);
+  signal?.throwIfAborted();
+  // Before anything is awaited: what is written after this call comes after the file.
+  const place = reserve(writer, 'sendfile');
+  const part = { offset, count };
+  try {
+    const source = await opened(file).catch((error: unknown) => refused(file, part, 0, error));
+    try {
+      await checkRegular(file, part, source);
+      await unlessAborted(signal, place.ready);
+      return await send(place, file, part, source, signal);
+    } finally {
+      await source.close();
+    }
+  } finally {
+    place.release();
+  }
+}
+
+async function send(
+  place: Reservation,
+  file: OpenSource | string,
+  part: Part,
+  source: Source,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const { offset, count: most = Number.POSITIVE_INFINITY } = part;
+  const block = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, most));
+  let sent = 0;
+  try {
+    while (sent < most) {
+      const length = Math.min(block.length, most - sent);
+      const { bytesRead } = await source
+        .read(block, length, offset + sent)
+        .catch((error: unknown) => refused(file, part, sent, error));
+      if (bytesRead === 0) break;
+      signal?.throwIfAborted();
+      try {
+        await unlessAborted(signal, place.send(block.subarray(0, bytesRead)));
+      } catch (error) {
+        // The signal ends the wait; the block that is on its way still goes out.
+        if (signal?.aborted === true) sent += bytesRead;
+        throw error;
+      }
+      sent += bytesRead;
+    }
+    return sent;
+  } finally {
+    if (sent > 0 && typeof file !== 'string') await leaveAt(source, offset + sent, block);
+  }
+}
+
+function checkSource(file: unknown): OpenSource | string {
+  if (typeof file === 'string') {
+    if (file.includes('\0')) throw outOfRange('sendfile', 'file', 'a path without zero bytes', file);
+    return file;
+  }
+  if (file instanceof URL) return pathOf(file);
+  if (isHandle(file)) return file;
+  if (typeof file !== 'number') throw invalidType('sendfile', 'file', 'a path, a URL, a FileHandle or an fd', file);
+  return checkFd('sendfile', 'file', file);
+}
+
+function pathOf(url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    const { code = 'ERR_INVALID_ARG_VALUE', message } = error as NodeJS.ErrnoException;
+    throw coded(new TypeError(`sendfile: ${url.href}: ${message}`, { cause: error }), code);
+  }
+}
+
+function isHandle(file: unknown): file is FileHandle {
+  if (typeof file !== 'object' || file === null) return false;
+  const { fd, read, stat } = file as Record<string, unknown>;
+  return typeof fd === 'number' && typeof read === 'function' && typeof stat === 'function';
+}
+
+function checkPart(offset: unknown, count: unknown): void {
+  checkInteger('sendfile', 'offset', offset, 0);
+  if (count !== undefined) checkInteger('sendfile', 'count', count, 1);
+}
+
+function checkOptions(options: SendfileOptions): AbortSignal | undefined {
+  const signal = checkedSignal('sendfile', options);
+  const { fallback = true } = options;
+  checkBoolean('sendfile', 'fallback', fallback);
+  if (!fallback) {
+    const message = 'sendfile: Node has no system call for it, and fallback: false forbids to copy';
+    throw new StateError('ERR_SENDFILE_NOT_AVAILABLE', message);
+  }
+  return signal;
+}
+
+async function opened(file: OpenSource | string): Promise<Source> {
+  if (typeof file === 'number') {
+    return {
+      fd: file,
+      stat: () => statOf(file),
+      read: (block, length, at) => readOf(file, block, 0, length, at),
+      close: () => Promise.resolve(),
+    };
+  }
+  const given = isHandle(file);
+  // Without O_NONBLOCK to open a FIFO waits for somebody to write to it; on files it has no effect. Windows has none.
+  const flags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
+  const handle = given ? file : await open(file, flags);
+  return {
+    get fd() {
+      return handle.fd;
+    },
+    stat: () => handle.stat(),
+    read: (block, length, at) => handle.read(block, 0, length, at),
+    close: () => (given ? Promise.resolve() : handle.close()),
+  };
+}
+
+async function checkRegular(file: OpenSource | string, part: Part, source: Source): Promise<void> {
+  const stats = await source.stat().catch((error: unknown) => refused(file, part, 0, error));
+  if (stats.isFile()) return;
+  const message = `sendfile: ${nameOf(file)} is ${kindOf(stats)}, and must be a regular file`;
+  if (stats.isDirectory()) throw Object.assign(coded(new Error(message), 'EISDIR'), { syscall: 'sendfile' });
+  throw coded(new TypeError(message), 'ERR_INVALID_FD_TYPE');
+}
+
+// ---------------------------------------------------------------------------------------------- the position
+
+/**
+ * Leaves the position of an open file at `target`, as far as that can be done: by the binary, or, without one, by reading up
+ * to it, where the system (Linux) tells that it lies ahead. A file that was closed meanwhile has no position.
+ */
+async function leaveAt(source: Source, target: number, block: Buffer): Promise<void> {
+  try {
+    if (seek !== null) seek(source.fd, target);
+    else await readUpTo(source, target, block);
+  } catch {
+    // What was sent was sent all the same.
+  }
+}
+
+async function readUpTo(source: Source, target: number, block: Buffer): Promise<void> {
+  let at = (await position(source.fd)) ?? target;
+  // The block may still be on its way to the peer.
+  const scratch = at < target ? Buffer.allocUnsafeSlow(block.length) : block;
+  while (at < target) {
+    const { bytesRead } = await source.read(scratch, Math.min(scratch.length, target - at), null);
+    if (bytesRead === 0) return;
+    at += bytesRead;
+  }
+}
+
+/** Where the next read without a position begins, or null where the system does not tell: all but Linux. */
+async function position(fd: number): Promise<number | null> {
+  if (process.platform !== 'linux') return null;
+  const facts = await readFile(`/proc/self/fdinfo/${fd}`, 'latin1').catch(() => '');
+  const found = /^pos:\s*(\d+)$/m.exec(facts)?.[1];
+  return found === undefined ? null : Number(found);
+}
+
+// ---------------------------------------------------------------------------------------------- errors
+
+/** A failure of the file system: `sendfile: fd 7, offset 0, count 10: bad file descriptor` */
+function refused(file: OpenSource | string, { offset, count }: Part, sent: number, error: unknown): never {
+  const { code = 'UNKNOWN', errno, syscall, path } = error as NodeJS.ErrnoException;
+  const part = count === undefined ? `offset ${offset}` : `offset ${offset}, count ${count}`;
+  const words = systemWords(error);
+  // What was opened for writing alone has its kind told, and cannot be read.
+  const why = code === 'EBADF' && syscall === 'read' ? `it is not open for reading (${words})` : words;
+  const after = sent === 0 ? '' : ` after ${sent} bytes`;
+  const facts = { ...(errno === undefined ? {} : { errno }), ...(path === undefined ? {} : { path }) };
+  const failure = coded(new Error(`sendfile: ${nameOf(file)}, ${part}: ${why}${after}`, { cause: error }), code);
+  throw Object.assign(failure, facts, syscall === undefined ? {} : { syscall });
+}
+
+/** A file as messages name it. */
+function nameOf(file: OpenSource | string): string {
+  if (typeof file === 'string') return file;
+  const fd = typeof file === 'number' ? file : file.fd;
+  return fd === -1 ? 'a closed FileHandle' : `fd ${fd}`;
+}

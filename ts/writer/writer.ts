@@ -1,0 +1,856 @@
+/**
+ * The writing half of a stream: coalescing, watermarks, close.
+ *
+ * The path of a byte. `write` puts it into the queue: small pieces are copied, one behind the other, into a slab; large
+ * ones are kept by reference. The queue is handed to the transport as one batch: at once for the first write of a turn, so
+ * that a single request is not delayed; at the end of the turn for what followed, so that a hundred replies are one system
+ * call; in between when the queue reaches the high watermark. One batch is in flight at a time; the next one leaves when
+ * the kernel has taken it.
+ *
+ * Buffered bytes are those queued and those in flight. Above the high watermark the writer is *full*, until they are down
+ * to the low one: that is what `drain()`, and the result of `write()`, wait for.
+ */
+import { Buffer } from 'node:buffer';
+import { inspect, type InspectOptions } from 'node:util';
+import { refusedWait, unlessAborted, type WaitOptions } from '../abort.js';
+import { checkCloseTimeout, checkInteger, checkObject, isBytes } from '../checks.js';
+import { ConnectionError, StateError, ignore, invalidType, outOfRange } from '../errors.js';
+import { Hold, type Keeper } from '../keeper.js';
+import { allocateSlab, bufferView, type Slab } from '../slab.js';
+import { StreamMode, type Transport } from '../transports/transport.js';
+
+/** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
+const HIGH_WATERMARK = 65536;
+
+/** Pieces up to this size are copied. */
+const COPY_BYTES = 4096;
+
+const NOTHING: readonly never[] = [];
+
+/** The memory that small pieces are gathered in, and how many such blocks the thread keeps. */
+const SLAB_BYTES = 16384;
+const POOLED_SLABS = 64;
+
+/**
+ * Where the kernel takes everything, `for (;;) await stream.write(data)` would never let the event loop turn: no other
+ * connection would be served, and the loss of this one not noticed. So each call takes its bytes, and this much for itself,
+ * from an allowance; when it is used up the next wait takes one turn of the event loop.
+ */
+const TURN_ALLOWANCE = 1024 * 1024;
+const CALL_COST = 256;
+
+/** One promise for every call that need not wait. */
+const RESOLVED: Promise<void> = Promise.resolve();
+
+const spareSlabs: Slab[] = [];
+
+/** Sends what a writer has gathered in the turn that is over. */
+let finishTurn: (writer: StreamWriter) => void;
+
+/**
+ * Takes a place in the order of what is written, for bytes that come from elsewhere: those of a file. What was written
+ * before goes out before it; what is written from now on waits until the place is released.
+ *
+ * @internal
+ */
+export let reserve: (writer: StreamWriter, action: string) => Reservation;
+
+/** A place in the order of what is written. @internal */
+export interface Reservation {
+  /** All that was written before is with the kernel. Rejects when the connection is lost before, and where writing is refused. */
+  readonly ready: Promise<void>;
+  /** Sends bytes at this place, one call at a time after {@link ready}; their memory may be used again when it resolves. */
+  send(data: Uint8Array): Promise<void>;
+  /** Lets go what was written behind this place, once a send that is under way has ended. May be called again. */
+  release(): void;
+}
+
+/** The watermarks of a writer, in bytes. */
+export interface WriteBufferLimits {
+  /** Above this many buffered bytes writers wait. Default: four times `low`, or 65536. */
+  high?: number | undefined;
+  /** At this many, or fewer, they go on. Default: a quarter of `high`. */
+  low?: number | undefined;
+}
+
+/** What a writer that can be closed takes. */
+export interface CloseOptions {
+  /**
+   * How long a peer may take nothing while `close` flushes, in ms, counted from the last bytes that the kernel could pass on. Then what
+   * is still queued is dropped, the connection is aborted, and `close` rejects with a `ConnectionError` `ETIMEDOUT`. A peer that reads
+   * slowly gets everything, however long that takes. `Infinity`: no bound. Default 30000.
+   */
+  closeTimeout?: number | undefined;
+}
+
+/** A promise and its two ends; its rejection counts as handled, so that nobody is obliged to look at it. */
+class Deferred {
+  readonly promise: Promise<void>;
+  resolve!: () => void;
+  reject!: (reason: unknown) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.promise.catch(ignore);
+  }
+}
+
+/** The writer's side of a {@link Reservation}. */
+class Place {
+  readonly ready = new Deferred();
+  readonly action: string;
+  /** The batch in flight at this place. */
+  sending: Deferred | null = null;
+  released = false;
+
+  constructor(action: string) {
+    this.action = action;
+  }
+}
+
+/** A `flush()` that waits until `position` bytes of all that were ever written are with the kernel. */
+interface Flush {
+  /** The method that waits, as errors name it. */
+  readonly action: string;
+  readonly position: number;
+  readonly deferred: Deferred;
+}
+
+/**
+ * The writing half of a stream, usable alone over any transport.
+ *
+ * ```ts
+ * writer.write('GET / HTTP/1.0\r\n');
+ * writer.write('\r\n');
+ * await writer.drain();
+ * await writer.close();
+ * ```
+ *
+ * asyncio: `StreamWriter`
+ */
+export class StreamWriter {
+  #transport: Transport;
+  readonly #closeTimeout: number;
+  #high = HIGH_WATERMARK;
+  #low = HIGH_WATERMARK / 4;
+  #bytesWritten = 0;
+  #queued = 0;
+  #inFlight = 0;
+  #full = false;
+  /** Whether this turn of the event loop has seen a write, so that later ones are gathered until it ends. */
+  #turn = false;
+  #allowance = TURN_ALLOWANCE;
+  #turning = false;
+
+  /** The queue: finished pieces, then what lies in the slab from `#slabStart` to `#slabEnd`. */
+  #pieces: Uint8Array[] | null = null;
+  #slab: Slab | null = null;
+  #slabStart = 0;
+  #slabEnd = 0;
+  /** Full slabs of which the pieces are parts, and those of the batch in flight. */
+  #fullSlabs: Slab[] | null = null;
+  #flyingSlabs: Slab[] | null = null;
+
+  #closing = false;
+  #aborted = false;
+  /** The end of the writing side: asked for, not sent yet, and the promise of it. */
+  #eof = false;
+  #eofPending = false;
+  #eofSent: Deferred | null = null;
+  #lost = false;
+  #loss: Error | null = null;
+  #dropped = false;
+  #hasThrown = false;
+
+  /** The place that is at the head now, what was written behind it with the places further back, and the bytes of that. */
+  #place: Place | null = null;
+  #held: (Uint8Array | Place)[] | null = null;
+  #heldBytes = 0;
+  /** Bytes that were sent at places. */
+  #placedBytes = 0;
+
+  #drained: Deferred | null = null;
+  #flushes: Flush[] | null = null;
+  #closed: Deferred | null = null;
+
+  /** The stream that this is a half of, and whether it is held. */
+  #keeper: Keeper | null = null;
+  /** Made when something is written: an idle stream should not pay for it. */
+  #onTaken: (() => void) | null = null;
+  #keeping = false;
+
+  /**
+   * @param options - `closeTimeout`: how long a peer may take nothing while {@link close} flushes, in ms, default 30000
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
+   */
+  constructor(transport: Transport, options: CloseOptions = {}) {
+    checkObject('StreamWriter', 'options', options);
+    this.#transport = transport;
+    this.#closeTimeout = checkCloseTimeout('StreamWriter', options.closeTimeout);
+  }
+
+  /** What carries the bytes. asyncio: `transport` */
+  get transport(): Transport {
+    return this.#transport;
+  }
+
+  /** Bytes that `write` has accepted, whether they have left or not, and those that `sendfile` has sent. */
+  get bytesWritten(): number {
+    return this.#bytesWritten + this.#heldBytes + this.#placedBytes;
+  }
+
+  /** Bytes written that the kernel has not taken yet. asyncio: `transport.get_write_buffer_size()` */
+  get writeBufferSize(): number {
+    return this.#queued + this.#inFlight + this.#heldBytes;
+  }
+
+  /** Whether `close` or `abort` was called, or the connection is lost. asyncio: `is_closing()` */
+  isClosing(): boolean {
+    return this.#closing || this.#lost || this.transport.isClosing;
+  }
+
+  /**
+   * Writes bytes, or a string as UTF-8. Tries the connection at once; what it does not take, and further writes of the same
+   * turn of the event loop, are queued and sent together.
+   *
+   * Data of up to 4 KiB is copied. Larger data is sent from where it is: leave it as it is until the result, or a `flush`, has
+   * resolved. So memory can be used again as soon as its `write` was awaited.
+   *
+   * The result need not be awaited. Awaiting it applies back-pressure: it resolves at once while no more than the high
+   * watermark is buffered, else as {@link drain}; for data of more than 4 KiB, when the kernel has taken it. After `close` or
+   * `abort` it rejects with a {@link ConnectionError} `ECONNRESET`, after the loss of the connection with the code of that, after
+   * `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`; a rejection that nobody awaits is not reported as unhandled.
+   *
+   * asyncio: `write()`, and `await writer.write()` of the generation with `Stream`
+   *
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` when the data is neither a string nor a `Uint8Array`
+   */
+  write(data: Uint8Array | string): Promise<void> {
+    if (typeof data !== 'string' && !isBytes(data)) {
+      throw invalidType('write', 'data', 'a string or Uint8Array', data);
+    }
+    if (this.#closing || this.#lost || this.#eof) return this.#refused('write');
+    this.#enqueue(data);
+    this.#moved(!this.#turn);
+    if (isLent(data) && this.writeBufferSize > 0) return this.#untilTaken('write');
+    return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
+  }
+
+  /**
+   * Writes several pieces, in one system call where possible. Nothing is written when one of them is of a wrong type.
+   *
+   * The result and the errors are those of {@link write}. asyncio: `writelines()`
+   */
+  writelines(list: Iterable<Uint8Array | string>): Promise<void> {
+    if (typeof (list as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
+      throw invalidType('writelines', 'list', 'an iterable of strings or Uint8Arrays', list);
+    }
+    if (typeof list === 'string' || isBytes(list)) return this.write(list);
+    const pieces = [...list];
+    for (const [i, piece] of pieces.entries()) {
+      if (typeof piece !== 'string' && !isBytes(piece)) {
+        throw invalidType('writelines', `list[${i}]`, 'a string or Uint8Array', piece);
+      }
+    }
+    if (this.#closing || this.#lost || this.#eof) return this.#refused('writelines');
+    for (const piece of pieces) this.#enqueue(piece);
+    this.#moved(!this.#turn);
+    if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilTaken('writelines');
+    return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
+  }
+
+  /**
+   * Waits until more may be written: resolves at once unless the writer is full, which it is from more than the high
+   * watermark buffered down to the low one. Any number of callers may wait.
+   *
+   * Rejects with a {@link ConnectionError} when the connection is lost, with the code of the loss, or was closed by this side
+   * (`ECONNRESET`), also while it waits. asyncio: `drain()`
+   *
+   * @param options - `signal`: ends the wait; what was written stays written
+   */
+  drain(options?: WaitOptions): Promise<void> {
+    const refusal = refusedWait<void>('drain', options);
+    if (refusal !== null) return refusal;
+    if (this.#closing || this.#lost) return this.#connectionRefused('drain');
+    this.#allowance -= CALL_COST;
+    if (!this.#full && this.#allowance > 0 && !this.transport.isClosing) return RESOLVED;
+    return unlessAborted(options?.signal, this.#wait());
+  }
+
+  /**
+   * Waits until every byte written before this call is with the kernel. Rejects with a {@link ConnectionError} when the
+   * connection is lost, or aborted, before that.
+   *
+   * @param options - `signal`: ends the wait; what was written stays written
+   */
+  flush(options?: WaitOptions): Promise<void> {
+    const refusal = refusedWait<void>('flush', options);
+    if (refusal !== null) return refusal;
+    if (this.#lost) {
+      return this.#loss !== null || this.#dropped ? this.#connectionRefused('flush') : RESOLVED;
+    }
+    if (this.#aborted) return this.#connectionRefused('flush');
+    if (this.#inFlight === 0) this.#progress();
+    if (this.writeBufferSize === 0 && !this.transport.isClosing) return RESOLVED;
+    return unlessAborted(options?.signal, this.#untilTaken('flush'));
+  }
+
+  /** Waits until the kernel has taken every byte written so far. */
+  #untilTaken(action: string): Promise<void> {
+    const deferred = new Deferred();
+    (this.#flushes ??= []).push({ action, position: this.#bytesWritten + this.#heldBytes, deferred });
+    this.#keep();
+    return deferred.promise;
+  }
+
+  /**
+   * Sets the watermarks, in bytes. One of them gives the other: `low` a quarter of `high`, `high` four times `low`. With
+   * `high: 0` every byte that the kernel has not taken makes writers wait. asyncio: `transport.set_write_buffer_limits()`
+   *
+   * @throws RangeError `ERR_OUT_OF_RANGE` when they are not integers with 0 <= low <= high
+   */
+  setWriteBufferLimits(limits: WriteBufferLimits = {}): void {
+    const action = 'setWriteBufferLimits';
+    checkObject(action, 'limits', limits);
+    const high = limits.high ?? (limits.low === undefined ? HIGH_WATERMARK : 4 * limits.low);
+    const low = limits.low ?? Math.floor(high / 4);
+    if (limits.high !== undefined) checkInteger(action, 'high', limits.high, 0);
+    if (limits.low !== undefined) checkInteger(action, 'low', limits.low, 0);
+    if (low > high) throw outOfRange(action, 'low', `at most high, ${high}`, low);
+    this.#high = high;
+    this.#low = low;
+    if (!this.#lost) this.#moved(false);
+  }
+
+  /** Whether {@link writeEof} works here. asyncio: `can_write_eof()` */
+  canWriteEof(): boolean {
+    return this.transport.canWriteEof;
+  }
+
+  /**
+   * Ends the writing side after all that was written: the peer reads to the end, the other direction goes on. Resolves when
+   * the end is sent; called again it gives the same promise. It need not be awaited.
+   *
+   * Rejects with a {@link ConnectionError} when the connection is closed or lost before. asyncio: `write_eof()`
+   *
+   * @throws (as a rejection) StateError `ERR_WRITE_EOF_UNSUPPORTED` where {@link canWriteEof} is false
+   */
+  writeEof(): Promise<void> {
+    if (this.#eofSent !== null) return this.#eofSent.promise;
+    if (!this.transport.canWriteEof) {
+      return handled(new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: this transport has no half-close'));
+    }
+    if (this.#closing || this.#lost) return this.#connectionRefused('writeEof');
+    this.#eof = true;
+    this.#eofPending = true;
+    const sent = (this.#eofSent = new Deferred());
+    if (this.#inFlight === 0) this.#progress();
+    return sent.promise;
+  }
+
+  /**
+   * Sends what is queued, then closes the connection. Resolves when it is closed, rejects with the error when it was lost by
+   * one. May be called again, also concurrently: every call gives the same promise. It need not be awaited.
+   *
+   * A peer that reads slowly gets everything, however long that takes. One that takes nothing for `closeTimeout` (30 s by default) is
+   * given up: what is queued is dropped, and the call rejects with a {@link ConnectionError} `ETIMEDOUT`. Once everything is with the
+   * kernel, a peer that does not end its side is waited for at most one second, or over TLS `sslShutdownTimeout`. {@link abort}
+   * does not wait.
+   * asyncio: `close()`, and `await stream.close()` of the generation with `Stream`
+   */
+  close(): Promise<void> {
+    if (!this.#closing && !this.#lost) {
+      this.#closing = true;
+      this.#keeper?.closing();
+      this.transport.expectClose(this.#closeTimeout);
+      if (this.#inFlight === 0) this.#progress();
+    }
+    return this.#whenClosed();
+  }
+
+  /**
+   * Waits until the connection is closed, whoever closes it; like the promise of {@link close}, without starting to close.
+   * asyncio: `wait_closed()`
+   *
+   * @param options - `signal`: ends the wait
+   */
+  waitClosed(options?: WaitOptions): Promise<void> {
+    const refusal = refusedWait<void>('waitClosed', options);
+    if (refusal !== null) return refusal;
+    return unlessAborted(options?.signal, this.#whenClosed());
+  }
+
+  /** Closes at once and drops what is queued; {@link waitClosed} tells when that is done. asyncio: `abort()` */
+  abort(): void {
+    if (this.#aborted || this.#lost) return;
+    this.#closing = true;
+    this.#aborted = true;
+    this.#keeper?.closing();
+    this.#drop();
+    this.transport.abort();
+  }
+
+  /**
+   * A fact of the connection: `peername`, `sockname`, `socket`, ...; `fallback` where it is not known.
+   * asyncio: `get_extra_info()`
+   */
+  getExtraInfo(name: string, fallback?: unknown): unknown {
+    return this.transport.getExtraInfo(name) ?? fallback;
+  }
+
+  /** @internal `StreamWriter { buffered: 4, high: 65536, low: 16384, closing }` */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    if (depth < 0) return '[StreamWriter]';
+    const parts = [`buffered: ${this.writeBufferSize}`, `high: ${this.#high}`, `low: ${this.#low}`];
+    if (this.#eof) parts.push('eof');
+    if (this.#lost) parts.push('closed');
+    else if (this.isClosing()) parts.push('closing');
+    if (this.#loss !== null) parts.push(`exception: ${inspect(this.#loss.message, options)}`);
+    return `StreamWriter { ${parts.join(', ')} }`;
+  }
+
+  /**
+   * Whether the loss of the connection has made a call reject, other than `close` and `waitClosed`.
+   *
+   * @internal
+   */
+  get hasThrown(): boolean {
+    return this.#hasThrown;
+  }
+
+  /**
+   * Joins the stream that this is a half of: it is held while bytes are on their way or a call waits.
+   *
+   * @internal
+   */
+  attach(keeper: Keeper): void {
+    this.#keeper = keeper;
+  }
+
+  /**
+   * The writing half of `TransportSink.closed`.
+   *
+   * @internal
+   */
+  connectionLost(error: Error | null): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.#loss = error;
+    const placed = this.#place !== null;
+    this.#drop();
+    // Not given back to the pool: a stream that failed may still hold the memory.
+    this.#flyingSlabs = null;
+    if (this.#inFlight > 0) this.#dropped = true;
+    this.#inFlight = 0;
+    this.#full = false;
+
+    const drained = this.#drained;
+    const flushes = this.#flushes;
+    this.#drained = null;
+    this.#flushes = null;
+    this.#hasThrown = drained !== null || flushes !== null || placed;
+    drained?.reject(this.#connectionError('drain'));
+    for (const { action, deferred } of flushes ?? []) {
+      if (error === null && !this.#dropped) deferred.resolve();
+      else deferred.reject(this.#connectionError(action));
+    }
+    // Without effect where the end was sent.
+    this.#eofSent?.reject(this.#connectionError('writeEof'));
+    if (this.#closed !== null) this.#settleClosed(this.#closed);
+  }
+
+  /** @internal Whether the writing side was ended by {@link writeEof}. */
+  get ended(): boolean {
+    return this.#eof;
+  }
+
+  /** @internal Goes on over another transport. The caller has a place in the queue, and nothing is on its way. */
+  moveTo(transport: Transport): void {
+    this.#transport = transport;
+  }
+
+  /** Puts data into the queue. */
+  #enqueue(data: Uint8Array | string): void {
+    if (this.#place !== null) {
+      this.#hold(data);
+      return;
+    }
+    const size = typeof data === 'string' ? this.#enqueueString(data) : this.#enqueueBytes(data);
+    this.#queued += size;
+    this.#bytesWritten += size;
+    this.#allowance -= size + CALL_COST;
+  }
+
+  /** Keeps data back until the place before it is released. */
+  #hold(data: Uint8Array | string): void {
+    const bytes = typeof data === 'string' || data.length <= COPY_BYTES ? Buffer.from(data) : data;
+    if (bytes.length > 0) (this.#held ??= []).push(bytes);
+    this.#heldBytes += bytes.length;
+    this.#allowance -= bytes.length + CALL_COST;
+  }
+
+  static {
+    reserve = (writer, action) => {
+      const place = new Place(action);
+      const { ready } = place;
+      if (writer.#closing || writer.#lost || writer.#eof) {
+        place.released = true;
+        writer.#refused(action).catch(ready.reject);
+      } else if (writer.#place === null) {
+        writer.#place = place;
+        writer.#keep();
+        if (writer.#inFlight === 0) writer.#progress();
+      } else {
+        (writer.#held ??= []).push(place);
+      }
+      return {
+        ready: ready.promise,
+        send: (data) => writer.#sendAt(place, data),
+        release: () => {
+          place.released = true;
+          if (writer.#place === place && place.sending === null) writer.#leave();
+        },
+      };
+    };
+  }
+
+  #sendAt(place: Place, data: Uint8Array): Promise<void> {
+    if (this.#place !== place) return this.#connectionRefused(place.action);
+    const sending = (place.sending = new Deferred());
+    this.#placedBytes += data.length;
+    const sent = (): void => {
+      // Where the connection is going down, `#drop` has told, or will tell, why.
+      if (this.#place !== place) return;
+      place.sending = null;
+      sending.resolve();
+      if (place.released) this.#leave();
+    };
+    if (this.transport.write(data, sent)) sent();
+    return sending.promise;
+  }
+
+  /** The place at the head is released: what was held behind it is queued, up to the next place. */
+  #leave(): void {
+    const held = this.#held ?? NOTHING;
+    this.#place = null;
+    this.#held = null;
+    for (const [i, item] of held.entries()) {
+      if (item instanceof Place) {
+        if (item.released) continue;
+        this.#place = item;
+        this.#held = held.slice(i + 1);
+        break;
+      }
+      this.#heldBytes -= item.length;
+      const size = this.#enqueueBytes(item);
+      this.#queued += size;
+      this.#bytesWritten += size;
+    }
+    if (this.#inFlight === 0) this.#progress();
+  }
+
+  #enqueueBytes(data: Uint8Array): number {
+    const size = data.length;
+    if (size > COPY_BYTES) {
+      this.#endPiece();
+      (this.#pieces ??= []).push(data);
+    } else if (size > 0) {
+      const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= size ? this.#slab : this.#nextSlab();
+      slab.bytes.set(data, this.#slabEnd);
+      this.#slabEnd += size;
+    }
+    return size;
+  }
+
+  #enqueueString(text: string): number {
+    // A UTF-16 code unit is at most three bytes of UTF-8; only where that might not fit is it worth counting.
+    let most = text.length * 3;
+    if (most > SLAB_BYTES - this.#slabEnd) most = Buffer.byteLength(text);
+    if (most > COPY_BYTES * 3) {
+      this.#endPiece();
+      const bytes = Buffer.from(text);
+      (this.#pieces ??= []).push(bytes);
+      return bytes.length;
+    }
+    if (most === 0) return 0;
+    const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= most ? this.#slab : this.#nextSlab();
+    const size = slab.bytes.write(text, this.#slabEnd);
+    this.#slabEnd += size;
+    return size;
+  }
+
+  /** Makes what lies in the slab a piece of the queue, so that another piece can come behind it. */
+  #endPiece(): void {
+    if (this.#slab === null || this.#slabEnd === this.#slabStart) return;
+    (this.#pieces ??= []).push(this.#inSlab(this.#slab));
+    this.#slabStart = this.#slabEnd;
+  }
+
+  /** What was written behind the last piece. */
+  #inSlab({ memory, offset }: Slab): Buffer {
+    return bufferView(memory, offset + this.#slabStart, this.#slabEnd - this.#slabStart);
+  }
+
+  #nextSlab(): Slab {
+    this.#endPiece();
+    if (this.#slab !== null) (this.#fullSlabs ??= []).push(this.#slab);
+    this.#slabStart = 0;
+    this.#slabEnd = 0;
+    this.#slab = spareSlabs.pop() ?? allocateSlab(SLAB_BYTES);
+    return this.#slab;
+  }
+
+  /** Sends what has to go, and finds out whether the writer is full. */
+  #moved(atOnce: boolean): void {
+    if (this.#queued > 0) {
+      if (!this.#turn) {
+        this.#turn = true;
+        endTurnOf(this);
+      }
+      if (this.#inFlight === 0 && (atOnce || this.#queued >= this.#high)) this.#send();
+    }
+    this.#measure();
+  }
+
+  static {
+    finishTurn = (writer) => {
+      writer.#turn = false;
+      if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
+    };
+  }
+
+  /** Hands the queue over as one batch. Only called with nothing in flight. */
+  #send(): void {
+    const size = this.#queued;
+    if (size === 0) return;
+    const slab = this.#slab;
+    let slabs = this.#fullSlabs;
+    let pieces: readonly Uint8Array[] = NOTHING;
+    let single: Uint8Array | undefined;
+    if (this.#pieces === null && slab !== null) {
+      single = this.#inSlab(slab);
+    } else {
+      this.#endPiece();
+      pieces = this.#pieces ?? NOTHING;
+      if (pieces.length === 1) single = pieces[0];
+      this.#pieces = null;
+    }
+    this.#slab = null;
+    this.#slabStart = 0;
+    this.#slabEnd = 0;
+    this.#fullSlabs = null;
+    this.#queued = 0;
+    this.#inFlight = size;
+    const onTaken = (this.#onTaken ??= () => {
+      this.#taken();
+    });
+    const taken = single === undefined ? this.transport.writev(pieces, onTaken) : this.transport.write(single, onTaken);
+    if (slab !== null) {
+      if (taken && slabs === null) {
+        giveBack(slab);
+        this.#inFlight = 0;
+        return;
+      }
+      slabs = slabs === null ? [slab] : [...slabs, slab];
+    }
+    if (taken) {
+      this.#inFlight = 0;
+      slabs?.forEach(giveBack);
+    } else {
+      this.#flyingSlabs = slabs;
+      this.#keep();
+    }
+  }
+
+  /** The kernel has taken the batch in flight. */
+  #taken(): void {
+    if (this.#lost || this.#aborted) return;
+    this.#inFlight = 0;
+    this.#flyingSlabs?.forEach(giveBack);
+    this.#flyingSlabs = null;
+    this.#progress();
+  }
+
+  /** Sends what is queued, and wakes whoever waited for what has left. */
+  #progress(): void {
+    this.#send();
+    this.#measure();
+    if (this.#queued + this.#inFlight === 0) this.#place?.ready.resolve();
+    this.#finish();
+    this.#letGo();
+  }
+
+  #measure(): void {
+    const size = this.#queued + this.#inFlight + this.#heldBytes;
+    if (size > this.#high) this.#full = true;
+    else if (this.#full && size <= this.#low) this.#full = false;
+    if (this.#drained !== null) this.#wake();
+    if (this.#flushes !== null && !this.#aborted)
+      this.#wakeFlushes(this.#flushes, this.#bytesWritten + this.#heldBytes - size);
+  }
+
+  #wakeFlushes(flushes: Flush[], taken: number): void {
+    let n = 0;
+    for (; n < flushes.length; n++) {
+      const flush = flushes[n]!;
+      if (flush.position > taken) break;
+      flush.deferred.resolve();
+    }
+    if (n === flushes.length) this.#flushes = null;
+    else flushes.splice(0, n);
+  }
+
+  /** The promise of all who wait for room, for a turn of the event loop, or for the news of a loss. */
+  #wait(): Promise<void> {
+    this.#drained ??= new Deferred();
+    this.#keep();
+    if (this.#allowance <= 0 && !this.#turning) {
+      this.#turning = true;
+      setImmediate(() => {
+        this.#turning = false;
+        this.#allowance = TURN_ALLOWANCE;
+        this.#wake();
+        this.#letGo();
+      });
+    }
+    return this.#drained.promise;
+  }
+
+  #wake(): void {
+    // Where the transport is going down, the reason is about to be reported: that is what the waiting must see.
+    if (this.#full || this.#turning || this.#drained === null || (this.transport.isClosing && !this.#closing)) return;
+    const drained = this.#drained;
+    this.#drained = null;
+    drained.resolve();
+  }
+
+  /** What was to follow the last byte: the end of file, the close. */
+  #finish(): void {
+    if (this.#queued + this.#inFlight > 0 || this.#place !== null || this.#aborted || this.#lost) return;
+    if (this.#eofPending) {
+      this.#eofPending = false;
+      this.transport.writeEof();
+      this.#eofSent?.resolve();
+    }
+    if (this.#closing) this.transport.close();
+  }
+
+  /** Empties the queue without sending it. */
+  #drop(): void {
+    if (this.#queued > 0) this.#dropped = true;
+    this.#queued = 0;
+    this.#pieces = null;
+    this.#fullSlabs?.forEach(giveBack);
+    this.#fullSlabs = null;
+    if (this.#slab !== null) giveBack(this.#slab);
+    this.#slab = null;
+    this.#slabStart = 0;
+    this.#slabEnd = 0;
+    if (this.#place !== null) this.#dropPlaces(this.#place);
+  }
+
+  /** Nothing will be sent at any place any more. */
+  #dropPlaces(head: Place): void {
+    this.#dropped = true;
+    for (const place of [head, ...(this.#held ?? NOTHING)]) {
+      if (!(place instanceof Place)) continue;
+      const error = this.#connectionError(place.action);
+      place.sending?.reject(error);
+      place.ready.reject(error);
+    }
+    this.#place = null;
+    this.#held = null;
+    this.#bytesWritten += this.#heldBytes;
+    this.#heldBytes = 0;
+  }
+
+  /** Keeps the stream while something is under way that only the connection can bring to its end. */
+  #keep(): void {
+    if (this.#keeping) return;
+    this.#keeping = true;
+    this.#keeper?.hold(Hold.WRITE);
+  }
+
+  #letGo(): void {
+    if (!this.#keeping || this.#inFlight > 0 || this.#place !== null) return;
+    if (this.#drained !== null || this.#flushes !== null || this.#closed !== null) return;
+    this.#keeping = false;
+    this.#keeper?.release(Hold.WRITE);
+  }
+
+  #whenClosed(): Promise<void> {
+    if (this.#closed === null) {
+      this.#closed = new Deferred();
+      if (this.#lost) this.#settleClosed(this.#closed);
+      else this.#keep();
+    }
+    return this.#closed.promise;
+  }
+
+  #settleClosed(closed: Deferred): void {
+    if (this.#loss === null) closed.resolve();
+    else closed.reject(this.#loss);
+  }
+
+  #refused(action: string): Promise<void> {
+    if (this.#closing || this.#lost) return this.#connectionRefused(action);
+    return handled(new StateError('ERR_WRITE_AFTER_EOF', `${action}: the writing side was ended by writeEof()`));
+  }
+
+  #connectionRefused(action: string): Promise<void> {
+    if (this.#lost) this.#hasThrown = true;
+    return handled(this.#connectionError(action));
+  }
+
+  /** Whether this is a pipe that the other end has closed, which is no error until something is to be written. */
+  get #readerGone(): boolean {
+    return this.#lost && !this.#closing && !this.#eof && this.transport.mode === StreamMode.WRITE;
+  }
+
+  /** Why `action` cannot be, with the code of the loss. */
+  #connectionError(action: string): ConnectionError {
+    const loss = this.#loss;
+    if (loss === null && this.#readerGone)
+      return new ConnectionError('EPIPE', `${action}: the reader of the pipe is gone`);
+    if (loss === null) {
+      const how = this.#aborted ? 'aborted' : this.#lost ? 'closed' : 'closing';
+      return new ConnectionError('ECONNRESET', `${action}: the connection is ${how}`);
+    }
+    const code: unknown = (loss as NodeJS.ErrnoException).code;
+    const known = typeof code === 'string' ? code : 'ECONNRESET';
+    return new ConnectionError(known, `${action}: the connection is lost: ${loss.message}`, { cause: loss });
+  }
+}
+
+/** Writers that have written in this turn of the event loop. */
+let turnWriters: StreamWriter[] = [];
+
+function endTurnOf(writer: StreamWriter): void {
+  // Ticks run when the microtasks are done: a handler that answers a hundred buffered requests has answered them by then.
+  if (turnWriters.push(writer) === 1) process.nextTick(endTurn);
+}
+
+function endTurn(): void {
+  const writers = turnWriters;
+  turnWriters = [];
+  for (const writer of writers) finishTurn(writer);
+}
+
+function giveBack(slab: Slab): void {
+  if (spareSlabs.length < POOLED_SLABS) spareSlabs.push(slab);
+}
+
+/** A rejection that need not be looked at. */
+function handled(error: Error): Promise<void> {
+  const promise = Promise.reject(error);
+  promise.catch(ignore);
+  return promise;
+}
+
+/** Whether data is sent from the caller's memory. */
+function isLent(data: Uint8Array | string): boolean {
+  return typeof data !== 'string' && data.length > COPY_BYTES;
+}
