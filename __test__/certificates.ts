@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url';
 import type * as x509Types from '@peculiar/x509';
 import type { DuplexTransport } from '#ts/transports/duplex.js';
 import type { SocketTransport } from '#ts/transports/socket.js';
-import { checkClientTls, checkServerTls, secure } from '#ts/tls/tls.js';
+import { secure } from '#ts/tls/handshake.js';
+import { checkClientTls, checkServerTls } from '#ts/tls/options.js';
 import { root } from './program.js';
 
 /** A certificate and its key, both as PEM: what the options of TLS take. */

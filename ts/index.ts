@@ -41,6 +41,6 @@ export { socketpair } from './transports/socketpair.js';
 export { Stream, StreamMode, type StartTlsOptions } from './stream/stream.js';
 export type { ReadPipe, WritePipe } from './transports/pipe.js';
 export type { SocketAddress } from './transports/socket.js';
-export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/tls.js';
+export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/options.js';
 export type { Transport, TransportSink } from './transports/transport.js';
 export { StreamWriter, type WriteBufferLimits } from './writer/writer.js';

@@ -24,6 +24,7 @@ import { ConnectionError, coded, ignore, invalidType, outOfRange } from '../erro
 import type { LimitOptions } from '../reader.js';
 import { Stream } from '../stream/stream.js';
 import { connectionError, systemWords } from '../system-errors.js';
+import { secure, type Tls } from '../tls/handshake.js';
 import {
   checkClientTls,
   checkNoServerHostname,
@@ -32,9 +33,7 @@ import {
   type ClientSsl,
   type HandshakeOptions,
   type ServerSsl,
-  secure,
-  type Tls,
-} from '../tls/tls.js';
+} from '../tls/options.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { checkSocketFd, socketOver } from '../transports/fd.js';
 import { take } from '../transports/in-use.js';

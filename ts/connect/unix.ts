@@ -2,7 +2,7 @@
 import { checkObject, exclusive } from '../checks.js';
 import { invalidKind } from '../errors.js';
 import { Stream } from '../stream/stream.js';
-import { secure } from '../tls/tls.js';
+import { secure } from '../tls/handshake.js';
 import { SocketTransport } from '../transports/socket.js';
 import { checkBase, connectSock, type Base, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
 import { checkUnixPath } from './unix-path.js';

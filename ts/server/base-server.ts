@@ -15,7 +15,8 @@ import { ConnectionError, IncompleteReadError, StateError, ignore, invalidType }
 import type { LimitOptions } from '../reader.js';
 import type { StreamLink } from '../stream/stream-link.js';
 import { Stream, peerName, type StreamOwner } from '../stream/stream.js';
-import { checkNoTls, checkServerTls, secure, type ServerSsl, type Tls } from '../tls/tls.js';
+import { secure, type Tls } from '../tls/handshake.js';
+import { checkNoTls, checkServerTls, type ServerSsl } from '../tls/options.js';
 import { lastDescriptor } from '../transports/descriptors.js';
 import { SocketTransport } from '../transports/socket.js';
 import { hostAndPort, type Transport } from '../transports/transport.js';

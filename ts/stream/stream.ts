@@ -18,15 +18,15 @@ import { ConnectionError, StateError, count, ignore, showUnixPath } from '../err
 import { Lines, checkLineForm, type Frames, type LineSource, type LinesOptions } from '../frames.js';
 import type { Hold, Keeper } from '../keeper.js';
 import { StreamReader, type LimitOptions } from '../reader.js';
+import type { Tls } from '../tls/handshake.js';
 import {
-  TlsTransport,
   checkClientTls,
   checkServerTls,
   type ClientSsl,
   type HandshakeOptions,
   type ServerSsl,
-  type Tls,
-} from '../tls/tls.js';
+} from '../tls/options.js';
+import { TlsTransport } from '../tls/transport.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from '../transports/transport.js';
 import { StreamWriter, reserve, type CloseOptions, type Reservation } from '../writer/writer.js';

@@ -1,0 +1,284 @@
+/** Options of TLS: checked on the spot, before anything is opened, and made into one side of a handshake. */
+import { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import {
+  DEFAULT_MAX_VERSION,
+  DEFAULT_MIN_VERSION,
+  createSecureContext,
+  createServer,
+  type ConnectionOptions,
+  type SecureContext,
+  type Server,
+  type TlsOptions,
+} from 'node:tls';
+import { LONGEST_TIMEOUT_MS, checkTimeout, isBytes } from '../checks.js';
+import { invalidType, outOfRange } from '../errors.js';
+import { LINGER_MS } from '../transports/linger.js';
+import { serverContext, setServerContext } from '../transports/node-internals.js';
+import { refused } from './errors.js';
+import { ClientTls, ServerTls, guarded, type CallbackFailures, type Timeouts, type Tls } from './handshake.js';
+
+/** How long a handshake may take, in ms. asyncio: the same */
+const HANDSHAKE_TIMEOUT_MS = 60_000;
+
+/** How to be a TLS client: `true` for the defaults of Node, its options, or a context made of them. */
+export type ClientSsl = true | ConnectionOptions | SecureContext;
+
+/** How to be a TLS server: the options of Node, with a certificate and its key, or a context made of them. */
+export type ServerSsl = TlsOptions | SecureContext;
+
+/** What a TLS client takes besides {@link ClientSsl}. */
+export interface HandshakeOptions {
+  /**
+   * The name in the server's certificate, which is also sent to the server (SNI) unless it is an IP address. A dot at its end is
+   * left out. Default: the host that was connected to. asyncio: `server_hostname`
+   */
+  serverHostname?: string | undefined;
+  /** How long the handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
+  sslHandshakeTimeout?: number | undefined;
+  /**
+   * How long `close` waits for the peer to end its side, in ms, once everything is sent. Default 1000. asyncio:
+   * `ssl_shutdown_timeout` (30 seconds)
+   */
+  sslShutdownTimeout?: number | undefined;
+}
+
+/** Options of `tls.connect()` that say where to connect to, and how to read: that is not for TLS to say here. */
+const WHERE = new Set(['socket', 'host', 'port', 'path', 'lookup', 'timeout', 'onread', 'signal', 'servername']);
+
+/**
+ * How to be a client.
+ *
+ * @param action - the call, as messages about what it was given begin
+ * @param host - the host that was connected to, where it is known: the default of `serverHostname`
+ * @param connecting - as messages about the handshake begin
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`; an error with the code of the cause for options that
+ * Node or OpenSSL refuses
+ */
+export function checkClientTls(
+  action: string,
+  ssl: unknown,
+  options: HandshakeOptions,
+  host?: string,
+  connecting = action,
+): Tls {
+  const { serverHostname } = options;
+  const timeouts = checkTimeouts(action, options);
+  if (ssl !== true && (typeof ssl !== 'object' || ssl === null)) {
+    throw invalidType(action, 'ssl', 'true, TLS options or a SecureContext', ssl);
+  }
+  const given: ConnectionOptions =
+    ssl === true ? {} : isSecureContext(ssl) ? { secureContext: ssl } : copied(action, ssl);
+  const wanted = certificateName(action, 'serverHostname', serverHostname);
+  const servername = certificateName(action, 'ssl: servername', given.servername);
+  const name = wanted ?? servername ?? certificateName(action, 'host', host);
+  if (name === undefined && given.rejectUnauthorized !== false && given.checkServerIdentity === undefined) {
+    throw invalidType(action, 'serverHostname', 'given where ssl is used without a host', serverHostname);
+  }
+  const checked: ConnectionOptions = Object.fromEntries(Object.entries(given).filter(([key]) => !WHERE.has(key)));
+  checkFunctions(action, checked, ['checkServerIdentity', 'pskCallback']);
+  checkPeerOptions(action, checked);
+  checked.secureContext = ssl === true ? defaultContext() : contextOf(action, checked);
+  if (name !== undefined) {
+    checked.host = name;
+    if (isIP(name) === 0) checked.servername = name;
+  }
+  return new ClientTls(action, connecting, checked, timeouts);
+}
+
+/**
+ * How to be a server.
+ *
+ * @throws as {@link checkClientTls}
+ */
+export function checkServerTls(action: string, ssl: unknown, options: HandshakeOptions): Tls {
+  const timeouts = checkTimeouts(action, options);
+  checkNoServerHostname(action, options);
+  if (typeof ssl !== 'object' || ssl === null) {
+    throw invalidType(action, 'ssl', 'TLS options with a certificate and its key, or a SecureContext', ssl);
+  }
+  const { secureContext, ...given } = (
+    isSecureContext(ssl) ? { secureContext: ssl } : copied(action, ssl)
+  ) as TlsOptions & { secureContext?: SecureContext };
+  checkContext(action, secureContext);
+  const { pfx, key, cert, SNICallback, pskCallback } = given;
+  if (secureContext === undefined && !(key && cert) && !pfx && !SNICallback && !pskCallback) {
+    throw invalidType(action, 'ssl', 'TLS options with a certificate and its key', ssl);
+  }
+  checkFunctions(action, given, ['SNICallback', 'ALPNCallback', 'pskCallback']);
+  checkPeerOptions(action, given);
+  checkSuites(action, given);
+  const failures: CallbackFailures = new WeakMap();
+  // The time is kept here: Node's own limit begins anew with each byte that comes in.
+  const made = (): Server =>
+    createServer({ ...given, ...guarded(given, failures), handshakeTimeout: LONGEST_TIMEOUT_MS });
+  let server: Server;
+  try {
+    server = made();
+  } catch (error) {
+    throw refused(action, given, error);
+  }
+  checkAuthorities(action, given);
+  if (secureContext !== undefined && !setServerContext(server, secureContext)) {
+    throw invalidType(action, 'ssl', 'TLS options: this runtime takes no SecureContext here', secureContext);
+  }
+  const context = serverContext(server);
+  const another = (): Server => {
+    const other = made();
+    if (context !== null) setServerContext(other, context);
+    return other;
+  };
+  return new ServerTls(action, server, another, timeouts, failures);
+}
+
+/** Only a client expects a name. */
+export function checkNoServerHostname(action: string, { serverHostname }: HandshakeOptions): void {
+  if (serverHostname === undefined) return;
+  throw invalidType(action, 'serverHostname', 'left out on the side of the server', serverHostname);
+}
+
+/** They say something only about TLS. */
+export function checkNoTls(action: string, options: HandshakeOptions): void {
+  for (const name of ['serverHostname', 'sslHandshakeTimeout', 'sslShutdownTimeout'] as const) {
+    if (options[name] !== undefined) throw invalidType(action, name, 'used together with ssl', options[name]);
+  }
+}
+
+/**
+ * A name as a certificate has it, and as it is sent to the server: without the dot that ends an absolute domain name, which RFC 6066,
+ * section 3, forbids there.
+ */
+function certificateName(action: string, option: string, given: unknown): string | undefined {
+  if (given === undefined) return undefined;
+  if (typeof given !== 'string') throw invalidType(action, option, 'a string', given);
+  const name = given.endsWith('.') ? given.slice(0, -1) : given;
+  if (name === '' || name.endsWith('.') || name.includes('\0')) {
+    throw outOfRange(action, option, 'a host name or an address', given);
+  }
+  return name;
+}
+
+/** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */
+function copied(action: string, ssl: object): object {
+  try {
+    return Object.fromEntries(Object.entries(ssl).filter(([, value]) => value !== undefined));
+  } catch (error) {
+    throw refused(action, {}, error);
+  }
+}
+
+function checkContext(action: string, context: unknown): void {
+  if (context === undefined) return;
+  if (typeof context !== 'object' || context === null || !isSecureContext(context)) {
+    throw invalidType(action, 'ssl: secureContext', 'a SecureContext', context);
+  }
+}
+
+function checkFunctions(action: string, options: object, names: readonly string[]): void {
+  for (const name of names) {
+    const value = (options as Record<string, unknown>)[name];
+    if (value !== undefined && value !== null && typeof value !== 'function') {
+      throw invalidType(action, `ssl: ${name}`, 'a function', value);
+    }
+  }
+}
+
+/** What Node looks at only when there is a connection. */
+function checkPeerOptions(action: string, options: ConnectionOptions | TlsOptions): void {
+  const { ALPNProtocols: protocols, minDHSize, session } = options as Record<string, unknown>;
+  if (minDHSize !== undefined) {
+    if (typeof minDHSize !== 'number') throw invalidType(action, 'ssl: minDHSize', 'a number of bits', minDHSize);
+    if (!(minDHSize > 0)) throw outOfRange(action, 'ssl: minDHSize', 'a number of bits above 0', minDHSize);
+  }
+  if (session !== undefined && session !== null && !isBytes(session)) {
+    throw invalidType(action, 'ssl: session', 'a Buffer', session);
+  }
+  if (protocols === undefined || protocols === null || ArrayBuffer.isView(protocols)) return;
+  if (!Array.isArray(protocols)) throw invalidType(action, 'ssl: ALPNProtocols', 'a list of names', protocols);
+  for (const name of protocols as unknown[]) {
+    if (typeof name !== 'string' && !isBytes(name)) {
+      throw invalidType(action, 'ssl: each of ALPNProtocols', 'a string or a Buffer', name);
+    }
+    const { length } = Buffer.from(name as string);
+    if (length < 1 || length > 255) {
+      throw outOfRange(action, 'ssl: each of ALPNProtocols', 'of 1 to 255 bytes', name);
+    }
+  }
+}
+
+/** From the oldest on. */
+const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
+
+/** Versions and ciphers that leave nothing to agree on: OpenSSL takes them, and fails with the first connection. */
+function checkSuites(action: string, options: ConnectionOptions | TlsOptions): void {
+  const { minVersion, maxVersion, secureProtocol, ciphers } = options;
+  if (secureProtocol !== undefined) return;
+  const [min, max] = [minVersion ?? DEFAULT_MIN_VERSION, maxVersion ?? DEFAULT_MAX_VERSION];
+  const [least, most] = [VERSIONS.indexOf(min), VERSIONS.indexOf(max)];
+  if (least < 0 || most < 0) return;
+  if (least > most) {
+    if (minVersion !== undefined) throw outOfRange(action, 'ssl: minVersion', `at most maxVersion, ${max}`, min);
+    throw outOfRange(action, 'ssl: maxVersion', `at least the minimum, ${min}`, max);
+  }
+  if (typeof ciphers !== 'string' || max === 'TLSv1.3') return;
+  const named = ciphers.split(':').filter((name) => name !== '');
+  if (named.length > 0 && named.every((name) => /^!?TLS_/.test(name))) {
+    throw outOfRange(action, 'ssl: ciphers', `some of up to ${max}, the maxVersion,`, ciphers);
+  }
+}
+
+/** The context that the options hold, or ask for. */
+function contextOf(action: string, options: ConnectionOptions): SecureContext {
+  const { secureContext } = options;
+  checkContext(action, secureContext);
+  if (secureContext !== undefined) return secureContext;
+  checkSuites(action, options);
+  let context: SecureContext;
+  try {
+    context = createSecureContext(options);
+  } catch (error) {
+    throw refused(action, options, error);
+  }
+  checkAuthorities(action, options);
+  return context;
+}
+
+/** Node passes over authorities in which it finds no certificate, and then each peer is one that nobody vouches for. */
+function checkAuthorities(action: string, { ca }: ConnectionOptions | TlsOptions): void {
+  if (!ca) return;
+  for (const given of [ca].flat()) {
+    const bytes = typeof given === 'string' ? Buffer.from(given) : asBuffer(given);
+    try {
+      new X509Certificate(bytes);
+    } catch (error) {
+      throw refused(action, {}, error, 'ca');
+    }
+    // The class takes DER as well.
+    if (!bytes.includes('-----BEGIN ')) throw invalidType(action, 'ssl: ca', 'certificates in PEM', given);
+  }
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: NodeJS.ArrayBufferView): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+function checkTimeouts(action: string, options: HandshakeOptions): Timeouts {
+  const { sslHandshakeTimeout = HANDSHAKE_TIMEOUT_MS, sslShutdownTimeout = LINGER_MS } = options;
+  return {
+    handshake: checkTimeout(action, 'sslHandshakeTimeout', sslHandshakeTimeout, { zero: false }),
+    shutdown: checkTimeout(action, 'sslShutdownTimeout', sslShutdownTimeout, { zero: false }),
+  };
+}
+
+/** By what it has: Node does not export the class. No option of TLS is called `context`. */
+function isSecureContext(value: object): value is SecureContext {
+  const { context } = value as { context?: unknown };
+  return typeof context === 'object' && context !== null;
+}
+
+let defaults: SecureContext | null = null;
+
+/** Made once: it holds the certificates of all authorities that Node trusts. */
+function defaultContext(): SecureContext {
+  return (defaults ??= createSecureContext());
+}
