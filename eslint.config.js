@@ -139,7 +139,7 @@ export default tseslint.config(
   { files: ['ts/writer/**'], rules: imports(nodePrefix, sockets, binary, writerArrows) },
   { files: ['ts/transports/node-internals.ts'], rules: { 'no-restricted-syntax': ['error', noBinary] } },
   {
-    files: ['ts/native.ts'],
+    files: ['ts/buffer/native.ts'],
     rules: { ...imports(nodePrefix, sockets), 'no-restricted-syntax': ['error', noPrivateHandle] },
   },
   { files: ['ts/errors.ts'], rules: imports(nothing) },

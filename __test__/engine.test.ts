@@ -3,32 +3,32 @@ import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
-import { createRing, engine } from '#ts/engine.js';
-import { NativeRing } from '#ts/native-ring.js';
-import { loadAddon } from '#ts/native.js';
-import { TypeScriptRing } from '#ts/ring.js';
+import { createRing, engine } from '#ts/buffer/engine.js';
+import { NativeRing } from '#ts/buffer/native-ring.js';
+import { loadAddon } from '#ts/buffer/native.js';
+import { TypeScriptRing } from '#ts/buffer/typescript-ring.js';
 
 test('the engine is the one that the rings are of', (t) => {
   t.is(engine, loadAddon() === null ? 'typescript' : 'native');
   const wanted = process.env['SLUICE_ENGINE'] ?? '';
   t.true(wanted === '' || wanted === engine);
   t.is(createRing() instanceof NativeRing, engine === 'native');
-  t.true(createRing() instanceof TypeScriptRing);
+  t.is(createRing() instanceof TypeScriptRing, engine === 'typescript');
 });
 
 test('rings are independent and own no memory at first', (t) => {
   const a = createRing();
   const b = createRing();
   t.is(a.capacity, 0);
-  a.write(Buffer.from('abc'));
+  a.append(Buffer.from('abc'));
   t.is(b.length, 0);
   t.is(b.capacity, 0);
-  b.write(Buffer.from('x'));
+  b.append(Buffer.from('x'));
   t.is(a.view(0, 3)?.toString(), 'abc');
 });
 
 test('SLUICE_ENGINE decides for a process', (t) => {
-  const file = createRequire(import.meta.url).resolve('#ts/engine.js');
+  const file = createRequire(import.meta.url).resolve('#ts/buffer/engine.js');
   const program = `console.log((await import(${JSON.stringify(pathToFileURL(file).href)})).engine)`;
   const run = (wanted: string) =>
     spawnSync(process.execPath, ['--input-type=module', '--eval', program], {

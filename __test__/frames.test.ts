@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { Frames, StreamReader, type Lines, type LinesOptions } from 'sluice';
-import { Separator } from '#ts/separator.js';
+import { Separator } from '#ts/buffer/separator.js';
 import { gc } from './gc.js';
 import { seed } from './seed.js';
 

@@ -1,221 +1,201 @@
 /**
- * Which operations of a ring are the native engine's. What they do is the contract in ring.test.ts, on the real binary; here
- * a stand-in notes that it was called, so that these tests need no binary.
+ * What the native ring has the addon do, and how often. What comes out of it is the contract in ring.test.ts, on the real binary; here
+ * its functions are watched, or stand-ins note that they were called.
  */
 // Runs once: it makes its rings by itself.
-import test from 'ava';
-import type { Addon } from '#ts/native.js';
-import { NativeRing } from '#ts/native-ring.js';
-import { FrameIndex, TypeScriptRing } from '#ts/ring.js';
-import { Separator } from '#ts/separator.js';
+import test, { type ExecutionContext } from 'ava';
+import { StreamServer, connect, engine } from 'sluice';
+import { loadAddon, type Addon } from '#ts/buffer/native.js';
+import { NativeRing } from '#ts/buffer/native-ring.js';
+import { FrameIndex, type Listing } from '#ts/buffer/ring.js';
+import { Separator } from '#ts/buffer/separator.js';
+import { portOf } from './loopback.js';
 
 interface Watched {
   readonly addon: Addon;
-  readonly calls: { name: string; args: readonly unknown[] }[];
   /** What was called since the last time, by name. */
   names(): string[];
 }
 
-function watched(): Watched {
-  const calls: Watched['calls'] = [];
-  const note = (name: string, ...args: readonly unknown[]): number => {
-    calls.push({ name, args });
-    return 0;
-  };
-  const addon: Addon = {
-    Separator: (sequences) => ({ noted: note('Separator', sequences) }),
-    write: (...args) => void note('write', ...args),
-    unread: (...args) => void note('unread', ...args),
-    copyTo: (...args) => void note('copyTo', ...args),
-    relocate: (...args) => void note('relocate', ...args),
-    index: (...args) => note('index', ...args),
-    seek: (...args) => void note('seek', ...args),
-  };
-  return { addon, calls, names: () => calls.splice(0).map(({ name }) => name) };
+/** The addon, with its calls written down. */
+function watched(addon: Addon): Watched {
+  const calls: string[] = [];
+  const entries = Object.entries(addon as unknown as Record<string, (...args: unknown[]) => unknown>);
+  const noting = entries.map(([name, call]) => [
+    name,
+    (...args: unknown[]) => {
+      calls.push(name);
+      return call(...args);
+    },
+  ]);
+  return { addon: Object.fromEntries(noting) as Addon, names: () => calls.splice(0) };
 }
 
-/** A ring with so many bytes in it, none of them by the native engine. */
-function filled(addon: Addon, size: number, threshold?: number): NativeRing {
-  const ring = new NativeRing(addon, threshold);
-  ring.reserve(Math.max(size, 1));
-  ring.commit(size);
-  return ring;
+function native(title: string, run: (t: ExecutionContext, addon: Addon) => void | Promise<void>): void {
+  test(title, async (t) => {
+    const addon = loadAddon();
+    if (addon !== null) return run(t, addon);
+    t.log('no binary is loaded');
+    t.not(process.env['SLUICE_ENGINE'], 'native');
+  });
 }
 
 const separator = (...sequences: string[]): Separator => new Separator(sequences.map((text) => Buffer.from(text)));
-const out = (): Uint32Array => new Uint32Array(16);
 
-test('it is a TypeScript ring, but for the work on the bytes', (t) => {
-  const { addon, names } = watched();
-  const ring = new NativeRing(addon, 0);
-  t.true(ring instanceof TypeScriptRing);
-  ring.reserve(10);
-  ring.commit(10);
-  ring.consume(1);
-  ring.view(0, 9);
-  ring.trim(0);
-  t.deepEqual(names(), []);
-});
+function listing(found: Separator, max = 9): Listing {
+  return { separator: found, words: new Uint32Array(FrameIndex.ENDS + max), limit: 100, max };
+}
 
-test('a threshold is the size from which on every operation is native', (t) => {
-  const { addon, names } = watched();
-  const at = 100;
-  const calls: Record<string, (size: number) => unknown> = {
-    write: (size) => filled(addon, 1000, at).write(Buffer.alloc(size)),
-    unread: (size) => filled(addon, 1000, at).unread(Buffer.alloc(size)),
-    copyTo: (size) => filled(addon, 1000, at).copyTo(Buffer.alloc(1000), 0, 0, size),
-    relocate: (size) => {
-      const ring = filled(addon, 5000, at);
-      ring.consume(5000 - size);
-      ring.trim(0);
-    },
-    index: (size) => {
-      const found = separator('\n');
-      found.native = {};
-      return filled(addon, 1000, at).index(found, 0, 1000 - size, 0, 9, 9, out());
-    },
-  };
-  for (const [name, call] of Object.entries(calls)) {
-    // Room for these is made first: only the operation itself is looked at.
-    call(at - 1);
-    t.false(names().includes(name), `${name}, ${at - 1} bytes`);
-    call(at);
-    t.true(names().includes(name), `${name}, ${at} bytes`);
-  }
-});
-
-test('as programs use it, bytes are copied by TypeScript, however many', (t) => {
-  const { addon, names } = watched();
-  const ring = new NativeRing(addon);
-  for (const size of [1, 64, 8192, 1_000_000]) {
-    const data = Buffer.alloc(size, size);
-    ring.write(data);
-    ring.unread(data);
-    ring.copyTo(Buffer.alloc(size), 0, 0, size);
-    ring.consume(2 * size);
+native(
+  'each operation that brings bytes is one call, listing included; what only looks at memory is none',
+  (t, real) => {
+    const { addon, names } = watched(real);
+    const ring = new NativeRing(addon);
+    const lines = listing(separator('\n'));
+    ring.append(Buffer.from('one\ntwo'), lines);
+    t.deepEqual(names(), ['Separator', 'append']);
+    const region = ring.reserve(10);
+    region[0] = 10;
+    ring.commit(1, lines);
+    t.deepEqual(names(), ['commit']);
+    t.deepEqual([...lines.words.subarray(0, 6)], [2, 8, 0, 0, 4, 8]);
+    ring.copyTo(Buffer.alloc(4), 0, 0, 4);
+    ring.view(0, 8);
+    ring.consume(8);
+    ring.reserve(200);
+    t.deepEqual(names(), []);
+    ring.append(Buffer.from('three'), lines.words[0] === 2 ? null : lines);
+    ring.unread(Buffer.from('x'));
+    ring.list(listing(separator('r')));
+    t.deepEqual(names(), ['append', 'unread', 'Separator', 'list']);
+    ring.trim(Infinity);
+    ring.consume(6);
     ring.trim(0);
-  }
-  t.deepEqual(names(), []);
-});
+    t.deepEqual(names(), []);
+  },
+);
 
-test('as programs use it, searching for one sequence is native from three lines of 64 bytes on', (t) => {
-  const { addon, names } = watched();
-  const line = separator('\n');
-  const search = (size: number, resume: number, max = 9): string[] => {
-    filled(addon, size).index(line, 0, resume, 0, 9, max, out());
-    return names();
-  };
-  t.deepEqual(search(191, 0), []);
-  t.deepEqual(search(192, 0), ['Separator', 'index']);
-  // What counts is what is left to be searched.
-  t.deepEqual(search(1000, 809), []);
-  t.deepEqual(search(1000, 808), ['index']);
-  t.deepEqual(search(1000, 0, 2), []);
-  t.deepEqual(search(1000, 0, 3), ['index']);
-});
-
-test('as programs use it, how long frames are is learnt from what was found', (t) => {
-  const { addon, names } = watched();
-  const words = new Uint32Array(100);
-  const line = separator('\n');
-  line.native = {};
+native('the ring moves to a larger block within the call that is made again with it', (t, real) => {
+  const { addon, names } = watched(real);
   const ring = new NativeRing(addon);
-  const search = (text: string, start = 0): string[] => {
-    ring.consume(ring.length);
-    ring.write(Buffer.from(text));
-    ring.index(line, start, start, 0, 1e9, 90, words);
-    return names();
-  };
-  const tenBytes = '123456789\n';
-  t.deepEqual(search(tenBytes.repeat(10)), []);
-  t.is(words[FrameIndex.COUNT], 10);
-  t.deepEqual(search(tenBytes.repeat(3)), ['index']);
-  // The stand-in found none in these 30 bytes: frames are taken to be at least that long.
-  t.deepEqual(search('x'.repeat(89)), []);
-  t.deepEqual(search('x'.repeat(266)), []);
-  t.deepEqual(search('x'.repeat(3 * 266)), ['index']);
-  t.deepEqual(search('x'.repeat(3 * 266)), []);
-  // What is in front of the start belongs to no frame.
-  t.deepEqual(search('x'.repeat(20) + tenBytes, 20), []);
-  t.is(words[FrameIndex.COUNT], 1);
-  t.deepEqual(search(tenBytes.repeat(3)), ['index']);
+  ring.append(Buffer.alloc(250));
+  t.deepEqual(names(), ['append']);
+  ring.append(Buffer.alloc(250));
+  t.deepEqual(names(), ['append', 'append']);
+  t.is(ring.capacity, 512);
+  ring.unread(Buffer.alloc(100));
+  t.deepEqual(names(), ['unread', 'unread']);
+  ring.reserve(1000);
+  t.deepEqual(names(), ['reserve', 'reserve']);
+  t.is(ring.length, 600);
+  ring.consume(590);
+  ring.trim(0);
+  t.deepEqual(names(), ['reserve'], 'a smaller block is one call');
+  t.is(ring.length, 10);
 });
 
-test('as programs use it, searching for several sequences is native, but in a ring without memory', (t) => {
-  const { addon, names } = watched();
-  const several = separator('\n', '\r\n');
-  filled(addon, 1).index(several, 0, 0, 0, 9, 9, out());
-  t.deepEqual(names(), ['Separator', 'index']);
-  filled(addon, 0).index(several, 0, 0, 0, 9, 9, out());
-  t.deepEqual(names(), ['index']);
-  new NativeRing(addon).index(several, 0, 0, 0, 9, 9, out());
-  t.deepEqual(names(), []);
-});
-
-test('a separator is handed over once, whichever ring it is used on', (t) => {
-  const { addon, calls, names } = watched();
+native('a separator is handed over once, whichever ring it is used on', (t, real) => {
+  const { addon, names } = watched(real);
   const found = separator(';', '--');
-  for (let i = 0; i < 3; i++) filled(addon, 100).index(found, 0, 0, 0, 9, 9, out());
-  t.deepEqual(calls[0], { name: 'Separator', args: [found.sequences] });
-  t.true(calls.slice(1).every(({ args }) => args[1] === found.native));
-  t.deepEqual(names(), ['Separator', 'index', 'index', 'index']);
+  for (let i = 0; i < 3; i++) new NativeRing(addon).append(Buffer.from('a;b--'), listing(found));
+  t.deepEqual(names(), ['Separator', 'append', 'append', 'append']);
 });
 
-test('limit and count reach the native engine as words', (t) => {
-  const { addon, calls } = watched();
-  const ring = filled(addon, 100, 0);
-  const words = out();
-  for (const [limit, max, expected] of [
-    [9.7, 2.9, [9, 2]],
-    [0.5, 0, [0, 0]],
-    [Infinity, Infinity, [2 ** 32 - 1, words.length - FrameIndex.ENDS]],
-    [2 ** 40, 2 ** 40, [2 ** 32 - 1, words.length - FrameIndex.ENDS]],
-  ] as const) {
-    ring.index(separator('\n'), 3, 5, 0, limit, max, words);
-    const [, , start, resume, partial, ...rest] = calls.at(-1)!.args;
-    t.deepEqual([start, resume, partial], [3, 5, 0]);
-    t.deepEqual(rest, [...expected, words]);
-  }
-});
-
-test('memory that another thread can write to is never lent', (t) => {
-  const { addon, names } = watched();
+native('memory that the native engine refuses is copied first', (t, addon) => {
   const shared = new Uint8Array(new SharedArrayBuffer(50)).fill(7);
-  const ring = filled(addon, 100, 0);
-  ring.write(shared);
-  ring.unread(shared);
-  const target = new Uint8Array(new SharedArrayBuffer(50));
-  ring.copyTo(target, 0, 0, 50);
-  t.deepEqual(names(), []);
-  t.is(ring.length, 200);
-  t.deepEqual(target, shared);
-  t.deepEqual(ring.view(150, 200), Buffer.alloc(50, 7));
-});
-
-test('memory of the ring itself is never lent a second time', (t) => {
-  const { addon, names } = watched();
-  const ring = new NativeRing(addon, 0);
-  ring.reserve(1000).set(Buffer.from('abcdef'));
-  ring.commit(6);
-  ring.write(ring.view(0, 3)!);
+  const ring = new NativeRing(addon);
+  ring.append(Buffer.from('abcdef'));
+  ring.append(ring.view(0, 3)!);
   ring.unread(ring.view(3, 6)!);
-  ring.copyTo(ring.view(9, 12)!, 0, 0, 3);
-  t.deepEqual(names(), []);
-  t.is(Buffer.concat([ring.view(0, 3)!, ring.view(3, 12)!]).toString(), 'defabcdefdef');
-  // Other memory is, also where it comes from a ring.
-  const other = filled(addon, 10, 0);
-  ring.write(other.view(0, 3)!);
-  t.deepEqual(names(), ['write']);
+  t.is(ring.view(0, 12)?.toString() ?? null, null, 'they wrap around');
+  const bytes = Buffer.alloc(12);
+  ring.copyTo(bytes, 0, 0, 12);
+  t.is(bytes.toString(), 'defabcdefabc');
+  ring.append(shared);
+  ring.unread(shared);
+  t.is(ring.length, 112);
+  ring.copyTo(bytes, 0, 50, 62);
+  t.is(bytes.toString(), 'defabcdefabc');
 });
 
-test('wrong arguments are refused before the native engine sees them', (t) => {
-  const { addon, names } = watched();
-  const ring = filled(addon, 10, 0);
-  const refused = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
-  t.throws(() => ring.copyTo(Buffer.alloc(9), 0, 0, 10), refused);
-  t.throws(() => ring.copyTo(Buffer.alloc(99), 0, 0, 11), refused);
-  t.throws(() => ring.index(separator('\n'), 0, 11, 0, 9, 9, out()), refused);
-  t.throws(() => ring.index(separator('\n'), 0, 0, 0, NaN, 9, out()), refused);
-  t.throws(() => ring.index(separator('\n'), 0, 0, 0, 9, 9, new Uint32Array(1)), refused);
-  t.deepEqual(names(), []);
+native('an argument that is refused leaves the ring as it was', (t, addon) => {
+  const ring = new NativeRing(addon);
+  ring.append(Buffer.alloc(200, 1));
+  const bad = { ...listing(separator('\n')), limit: -1 };
+  t.throws(() => ring.append(Buffer.alloc(5000), bad), { instanceOf: RangeError, message: /limit/ });
+  t.is(ring.length, 200);
+  t.deepEqual(ring.view(0, 200), Buffer.alloc(200, 1));
+});
+
+test('over TCP, the native engine is called once for each chunk, and never for a line', async (t) => {
+  const addon = loadAddon();
+  if (addon === null || engine !== 'native') {
+    t.log('the engine is not native');
+    t.not(process.env['SLUICE_ENGINE'], 'native');
+    return;
+  }
+  // The module of the addon is the same object for all rings: its functions are replaced while this test counts.
+  const functions = addon as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const counts: Record<string, number> = {};
+  const restore = Object.entries(functions).map(([name, call]) => {
+    functions[name] = (...args) => {
+      counts[name] = (counts[name] ?? 0) + 1;
+      return call(...args);
+    };
+    return () => void (functions[name] = call);
+  });
+  t.teardown(() => restore.forEach((put) => put()));
+
+  const line = `${'x'.repeat(63)}\n`;
+  const chunk = Buffer.from(line.repeat(1024));
+  const chunks = 200;
+  const server = new StreamServer(
+    async (peer) => {
+      for (let i = 0; i < chunks; i++) await peer.write(chunk);
+    },
+    '127.0.0.1',
+    0,
+  );
+  await server.startServing();
+  t.teardown(() => server.abort());
+
+  const ways: Record<string, (stream: Awaited<ReturnType<typeof connect>>) => Promise<number>> = {
+    readline: async (stream) => {
+      let lines = 0;
+      while ((await stream.readline()).length > 0) lines++;
+      return lines;
+    },
+    readuntil: async (stream) => {
+      let lines = 0;
+      for (; lines < chunks * 1024; lines++) await stream.readuntil('x\n');
+      return lines;
+    },
+    batches: async (stream) => {
+      let lines = 0;
+      for await (const batch of stream.lines().batches()) lines += batch.length;
+      return lines;
+    },
+    readframes: async (stream) => {
+      let lines = 0;
+      for (let frames; (frames = await stream.readframes()).length > 0;) lines += frames.length;
+      return lines;
+    },
+  };
+  for (const [name, read] of Object.entries(ways)) {
+    await using stream = await connect('127.0.0.1', portOf(server));
+    for (const key of Object.keys(counts)) counts[key] = 0;
+    const lines = await read(stream);
+    t.is(lines, chunks * 1024, name);
+    t.is(stream.bytesRead, chunks * chunk.length);
+    const { append = 0, commit = 0, list = 0, reserve = 0, unread = 0 } = counts;
+    t.log(`${name}: ${append} append, ${commit} commit, ${list} list, ${reserve} reserve`);
+    // The rest of a line may go to the ring that the next chunk comes to: a `commit` of its own while frames are lent.
+    t.true(append + commit > 0, name);
+    // At first an index lists few frames.
+    t.true(list <= 12, `${name}: ${list} calls list only`);
+    // Bytes are moved, or memory made, once for several chunks.
+    t.true(reserve <= append + commit, `${name}: ${reserve} calls make room`);
+    t.is(unread, 0);
+    t.true(append + commit + list + reserve < lines / 100, 'far fewer calls than lines');
+  }
 });

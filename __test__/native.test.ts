@@ -5,10 +5,9 @@ import { closeSync, cpSync, mkdirSync, openSync, readSync, symlinkSync, writeFil
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { type Addon, isMusl, loadAddon, platformPackages, VERSION } from '#ts/native.js';
-import { NativeRing } from '#ts/native-ring.js';
-import { FrameIndex, HEADER_BYTES } from '#ts/ring.js';
-import { Separator } from '#ts/separator.js';
+import { type Addon, isMusl, loadAddon, platformPackages, VERSION } from '#ts/buffer/native.js';
+import { NativeRing } from '#ts/buffer/native-ring.js';
+import { FrameIndex, HEADER_BYTES } from '#ts/buffer/ring.js';
 import { directory } from './fifo.js';
 
 const addon = loadAddon();
@@ -37,34 +36,72 @@ function cursors(bytes: Uint8Array): number[] {
   return [...new Uint32Array(bytes.buffer, bytes.byteOffset, 4)];
 }
 
+/** The words of a listing that has not begun. */
+const words = (): Uint32Array => new Uint32Array(16);
+
 /** Each function with a block, and otherwise with right arguments. */
 function calls(addon: Addon): Record<string, (block: Uint8Array) => unknown> {
   const line = addon.Separator([Uint8Array.of(10)]);
   return {
-    write: (block) => addon.write(block, Buffer.from('x')),
+    append: (block) => addon.append(block, Buffer.from('x'), undefined, words(), line, 9, 9),
+    commit: (block) => addon.commit(block, 0, words(), line, 9, 9),
+    list: (block) => addon.list(block, words(), line, 9, 9),
+    reserve: (block) => addon.reserve(block, 1),
     unread: (block) => addon.unread(block, Buffer.from('x')),
-    copyTo: (block) => addon.copyTo(block, 0, 1, Buffer.alloc(1), 0),
-    relocate: (block) => addon.relocate(block, new Uint8Array(HEADER_BYTES + 64)),
-    index: (block) => addon.index(block, line, 0, 0, 0, 9, 9, new Uint32Array(16)),
   };
 }
 
 native('the functions work on a block in place', (t, addon) => {
   const bytes = block(6, 3, 'c.....ab');
-  addon.write(bytes, Buffer.from('de'));
-  addon.unread(bytes, Buffer.from('XY'));
-  t.deepEqual(cursors(bytes), [4, 7, 0, 0]);
-  const copy = Buffer.alloc(9, 0x2d);
-  addon.copyTo(bytes, 0, 7, copy, 1);
-  t.is(copy.toString(), '-XYabcde-');
-  const other = block(5, 2, '..........');
-  addon.relocate(bytes, other);
-  t.deepEqual(cursors(other), [0, 7, 0, 0]);
-  t.is(Buffer.from(other.buffer, HEADER_BYTES).toString(), 'XYabcde...');
+  t.is(addon.append(bytes, Buffer.from('de')), 0);
+  t.is(addon.unread(bytes, Buffer.from('XY')), 0);
+  // The unread bytes wrap around: what is free lies before them.
+  t.deepEqual(cursors(bytes), [4, 7, 3, 1]);
+  t.is(Buffer.from(bytes.buffer, HEADER_BYTES).toString(), 'cde.XYab');
   const out = new Uint32Array(8);
   const separator = addon.Separator([Buffer.from('bc'), Buffer.from('Y')]);
-  t.is(addon.index(bytes, separator, 0, 0, 0, 9, 9, out), 2);
+  addon.list(bytes, out, separator, 9, 9);
   t.deepEqual([...out], [2, 6, 0, 0, 2, 5, 0, 0]);
+  bytes[HEADER_BYTES + 3] = 0x59;
+  addon.commit(bytes, 1, out, separator, 9, 9);
+  t.deepEqual([...out], [3, 8, 0, 0, 2, 5, 8, 0]);
+  t.deepEqual(cursors(bytes), [4, 8, 4, 0]);
+});
+
+native('one call moves the ring to another block, stores the bytes there and lists its frames', (t, addon) => {
+  const bytes = block(6, 3, 'c.....ab');
+  const before = Uint8Array.from(bytes);
+  const line = addon.Separator([Uint8Array.of(10)]);
+  const out = words();
+  const data = Buffer.from('de\nfghij\n');
+  const needed = addon.append(bytes, data, undefined, out, line, 9, 9);
+  t.is(needed, 256);
+  t.deepEqual(bytes, before);
+  t.deepEqual(out, words());
+  const larger = block(7, 2, '.'.repeat(needed));
+  t.is(addon.append(larger, data, bytes, out, line, 9, 9), 0);
+  t.deepEqual(bytes, before);
+  t.deepEqual(cursors(larger), [0, 12, 12, 244]);
+  t.is(Buffer.from(larger.buffer, HEADER_BYTES, 13).toString(), 'abcde\nfghij\n.');
+  t.deepEqual([...out.subarray(0, 6)], [2, 12, 0, 0, 6, 12]);
+  // Likewise for what else needs room.
+  const reserved = new Uint8Array(larger.length);
+  t.is(addon.reserve(bytes, 6), 256);
+  t.is(addon.reserve(reserved, 6, bytes), 0);
+  t.deepEqual(cursors(reserved), [0, 3, 3, 253]);
+  const put = new Uint8Array(larger.length);
+  t.is(addon.unread(bytes, Buffer.from('123456')), 256);
+  t.is(addon.unread(put, Buffer.from('123456'), bytes), 0);
+  t.is(Buffer.from(put.buffer, HEADER_BYTES + 250, 6).toString(), '123456');
+  t.deepEqual(bytes, before);
+});
+
+native('a ring slides its bytes to the front for a region, where as many were consumed', (t, addon) => {
+  const bytes = block(4, 3, '....abc.');
+  t.is(addon.reserve(bytes, 5), 0);
+  t.deepEqual(cursors(bytes), [0, 3, 3, 5]);
+  t.is(Buffer.from(bytes.buffer, HEADER_BYTES, 3).toString(), 'abc');
+  t.is(addon.reserve(bytes, 6), 256);
 });
 
 native('a block whose cursors cannot be true is a RangeError, and stays as it is', (t, addon) => {
@@ -117,23 +154,32 @@ native('a block of another type is a TypeError', (t, addon) => {
 native('other arguments of the wrong type are TypeErrors', (t, addon) => {
   const bytes = block(0, 4, 'a\nbcdefg');
   const line = addon.Separator([Uint8Array.of(10)]);
-  const out = new Uint32Array(8);
+  const x = Buffer.from('x');
   type Loose = Record<string, (...list: unknown[]) => unknown>;
   const loose = addon as unknown as Loose;
-  for (const wrong of [undefined, null, 'x', {}, [], Symbol('x'), new Float64Array(8), () => 1]) {
+  for (const wrong of [null, 'x', {}, [], Symbol('x'), new Float64Array(8), () => 1]) {
     const expected = { instanceOf: TypeError };
-    t.throws(() => loose['write']!(bytes, wrong), expected);
+    t.throws(() => loose['append']!(bytes, wrong), expected);
+    t.throws(() => loose['append']!(bytes, x, wrong), expected);
+    t.throws(() => loose['append']!(bytes, x, undefined, wrong, line, 9, 9), expected);
+    t.throws(() => loose['append']!(bytes, x, undefined, words(), wrong, 9, 9), expected);
+    t.throws(() => loose['append']!(bytes, x, undefined, words(), line, wrong, 9), expected);
+    t.throws(() => loose['append']!(bytes, x, undefined, words(), line, 9, wrong), expected);
+    t.throws(() => loose['commit']!(bytes, wrong), expected);
+    t.throws(() => loose['commit']!(bytes, 0, wrong, line, 9, 9), expected);
+    t.throws(() => loose['list']!(bytes, wrong, line, 9, 9), expected);
+    t.throws(() => loose['list']!(bytes, words(), wrong, 9, 9), expected);
+    t.throws(() => loose['reserve']!(bytes, wrong), expected);
+    t.throws(() => loose['reserve']!(bytes, 1, wrong), expected);
     t.throws(() => loose['unread']!(bytes, wrong), expected);
-    t.throws(() => loose['relocate']!(bytes, wrong), expected);
-    t.throws(() => loose['copyTo']!(bytes, wrong, 1, Buffer.alloc(1), 0), expected);
-    t.throws(() => loose['copyTo']!(bytes, 0, 1, wrong, 0), expected);
-    t.throws(() => loose['index']!(bytes, wrong, 0, 0, 9, 9, out), expected);
-    t.throws(() => loose['index']!(bytes, line, 0, 0, 9, 9, wrong), expected);
-    t.throws(() => loose['index']!(bytes, line, 0, wrong, 9, 9, out), expected);
+    t.throws(() => loose['unread']!(bytes, x, wrong), expected);
   }
-  for (const name of ['write', 'unread', 'relocate', 'copyTo', 'index']) {
+  for (const name of ['append', 'commit', 'list', 'reserve', 'unread']) {
     t.throws(() => loose[name]!(), { instanceOf: TypeError });
+    t.throws(() => loose[name]!(bytes), { instanceOf: TypeError });
   }
+  t.throws(() => loose['append']!(bytes, x, undefined, words()), { instanceOf: TypeError });
+  t.throws(() => loose['list']!(bytes, undefined, line, 9, 9), { instanceOf: Error });
   t.deepEqual(cursors(bytes), [0, 4, 0, 0]);
 });
 
@@ -172,47 +218,60 @@ native('seek sets the position of an open file, and tells why it cannot', (t, ad
   }
 });
 
-native('positions that are out of order, or none, are RangeErrors', (t, addon) => {
-  const bytes = block(6, 4, 'a\nbcdefg');
-  const line = addon.Separator([Uint8Array.of(10)]);
-  const out = new Uint32Array(8).fill(7);
-  const target = Buffer.alloc(4, 7);
-  const expected = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
-  for (const [start, end] of [
-    [0, 5],
-    [3, 2],
-    [-1, 2],
-    [0.5, 2],
-    [NaN, 2],
-    [0, 2 ** 32],
-    [2 ** 32 - 1, 2 ** 32 - 1],
-    [0, Infinity],
-  ] as const) {
-    t.throws(() => addon.copyTo(bytes, start, end, target, 0), expected);
-    t.throws(() => addon.index(bytes, line, start, end, 0, 9, 9, out), expected);
-  }
-  for (const at of [1, 4, 5, 2 ** 32 - 1, -1, NaN]) {
-    t.throws(() => addon.copyTo(bytes, 0, 4, target, at), expected);
-  }
-  t.deepEqual([...target], [7, 7, 7, 7]);
-  t.deepEqual([...out], Array<number>(8).fill(7));
-});
-
-native('what has no room is a RangeError, and nothing is written', (t, addon) => {
+native('numbers and words that cannot be true are RangeErrors', (t, addon) => {
   const bytes = block(6, 4, 'a\nbcdefg');
   const before = Uint8Array.from(bytes);
-  const expected = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
-  t.throws(() => addon.write(bytes, Buffer.alloc(5)), expected);
-  t.throws(() => addon.unread(bytes, Buffer.alloc(5)), expected);
-  t.throws(() => addon.relocate(bytes, new Uint8Array(HEADER_BYTES + 3)), expected);
-  t.throws(() => addon.relocate(bytes, new Uint8Array(3)), expected);
   const line = addon.Separator([Uint8Array.of(10)]);
-  for (const words of [0, FrameIndex.ENDS - 1]) {
-    t.throws(() => addon.index(bytes, line, 0, 0, 0, 9, 9, new Uint32Array(words)), expected);
+  const long = addon.Separator([Buffer.from('12345678901234567')]);
+  const expected = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
+  for (const [count, resume, partial, ...ends] of [
+    [0, 5, 0],
+    [0, 2 ** 32 - 1, 0],
+    [1, 2, 0, 3],
+    [1, 4, 0, 2 ** 32 - 1],
+    [9, 0, 0],
+    [2 ** 32 - 1, 0, 0],
+    [0, 2, 1],
+    [0, 2, 2 ** 32 - 1],
+  ] as const) {
+    const out = Uint32Array.of(count, resume, partial, 0, ...ends, 7);
+    const same = Uint32Array.from(out);
+    t.throws(() => addon.list(bytes, out, line, 9, 9), expected);
+    t.deepEqual(out, same);
   }
+  // What would have begun before the frame, or is all of the separator.
+  for (const partial of [3, 17]) {
+    t.throws(() => addon.list(bytes, Uint32Array.of(0, 2, partial, 0), long, 9, 9), expected);
+  }
+  for (const size of [0, FrameIndex.ENDS - 1]) {
+    t.throws(() => addon.list(bytes, new Uint32Array(size), line, 9, 9), expected);
+  }
+  for (const count of [5, 3, -1, 0.5, NaN, 2 ** 32 - 1, 2 ** 32]) {
+    t.throws(() => addon.commit(bytes, count === 3 ? 6 : count), expected);
+    if (count > 4 && count < 2 ** 32) continue;
+    t.throws(() => addon.reserve(bytes, count === 3 ? -2 : count), expected);
+  }
+  t.throws(() => addon.reserve(bytes, 2 ** 32 - 1), expected);
   t.deepEqual(bytes, before);
   const few = new Uint32Array(FrameIndex.ENDS);
-  t.is(addon.index(bytes, line, 0, 0, 0, 9, 9, few), 0);
+  addon.list(bytes, few, line, 9, 9);
+  t.is(few[FrameIndex.COUNT], 0);
+});
+
+native('what has no room is answered by the capacity that it takes, and nothing is written', (t, addon) => {
+  const bytes = block(6, 4, 'a\nbcdefg');
+  const before = Uint8Array.from(bytes);
+  t.is(addon.append(bytes, Buffer.alloc(5)), 256);
+  t.is(addon.append(bytes, Buffer.alloc(500)), 504);
+  t.is(addon.unread(bytes, Buffer.alloc(5)), 256);
+  t.is(addon.reserve(bytes, 5), 256);
+  t.is(addon.reserve(block(0, 4, '.'.repeat(1000)), 997), 2000);
+  t.deepEqual(bytes, before);
+  const expected = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
+  t.throws(() => addon.reserve(new Uint8Array(3), 0, bytes), expected);
+  // The block that is moved to must hold what is there.
+  t.is(addon.reserve(new Uint8Array(HEADER_BYTES + 8), 5, bytes), 256);
+  t.throws(() => addon.reserve(new Uint8Array(HEADER_BYTES + 3), 0, bytes), expected);
 });
 
 native('arrays that overlap are TypeErrors', (t, addon) => {
@@ -220,12 +279,13 @@ native('arrays that overlap are TypeErrors', (t, addon) => {
   const before = Uint8Array.from(bytes);
   const line = addon.Separator([Uint8Array.of(10)]);
   const expected = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE', message: /share memory/ };
-  t.throws(() => addon.write(bytes, bytes.subarray(20, 24)), expected);
+  t.throws(() => addon.append(bytes, bytes.subarray(20, 24)), expected);
+  t.throws(() => addon.append(block(0, 0, '12345678'), bytes.subarray(20, 24), bytes), expected);
   t.throws(() => addon.unread(bytes, bytes.subarray(0, 4)), expected);
-  t.throws(() => addon.copyTo(bytes, 0, 4, bytes.subarray(28), 0), expected);
-  t.throws(() => addon.relocate(bytes, bytes), expected);
-  t.throws(() => addon.relocate(bytes, bytes.subarray(8)), expected);
-  t.throws(() => addon.index(bytes, line, 0, 0, 0, 9, 9, new Uint32Array(bytes.buffer)), expected);
+  t.throws(() => addon.reserve(bytes, 1, bytes), expected);
+  t.throws(() => addon.reserve(bytes, 1, bytes.subarray(8)), expected);
+  t.throws(() => addon.list(bytes, new Uint32Array(bytes.buffer), line, 9, 9), expected);
+  t.throws(() => addon.commit(bytes, 1, new Uint32Array(bytes.buffer), line, 9, 9), expected);
   t.deepEqual(bytes, before);
 });
 
@@ -253,25 +313,21 @@ native('a separator keeps its bytes, whatever becomes of the arrays', (t, addon)
   const separator = addon.Separator([sequence]);
   sequence.fill(0);
   const out = new Uint32Array(8);
-  t.is(addon.index(bytes, separator, 0, 0, 0, 9, 9, out), 2);
+  addon.list(bytes, out, separator, 9, 9);
+  t.is(out[FrameIndex.COUNT], 2);
 });
 
 native('a ring does itself what the binary refuses to', (t, addon) => {
-  const ring = new NativeRing(addon, 0);
+  const ring = new NativeRing(addon);
   const shared = new Uint8Array(new SharedArrayBuffer(300)).fill(0x61);
-  ring.write(shared);
+  ring.append(shared);
   ring.unread(shared);
-  ring.write(ring.view(0, 5)!);
-  const target = new Uint8Array(new SharedArrayBuffer(605));
-  ring.copyTo(target, 0, 0, 605);
-  t.is(ring.length, 605);
+  ring.append(ring.view(0, 5)!);
+  ring.unread(ring.view(0, 5)!);
+  const target = new Uint8Array(new SharedArrayBuffer(610));
+  ring.copyTo(target, 0, 0, 610);
+  t.is(ring.length, 610);
   t.true(target.every((byte) => byte === 0x61));
-  const out = new Uint32Array(FrameIndex.ENDS + 4);
-  t.is(ring.index(Separator.from('a', 't'), 0, 0, 0, 1.5, Infinity, out), 4);
-  ring.write(Buffer.from('\n'));
-  ring.consume(604);
-  t.is(ring.index(Separator.from('\n', 't'), 0, 0, 0, 0.5, Infinity, out), 0);
-  t.is(out[FrameIndex.OVERLONG_BODY], 1);
 });
 
 // --- Looking for it
@@ -360,21 +416,10 @@ test('the version that the binary must have is that of the package', (t) => {
 function fakePackage(t: ExecutionContext): string {
   const root = directory(t);
   const require = createRequire(import.meta.url);
-  const home = join(dirname(require.resolve('#ts/native.js')), '..');
+  const home = join(dirname(require.resolve('#ts/buffer/native.js')), '..');
   mkdirSync(join(root, 'dist'));
-  for (const file of [
-    'engine',
-    'native',
-    'native-ring',
-    'ring',
-    'separator',
-    'separator-search',
-    'automaton',
-    'slab',
-    'errors',
-  ]) {
-    cpSync(join(home, 'dist', `${file}.js`), join(root, 'dist', `${file}.js`));
-  }
+  cpSync(join(home, 'buffer'), join(root, 'dist', 'buffer'), { recursive: true });
+  cpSync(join(home, 'errors.js'), join(root, 'dist', 'errors.js'));
   writeFileSync(join(root, 'package.json'), JSON.stringify({ name: 'sluice', type: 'module' }));
   mkdirSync(join(root, 'node_modules'));
   symlinkSync(
@@ -403,7 +448,12 @@ function installPackage(root: string, name: string, code: string, version = VERS
 const ownPackage = platformPackages()[0];
 
 const complete = `
-  module.exports = { Separator: class {}, write() {}, unread() {}, copyTo() {}, relocate() {}, index() {}, seek() {} };
+  const append = (block, data) => {
+    block.set(data, 16);
+    new Uint32Array(block.buffer, 0, 2)[1] = data.length;
+    return 0;
+  };
+  module.exports = { Separator: class {}, append, commit() {}, list() {}, reserve() {}, unread() {}, seek() {} };
 `;
 
 const program = `
@@ -412,7 +462,7 @@ const program = `
     process.exit(3);
   });
   const ring = createRing();
-  ring.write(Buffer.from('works'));
+  ring.append(Buffer.from('works'));
   console.log(engine, ring.view(0, ring.length).toString());
 `;
 
@@ -421,7 +471,7 @@ function load(root: string, environment: Record<string, string>) {
   const { SLUICE_ENGINE: _engine, SLUICE_DEBUG: _debug, SLUICE_PREBUILD: _place, ...rest } = process.env;
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    ['--input-type=module', '--eval', program, '--', join(root, 'dist', 'engine.js')],
+    ['--input-type=module', '--eval', program, '--', join(root, 'dist', 'buffer', 'engine.js')],
     { env: { ...rest, ...environment }, encoding: 'utf8' },
   );
   return { status, stdout: stdout.trimEnd(), stderr: stderr.trimEnd() };
@@ -525,8 +575,8 @@ test('a binary that lacks functions is passed over', (t) => {
     return;
   }
   const root = fakePackage(t);
-  installPackage(root, ownPackage, 'exports.write = exports.unread = exports.copyTo = exports.Separator = () => {};');
+  installPackage(root, ownPackage, 'exports.append = exports.commit = exports.reserve = exports.Separator = () => {};');
   const { stdout } = load(root, { SLUICE_ENGINE: 'native' });
-  t.regex(stdout, /sluice-\S+: the binary does not match this version \(missing: relocate, index, seek\)$/);
+  t.regex(stdout, /sluice-\S+: the binary does not match this version \(missing: list, unread, seek\)$/);
   t.is(load(root, {}).stdout, 'typescript works');
 });

@@ -5,10 +5,12 @@
 // Runs once: it makes the rings of each engine by itself.
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { NativeRing } from '#ts/native-ring.js';
-import { loadAddon } from '#ts/native.js';
-import { FrameIndex, grownCapacity, MAX_CAPACITY, type Ring, TypeScriptRing } from '#ts/ring.js';
-import { Separator } from '#ts/separator.js';
+import { NativeRing } from '#ts/buffer/native-ring.js';
+import { loadAddon } from '#ts/buffer/native.js';
+import { grownCapacity } from '#ts/buffer/block.js';
+import { FrameIndex, MAX_CAPACITY, type Ring } from '#ts/buffer/ring.js';
+import { Separator } from '#ts/buffer/separator.js';
+import { TypeScriptRing } from '#ts/buffer/typescript-ring.js';
 import { seed } from './seed.js';
 
 interface Maker {
@@ -20,19 +22,13 @@ const addon = loadAddon();
 
 const makers: readonly Maker[] = [
   { name: 'TypeScript', make: () => new TypeScriptRing() },
-  ...(addon === null
-    ? []
-    : [
-        // Every byte is touched by the native engine; and mixed, as programs use it.
-        { name: 'native only', make: () => new NativeRing(addon, 0) },
-        { name: 'native', make: () => new NativeRing(addon) },
-      ]),
+  ...(addon === null ? [] : [{ name: 'native', make: () => new NativeRing(addon) }]),
 ];
 
 test('the engines under test', (t) => {
   const names = makers.map((maker) => maker.name).join(', ');
-  t.log(addon === null ? `${names}; no binary is loaded, the native rings are left out` : names);
-  t.is(makers.length, addon === null ? 1 : 3);
+  t.log(addon === null ? `${names}; no binary is loaded, the native ring is left out` : names);
+  t.is(makers.length, addon === null ? 1 : 2);
 });
 
 function contract(title: string, run: (t: ExecutionContext, make: () => Ring) => void): void {
@@ -56,10 +52,10 @@ function ringWithSeam(make: () => Ring, bytes: Uint8Array, seam: number): Ring {
   ring.reserve(Math.max(bytes.length, seam, 1));
   const { capacity } = ring;
   const filler = capacity - seam;
-  ring.write(Buffer.alloc(filler, 0xee));
-  ring.write(bytes.subarray(0, seam));
+  ring.append(Buffer.alloc(filler, 0xee));
+  ring.append(bytes.subarray(0, seam));
   ring.consume(filler);
-  ring.write(bytes.subarray(seam));
+  ring.append(bytes.subarray(seam));
   if (ring.capacity !== capacity) throw new Error('the ring has grown, and the seam is lost');
   return ring;
 }
@@ -72,21 +68,21 @@ contract('owns no memory until bytes come', (t, make) => {
   const ring = make();
   t.is(ring.length, 0);
   t.is(ring.capacity, 0);
-  ring.write(Buffer.alloc(0));
+  ring.append(Buffer.alloc(0));
   ring.unread(Buffer.alloc(0));
   ring.consume(0);
   ring.trim(0);
   ring.copyTo(Buffer.alloc(0), 0, 0, 0);
   t.deepEqual(ring.view(0, 0), Buffer.alloc(0));
-  const out = new Uint32Array(8).fill(7);
-  t.is(ring.index(Separator.from('\n', 't'), 0, 0, 0, 10, 4, out), 0);
+  const out = new Uint32Array(8).fill(7, FrameIndex.ENDS);
+  ring.list({ separator: Separator.from('\n', 't'), words: out, limit: 10, max: 4 });
   t.deepEqual([...out], [0, 0, 0, 0, 7, 7, 7, 7]);
   t.is(ring.capacity, 0);
 });
 
 contract('gives back what was written, read and put back', (t, make) => {
   const ring = make();
-  ring.write(Buffer.from('lo wor'));
+  ring.append(Buffer.from('lo wor'));
   ring.unread(Buffer.from('hel'));
   const region = ring.reserve(2);
   region.set(Buffer.from('ld'));
@@ -99,7 +95,7 @@ contract('gives back what was written, read and put back', (t, make) => {
 
 contract('a region stays where it is while bytes are consumed', (t, make) => {
   const ring = make();
-  ring.write(pattern(10));
+  ring.append(pattern(10));
   const region = ring.reserve(5);
   ring.consume(10);
   region.set(pattern(5, 90));
@@ -128,13 +124,13 @@ contract('bytes go across the seam rather than to more memory', (t, make) => {
   ring.reserve(256);
   const { capacity } = ring;
   for (let at = 0; at < 3 * capacity; at += 24) {
-    ring.write(pattern(200, at));
+    ring.append(pattern(200, at));
     t.deepEqual(contents(ring), pattern(200, at));
     ring.consume(200);
     // Something stays, so that the ring never starts afresh.
-    ring.write(pattern(24, at));
+    ring.append(pattern(24, at));
     t.deepEqual(contents(ring), pattern(24, at));
-    ring.write(pattern(capacity - 24, at + 24));
+    ring.append(pattern(capacity - 24, at + 24));
     t.deepEqual(contents(ring), pattern(capacity, at));
     ring.consume(capacity - 7);
     ring.unread(pattern(capacity - 7, at));
@@ -181,7 +177,7 @@ contract('growing takes the bytes along, wherever the seam is', (t, make) => {
   for (const seam of [0, 1, 100, 255, 256]) {
     for (const more of [1, 20, 5000]) {
       const written = ringWithSeam(make, bytes, seam);
-      written.write(pattern(more, 256));
+      written.append(pattern(more, 256));
       t.deepEqual(contents(written), pattern(256 + more));
       const before = ringWithSeam(make, bytes, seam);
       before.unread(pattern(more, 7));
@@ -196,10 +192,10 @@ contract('growing takes the bytes along, wherever the seam is', (t, make) => {
 
 contract('what a ring holds may be written to the ring itself', (t, make) => {
   const ring = make();
-  ring.write(pattern(100));
-  ring.write(ring.view(0, 100)!);
+  ring.append(pattern(100));
+  ring.append(ring.view(0, 100)!);
   ring.unread(ring.view(50, 100)!);
-  ring.write(ring.view(0, 50)!);
+  ring.append(ring.view(0, 50)!);
   const twice = Buffer.concat([pattern(100), pattern(100)]);
   const half = pattern(50, 50);
   t.deepEqual(contents(ring), Buffer.concat([half, twice, half]));
@@ -208,7 +204,7 @@ contract('what a ring holds may be written to the ring itself', (t, make) => {
 contract('moving bytes costs a constant time for each byte, whatever is reserved', (t, make) => {
   // A slow consumer behind a steady reader: the ring must neither move all bytes each time nor grow without end.
   const ring = make();
-  ring.write(pattern(1000));
+  ring.append(pattern(1000));
   let moved = 0;
   let at = ring.reserve(999).byteOffset;
   for (let round = 0; round < 20_000; round++) {
@@ -225,11 +221,11 @@ contract('moving bytes costs a constant time for each byte, whatever is reserved
 
 contract('memory follows the unread bytes', (t, make) => {
   const ring = make();
-  ring.write(pattern(100_000));
+  ring.append(pattern(100_000));
   const full = ring.capacity;
   t.true(full < 200_000);
   const sparse = make();
-  sparse.write(pattern(8000));
+  sparse.append(pattern(8000));
   sparse.consume(6500);
   sparse.trim(0);
   t.true(sparse.capacity <= 4 * 1500);
@@ -247,13 +243,13 @@ contract('memory follows the unread bytes', (t, make) => {
   t.true(ring.capacity > 0);
   ring.trim(ring.capacity - 1);
   t.is(ring.capacity, 0);
-  ring.write(pattern(3));
+  ring.append(pattern(3));
   t.deepEqual(contents(ring), pattern(3));
 });
 
 contract('wrong arguments are told with their numbers, and nothing changes', (t, make) => {
   const ring = make();
-  ring.write(pattern(10));
+  ring.append(pattern(10));
   const out = new Uint32Array(10);
   const line = Separator.from('\n', 't');
   const target = Buffer.alloc(20);
@@ -270,7 +266,7 @@ contract('wrong arguments are told with their numbers, and nothing changes', (t,
   ring.commit(0);
   t.throws(() => ring.commit(1), rangeError(/^commit: count must be an integer from 0 to 0 .*, not 1$/));
   for (const invalidate of [
-    () => ring.write(Buffer.alloc(0)),
+    () => ring.append(Buffer.alloc(0)),
     () => ring.unread(Buffer.alloc(0)),
     () => ring.trim(Infinity),
   ]) {
@@ -295,14 +291,19 @@ contract('wrong arguments are told with their numbers, and nothing changes', (t,
   );
   t.throws(() => ring.view(0, 11), rangeError(/^view: end /));
   t.throws(() => ring.view(7, 6), rangeError(/^view: start /));
-  t.throws(() => ring.index(line, 0, 11, 0, 9, 9, out), rangeError(/^index: resume must be .* 10 .*, not 11$/));
-  t.throws(() => ring.index(line, 5, 4, 0, 9, 9, out), rangeError(/^index: start must be .* 4 .*, not 5$/));
-  t.throws(() => ring.index(line, 0, 0, 0, -1, 9, out), rangeError(/^index: limit /));
-  t.throws(() => ring.index(line, 0, 0, 0, 9, NaN, out), rangeError(/^index: max /));
+  const list = (words: Uint32Array, limit = 9, max = 9) => ring.list({ separator: line, words, limit, max });
+  t.throws(() => list(Uint32Array.of(0, 11, 0, 0)), rangeError(/^list: .* 10\b.* 11\b/));
+  t.throws(() => list(Uint32Array.of(1, 4, 0, 0, 5)), rangeError(/^list: .* 5\b.* 4\b|^list: .* 4\b.* 5$/));
+  t.throws(() => list(Uint32Array.of(2, 0, 0, 0, 1)), rangeError(/^list: words.length must be 6 or more, not 5$/));
+  for (const wrong of [-1, 0.5, NaN, Infinity, 2 ** 32]) {
+    if (wrong !== 2 ** 32) t.throws(() => list(out, wrong), rangeError(/^list: limit /));
+    if (wrong !== 2 ** 32) t.throws(() => list(out, 9, wrong), rangeError(/^list: max /));
+  }
   t.throws(
-    () => ring.index(line, 0, 0, 0, 9, 9, new Uint32Array(FrameIndex.ENDS - 1)),
-    rangeError(/^index: out.length must be 4 or more, not 3$/),
+    () => list(new Uint32Array(FrameIndex.ENDS - 1)),
+    rangeError(/^list: words.length must be 4 or more, not 3$/),
   );
+  t.deepEqual([...out], new Array(10).fill(0));
   t.throws(() => ring.trim(-1), rangeError(/^trim: keep /));
   t.throws(() => ring.trim(NaN), rangeError(/^trim: keep /));
   t.deepEqual(contents(ring), pattern(10));
@@ -310,7 +311,7 @@ contract('wrong arguments are told with their numbers, and nothing changes', (t,
 
 contract('more than a ring can hold is refused before anything is allocated', (t, make) => {
   const ring = make();
-  ring.write(pattern(10));
+  ring.append(pattern(10));
   for (const min of [MAX_CAPACITY - 9, MAX_CAPACITY, 2 ** 32, Number.MAX_SAFE_INTEGER - 10]) {
     t.throws(() => ring.reserve(min), {
       instanceOf: RangeError,
@@ -383,7 +384,7 @@ contract('any order of calls gives what one Buffer would', (t, make) => {
       switch (op.kind) {
         case 'write': {
           const data = fresh(op.size);
-          ring.write(data);
+          ring.append(data);
           model = Buffer.concat([model, data]);
           break;
         }
@@ -485,14 +486,21 @@ function words(
   space = ring.length,
   partial = 0,
 ): number[] {
-  const out = new Uint32Array(FrameIndex.ENDS + space + 1).fill(0xdeadbeef);
-  const count = ring.index(separator, start, resume, partial, limit, max, out.subarray(0, FrameIndex.ENDS + space));
-  if (count !== out[FrameIndex.COUNT]) throw new Error(`${count} returned, ${out[FrameIndex.COUNT]} written`);
-  if (out.subarray(FrameIndex.ENDS + count).some((word) => word !== 0xdeadbeef)) throw new Error('written too far');
+  // A frame that is listed already ends where the first one is to begin.
+  const listed = start > 0 ? 1 : 0;
+  const out = new Uint32Array(FrameIndex.ENDS + listed + space + 1).fill(0xdeadbeef);
+  out.set([listed, resume, partial, 0]);
+  if (listed > 0) out[FrameIndex.ENDS] = start;
+  const most = Math.min(max, 2 ** 32 - 2) + listed;
+  ring.list({ separator, words: out.subarray(0, out.length - 1), limit: Math.min(limit, MAX_CAPACITY), max: most });
+  const count = out[FrameIndex.COUNT]! - listed;
+  if (out.subarray(FrameIndex.ENDS + listed + count).some((word) => word !== 0xdeadbeef)) {
+    throw new Error('written too far');
+  }
   partialNow = out[FrameIndex.PARTIAL]!;
   if (partialNow !== 0 && !separator.carries) throw new Error('a partial of a separator that has none');
-  out[FrameIndex.PARTIAL] = 0;
-  return [...out.subarray(0, FrameIndex.ENDS + count)];
+  const ends = out.subarray(FrameIndex.ENDS + listed, FrameIndex.ENDS + listed + count);
+  return [count, out[FrameIndex.RESUME]!, 0, out[FrameIndex.OVERLONG_BODY]!, ...ends];
 }
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1');
@@ -563,7 +571,7 @@ const chosen = fc.oneof(
   ),
 );
 
-contract('index finds what a quadratic scan finds', (t, make) => {
+contract('list finds what a quadratic scan finds', (t, make) => {
   const property = fc.property(
     text,
     chosen,
@@ -588,7 +596,7 @@ contract('index finds what a quadratic scan finds', (t, make) => {
   t.notThrows(() => fc.assert(property, { seed: seed(t), numRuns: 2000 }));
 });
 
-contract('index goes on where it stopped, however the bytes come', (t, make) => {
+contract('list goes on where it stopped, however the bytes come', (t, make) => {
   const property = fc.property(
     text,
     chosen,
@@ -611,7 +619,7 @@ contract('index goes on where it stopped, however the bytes come', (t, make) => 
       let overlong = 0;
       for (let fed = 0, i = 0; fed < bytes.length && overlong === 0; i++) {
         const chunk = bytes.subarray(fed, fed + chunks[i % chunks.length]!);
-        ring.write(chunk);
+        ring.append(chunk);
         fed += chunk.length;
         for (;;) {
           const found = words(ring, separator, behind, resume, limit, max, ring.length, partial);
@@ -642,7 +650,7 @@ contract('index goes on where it stopped, however the bytes come', (t, make) => 
   t.notThrows(() => fc.assert(property, { seed: seed(t), numRuns: 1000 }));
 });
 
-contract('index: every seam of fixed texts', (t, make) => {
+contract('list: every seam of fixed texts', (t, make) => {
   const wrong: string[] = [];
   const texts = [
     'GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\nbody\n\r\n\r\n\r\nrest\r',
@@ -667,7 +675,7 @@ contract('index: every seam of fixed texts', (t, make) => {
   t.deepEqual(wrong, []);
 });
 
-contract('index: a separator at every place of a long text, with the seam around it', (t, make) => {
+contract('list: a separator at every place of a long text, with the seam around it', (t, make) => {
   const wrong: string[] = [];
   const size = 3300;
   const buffers = ['x', 'a', '\r'].map((fill) => latin1(fill.repeat(size)));
@@ -691,7 +699,7 @@ contract('index: a separator at every place of a long text, with the seam around
   t.deepEqual(wrong, []);
 });
 
-contract('index leaves what was searched before alone', (t, make) => {
+contract('list leaves what was searched before alone', (t, make) => {
   for (const set of [['\n'], ['\r\n'], ['\n', '\r\n\r\n']]) {
     const separator = Separator.from(set, 't');
     const ring = ringWithSeam(make, Buffer.alloc(200, 0x78), 80);
@@ -700,22 +708,22 @@ contract('index leaves what was searched before alone', (t, make) => {
     // A separator that appears where the search has been, as it never does in life, shows that it is not looked at.
     for (const at of [0, 60, 100, resume - 4]) ring.view(at, at + 4)!.write('\r\n\r\n');
     t.deepEqual(words(ring, separator, 0, resume, 1000, 10), [0, resume, 0, 0]);
-    ring.write(Buffer.from(`yy${set[0]!}`));
+    ring.append(Buffer.from(`yy${set[0]!}`));
     t.is(words(ring, separator, 0, resume, 1000, 10)[FrameIndex.COUNT], 1);
   }
 });
 
-contract('index: a match never reaches back into the frame before', (t, make) => {
+contract('list: a match never reaches back into the frame before', (t, make) => {
   const ring = make();
-  ring.write(Buffer.from('aaaaa\r\n'));
+  ring.append(Buffer.from('aaaaa\r\n'));
   t.deepEqual(words(ring, Separator.from('aa', 't'), 0, 0, 9, 9), [2, 6, 0, 0, 2, 4]);
   t.deepEqual(words(ring, Separator.from('\r\n', 't'), 6, 6, 9, 9), [0, 6, 0, 0]);
   t.deepEqual(words(ring, Separator.from(['\n', '\r\n'], 't'), 6, 6, 9, 9), [1, 7, 0, 0, 7]);
 });
 
-contract('index: a partial that no search can have ended with is refused', (t, make) => {
+contract('list: a partial that no search can have ended with is refused', (t, make) => {
   const ring = make();
-  ring.write(Buffer.alloc(100, '-'));
+  ring.append(Buffer.alloc(100, '-'));
   const long = '-'.repeat(20);
   for (const [set, states] of [
     [[`${long}X`], 22],
@@ -757,10 +765,9 @@ test('TypeScript: a search takes a fixed number of steps for each byte, whatever
         const ring = new TypeScriptRing();
         const out = new Uint32Array(FrameIndex.ENDS + 1);
         for (let fed = 0; fed < size; fed += piece) {
-          ring.write(bytes.subarray(fed, fed + piece));
-          const [resume, partial] = [out[FrameIndex.RESUME]!, out[FrameIndex.PARTIAL]!];
-          t.is(ring.index(separator, 0, resume, partial, size, 1, out), 0);
+          ring.append(bytes.subarray(fed, fed + piece), { separator, words: out, limit: size, max: 1 });
         }
+        t.is(out[FrameIndex.COUNT], 0);
         const { steps } = separator.automaton;
         t.true(
           steps <= 2 * size + 32 * (size / piece),
@@ -773,3 +780,47 @@ test('TypeScript: a search takes a fixed number of steps for each byte, whatever
     }
   }
 });
+
+contract('append and commit list what they bring, and go on with the listing', (t, make) => {
+  for (const set of [['\n'], ['\r\n', '\n'], [`${'-'.repeat(20)}X`]]) {
+    const separator = Separator.from(set, 't');
+    const end = set[0]!;
+    const ring = make();
+    const listing = { separator, words: new Uint32Array(FrameIndex.ENDS + 9), limit: 5, max: 9 };
+    const ends = () => [...listing.words.subarray(FrameIndex.ENDS, FrameIndex.ENDS + listing.words[FrameIndex.COUNT]!)];
+    const one = 3 + end.length;
+    const two = one + 2 + end.length;
+    ring.append(latin1(`one${end.slice(0, -1)}`), listing);
+    t.deepEqual(ends(), []);
+    ring.append(latin1(`${end.slice(-1)}tw`), listing);
+    t.deepEqual(ends(), [one]);
+    const region = ring.reserve(1000);
+    region.set(latin1(`${end}too long${end}four${end}`));
+    ring.commit(2 * end.length + 8, listing);
+    t.deepEqual(ends(), [one, two]);
+    t.is(listing.words[FrameIndex.OVERLONG_BODY], 8, 'an overlong frame is not listed');
+    // Nothing is listed, though the bytes count.
+    const { length } = ring;
+    ring.append(latin1(end));
+    t.is(ring.length, length + end.length);
+    t.deepEqual(ends(), [one, two]);
+  }
+});
+
+contract(
+  'appending moves the ring to a larger block, bytes that lie in it included, and lists in the same call',
+  (t, make) => {
+    const separator = Separator.from('\n', 't');
+    const ring = make();
+    ring.append(Buffer.alloc(200, 'x'));
+    ring.consume(100);
+    const listing = { separator, words: new Uint32Array(FrameIndex.ENDS + 9), limit: 1000, max: 9 };
+    const before = ring.capacity;
+    ring.append(Buffer.concat([Buffer.from('\n'), Buffer.alloc(400, 'y'), Buffer.from('\n')]), listing);
+    t.true(ring.capacity > before);
+    t.deepEqual([...listing.words], [2, 502, 0, 0, 101, 502, 0, 0, 0, 0, 0, 0, 0]);
+    t.is(contents(ring).toString(), `${'x'.repeat(100)}\n${'y'.repeat(400)}\n`);
+    ring.append(ring.view(0, 502)!);
+    t.is(ring.length, 1004);
+  },
+);

@@ -1,6 +1,6 @@
 // Runs once: nothing is read.
 import test from 'ava';
-import { Separator, type SeparatorLike } from '#ts/separator.js';
+import { Separator, type SeparatorLike } from '#ts/buffer/separator.js';
 
 const bytesOf = (value: SeparatorLike) => Separator.from(value, 't').sequences.map((sequence) => [...sequence]);
 

@@ -2,7 +2,7 @@
 // Runs once: nothing is read.
 import test from 'ava';
 import fc from 'fast-check';
-import { allocateResult, bufferView, SLAB_BYTES } from '#ts/slab.js';
+import { allocateResult, bufferView, SLAB_BYTES } from '#ts/buffer/slab.js';
 import { seed } from './seed.js';
 
 /** From here on a result owns its memory. */

@@ -1,5 +1,5 @@
 /**
- * The platforms that a binary is made for. ts/native.ts looks for their packages by the same names; npm/ has the package of
+ * The platforms that a binary is made for. ts/buffer/native.ts looks for their packages by the same names; npm/ has the package of
  * each, written by scripts/version.mjs from what stands here.
  */
 import * as fs from 'node:fs';

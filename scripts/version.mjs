@@ -36,7 +36,7 @@ await main(async () => {
 
   replace('package.json', /^( {2}"version": ")[^"]*/m, `$1${wanted}`);
   replace('Cargo.toml', /^(\[workspace\.package\]\nversion = ")[^"]*/m, `$1${wanted}`);
-  replace('ts/native.ts', /^(export const VERSION = ')[^']*/m, `$1${wanted}`);
+  replace('ts/buffer/native.ts', /^(export const VERSION = ')[^']*/m, `$1${wanted}`);
   // Each file as a whole: replacements that follow one another would have to read what --check does not write.
   const crates = new RegExp(`(name = "(?:${CRATES.join('|')})"\\nversion = ")[^"]*`, 'g');
   replace('Cargo.lock', crates, `$1${wanted}`);

@@ -13,8 +13,8 @@ import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, type WaitOptions } from './abort.js';
 import { checkBoolean } from './checks.js';
 import { StateError, invalidType, outOfRange } from './errors.js';
-import type { Separator } from './separator.js';
-import { SLAB_BYTES } from './slab.js';
+import type { Separator } from './buffer/separator.js';
+import { SLAB_BYTES } from './buffer/slab.js';
 
 const CR = 0x0d;
 const NO_BYTES = Buffer.alloc(0);

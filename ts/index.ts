@@ -3,7 +3,7 @@ export type { WaitOptions } from './abort.js';
 export { connect, type ConnectOptions, type ConnectSockOptions } from './connect/connect.js';
 export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect/pipe.js';
 export { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
-export { engine } from './engine.js';
+export { engine } from './buffer/engine.js';
 export {
   ConnectionError,
   IncompleteReadError,

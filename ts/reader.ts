@@ -17,7 +17,7 @@ import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { refusedWait, type WaitOptions } from './abort.js';
 import { checkLimit, isBytes } from './checks.js';
-import { createRing } from './engine.js';
+import { createRing } from './buffer/engine.js';
 import {
   IncompleteReadError,
   LimitOverrunError,
@@ -42,9 +42,9 @@ import {
   type LineSource,
 } from './frames.js';
 import { watch } from './idle.js';
-import { FrameIndex, MAX_CAPACITY, type Ring } from './ring.js';
-import { Separator } from './separator.js';
-import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from './slab.js';
+import { FrameIndex, MAX_CAPACITY, type Listing, type Ring } from './buffer/ring.js';
+import { Separator } from './buffer/separator.js';
+import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from './buffer/slab.js';
 import { Hold, type Keeper } from './keeper.js';
 
 /** What a bounded reader takes. */
@@ -99,10 +99,13 @@ interface Fill {
   readonly growing: boolean;
 }
 
-/** The words of the index of frames that are handed out one by one; and how many a pooled one may keep. */
+/**
+ * The words of an index at first; and how many it grows to where frames are handed out one by one, which is what a pooled one may keep:
+ * so the frames of a large chunk are listed by the call that brings it.
+ */
 const INDEX_WORDS = 1024;
-const MOST_FRAMES = INDEX_WORDS - FrameIndex.ENDS;
 const POOLED_WORDS = 8192;
+const MOST_FRAMES = POOLED_WORDS - FrameIndex.ENDS;
 
 /** Rings that the pool keeps, and the memory that each of them may keep. */
 const POOLED_STORES = 32;
@@ -164,7 +167,10 @@ export class StreamReader implements LineSource {
   #base = 0;
   #position = 0;
 
-  /** The index: which separator it is for, the words of its listed ends that are not taken yet, where to search on. */
+  /**
+   * The index: which separator it is for, the words of its listed ends that are not taken yet, where to search on. The separator stays
+   * when all is taken, so that what comes next is listed for it at once.
+   */
   #separator: Separator | null = null;
   #words: Uint32Array = NO_WORDS;
   #next = 0;
@@ -172,8 +178,12 @@ export class StreamReader implements LineSource {
   #resume = 0;
   #partial = 0;
   #overlong = false;
+  /** Whether a search from there would find nothing new: all that is buffered has been looked at. */
+  #exhausted = false;
   /** How many frames the next search lists at most: grows while only frames are read, so that mixed reads search little. */
   #batch = 1;
+  /** Whether all frames were wanted last, however many. */
+  #all = false;
 
   /** The cut: its memory, what to add to a position to get the offset there, and the position where it ends. */
   #cut: ArrayBufferLike = EMPTY.buffer;
@@ -375,7 +385,10 @@ export class StreamReader implements LineSource {
     ) {
       this.#bytesRead += count;
       this.#ahead = this.#aheadOf(count);
-      this.#targetRing.commit(count);
+      this.#settle(true);
+      const listing = this.#listing(this.#store);
+      this.#targetRing.commit(count, listing);
+      if (listing !== null) this.#listedIn(listing);
       this.#targetRing = null;
       this.#target = null;
     } else {
@@ -400,7 +413,10 @@ export class StreamReader implements LineSource {
         this.#leaveLoan();
         this.#releaseTarget();
         this.#settle(true);
-        this.#open().ring.write(rest);
+        const store = this.#open();
+        const listing = this.#listing(store);
+        store.ring.append(rest, listing);
+        if (listing !== null) this.#listedIn(listing);
       } catch (error) {
         // Memory has run out. These bytes are lost, so nothing that comes behind them may be read.
         this.setException(error as Error);
@@ -866,10 +882,10 @@ export class StreamReader implements LineSource {
     recycle(store);
   }
 
-  /** Drops the index and the cut. */
+  /** Drops the index, but for the separator, and the cut. */
   #forget(): void {
-    this.#separator = null;
-    this.#next = this.#stop = 0;
+    this.#next = this.#stop = this.#resume = this.#partial = 0;
+    this.#exhausted = false;
     this.#cut = EMPTY.buffer;
     this.#cutEnd = 0;
     this.#text = null;
@@ -880,12 +896,13 @@ export class StreamReader implements LineSource {
   /** Leaves frame-wise reading, for a read that takes bytes at any place: returns how many bytes are buffered. */
   #rewind(): number {
     const store = this.#store;
-    if (store === null) return 0;
     if (this.#separator !== null) {
       this.#settle(true);
       this.#forget();
+      this.#separator = null;
       this.#batch = 1;
     }
+    if (store === null) return 0;
     return store.ring.length - (this.#position - this.#base);
   }
 
@@ -949,7 +966,8 @@ export class StreamReader implements LineSource {
 
   /** Whether the index lists a frame, after a search if need be. Throws when the next frame is over the limit. */
   #listed(separator: Separator, action: FrameAction): boolean {
-    if (this.#separator !== separator || this.#next === this.#stop) this.#search(separator);
+    this.#all = false;
+    if (this.#separator !== separator || (this.#next === this.#stop && !this.#exhausted)) this.#search(separator);
     if (this.#next < this.#stop) return true;
     this.#refuseOverlong(separator, action);
     return false;
@@ -990,30 +1008,71 @@ export class StreamReader implements LineSource {
   }
 
   /** Lists the frames that are complete, going on where the last search for the same separator ended. */
-  #search(separator: Separator, all = false): void {
-    const store = this.#store;
-    if (store === null) return;
-    let resume = 0;
-    let partial = 0;
-    if (this.#separator === separator) {
-      resume = this.#resume - this.#position;
-      partial = this.#partial;
-      this.#batch = Math.min(this.#batch * 4, MOST_FRAMES);
-    } else if (this.#separator !== null) {
-      this.#batch = 1;
-    }
+  #search(separator: Separator): void {
     this.#settle(true);
+    this.#restart(separator);
+    const store = this.#store;
+    if (store === null || store.ring.length === 0) {
+      this.#exhausted = true;
+      return;
+    }
+    const listing = this.#state(store, separator);
+    store.ring.list(listing);
+    this.#listedIn(listing);
+  }
+
+  /** What a call that brings bytes is to list in `store`, where all that was taken is consumed; null: nothing. */
+  #listing(store: Store): Listing | null {
+    // The words of lent frames are lent with them, and a listed frame must not be taken before the loan ends.
+    if (this.#separator === null || this.#next < this.#stop || this.#loan !== null) {
+      this.#exhausted = false;
+      return null;
+    }
+    this.#restart(this.#separator);
+    return this.#state(store, this.#separator);
+  }
+
+  /** Begins an index at the next byte that is not taken. What was searched for the same separator is not searched again. */
+  #restart(separator: Separator): void {
+    const same = this.#separator === separator;
+    const resume = same ? this.#resume - this.#position : 0;
+    const partial = same ? this.#partial : 0;
+    if (same) this.#batch = Math.min(this.#batch * 4, MOST_FRAMES);
+    else if (this.#separator !== null) this.#batch = 1;
     this.#forget();
-    const { ring, words } = store;
-    const most = all ? words.length - FrameIndex.ENDS : this.#batch;
-    const found = ring.index(separator, 0, resume, partial, Math.min(this.#limit, MAX_CAPACITY), most, words);
     this.#separator = separator;
+    this.#resume = resume;
+    this.#partial = partial;
+  }
+
+  /** The index in the words of `store`, to go on with. */
+  #state(store: Store, separator: Separator): Listing {
+    const listed = this.#stop - this.#next;
+    let { words } = store;
+    if (!this.#all && this.#batch > words.length && words.length < POOLED_WORDS) {
+      // More than fit were listed by the last search, or nothing would have been gained by so large a batch.
+      if (words[FrameIndex.COUNT] === words.length - FrameIndex.ENDS) words = new Uint32Array(POOLED_WORDS);
+    }
+    store.words = words;
+    words[FrameIndex.COUNT] = listed;
+    words[FrameIndex.RESUME] = this.#resume;
+    words[FrameIndex.PARTIAL] = this.#partial;
+    const room = words.length - FrameIndex.ENDS;
+    const max = this.#all ? room : Math.min(this.#batch, room);
+    return { separator, words, limit: Math.min(this.#limit, MAX_CAPACITY), max };
+  }
+
+  /** Takes over what was listed. */
+  #listedIn({ words, max }: Listing): void {
+    const found = words[FrameIndex.COUNT] as number;
+    const overlong = words[FrameIndex.OVERLONG_BODY] !== 0;
     this.#words = words;
     this.#next = FrameIndex.ENDS;
     this.#stop = FrameIndex.ENDS + found;
     this.#resume = words[FrameIndex.RESUME] as number;
     this.#partial = words[FrameIndex.PARTIAL] as number;
-    this.#overlong = found === 0 && words[FrameIndex.OVERLONG_BODY] !== 0;
+    this.#overlong = found === 0 && overlong;
+    this.#exhausted = found === 0 || (found < max && !overlong);
   }
 
   /** Takes the next listed frame. */
@@ -1085,38 +1144,28 @@ export class StreamReader implements LineSource {
    * number. Their ends are in the words of the store.
    */
   #listAll(separator: Separator, action: FrameAction): number {
-    if (this.#separator === separator && this.#next < this.#stop) this.#rewind();
-    this.#search(separator, true);
+    this.#all = true;
+    // What is listed and not taken yet is gone on with, unless something before it was taken.
+    if (this.#next < this.#stop && (this.#separator !== separator || this.#position > 0)) this.#rewind();
+    if (this.#separator !== separator || (this.#next === this.#stop && !this.#exhausted)) this.#search(separator);
     const store = this.#store;
-    let listed = this.#stop - this.#next;
-    if (store === null || listed === 0) {
+    if (store === null || this.#next === this.#stop) {
       this.#refuseOverlong(separator, action);
       return 0;
     }
-    let { words } = store;
-    while (listed === words.length - FrameIndex.ENDS) {
-      const more = new Uint32Array(2 * words.length);
-      more.set(words);
-      this.#words = store.words = words = more;
-      listed += this.#listBehind(separator, words, listed);
+    while (!this.#exhausted && this.#words[FrameIndex.OVERLONG_BODY] === 0) {
+      if (this.#stop === store.words.length) {
+        const more = new Uint32Array(2 * store.words.length);
+        more.set(store.words);
+        store.words = more;
+      }
+      const listing = this.#state(store, separator);
+      store.ring.list(listing);
+      this.#listedIn(listing);
     }
+    const listed = this.#stop - this.#next;
     this.#next = this.#stop;
     return listed;
-  }
-
-  /** Goes on with a list of `listed` ends that filled its words. Returns how many frames were added. */
-  #listBehind(separator: Separator, words: Uint32Array, listed: number): number {
-    // The summary of this search comes to lie where the last ends are, which are put back afterwards.
-    const rest = words.subarray(listed);
-    const ends = rest.slice(0, FrameIndex.ENDS);
-    const behind = ends[FrameIndex.ENDS - 1] as number;
-    const limit = Math.min(this.#limit, MAX_CAPACITY);
-    const room = rest.length - FrameIndex.ENDS;
-    const found = (this.#store as Store).ring.index(separator, behind, behind, 0, limit, room, rest);
-    this.#resume = rest[FrameIndex.RESUME] as number;
-    this.#partial = rest[FrameIndex.PARTIAL] as number;
-    rest.set(ends);
-    return found;
   }
 
   /** Hands all complete frames out in place; undefined when there is none. */
@@ -1156,7 +1205,7 @@ export class StreamReader implements LineSource {
     const { length } = ring;
     const resume = this.#resume - this.#position;
     const partial = this.#partial;
-    const separator = this.#separator;
+    const exhausted = this.#exhausted;
     this.#store = null;
     this.#forget();
     if (length === from) return;
@@ -1165,10 +1214,10 @@ export class StreamReader implements LineSource {
     const size = this.#ahead > 0 ? Math.max(length - from, this.#directMost) : length - from;
     ring.copyTo(fresh.ring.reserve(size), 0, from, length);
     fresh.ring.commit(length - from);
-    this.#separator = separator;
     this.#words = fresh.words;
     this.#resume = resume;
     this.#partial = partial;
+    this.#exhausted = exhausted;
   }
 
   /** All complete lines as strings; undefined when there is none. */

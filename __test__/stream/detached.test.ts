@@ -4,7 +4,7 @@
 import test from 'ava';
 import vm from 'node:vm';
 import { connect, StreamReader } from 'sluice';
-import { allocateResult } from '#ts/slab.js';
+import { allocateResult } from '#ts/buffer/slab.js';
 import { echo, serving } from '../loopback.js';
 
 /** Moves memory as `postMessage(value, [memory])` does. False: it is gone. Else an error said no, or it was copied. */

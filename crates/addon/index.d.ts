@@ -3,28 +3,30 @@
 
 /**
  * What the binary exports. `block` is a whole block, header and data; it is lent for the length of
- * the call. Positions count from the oldest unread byte.
+ * the call. With `from` the ring is moved over from that block first; what was in `block` is
+ * forgotten. Where there is no room nothing is changed in the block that the ring lies in, and the
+ * answer is the capacity of a block that has it; otherwise it is 0, and the header names the region
+ * where the next bytes go.
  */
 export interface Addon {
   /** Prepares a separator of these sequences: at least one, none of them empty. They are copied. */
   Separator: (sequences: readonly Uint8Array[]) => object
-  /** Appends `data`, across the seam. Throws a `RangeError` when it does not fit. */
-  write: (block: Uint8Array, data: Uint8Array) => void
-  /** Puts `data` in front, across the seam. Throws a `RangeError` when it does not fit. */
-  unread: (block: Uint8Array, data: Uint8Array) => void
-  /** Copies the unread bytes from `start` to `end` to `target` at `targetStart`. */
-  copyTo: (block: Uint8Array, start: number, end: number, target: Uint8Array, targetStart: number) => void
+  /** Appends a copy of `data`, across the wrap point, and lists frames where `words` are given. */
+  append: (block: Uint8Array, data: Uint8Array, from?: Uint8Array, words?: Uint32Array, separator?: object, limit?: number, max?: number) => number
   /**
-   * Copies the unread bytes, in order, to the front of the data of another block, and writes its
-   * header; what was in that block is forgotten.
+   * Makes the first `count` bytes of the region unread, and lists frames where `words` are given.
+   * Throws a `RangeError` when the region is shorter.
    */
-  relocate: (block: Uint8Array, target: Uint8Array) => void
+  commit: (block: Uint8Array, count: number, words?: Uint32Array, separator?: object, limit?: number, max?: number) => void
   /**
-   * Lists the complete frames from `start` on in `out`: a summary of four words (count, resume,
-   * partial, overlong body), then the frame ends. `separator` is what `Separator` made. Returns how
-   * many frames are listed.
+   * Lists the complete frames after those that `words` already lists, `max` in all: a summary of
+   * four words (count, resume, partial, overlong body), then the frame ends.
    */
-  index: (block: Uint8Array, separator: object, start: number, resume: number, partial: number, limit: number, max: number, out: Uint32Array) => number
+  list: (block: Uint8Array, words: Uint32Array, separator: object, limit: number, max: number) => void
+  /** Makes a region of at least `min` bytes. */
+  reserve: (block: Uint8Array, min: number, from?: Uint8Array) => number
+  /** Puts a copy of `data` before the unread bytes, across the wrap point. */
+  unread: (block: Uint8Array, data: Uint8Array, from?: Uint8Array) => number
   /**
    * Sets where the next read of the open file begins that does not say where: `lseek`, of which
    * Node has none. Throws an `Error` with the code of the system: `EBADF`, `ESPIPE`; on Windows

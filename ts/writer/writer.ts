@@ -16,7 +16,7 @@ import { refusedWait, unlessAborted, type WaitOptions } from '../abort.js';
 import { checkCloseTimeout, checkInteger, checkObject, isBytes } from '../checks.js';
 import { ConnectionError, StateError, ignore, invalidType, outOfRange } from '../errors.js';
 import { Hold, type Keeper } from '../keeper.js';
-import { allocateSlab, bufferView, type Slab } from '../slab.js';
+import { allocateSlab, bufferView, type Slab } from '../buffer/slab.js';
 import { StreamMode, type Transport } from '../transports/transport.js';
 
 /** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */

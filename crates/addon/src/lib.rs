@@ -3,10 +3,12 @@
 //!
 //! # Memory
 //!
-//! - **Who owns it.** JavaScript owns every byte of a ring: the `block` is a `Uint8Array` over one
-//!   `ArrayBuffer`, header and data. The addon allocates for separators alone.
+//! - **Who owns it.** JavaScript owns every byte of a ring, and allocates it: the `block` is a
+//!   `Uint8Array` over one `ArrayBuffer`, header and data. The addon allocates for separators alone;
+//!   where a block has no room, a call answers the capacity of one that has, and the next call gets both.
 //! - **How long it is borrowed.** For the length of one call. No pointer is kept: between calls
-//!   JavaScript may move the words of the header, let libuv read into the block, detach it, drop it.
+//!   JavaScript may consume bytes by moving the words of the header, let libuv read into the region
+//!   that the header names, detach the block, drop it.
 //! - **What must not happen during a call.** No JavaScript runs while memory is lent: no callback,
 //!   getter or finalizer. Nothing waits: a call takes as long as copying or searching its bytes does.
 //!   Memory is referred to once: two arguments that overlap are an error, and so is memory that
@@ -26,52 +28,62 @@
 //! Nothing is global: what a thread of JavaScript holds (the separators) hangs on its own copies of
 //! the functions, so that any number of worker threads can load the addon.
 //!
-//! The unsafe part is `lend.rs`, which says for each of its steps why it holds.
+//! # Files
+//!
+//! `node/` is Node-API and holds the unsafe part, with the reason for each of its steps; `words.rs` is how
+//! a listing is written to memory that JavaScript reads; the functions are here.
 
-mod lend;
+mod node;
+mod seek;
 mod separators;
 mod thrown;
+mod words;
 
 use std::{ffi::CStr, rc::Rc};
 
 use napi::{Env, bindgen_prelude::Object};
 use napi_derive::napi;
-use sluice_ring::{Query, Ring};
+use sluice_ring::{Error, MAX_CAPACITY, Ring};
 
 use crate::{
-    lend::{Answer, Call, Function, export, seek},
+    node::{Answer, Call, Function, Lent, Places, export},
     thrown::Thrown,
+    words::Listing,
 };
 
 /// What the binary exports. `block` is a whole block, header and data; it is lent for the length of
-/// the call. Positions count from the oldest unread byte.
+/// the call. With `from` the ring is moved over from that block first; what was in `block` is
+/// forgotten. Where there is no room nothing is changed in the block that the ring lies in, and the
+/// answer is the capacity of a block that has it; otherwise it is 0, and the header names the region
+/// where the next bytes go.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct Addon {
     /// Prepares a separator of these sequences: at least one, none of them empty. They are copied.
     #[napi(js_name = "Separator", ts_type = "(sequences: readonly Uint8Array[]) => object")]
     pub separator: Separator,
-    /// Appends `data`, across the seam. Throws a `RangeError` when it does not fit.
-    #[napi(ts_type = "(block: Uint8Array, data: Uint8Array) => void")]
-    pub write: Write,
-    /// Puts `data` in front, across the seam. Throws a `RangeError` when it does not fit.
-    #[napi(ts_type = "(block: Uint8Array, data: Uint8Array) => void")]
+    /// Appends a copy of `data`, across the wrap point, and lists frames where `words` are given.
+    #[napi(
+        ts_type = "(block: Uint8Array, data: Uint8Array, from?: Uint8Array, words?: Uint32Array, separator?: object, limit?: number, max?: number) => number"
+    )]
+    pub append: Append,
+    /// Makes the first `count` bytes of the region unread, and lists frames where `words` are given.
+    /// Throws a `RangeError` when the region is shorter.
+    #[napi(
+        ts_type = "(block: Uint8Array, count: number, words?: Uint32Array, separator?: object, limit?: number, max?: number) => void"
+    )]
+    pub commit: Commit,
+    /// Lists the complete frames after those that `words` already lists, `max` in all: a summary of
+    /// four words (count, resume, partial, overlong body), then the frame ends.
+    #[napi(
+        ts_type = "(block: Uint8Array, words: Uint32Array, separator: object, limit: number, max: number) => void"
+    )]
+    pub list: List,
+    /// Makes a region of at least `min` bytes.
+    #[napi(ts_type = "(block: Uint8Array, min: number, from?: Uint8Array) => number")]
+    pub reserve: Reserve,
+    /// Puts a copy of `data` before the unread bytes, across the wrap point.
+    #[napi(ts_type = "(block: Uint8Array, data: Uint8Array, from?: Uint8Array) => number")]
     pub unread: Unread,
-    /// Copies the unread bytes from `start` to `end` to `target` at `targetStart`.
-    #[napi(
-        ts_type = "(block: Uint8Array, start: number, end: number, target: Uint8Array, targetStart: number) => void"
-    )]
-    pub copy_to: CopyTo,
-    /// Copies the unread bytes, in order, to the front of the data of another block, and writes its
-    /// header; what was in that block is forgotten.
-    #[napi(ts_type = "(block: Uint8Array, target: Uint8Array) => void")]
-    pub relocate: Relocate,
-    /// Lists the complete frames from `start` on in `out`: a summary of four words (count, resume,
-    /// partial, overlong body), then the frame ends. `separator` is what `Separator` made. Returns how
-    /// many frames are listed.
-    #[napi(
-        ts_type = "(block: Uint8Array, separator: object, start: number, resume: number, partial: number, limit: number, max: number, out: Uint32Array) => number"
-    )]
-    pub index: Index,
     /// Sets where the next read of the open file begins that does not say where: `lseek`, of which
     /// Node has none. Throws an `Error` with the code of the system: `EBADF`, `ESPIPE`; on Windows
     /// always `ENOSYS`.
@@ -88,12 +100,32 @@ pub struct Addon {
 pub fn load(exports: Object<'_>, env: Env) -> napi::Result<()> {
     let separators = Rc::default();
     export::<Separator>(&env, &exports, &separators)?;
-    export::<Write>(&env, &exports, &separators)?;
+    export::<Append>(&env, &exports, &separators)?;
+    export::<Commit>(&env, &exports, &separators)?;
+    export::<List>(&env, &exports, &separators)?;
+    export::<Reserve>(&env, &exports, &separators)?;
     export::<Unread>(&env, &exports, &separators)?;
-    export::<CopyTo>(&env, &exports, &separators)?;
-    export::<Relocate>(&env, &exports, &separators)?;
-    export::<Index>(&env, &exports, &separators)?;
     export::<Seek>(&env, &exports, &separators)
+}
+
+/// The ring in the block that was passed, moved over from another one where there is one.
+fn open<'lent>(
+    block: &'lent mut [u8],
+    from: Option<&mut [u8]>,
+) -> Result<Ring<&'lent mut [u8]>, Error> {
+    match from {
+        Some(from) => Ring::open(&*from)?.relocate(block),
+        None => Ring::open(block),
+    }
+}
+
+/// 0, or the capacity that it takes.
+fn capacity_needed(result: Result<(), Error>) -> Result<u32, Thrown> {
+    match result {
+        Ok(()) => Ok(0),
+        Err(Error::Full { capacity, .. }) if capacity <= MAX_CAPACITY => Ok(words::word(capacity)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `Separator(sequences)`
@@ -108,100 +140,87 @@ impl Function for Separator {
     }
 }
 
-/// `write(block, data)`
-pub struct Write;
+/// `append(block, data, from, words, separator, limit, max)`
+pub struct Append;
 
-impl Function for Write {
-    const NAME: &'static CStr = c"write";
+impl Function for Append {
+    const NAME: &'static CStr = c"append";
 
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
-        let (block, data) = call.lend::<u8, u8>((0, "block"), (1, "data"))?;
-        Ring::open(block)?.write(data)?;
+        let listing = Listing::optional(call, 3, 4)?;
+        let places = Places { block: 0, data: Some(1), from: Some(2), words: Some(3) };
+        let Lent { block, data, from, words } = call.lend(places)?;
+        let mut ring = open(block, from)?;
+        let needed = capacity_needed(ring.write(data))?;
+        if let (0, Some(listing), Some(words)) = (needed, listing, words) {
+            listing.list(ring.unread_bytes(), words)?;
+        }
+        Ok(Answer::Number(needed))
+    }
+}
+
+/// `commit(block, count, words, separator, limit, max)`
+pub struct Commit;
+
+impl Function for Commit {
+    const NAME: &'static CStr = c"commit";
+
+    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
+        let count = call.number(1, "count")? as usize;
+        let listing = Listing::optional(call, 2, 3)?;
+        let places = Places { block: 0, words: Some(2), ..Places::default() };
+        let Lent { block, words, .. } = call.lend(places)?;
+        let mut ring = Ring::open(block)?;
+        ring.commit(count)?;
+        if let (Some(listing), Some(words)) = (listing, words) {
+            listing.list(ring.unread_bytes(), words)?;
+        }
         Ok(Answer::Undefined)
     }
 }
 
-/// `unread(block, data)`
+/// `list(block, words, separator, limit, max)`
+pub struct List;
+
+impl Function for List {
+    const NAME: &'static CStr = c"list";
+
+    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
+        let listing = Listing::new(call, 2)?;
+        let places = Places { block: 0, words: Some(1), ..Places::default() };
+        let Lent { block, words, .. } = call.lend(places)?;
+        listing.list(Ring::open(&*block)?.unread_bytes(), words.unwrap_or_default())?;
+        Ok(Answer::Undefined)
+    }
+}
+
+/// `reserve(block, min, from)`
+pub struct Reserve;
+
+impl Function for Reserve {
+    const NAME: &'static CStr = c"reserve";
+
+    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
+        let min = call.number(1, "min")? as usize;
+        let places = Places { block: 0, from: Some(2), ..Places::default() };
+        let Lent { block, from, .. } = call.lend(places)?;
+        let result = open(block, from)?.reserve(min);
+        Ok(Answer::Number(capacity_needed(result)?))
+    }
+}
+
+/// `unread(block, data, from)`
 pub struct Unread;
 
 impl Function for Unread {
     const NAME: &'static CStr = c"unread";
 
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
-        let (block, data) = call.lend::<u8, u8>((0, "block"), (1, "data"))?;
-        Ring::open(block)?.unread(data)?;
-        Ok(Answer::Undefined)
+        let places = Places { block: 0, data: Some(1), from: Some(2), words: None };
+        let Lent { block, data, from, .. } = call.lend(places)?;
+        let result = open(block, from)?.unread(data);
+        Ok(Answer::Number(capacity_needed(result)?))
     }
-}
-
-/// `copyTo(block, start, end, target, targetStart)`
-pub struct CopyTo;
-
-impl Function for CopyTo {
-    const NAME: &'static CStr = c"copyTo";
-
-    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
-        let start = call.number(1, "start")? as usize;
-        let end = call.number(2, "end")? as usize;
-        let target_start = call.number(4, "targetStart")? as usize;
-        let (block, target) = call.lend::<u8, u8>((0, "block"), (3, "target"))?;
-        let bytes = Ring::open(&*block)?.range(start, end)?.len();
-        let room = target.len();
-        let target = target
-            .get_mut(target_start..)
-            .and_then(|target| target.get_mut(..bytes))
-            .ok_or(Thrown::Target { bytes, target_start, room })?;
-        Ring::open(&*block)?.copy_to(start, target)?;
-        Ok(Answer::Undefined)
-    }
-}
-
-/// `relocate(block, target)`
-pub struct Relocate;
-
-impl Function for Relocate {
-    const NAME: &'static CStr = c"relocate";
-
-    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
-        let (block, target) = call.lend::<u8, u8>((0, "block"), (1, "target"))?;
-        Ring::open(&*block)?.relocate(target)?;
-        Ok(Answer::Undefined)
-    }
-}
-
-/// `index(block, separator, start, resume, partial, limit, max, out)`
-pub struct Index;
-
-/// The words at the front of `out`: the number of frames, where to go on, the partial, and the length
-/// of the body of an overlong frame, or 0.
-const SUMMARY: usize = 4;
-
-impl Function for Index {
-    const NAME: &'static CStr = c"index";
-
-    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
-        let separator = call.separator(1)?;
-        let query = Query {
-            start: call.number(2, "start")? as usize,
-            resume: call.number(3, "resume")? as usize,
-            partial: call.number(4, "partial")?,
-            limit: call.number(5, "limit")? as usize,
-            max: call.number(6, "max")? as usize,
-        };
-        let (block, out) = call.lend::<u8, u32>((0, "block"), (7, "out"))?;
-        let too_short = Thrown::Summary { words: out.len(), least: SUMMARY };
-        let (summary, ends) = out.split_at_mut_checked(SUMMARY).ok_or(too_short)?;
-        let listed = Ring::open(&*block)?.unread_bytes().list(&separator, query, ends)?;
-        let count = word(listed.count);
-        let overlong = word(listed.overlong.unwrap_or(0));
-        summary.copy_from_slice(&[count, word(listed.resume), listed.partial, overlong]);
-        Ok(Answer::Number(count))
-    }
-}
-
-/// A position in a ring as a word, which it fits.
-fn word(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 /// `seek(fd, position)`
@@ -213,7 +232,7 @@ impl Function for Seek {
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
         let fd = call.number(0, "fd")?;
         let position = call.position(1, "position")?;
-        seek(fd, position).map_err(|error| Thrown::File { fd, error })?;
+        seek::seek(fd, position).map_err(|error| Thrown::File { fd, error })?;
         Ok(Answer::Undefined)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{ffi::CStr, fmt, io};
 
-use sluice_ring::{Bytes, Error};
+use sluice_ring::Error;
 
 /// Why a call throws.
 #[derive(Debug)]
@@ -16,10 +16,8 @@ pub enum Thrown {
     NoInteger { name: &'static str, most: u64, value: f64 },
     /// Two arguments that share memory.
     Overlap { names: [&'static str; 2] },
-    /// A target that ends before the bytes that are copied to it.
-    Target { bytes: usize, target_start: usize, room: usize },
-    /// An array of words too short for the summary at its front.
-    Summary { words: usize, least: usize },
+    /// An array of words too short for its summary and what that says is listed.
+    Words { words: usize, least: usize },
     /// An array whose memory was given away.
     Detached { name: &'static str },
     /// Memory that other threads can write to.
@@ -51,8 +49,7 @@ impl Thrown {
             | Self::Shared { .. } => Class::Type,
             Self::Ring(_)
             | Self::NoInteger { .. }
-            | Self::Target { .. }
-            | Self::Summary { .. }
+            | Self::Words { .. }
             | Self::Misaligned { .. } => Class::Range,
             Self::File { .. } | Self::Panic | Self::Already => Class::Error,
         }
@@ -66,8 +63,7 @@ impl Thrown {
             }
             Self::Ring(_)
             | Self::NoInteger { .. }
-            | Self::Target { .. }
-            | Self::Summary { .. }
+            | Self::Words { .. }
             | Self::Misaligned { .. } => c"ERR_OUT_OF_RANGE",
             Self::Type { .. }
             | Self::Overlap { .. }
@@ -120,14 +116,8 @@ impl fmt::Display for Thrown {
                 }
             }
             Self::Overlap { names: [a, b] } => write!(f, "{a} and {b} must not share memory"),
-            Self::Target { bytes, target_start, room } => write!(
-                f,
-                "no room for {} at {target_start} of a target of {}",
-                Bytes(*bytes),
-                Bytes(*room)
-            ),
-            Self::Summary { words, least } => {
-                write!(f, "an index of {words} words is too short for its summary of {least}")
+            Self::Words { words, least } => {
+                write!(f, "words.length must be {least} or more, not {words}")
             }
             Self::Detached { name } => write!(f, "{name} is detached from its memory"),
             Self::Shared { name } => {
@@ -164,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_mistake_has_its_class_and_code() {
-        let full = Thrown::from(Error::Full { needed: 2, free: 1 });
+        let full = Thrown::from(Error::Full { needed: 2, free: 1, capacity: 256 });
         assert_eq!((full.class(), full.code()), (Class::Range, c"ERR_OUT_OF_RANGE"));
         let empty = Thrown::from(Error::NoSequence);
         assert_eq!((empty.class(), empty.code()), (Class::Range, c"ERR_SEPARATOR_EMPTY"));

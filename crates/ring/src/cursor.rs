@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             0        4        8        12       16                          16 + capacity
-//! block:      | head   | length | 0      | 0      | data ...                  |
+//! block:      | head   | length | region | room   | data ...                  |
 //!
 //! data, in one piece:   [ free | unread        | free ]
 //!                              ^ head
@@ -10,10 +10,13 @@
 //!                                              ^ head           ^ the seam
 //! ```
 //!
+//! `region` is the offset in the data where the next bytes go, and `room` how many of them in one
+//! piece. They are written for JavaScript, and not read here: they follow from the others.
+//!
 //! The words of the header are native-endian, so that JavaScript can reach them with a
 //! `Uint32Array`. This file decides which offsets a position has; it touches no byte of data.
 
-use std::ops::Range;
+use std::{iter::zip, ops::Range};
 
 use crate::Error;
 
@@ -62,9 +65,23 @@ impl Cursor {
 
     /// Writes the header of `block`.
     pub(crate) fn store(self, block: &mut [u8]) {
-        block[0..4].copy_from_slice(&word(self.head).to_ne_bytes());
-        block[4..8].copy_from_slice(&word(self.length).to_ne_bytes());
-        block[8..HEADER_BYTES].fill(0);
+        let region = self.writable();
+        let words = [self.head, self.length, region.start, region.len()];
+        let (header, _) = block[..HEADER_BYTES].as_chunks_mut();
+        for (bytes, value) in zip(header, words) {
+            *bytes = word(value).to_ne_bytes();
+        }
+    }
+
+    /// The offsets in the data of the free bytes after the unread ones that are in one piece with
+    /// them: up to the end of the data or the oldest unread byte.
+    pub(crate) fn writable(self) -> Range<usize> {
+        self.span(self.length, self.capacity).0
+    }
+
+    /// Whether the unread bytes do not wrap around the end of the data.
+    pub(crate) fn in_one_piece(self) -> bool {
+        self.head + self.length <= self.capacity
     }
 
     pub(crate) fn length(self) -> usize {
@@ -81,14 +98,6 @@ impl Cursor {
 
     pub(crate) fn head(self) -> usize {
         self.head
-    }
-
-    /// Checks two positions among the unread bytes.
-    pub(crate) fn check(self, start: usize, end: usize) -> Result<(), Error> {
-        if start > end || end > self.length {
-            return Err(Error::Positions { start, end, length: self.length });
-        }
-        Ok(())
     }
 
     /// The offsets in the data of the positions `start..end`, which may lie behind the unread bytes
@@ -120,20 +129,8 @@ impl Cursor {
         Self { head, length: self.length + count, ..self }
     }
 
-    /// Without the oldest `count` unread bytes. `count` is at most [`length`](Self::length). A ring
-    /// that becomes empty starts over at the front of its data, where the longest region is.
-    pub(crate) fn consume(self, count: usize) -> Self {
-        debug_assert!(count <= self.length);
-        if count == self.length {
-            return Self { head: 0, length: 0, ..self };
-        }
-        let head = self.head + count;
-        let head = if head >= self.capacity { head - self.capacity } else { head };
-        Self { head, length: self.length - count, ..self }
-    }
-
-    /// The same bytes after the data was turned so that the oldest one lies at its front.
-    pub(crate) fn turned(self) -> Self {
+    /// The same bytes at the front of the data.
+    pub(crate) fn at_front(self) -> Self {
         Self { head: 0, ..self }
     }
 }
@@ -185,7 +182,9 @@ mod tests {
         let cursor = Cursor::load(&memory).unwrap();
         cursor.store(&mut memory);
         assert_eq!(Cursor::load(&memory), Ok(cursor));
-        assert_eq!(memory[8..16], [0; 8]);
+        // Offsets 5, 6, 7, 0, 1, 2, 3 are unread, and 4 is free.
+        assert_eq!(memory[8..12], 4_u32.to_ne_bytes());
+        assert_eq!(memory[12..16], 1_u32.to_ne_bytes());
     }
 
     /// Every cursor of a small ring, every pair of positions: the offsets are those that counting

@@ -34,12 +34,15 @@ pub enum Error {
         /// How many bytes are unread: the highest position there is.
         length: usize,
     },
-    /// More bytes than there is room for.
+    /// More bytes than there is room for, or than there is in one piece.
     Full {
         /// Bytes that were to be stored.
         needed: usize,
-        /// Bytes that there is room for.
+        /// Bytes that are free.
         free: usize,
+        /// The capacity to move to: at least twice the present one, so that growing costs a constant
+        /// time for each byte. May be above [`MAX_CAPACITY`](crate::MAX_CAPACITY).
+        capacity: usize,
     },
     /// A number that no search for this separator can have ended with, or not in so few bytes.
     Partial {
@@ -73,7 +76,7 @@ impl fmt::Display for Error {
             Self::Positions { start, end, length } => {
                 write!(f, "positions must be in order and at most {length}, not {start} and {end}")
             }
-            Self::Full { needed, free } => {
+            Self::Full { needed, free, .. } => {
                 write!(f, "no room for {}: the ring takes {free} more", Bytes(needed))
             }
             Self::Partial { partial } => {
@@ -93,8 +96,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// A number of bytes as a message names it: `1 byte`, `2 bytes`.
-#[derive(Clone, Copy, Debug)]
-pub struct Bytes(pub usize);
+struct Bytes(usize);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn messages_name_the_numbers() {
-        let full = Error::Full { needed: 1, free: 0 };
+        let full = Error::Full { needed: 1, free: 0, capacity: 256 };
         assert_eq!(full.to_string(), "no room for 1 byte: the ring takes 0 more");
         let short = Error::BlockTooShort { bytes: 3 };
         assert_eq!(short.to_string(), "a block of 3 bytes is too short for its header of 16");

@@ -2,8 +2,8 @@
 //!
 //! What is here, and how it fits:
 //!
-//! - [`Ring`] (`ring.rs`) puts bytes into a block of memory and takes them out: at the end, in
-//!   front, across the seam, into another block. Where a position lies in the block is decided in
+//! - [`Ring`] (`ring.rs`) puts bytes into a block of memory: at the end, before the oldest one, across
+//!   the wrap point, into another block. Where a position lies in the block is decided in
 //!   `cursor.rs`, the only file that knows the layout.
 //! - [`Segments`] (`search.rs`) are bytes of a ring where they lie, in one piece or two. A search
 //!   over them goes on where an earlier one ended and finds what crosses the seam.
@@ -14,9 +14,9 @@
 //! - [`Error`] (`error.rs`) is what can be wrong with what a caller passes.
 //!
 //! ```
-//! use sluice_ring::{Query, Ring, Separator};
+//! use sluice_ring::{HEADER_BYTES, Query, Ring, Separator};
 //!
-//! let mut ring = Ring::with_capacity(64)?;
+//! let mut ring = Ring::open(vec![0; HEADER_BYTES + 64])?;
 //! ring.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")?;
 //!
 //! let lines = Separator::new(&["\r\n"])?;
@@ -24,11 +24,6 @@
 //! let mut ends = [0; 16];
 //! let listed = ring.unread_bytes().list(&lines, query, &mut ends)?;
 //! assert_eq!(ends[..listed.count], [16, 25, 27]);
-//!
-//! let mut line = [0; 16];
-//! ring.copy_to(0, &mut line)?;
-//! ring.consume(line.len())?;
-//! assert_eq!(&line, b"GET / HTTP/1.1\r\n");
 //! # Ok::<(), sluice_ring::Error>(())
 //! ```
 //!
@@ -46,7 +41,7 @@ mod search;
 mod separator;
 
 pub use cursor::{HEADER_BYTES, MAX_CAPACITY};
-pub use error::{Bytes, Error};
+pub use error::Error;
 pub use list::{Listed, Query};
 pub use ring::Ring;
 pub use search::Segments;

@@ -1,16 +1,36 @@
-//! The ring: bytes in, bytes out, on memory that it is given.
+//! The ring: bytes in, on memory that it is given.
+//!
+//! ```text
+//! write(data)     at the end, across the wrap point; an empty ring starts over at the front
+//! unread(data)    before the oldest byte, across the wrap point
+//! reserve(min)    a writable region of at least min bytes in one piece:
+//!                     the region is long enough                                  it stays
+//!                     at least as many bytes were consumed as are unread, and
+//!                     enough is free in all                                      slide to the front
+//!                     otherwise                                                  no room
+//! no room         the caller allocates a block of the capacity that the error names, at least twice
+//!                 the old one, and moves the ring over with relocate
+//! ```
+//!
+//! A slide moves no more bytes than were consumed since the last one, and a larger block is paid for by
+//! the bytes that fill it: both cost a constant time for each byte that passes through.
 
 use crate::{
     Error, Segments,
     cursor::{Cursor, HEADER_BYTES, MAX_CAPACITY},
 };
 
-/// A bounded ring buffer of bytes in a block of memory: a header of [`HEADER_BYTES`] bytes, behind
-/// it the data.
+/// The least capacity that an error asks for: small enough for an idle connection that a few bytes
+/// arrive on.
+const LEAST_CAPACITY: usize = 256;
+
+/// A bounded ring buffer of bytes in a block of memory: a header of [`HEADER_BYTES`] bytes, then the
+/// data.
 ///
-/// The block can be anyone's: `Ring<&[u8]>` only looks, `Ring<&mut [u8]>` works in borrowed memory,
-/// `Ring<Vec<u8>>` owns its block and can [grow](Ring::reserve). All state lies in the block, so
-/// that dropping a ring and [opening](Ring::open) the same block again goes on where it was.
+/// The block can be anyone's: `Ring<&[u8]>` only looks, `Ring<&mut [u8]>` works in borrowed memory.
+/// All state lies in the block, so that dropping a ring and [opening](Ring::open) the same block again
+/// goes on where it was. Bytes are consumed by whoever owns the block: he moves the head, the first
+/// word, and takes as much from the length, the second.
 ///
 /// Every position counts from the oldest unread byte (0) to [`len`](Ring::len), wherever the bytes
 /// lie. A call that returns an error has changed nothing.
@@ -19,11 +39,10 @@ use crate::{
 /// use sluice_ring::{HEADER_BYTES, Ring};
 ///
 /// let mut block = [0; HEADER_BYTES + 8];
-/// let mut ring = Ring::empty(&mut block[..])?;
-/// ring.write(b"abcdef")?;
-/// ring.consume(4)?;
-/// ring.write(b"ghij")?; // goes on at the front of the data: "efgh" lies behind, "ij" in front
-/// assert_eq!(ring.unread_bytes().to_vec(), b"efghij");
+/// let mut ring = Ring::open(&mut block[..])?;
+/// ring.write(b"cdef")?;
+/// ring.unread(b"ab")?; // goes to the end of the data
+/// assert_eq!(ring.unread_bytes().to_vec(), b"abcdef");
 /// # Ok::<(), sluice_ring::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -34,7 +53,7 @@ pub struct Ring<M> {
 
 impl<M: AsRef<[u8]>> Ring<M> {
     /// The ring that lies in `memory`, whose header is checked: no header can make a later call read
-    /// or write outside of the block.
+    /// or write outside of the block. A block of zeros is an empty ring.
     ///
     /// # Errors
     ///
@@ -65,38 +84,11 @@ impl<M: AsRef<[u8]>> Ring<M> {
         self.cursor.capacity()
     }
 
-    /// How many more bytes there is room for.
-    pub fn free(&self) -> usize {
-        self.cursor.free()
-    }
-
     /// All unread bytes, where they lie.
     pub fn unread_bytes(&self) -> Segments<'_> {
-        self.positions(0, self.len())
-    }
-
-    /// The unread bytes from `start` to `end`, where they lie.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Positions`].
-    pub fn range(&self, start: usize, end: usize) -> Result<Segments<'_>, Error> {
-        self.cursor.check(start, end)?;
-        Ok(self.positions(start, end))
-    }
-
-    /// Copies the unread bytes from `start` on to `target`, as many as it holds, across the seam;
-    /// consumes nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Positions`] when there are fewer bytes behind `start` than `target` holds.
-    pub fn copy_to(&self, start: usize, target: &mut [u8]) -> Result<(), Error> {
-        let range = self.range(start, start.saturating_add(target.len()))?;
-        let (front, back) = target.split_at_mut(range.front.len());
-        front.copy_from_slice(range.front);
-        back.copy_from_slice(range.back);
-        Ok(())
+        let data = &self.memory.as_ref()[HEADER_BYTES..];
+        let (front, back) = self.cursor.span(0, self.len());
+        Segments { front: &data[front], back: &data[back] }
     }
 
     /// Copies the unread bytes, in order, to the front of the data of another block, larger or
@@ -106,7 +98,7 @@ impl<M: AsRef<[u8]>> Ring<M> {
     /// ```
     /// use sluice_ring::{HEADER_BYTES, Ring};
     ///
-    /// let mut small = Ring::with_capacity(4)?;
+    /// let mut small = Ring::open(vec![0; HEADER_BYTES + 4])?;
     /// small.write(b"abc")?;
     /// let mut large = small.relocate(vec![0; HEADER_BYTES + 64])?;
     /// large.write(b"defgh")?;
@@ -119,73 +111,45 @@ impl<M: AsRef<[u8]>> Ring<M> {
     /// [`Error::Full`] when the other block is too small for the unread bytes,
     /// [`Error::BlockTooShort`] and [`Error::BlockTooLarge`] when it is no block.
     pub fn relocate<N: AsRef<[u8]> + AsMut<[u8]>>(&self, memory: N) -> Result<Ring<N>, Error> {
-        let free = Cursor::empty(memory.as_ref().len())?.capacity();
-        if free < self.len() {
-            return Err(Error::Full { needed: self.len(), free });
-        }
-        let mut ring = Ring::empty(memory)?;
+        let cursor = Cursor::empty(memory.as_ref().len())?;
+        let mut ring = Ring { memory, cursor };
+        ring.check_room(self.len())?;
         let bytes = self.unread_bytes();
         ring.write(bytes.front)?;
         ring.write(bytes.back)?;
         Ok(ring)
     }
 
-    /// The bytes at these positions, which the caller has checked.
-    fn positions(&self, start: usize, end: usize) -> Segments<'_> {
-        let data = &self.memory.as_ref()[HEADER_BYTES..];
-        let (front, back) = self.cursor.span(start, end);
-        Segments { front: &data[front], back: &data[back] }
+    /// Checks that `needed` more bytes fit.
+    fn check_room(&self, needed: usize) -> Result<(), Error> {
+        if needed > self.cursor.free() { Err(self.full(needed)) } else { Ok(()) }
+    }
+
+    /// That there is no room for `needed` more bytes, and what capacity has it.
+    fn full(&self, needed: usize) -> Error {
+        let length = self.len().saturating_add(needed);
+        let capacity = self.capacity().saturating_mul(2).clamp(LEAST_CAPACITY, MAX_CAPACITY);
+        Error::Full { needed, free: self.cursor.free(), capacity: capacity.max(length) }
     }
 }
 
 impl<M: AsRef<[u8]> + AsMut<[u8]>> Ring<M> {
-    /// An empty ring in `memory`, whatever its header says.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BlockTooShort`] and [`Error::BlockTooLarge`].
-    pub fn empty(memory: M) -> Result<Self, Error> {
-        let cursor = Cursor::empty(memory.as_ref().len())?;
-        let mut ring = Self { memory, cursor };
-        ring.moved(cursor);
-        Ok(ring)
-    }
-
-    /// The contiguous memory behind the unread bytes: where bytes can be read into in place. It ends
-    /// at the end of the data or at the oldest unread byte, so that it can be shorter than
-    /// [`free`](Ring::free). Bytes put there become unread bytes by [`commit`](Ring::commit).
-    pub fn writable(&mut self) -> &mut [u8] {
-        let (region, _) = self.cursor.span(self.len(), self.capacity());
-        &mut self.memory.as_mut()[HEADER_BYTES..][region]
-    }
-
-    /// Makes the first `count` bytes of the [`writable`](Ring::writable) region unread bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] when the region is shorter.
-    pub fn commit(&mut self, count: usize) -> Result<(), Error> {
-        let free = self.cursor.span(self.len(), self.capacity()).0.len();
-        if count > free {
-            return Err(Error::Full { needed: count, free });
-        }
-        self.moved(self.cursor.append(count));
-        Ok(())
-    }
-
-    /// Appends a copy of `data`, across the seam.
+    /// Appends a copy of `data`, across the wrap point.
     ///
     /// # Errors
     ///
     /// [`Error::Full`] when it does not fit; nothing is written then.
     pub fn write(&mut self, data: &[u8]) -> Result<(), Error> {
         self.check_room(data.len())?;
+        if self.is_empty() {
+            self.cursor = self.cursor.at_front();
+        }
         let grown = self.cursor.append(data.len());
         self.put(grown, self.len(), data);
         Ok(())
     }
 
-    /// Puts a copy of `data` in front of the unread bytes, across the seam.
+    /// Puts a copy of `data` before the unread bytes, across the wrap point.
     ///
     /// # Errors
     ///
@@ -197,29 +161,46 @@ impl<M: AsRef<[u8]> + AsMut<[u8]>> Ring<M> {
         Ok(())
     }
 
-    /// Drops the oldest `count` bytes.
+    /// The free memory after the unread bytes that is in one piece with them: where bytes can be read
+    /// into in place. It ends at the end of the data or at the oldest unread byte. Bytes put there
+    /// become unread bytes by [`commit`](Ring::commit).
+    pub fn writable(&mut self) -> &mut [u8] {
+        let region = self.cursor.writable();
+        &mut self.memory.as_mut()[HEADER_BYTES..][region]
+    }
+
+    /// Makes the [`writable`](Ring::writable) region at least `min` bytes long, sliding the unread
+    /// bytes to the front of the data where that costs little.
     ///
     /// # Errors
     ///
-    /// [`Error::Positions`] when fewer are unread.
-    pub fn consume(&mut self, count: usize) -> Result<(), Error> {
-        self.cursor.check(count, self.len())?;
-        self.moved(self.cursor.consume(count));
+    /// [`Error::Full`] where it takes a larger block.
+    pub fn reserve(&mut self, min: usize) -> Result<(), Error> {
+        if self.is_empty() {
+            self.cursor = self.cursor.at_front();
+        }
+        if self.cursor.writable().len() < min {
+            let (head, length) = (self.cursor.head(), self.len());
+            if !self.cursor.in_one_piece() || head < length || self.cursor.free() < min {
+                return Err(self.full(min));
+            }
+            self.memory.as_mut()[HEADER_BYTES..].copy_within(head..head + length, 0);
+            self.cursor = self.cursor.at_front();
+        }
+        self.moved(self.cursor);
         Ok(())
     }
 
-    /// Moves the bytes within the block so that the oldest lies at the front of the data: then all
-    /// unread bytes are in one piece, and so are all free ones.
-    pub fn straighten(&mut self) {
-        let head = self.cursor.head();
-        self.memory.as_mut()[HEADER_BYTES..].rotate_left(head);
-        self.moved(self.cursor.turned());
-    }
-
-    fn check_room(&self, needed: usize) -> Result<(), Error> {
-        if needed > self.free() {
-            return Err(Error::Full { needed, free: self.free() });
+    /// Makes the first `count` bytes of the [`writable`](Ring::writable) region unread bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] when the region is shorter.
+    pub fn commit(&mut self, count: usize) -> Result<(), Error> {
+        if count > self.cursor.writable().len() {
+            return Err(self.full(count));
         }
+        self.moved(self.cursor.append(count));
         Ok(())
     }
 
@@ -239,146 +220,92 @@ impl<M: AsRef<[u8]> + AsMut<[u8]>> Ring<M> {
     }
 }
 
-impl Ring<Vec<u8>> {
-    /// An empty ring that owns its memory.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BlockTooLarge`] for a capacity above [`MAX_CAPACITY`].
-    pub fn with_capacity(capacity: usize) -> Result<Self, Error> {
-        let bytes = capacity.saturating_add(HEADER_BYTES);
-        Cursor::empty(bytes)?;
-        Self::empty(vec![0; bytes])
-    }
-
-    /// The [`writable`](Ring::writable) region, made at least `min` bytes long: the ring moves its
-    /// bytes, or grows, at least to twice its capacity so that filling it byte by byte stays linear,
-    /// at most to `max_capacity`.
-    ///
-    /// ```
-    /// use sluice_ring::{Error, Ring};
-    ///
-    /// let mut ring = Ring::with_capacity(0)?;
-    /// ring.reserve(3, 100)?[..3].copy_from_slice(b"abc");
-    /// ring.commit(3)?;
-    /// assert_eq!(ring.reserve(98, 100), Err(Error::Full { needed: 98, free: 97 }));
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] when `min` bytes more than the unread ones are above `max_capacity`.
-    pub fn reserve(&mut self, min: usize, max_capacity: usize) -> Result<&mut [u8], Error> {
-        let max = max_capacity.min(MAX_CAPACITY);
-        if self.writable().len() >= min {
-            return Ok(self.writable());
-        }
-        if self.free() >= min {
-            self.straighten();
-            return Ok(self.writable());
-        }
-        let needed = self.len().saturating_add(min);
-        if needed > max {
-            return Err(Error::Full { needed: min, free: max.saturating_sub(self.len()) });
-        }
-        let capacity = self.capacity().saturating_mul(2).clamp(needed, max);
-        *self = self.relocate(vec![0; HEADER_BYTES + capacity])?;
-        Ok(self.writable())
-    }
-
-    /// Gives memory back that the unread bytes do not need, as far as to a capacity of `keep`.
-    pub fn shrink(&mut self, keep: usize) {
-        let capacity = self.len().max(keep);
-        if capacity < self.capacity()
-            && let Ok(smaller) = self.relocate(vec![0; HEADER_BYTES + capacity])
-        {
-            *self = smaller;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ring(capacity: usize, head: u32, bytes: &[u8]) -> Ring<Vec<u8>> {
+        let mut block = vec![0; HEADER_BYTES + capacity];
+        block[0..4].copy_from_slice(&head.to_ne_bytes());
+        let mut ring = Ring { cursor: Cursor::load(&block).unwrap(), memory: block };
+        let grown = ring.cursor.append(bytes.len());
+        ring.put(grown, 0, bytes);
+        ring
+    }
+
     #[test]
     fn state_lies_in_the_block() {
-        let mut block = [0xff; HEADER_BYTES + 4];
-        Ring::empty(&mut block[..]).unwrap().write(b"abc").unwrap();
-        Ring::open(&mut block[..]).unwrap().consume(2).unwrap();
-        Ring::open(&mut block[..]).unwrap().write(b"de").unwrap();
+        let mut block = [0; HEADER_BYTES + 4];
+        block[0..4].copy_from_slice(&2_u32.to_ne_bytes());
+        Ring::open(&mut block[..]).unwrap().unread(b"c").unwrap();
+        Ring::open(&mut block[..]).unwrap().write(b"def").unwrap();
         let ring = Ring::open(&block[..]).unwrap();
-        assert_eq!(ring.unread_bytes().front, b"cd");
-        assert_eq!(ring.unread_bytes().back, b"e");
+        assert_eq!(ring.unread_bytes().front, b"cde");
+        assert_eq!(ring.unread_bytes().back, b"f");
     }
 
     #[test]
     fn what_does_not_fit_changes_nothing() {
-        let mut ring = Ring::with_capacity(4).unwrap();
-        ring.write(b"abc").unwrap();
-        assert_eq!(ring.write(b"xy"), Err(Error::Full { needed: 2, free: 1 }));
-        assert_eq!(ring.unread(b"xy"), Err(Error::Full { needed: 2, free: 1 }));
-        assert_eq!(ring.commit(2), Err(Error::Full { needed: 2, free: 1 }));
-        assert_eq!(ring.consume(4), Err(Error::Positions { start: 4, end: 3, length: 3 }));
-        assert_eq!(
-            ring.copy_to(2, &mut [0; 2]),
-            Err(Error::Positions { start: 2, end: 4, length: 3 })
-        );
-        let small = Error::Full { needed: 3, free: 2 };
+        let mut ring = ring(4, 0, b"abc");
+        let full = |needed| Error::Full { needed, free: 1, capacity: 256 };
+        assert_eq!(ring.write(b"xy"), Err(full(2)));
+        assert_eq!(ring.unread(b"xy"), Err(full(2)));
+        assert_eq!(ring.commit(2), Err(full(2)));
+        assert_eq!(ring.reserve(2), Err(full(2)));
+        let small = Error::Full { needed: 3, free: 2, capacity: 256 };
         assert_eq!(ring.relocate(vec![7; HEADER_BYTES + 2]).err(), Some(small));
         assert_eq!(ring.unread_bytes().to_vec(), b"abc");
     }
 
     #[test]
-    fn the_writable_region_ends_at_the_seam() {
-        let mut ring = Ring::with_capacity(4).unwrap();
-        ring.write(b"abc").unwrap();
-        ring.consume(2).unwrap();
+    fn the_error_asks_for_twice_the_capacity_or_for_what_is_needed() {
+        let asked = |capacity, needed| match ring(capacity, 0, b"").write(&vec![0; needed]) {
+            Err(Error::Full { capacity, .. }) => capacity,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(asked(0, 1), 256);
+        assert_eq!(asked(200, 201), 400);
+        assert_eq!(asked(1000, 5000), 5000);
+    }
+
+    #[test]
+    fn the_writable_region_ends_at_the_wrap_point_or_at_the_oldest_byte() {
+        let mut ring = ring(4, 2, b"c");
         assert_eq!(ring.writable().len(), 1);
         ring.commit(1).unwrap();
-        assert_eq!(ring.writable().len(), 2);
-        ring.straighten();
         assert_eq!(ring.writable().len(), 2);
         assert_eq!(ring.unread_bytes().front, b"c\0");
     }
 
     #[test]
-    fn an_emptied_ring_starts_over_at_the_front() {
-        let mut ring = Ring::with_capacity(4).unwrap();
-        ring.write(b"abc").unwrap();
-        ring.consume(3).unwrap();
-        assert_eq!(ring.writable().len(), 4);
+    fn bytes_slide_only_where_as_many_were_consumed() {
+        let mut sliding = ring(8, 4, b"abc");
+        sliding.reserve(5).unwrap();
+        assert_eq!(sliding.unread_bytes().front, b"abc");
+        assert_eq!(sliding.writable().len(), 5);
+        assert!(ring(8, 2, b"abc").reserve(4).is_err());
+        assert!(ring(8, 6, b"abc").reserve(4).is_ok(), "wrapped, but with a region of 5");
+        assert!(ring(8, 4, b"abc").reserve(6).is_err());
+    }
+
+    #[test]
+    fn an_empty_ring_starts_over_at_the_front() {
+        let mut written = ring(4, 3, b"");
+        written.write(b"abc").unwrap();
+        assert_eq!(written.unread_bytes().front, b"abc");
+        let mut reserved = ring(4, 3, b"");
+        reserved.reserve(4).unwrap();
+        assert_eq!(reserved.writable().len(), 4);
     }
 
     #[test]
     fn a_ring_without_capacity_is_empty_and_full() {
-        let mut ring = Ring::with_capacity(0).unwrap();
+        let mut ring = ring(0, 0, b"");
         assert!(ring.is_empty());
         assert_eq!(ring.write(b""), Ok(()));
         assert_eq!(ring.unread(b""), Ok(()));
-        assert_eq!(ring.consume(0), Ok(()));
+        assert_eq!(ring.reserve(0), Ok(()));
         assert_eq!(ring.writable(), b"");
-        assert_eq!(ring.write(b"a"), Err(Error::Full { needed: 1, free: 0 }));
-    }
-
-    #[test]
-    fn growing_and_shrinking_keep_the_bytes() {
-        let mut ring = Ring::with_capacity(4).unwrap();
-        ring.write(b"abcd").unwrap();
-        ring.consume(2).unwrap();
-        ring.write(b"ef").unwrap();
-        ring.reserve(1, 100).unwrap();
-        assert_eq!(ring.capacity(), 8);
-        assert_eq!(ring.unread_bytes().front, b"cdef");
-        ring.consume(3).unwrap();
-        ring.shrink(2);
-        assert_eq!(ring.capacity(), 2);
-        ring.consume(1).unwrap();
-        ring.shrink(0);
-        assert_eq!(ring.capacity(), 0);
-        assert_eq!(
-            Ring::with_capacity(MAX_CAPACITY + 1).err(),
-            Some(Error::BlockTooLarge { bytes: MAX_CAPACITY + 1 + HEADER_BYTES })
-        );
+        assert_eq!(ring.write(b"a"), Err(Error::Full { needed: 1, free: 0, capacity: 256 }));
     }
 }

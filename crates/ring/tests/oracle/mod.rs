@@ -14,6 +14,22 @@ pub fn placed(bytes: &[u8], head: usize, capacity: usize) -> Ring<Vec<u8>> {
     Ring::open(block).unwrap()
 }
 
+/// Drops the oldest bytes as JavaScript does: by the words in the block. False where there are fewer.
+pub fn consume(ring: &mut Ring<Vec<u8>>, count: usize) -> bool {
+    if count > ring.len() {
+        return false;
+    }
+    let capacity = ring.capacity();
+    let mut block = std::mem::replace(ring, placed(&[], 0, 1)).into_memory();
+    let word = |at: usize| u32::from_ne_bytes(block[at..at + 4].try_into().unwrap()) as usize;
+    let head = if capacity == 0 { 0 } else { (word(0) + count) % capacity };
+    let length = word(4) - count;
+    block[0..4].copy_from_slice(&u32::try_from(head).unwrap().to_ne_bytes());
+    block[4..8].copy_from_slice(&u32::try_from(length).unwrap().to_ne_bytes());
+    *ring = Ring::open(block).unwrap();
+    true
+}
+
 /// The first frame from `start` on: every end is tried, and for each every sequence.
 pub fn first<S: AsRef<[u8]>>(bytes: &[u8], sequences: &[S], start: usize) -> Option<Match> {
     (start..=bytes.len()).find_map(|end| {

@@ -1,7 +1,8 @@
 /** Which ring buffer, and what else of the binary, this process uses: decided once, when the module is loaded. */
 import { loadAddon } from './native.js';
 import { NativeRing } from './native-ring.js';
-import { TypeScriptRing, type Ring } from './ring.js';
+import type { Ring } from './ring.js';
+import { TypeScriptRing } from './typescript-ring.js';
 
 const addon = loadAddon();
 

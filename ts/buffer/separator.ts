@@ -7,7 +7,7 @@
  */
 import { types } from 'node:util';
 import { Automaton } from './automaton.js';
-import { emptySeparator, invalidType } from './errors.js';
+import { emptySeparator, invalidType } from '../errors.js';
 
 /** What the reading methods accept as a separator; a string stands for its UTF-8 bytes. */
 export type SeparatorLike = string | Uint8Array | readonly (string | Uint8Array)[];

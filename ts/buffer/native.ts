@@ -14,31 +14,39 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 export type NativeSeparator = object;
 
 /**
- * The functions of the binary. `block` is the whole block of a ring, lent for the length of the call; nothing is kept.
- * Wrong arguments throw a `TypeError` or a `RangeError`.
+ * The functions of the binary. `block` is the whole block of a ring, lent for the length of the call; nothing is kept. With `from` the ring
+ * is moved over from that block first. What returns a number returns 0, or the capacity of a block that has room: then nothing has changed
+ * in the block that the ring lies in. `words` are those of a listing, which the call goes on with: see `FrameIndex`. Wrong arguments throw a
+ * `TypeError` or a `RangeError`.
  */
 export interface Addon {
   /** Called without `new`: Bun would give the object that `new` makes, in place of the separator. */
   Separator(sequences: readonly Uint8Array[]): NativeSeparator;
-  /** Appends `data`, which must fit, across the seam. */
-  write(block: Uint8Array, data: Uint8Array): void;
-  /** Puts `data`, which must fit, in front. */
-  unread(block: Uint8Array, data: Uint8Array): void;
-  /** Copies the unread bytes from `start` to `end` to `target` at `targetStart`. */
-  copyTo(block: Uint8Array, start: number, end: number, target: Uint8Array, targetStart: number): void;
-  /** Copies the unread bytes to the data start of another block and sets its cursors. */
-  relocate(block: Uint8Array, target: Uint8Array): void;
-  /** `Ring.index` */
-  index(
+  /** Appends `data`, across the wrap point. */
+  append(
     block: Uint8Array,
-    separator: NativeSeparator,
-    start: number,
-    resume: number,
-    partial: number,
-    limit: number,
-    max: number,
-    out: Uint32Array,
+    data: Uint8Array,
+    from?: Uint8Array,
+    words?: Uint32Array,
+    separator?: NativeSeparator,
+    limit?: number,
+    max?: number,
   ): number;
+  /** Makes the first `count` bytes of the region unread. */
+  commit(
+    block: Uint8Array,
+    count: number,
+    words?: Uint32Array,
+    separator?: NativeSeparator,
+    limit?: number,
+    max?: number,
+  ): void;
+  /** `Ring.list` */
+  list(block: Uint8Array, words: Uint32Array, separator: NativeSeparator, limit: number, max: number): void;
+  /** Makes a region of at least `min` bytes for what comes next. */
+  reserve(block: Uint8Array, min: number, from?: Uint8Array): number;
+  /** Puts `data` before the unread bytes. */
+  unread(block: Uint8Array, data: Uint8Array, from?: Uint8Array): number;
   /**
    * Sets where the next read of an open file begins that does not say where: `lseek`, which Node does not have. Throws an
    * `Error` with the code of the system, on Windows always `ENOSYS`.
@@ -49,13 +57,13 @@ export interface Addon {
 /** The version of the package, and so of each package with a binary: `scripts/version.mjs` writes it. */
 export const VERSION = '0.1.0';
 
-const FUNCTIONS = ['Separator', 'write', 'unread', 'copyTo', 'relocate', 'index', 'seek'] as const;
+const FUNCTIONS = ['Separator', 'append', 'commit', 'list', 'reserve', 'unread', 'seek'] as const;
 
 /** This file, or the bundle that it is a part of: bundlers that make CommonJS leave `import.meta` empty. */
 const HERE = (import.meta as Partial<ImportMeta>).url ?? pathToFileURL(__filename).href;
 const require = createRequire(HERE);
-/** The root of the package, seen from `dist/`. */
-const PACKAGE_ROOT = fileURLToPath(new URL('..', HERE));
+/** The root of the package, seen from `dist/buffer/`. */
+const PACKAGE_ROOT = fileURLToPath(new URL('../..', HERE));
 
 interface Place {
   readonly name: string;
@@ -117,7 +125,8 @@ function* places(): Generator<Place> {
 
 function loadLocalBuild(): unknown {
   // A bundle lies in a package of somebody else, whose binaries are not ours to load.
-  if ((require('../package.json') as { name?: unknown }).name !== 'sluice') throw new Error('not the package sluice');
+  if ((require('../../package.json') as { name?: unknown }).name !== 'sluice')
+    throw new Error('not the package sluice');
   return (require('node-gyp-build') as (root: string) => unknown)(PACKAGE_ROOT);
 }
 

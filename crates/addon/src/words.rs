@@ -1,0 +1,69 @@
+//! A listing in memory that JavaScript reads: a summary of four words, then the frame ends. The words are
+//! those of `FrameIndex` in `ts/`, which goes on with a listing by passing them again.
+
+use std::rc::Rc;
+
+use sluice_ring::{Query, Segments, Separator};
+
+use crate::{node::Call, thrown::Thrown};
+
+/// Word: how many frames are listed.
+const COUNT: usize = 0;
+/// Word: where to go on.
+const RESUME: usize = 1;
+/// Word: how much of a separator the bytes before that end with.
+const PARTIAL: usize = 2;
+/// Word: the length of the body of a frame over the limit, which follows the last listed one; or 0.
+const OVERLONG_BODY: usize = 3;
+/// The first word of the ends.
+const ENDS: usize = 4;
+
+/// What to list: the last three arguments of a function.
+pub struct Listing {
+    separator: Rc<Separator>,
+    limit: usize,
+    max: usize,
+}
+
+impl Listing {
+    /// The arguments from number `at` on.
+    pub fn new(call: &Call<'_>, at: usize) -> Result<Self, Thrown> {
+        Ok(Self {
+            separator: call.separator(at)?,
+            limit: call.number(at + 1, "limit")? as usize,
+            max: call.number(at + 2, "max")? as usize,
+        })
+    }
+
+    /// The same where the argument `words` is there.
+    pub fn optional(call: &Call<'_>, words: usize, at: usize) -> Result<Option<Self>, Thrown> {
+        if call.is_missing(words) { Ok(None) } else { Self::new(call, at).map(Some) }
+    }
+
+    /// Lists the frames after those that `words` lists.
+    pub fn list(&self, bytes: Segments<'_>, words: &mut [u32]) -> Result<(), Thrown> {
+        let too_short = Thrown::Words { words: words.len(), least: ENDS };
+        let (summary, ends) = words.split_at_mut_checked(ENDS).ok_or(too_short)?;
+        let count = summary[COUNT] as usize;
+        let too_many = Thrown::Words { words: ENDS + ends.len(), least: ENDS + count };
+        let (before, after) = ends.split_at_mut_checked(count).ok_or(too_many)?;
+        let query = Query {
+            start: before.last().map_or(0, |end| *end as usize),
+            resume: summary[RESUME] as usize,
+            partial: summary[PARTIAL],
+            limit: self.limit,
+            max: self.max.saturating_sub(count),
+        };
+        let listed = bytes.list(&self.separator, query, after)?;
+        summary[COUNT] = word(count + listed.count);
+        summary[RESUME] = word(listed.resume);
+        summary[PARTIAL] = listed.partial;
+        summary[OVERLONG_BODY] = word(listed.overlong.unwrap_or(0));
+        Ok(())
+    }
+}
+
+/// A position in a ring, or its capacity, as a word: it fits.
+pub fn word(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,237 @@
+/**
+ * The ring in TypeScript.
+ *
+ * Growth: the unread bytes are slid to the front when at least as many bytes were consumed since they last moved, so that
+ * each consumed byte pays for at most one moved byte; otherwise they go to a block of at least twice the size. Both are
+ * constant time for each byte that passes through.
+ */
+import type { Buffer } from 'node:buffer';
+import { outOfRange } from '../errors.js';
+import {
+  HEAD,
+  HEADER_BYTES,
+  LENGTH,
+  LOOP_BYTES,
+  NO_MEMORY,
+  allocateBlock,
+  checkKeep,
+  checkMin,
+  checkReserved,
+  grownCapacity,
+  isCount,
+  trimmedCapacity,
+  type Block,
+} from './block.js';
+import { FrameIndex, type Listing, type Ring } from './ring.js';
+import { NOT_FOUND, SeparatorSearch } from './separator-search.js';
+import { bufferView } from './slab.js';
+
+export class TypeScriptRing implements Ring {
+  #block = NO_MEMORY;
+  /** Bytes of the region that `reserve` gave and that no call has invalidated since. */
+  #reserved = 0;
+
+  get length(): number {
+    return this.#block.words[LENGTH]!;
+  }
+
+  get capacity(): number {
+    return this.#block.capacity;
+  }
+
+  append(data: Uint8Array, listing: Listing | null = null): void {
+    const count = data.length;
+    this.#makeRoom('append', count);
+    if (count > 0) {
+      const { words } = this.#block;
+      this.#put(data, count, words[HEAD]! + words[LENGTH]!);
+      words[LENGTH]! += count;
+    }
+    if (listing !== null) this.list(listing);
+  }
+
+  reserve(min: number): Uint8Array {
+    checkMin(min);
+    const { words, capacity } = this.#block;
+    const length = words[LENGTH]!;
+    if (length === 0) words[HEAD] = 0;
+    const head = words[HEAD]!;
+    const tail = head + length;
+    // Where the bytes reach the wrap point, all that is free lies in one piece.
+    const scattered = tail < capacity && capacity - tail < min;
+    if (scattered && length <= head && capacity - length >= min) {
+      this.#block.data.copyWithin(0, head, tail);
+      words[HEAD] = 0;
+    } else if (scattered || capacity - length < min) {
+      this.#grow('reserve', length + min);
+    }
+    return this.#region();
+  }
+
+  commit(count: number, listing: Listing | null = null): void {
+    checkReserved(count, this.#reserved);
+    this.#reserved = 0;
+    this.#block.words[LENGTH]! += count;
+    if (listing !== null) this.list(listing);
+  }
+
+  unread(data: Uint8Array): void {
+    const count = data.length;
+    this.#makeRoom('unread', count);
+    if (count === 0) return;
+    const { words, capacity } = this.#block;
+    const head = words[HEAD]! - count;
+    words[HEAD] = head < 0 ? head + capacity : head;
+    this.#put(data, count, words[HEAD]);
+    words[LENGTH]! += count;
+  }
+
+  consume(count: number): void {
+    this.#block.consume(count);
+  }
+
+  copyTo(target: Uint8Array, targetStart: number, start: number, end: number): void {
+    this.#block.copyTo(target, targetStart, start, end);
+  }
+
+  view(start: number, end: number): Buffer | null {
+    return this.#block.view(start, end);
+  }
+
+  list({ separator, words, limit, max }: Listing): void {
+    const { length } = this;
+    let count = words[FrameIndex.COUNT]!;
+    let frame = count === 0 ? 0 : words[FrameIndex.ENDS + count - 1]!;
+    const resume = words[FrameIndex.RESUME]!;
+    const partial = words[FrameIndex.PARTIAL]!;
+    check(words, frame, resume, length, limit, max);
+    if (!isCount(partial, separator.carries ? separator.automaton.states - 1 : 0)) {
+      throw outOfRange('list', 'partial', 'what an earlier search ended with', partial);
+    }
+    const most = Math.min(max, words.length - FrameIndex.ENDS);
+    const search = new SeparatorSearch(separator, ...this.#segments());
+    let overlongBody = 0;
+    let from = resume;
+    let next = frame;
+    let carried = 0;
+    let listed = false;
+    while (count < most) {
+      const end = search.find(from, listed ? 0 : partial);
+      if (end === NOT_FOUND) {
+        carried = search.partial;
+        const lookback = separator.carries ? 0 : separator.longest - 1;
+        next = Math.max(listed ? frame : resume, length - lookback);
+        break;
+      }
+      const body = end - search.matched - frame;
+      if (body > limit) {
+        overlongBody = body;
+        next = frame;
+        break;
+      }
+      words[FrameIndex.ENDS + count++] = end;
+      next = frame = from = end;
+      listed = true;
+    }
+    words[FrameIndex.COUNT] = count;
+    words[FrameIndex.RESUME] = next;
+    words[FrameIndex.PARTIAL] = carried;
+    words[FrameIndex.OVERLONG_BODY] = overlongBody;
+  }
+
+  trim(keep: number): void {
+    checkKeep(keep);
+    this.#reserved = 0;
+    const { capacity } = this.#block;
+    const trimmed = trimmedCapacity(capacity, this.length, keep);
+    if (trimmed === capacity) return;
+    if (trimmed === 0) {
+      this.#block = NO_MEMORY;
+      return;
+    }
+    try {
+      this.#moveTo(allocateBlock('trim', trimmed, trimmed));
+    } catch {
+      // Without memory for the smaller block the larger one still serves.
+    }
+  }
+
+  #grow(action: string, needed: number): void {
+    this.#moveTo(allocateBlock(action, grownCapacity(this.#block.capacity, needed), needed));
+  }
+
+  /** Copies the unread bytes to the data start of `target`, and goes on there. */
+  #moveTo(target: Block): void {
+    const { length } = this;
+    this.#block.copyTo(target.data, 0, 0, length);
+    target.words[LENGTH] = length;
+    this.#block = target;
+  }
+
+  /** The free memory after the unread bytes up to the wrap point or to their begin, as the region now reserved. */
+  #region(): Uint8Array {
+    const { capacity, words } = this.#block;
+    const head = words[HEAD]!;
+    const tail = head + words[LENGTH]!;
+    const at = tail >= capacity ? tail - capacity : tail;
+    this.#reserved = tail >= capacity ? head - at : capacity - at;
+    return this.#block.region(at, this.#reserved);
+  }
+
+  #makeRoom(action: string, count: number): void {
+    this.#reserved = 0;
+    const { words, capacity } = this.#block;
+    const length = words[LENGTH]!;
+    if (length === 0) words[HEAD] = 0;
+    if (count > capacity - length) this.#grow(action, length + count);
+  }
+
+  /** Copies the `count` bytes of `data` to the offset `at` of the block (at most once around) and on from there. */
+  #put(data: Uint8Array, count: number, at: number): void {
+    const { data: target, capacity } = this.#block;
+    const offset = at >= capacity ? at - capacity : at;
+    const first = Math.min(count, capacity - offset);
+    if (count <= LOOP_BYTES) {
+      for (let i = 0; i < first; i++) target[offset + i] = data[i]!;
+      for (let i = first; i < count; i++) target[i - first] = data[i]!;
+    } else if (first === count) {
+      target.set(data, offset);
+    } else {
+      target.set(data.subarray(0, first), offset);
+      target.set(data.subarray(first), 0);
+    }
+  }
+
+  /** The unread bytes in place: those up to the wrap point, and those after it, if there are any. */
+  #segments(): [Buffer, Buffer | null] {
+    const { capacity, words, memory, data } = this.#block;
+    const head = words[HEAD]!;
+    const length = words[LENGTH]!;
+    const front = Math.min(length, capacity - head);
+    const first = front === capacity ? data : bufferView(memory, HEADER_BYTES + head, front);
+    return [first, front < length ? bufferView(memory, HEADER_BYTES, length - front) : null];
+  }
+}
+
+function check(
+  words: Uint32Array,
+  frame: number | undefined,
+  resume: number,
+  length: number,
+  limit: number,
+  max: number,
+): void {
+  if (words.length < FrameIndex.ENDS) {
+    throw outOfRange('list', 'words.length', `${FrameIndex.ENDS} or more`, words.length);
+  }
+  if (frame === undefined) {
+    const least = FrameIndex.ENDS + words[FrameIndex.COUNT]!;
+    throw outOfRange('list', 'words.length', `${least} or more`, words.length);
+  }
+  if (resume > length) {
+    throw outOfRange('list', 'resume', `an integer from 0 to ${length} (the unread bytes)`, resume);
+  }
+  if (frame > resume) throw outOfRange('list', 'start', `an integer from 0 to ${resume} (resume)`, frame);
+  if (!isCount(limit, 2 ** 32)) throw outOfRange('list', 'limit', 'an integer from 0 to 4294967295', limit);
+  if (!isCount(max, 2 ** 32)) throw outOfRange('list', 'max', 'an integer from 0 to 4294967295', max);
+}
