@@ -339,13 +339,13 @@ errors.test('retry.ts', 'a server that is not there yet is waited for', async (t
   const server = createServer((socket) => socket.end());
   const port = await sparePort(t);
   const program = await work.start('retry.ts', port);
-  await program.prints(/^ECONNREFUSED: once more$/m);
+  await program.prints(/^ECONNREFUSED: trying again$/m);
   await listenOn(server, port);
   t.teardown(() => closed(server));
   const { code, stdout, stderr } = await program.ended;
   t.is(stderr, '');
   t.is(code, 0);
-  t.regex(stdout, /^(ECONNREFUSED: once more\n)+Connected to true\n$/);
+  t.regex(stdout, /^(ECONNREFUSED: trying again\n)+Connected to true\n$/);
 });
 
 errors.test('retry.ts', 'what trying again does not mend is told at once', async (t, work) => {
@@ -376,7 +376,7 @@ errors.test('lost.ts', 'a connection that is reset is told from one that has end
     const { code, stdout, stderr } = await program.ended;
     t.is(stderr, '');
     t.is(code, 0);
-    const end = reset ? 'lost (ECONNRESET), in the middle of: thr\n' : 'line: thr\nthe end\n';
+    const end = reset ? 'lost (ECONNRESET), in the middle of: thr\n' : 'line: thr\nend of file\n';
     t.is(stdout, `line: one\nline: two\n${end}`);
   }
 });
@@ -399,7 +399,7 @@ errors.test(
   async (t, work) => {
     const { server: certificate } = await certificates();
     const untrusted = createTlsServer(certificate, (socket) => socket.on('error', () => {}).resume());
-    t.is(await work.run('trust.ts', await listenOn(untrusted, 0)), 'not trusted: give its authority as ssl.ca\n');
+    t.is(await work.run('trust.ts', await listenOn(untrusted, 0)), 'not trusted: pass its CA certificate as ssl.ca\n');
     await closed(untrusted);
     const plain = createServer((socket) =>
       socket
@@ -408,7 +408,7 @@ errors.test(
         .end('220 this is no TLS\r\n'),
     );
     const port = await listenOn(plain, await sparePort(t));
-    t.regex(await work.run('trust.ts', port), /^no TLS, or none that both sides know: ERR_SSL_\w+\n$/);
+    t.regex(await work.run('trust.ts', port), /^no TLS, or no common version: ERR_SSL_\w+\n$/);
     await closed(plain);
     t.is(await work.run('trust.ts', port), 'no connection: ECONNREFUSED\n');
   },
@@ -456,13 +456,13 @@ errors.test('report.ts', 'what clients do, what the network does, and the rest',
   };
   t.is(await say('5\nhello'), 'hello');
   await say('5\nhel');
-  await server.prints(/^the client broke off, or talks nonsense: readexactly\(5\): 3 bytes read before EOF$/m);
+  await server.prints(/^the client disconnected early or sent bad data: readexactly\(5\): 3 bytes read before EOF$/m);
   await say('5000\n');
-  await server.prints(/^for you to look at: 3 a length that is none: 5000$/m);
+  await server.prints(/^unexpected error: 3 invalid length: 5000$/m);
   const socket = dial(port, '127.0.0.1').on('error', () => {});
   await once(socket, 'connect');
   socket.resetAndDestroy();
-  await server.prints(/^the network: ECONNRESET$/m);
+  await server.prints(/^network error: ECONNRESET$/m);
 });
 
 errors.testWhole();
