@@ -155,12 +155,12 @@ parsing.test('resp.ts', 'the parser gives the same values however the bytes come
 parsing.test('resp.ts', 'the parser refuses what is none of the protocol', async (t, work) => {
   const RespParser = await parserClass(work);
   for (const [bytes, message] of [
-    ['?3\r\n', 'RESP: no such type: ?'],
+    ['?3\r\n', 'RESP: unknown type: ?'],
     ['$x\r\n', 'RESP: not a number: $x'],
     [':1e3\r\n', 'RESP: not a number: :1e3'],
     ['\r\n', 'RESP: not a number: \r'],
-    ['$1\r\nabc\r\n', 'RESP: a string of another length'],
-    ['$2\r\na\r\n\r\n', 'RESP: a string of another length'],
+    ['$1\r\nabc\r\n', 'RESP: string length mismatch'],
+    ['$2\r\na\r\n\r\n', 'RESP: string length mismatch'],
   ] as const) {
     const reader = new StreamReader();
     reader.feedData(Buffer.from(bytes));
@@ -245,7 +245,7 @@ tuning.test('fan-out.ts', 'whoever does not read is dropped, and nobody else', a
   const stream = await connect('127.0.0.1', port);
   const line = `${'x'.repeat(60_000)}\n`;
   let dropped = false;
-  void server.prints(/^dropped one that does not read$/m).then(() => (dropped = true));
+  void server.prints(/^dropped a client that does not read$/m).then(() => (dropped = true));
   // Until it is dropped: how much that takes depends on what the system keeps for it.
   for (let sent = 0; !dropped; sent++) {
     await stream.write(line);
