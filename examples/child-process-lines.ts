@@ -1,5 +1,5 @@
 /**
- * Reads a child process line by line, while it runs: prints what it writes with the number of each line.
+ * Reads the output of a child process line by line while it runs, and prints each line with its number.
  *
  *     node out/examples/child-process-lines.js [COMMAND [ARGUMENT...]]
  */
@@ -15,7 +15,7 @@ async function numberLines(stream: Stream): Promise<number> {
       console.log(`${++count}: ${line.toString().trimEnd()}`);
     } catch (error) {
       if (!(error instanceof LimitOverrunError)) throw error;
-      // It is skipped as a whole: the next call gives the next line.
+      // The line is skipped entirely: the next call returns the next line.
       console.log(`${++count}: (longer than ${stream.limit} bytes)`);
     }
   }
@@ -27,14 +27,14 @@ const child = spawn(command, command === process.execPath && args.length === 0 ?
 });
 const exit = once(child, 'exit') as Promise<[code: number | null, signal: string | null]>;
 
-// Right after spawn: what nobody has begun to read when the child exits is thrown away. While we do not read, the child has
-// to wait, however much it has to say.
+// Connect right after spawn: if nothing reads the output before the child exits, Node discards it. While this program does not
+// read, the child has to wait, however much it writes.
 await using stdout = await connectReadPipe(child.stdout, { limit: 4096 });
 try {
   const [count, [code, signal]] = await Promise.all([numberLines(stdout), exit]);
   console.log(`${count} lines, then ${signal ?? `exit code ${code}`}`);
 } catch (error) {
-  // A command that cannot be started has no pipe to read either.
+  // If the command cannot be started, there is no pipe to read either.
   console.error(`${command}: ${(error as Error).message}`);
   process.exitCode = 1;
 }

@@ -1,11 +1,11 @@
 /**
- * The main job, what `npm start [-- FILE]` runs: a server sends a file over TCP, a client reads it back in every way a stream
- * can be read, and both ends compare the SHA-256 of what went through them.
+ * The program that `npm start [-- FILE]` runs: a server sends a file over TCP, a client reads it in every way that a stream
+ * can be read, and both ends compare the SHA-256 of the data.
  *
  *     node out/examples/serve-file.js [--limit=BYTES] [--help] [FILE]
  *
- * Without FILE it takes some megabytes of real text, the declaration files of the TypeScript compiler one after another.
- * Both ends run in this one process and share its time, so the speeds printed are not what a stream can reach.
+ * Without FILE it sends a few megabytes of real text, the declaration files of the TypeScript compiler one after another.
+ * Both ends run in this one process and share its time, so the speeds that it prints are lower than a stream can reach.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -31,7 +31,7 @@ The exit code is 0 when every way brought the whole file, 2 for a command line t
 const MB = 1e6;
 const BLOCK = 65536;
 
-/** The ways to read a stream to its end. Each one hands over everything it gets, piece by piece. */
+/** The ways to read a stream to its end. Each one passes on everything that it reads, piece by piece. */
 const ways: readonly Way[] = [
   {
     name: 'readline',
@@ -39,7 +39,7 @@ const ways: readonly Way[] = [
     async read(stream, take) {
       for (;;) {
         const line = await stream.readline();
-        if (line.length === 0) return; // only at the end of the stream: an empty line still has its line end
+        if (line.length === 0) return; // only at EOF: an empty line still has its line end
         take(line);
       }
     },
@@ -60,7 +60,7 @@ const ways: readonly Way[] = [
     name: 'lines',
     unit: 'lines',
     async read(stream, take) {
-      // A character for each byte, whatever they are: the bytes have to come out as they went in.
+      // latin1 has one character per byte, so that any bytes come out as they went in.
       for await (const line of stream.lines({ encoding: 'latin1', keepEnds: true })) take(Buffer.from(line, 'latin1'));
     },
   },
@@ -106,7 +106,7 @@ interface Way {
   read(stream: Stream, take: (piece: Buffer) => void): Promise<void>;
 }
 
-/** These promise whole frames; what the file ends with, if it is not one, comes with their error. */
+/** These calls return only complete frames. If the file ends with an incomplete one, their error holds it. */
 async function untilIncomplete(next: () => Promise<Buffer>, take: (piece: Buffer) => void): Promise<void> {
   for (;;) {
     try {
@@ -121,7 +121,7 @@ async function untilIncomplete(next: () => Promise<Buffer>, take: (piece: Buffer
   }
 }
 
-/** Counts and hashes pieces, many small ones at a time: a call of the hash for each line would take most of the time. */
+/** Counts and hashes pieces, many small ones at a time: calling the hash for each line would take most of the time. */
 class Tally {
   pieces = 0;
   bytes = 0;
@@ -151,22 +151,22 @@ class Tally {
   }
 }
 
-/** What the user can do something about: shown as its message alone. */
+/** An error that the user can fix: only its message is shown. */
 class UserError extends Error {}
 
-/** A command line that cannot be followed: shown with the usage. */
+/** An invalid command line: shown with the usage. */
 class UsageError extends UserError {}
 
 async function serveFile(file: string, limit: number, interrupt: AbortSignal): Promise<void> {
   const size = await checkFile(file);
 
-  // What the server sent last, or why it could not.
+  // What the server sent last, or why it failed.
   let sent = new Tally();
   let failure: unknown;
 
   const send = async (stream: Stream): Promise<void> => {
     sent = new Tally();
-    // Each write waits until the client keeps up, so the file is never in memory as a whole.
+    // Each write waits until the client keeps up, so the whole file is never in memory.
     for await (const chunk of createReadStream(file, { highWaterMark: BLOCK }) as AsyncIterable<Buffer>) {
       sent.add(chunk);
       await stream.write(chunk);
@@ -181,7 +181,7 @@ async function serveFile(file: string, limit: number, interrupt: AbortSignal): P
     const start = performance.now();
     const received = new Tally((tally) => showProgress(way, tally, size, start));
     await using stream = await connect('127.0.0.1', port, { limit });
-    // Ctrl-C: the read that waits rejects, and the way out of here closes everything.
+    // Ctrl-C: the waiting read rejects, and leaving this function closes everything.
     const abort = (): void => void stream.abort();
     interrupt.addEventListener('abort', abort);
     try {
@@ -212,7 +212,7 @@ async function serveFile(file: string, limit: number, interrupt: AbortSignal): P
   }
 }
 
-/** The size of a file that can be served. */
+/** The size of the file. Throws if it cannot be served. */
 async function checkFile(file: string): Promise<number> {
   try {
     await using handle = await open(file);
@@ -227,7 +227,7 @@ async function checkFile(file: string): Promise<number> {
   }
 }
 
-/** In MB, or in bytes where that would be hardly more than 0. */
+/** In MB, or in bytes if that is close to 0 MB. */
 function inUnits(bytes: number, mbFrom: number, digits: number): string {
   return bytes >= mbFrom ? `${(bytes / MB).toFixed(digits)} MB` : inBytes(Math.round(bytes));
 }
@@ -261,7 +261,7 @@ function clearProgress(): void {
   if (process.stdout.isTTY) process.stdout.write('\r\x1b[K');
 }
 
-/** Writes the text that is served by default. */
+/** Writes the file that is served by default. */
 async function writeSample(file: string): Promise<void> {
   const folder = path.dirname(createRequire(import.meta.url).resolve('typescript'));
   const names = (await readdir(folder)).filter((name) => name.endsWith('.d.ts')).sort();
@@ -292,7 +292,7 @@ function commandLine(): { limit: number; showHelp: boolean; file: string | undef
   } catch (error) {
     if (!(error instanceof Error && String((error as { code?: unknown }).code).startsWith('ERR_PARSE_ARGS')))
       throw error;
-    // What follows the first sentence is advice for other programs.
+    // After the first sentence there is only advice for other programs.
     throw new UsageError(error.message.split(/\. |\n/, 1)[0]);
   }
 }

@@ -11,14 +11,14 @@ async function waitForData(): Promise<void> {
   // Any net.Socket, or any Duplex, can be read and written as a Stream.
   await using stream = await connect({ sock: readingEnd });
 
-  // Somebody else writes, a little later.
+  // The other end writes a little later.
   setTimeout(() => writingEnd.end('abc'), 100);
 
-  // Waits until there is something: at least one byte, at most 100.
+  // Waits for at least one byte, and returns at most 100.
   const data = await stream.read(100);
   console.log(`Received: ${data.toString()}`);
 
-  // The other end has closed its side; from now on there is nothing but the end of the stream.
+  // The other end has closed its side, so this read returns an empty buffer.
   const rest = await stream.read();
   console.log(`End of stream: ${stream.atEof()}, ${rest.length} bytes left`);
 }

@@ -1,11 +1,11 @@
 /**
- * A STARTTLS exchange, both sides: a connection that begins in plain text and goes on encrypted.
+ * Both sides of a STARTTLS exchange: a connection that begins in plain text and continues encrypted.
  *
  *     node out/examples/starttls.js server CERT_FILE KEY_FILE [PORT [HOST]]
  *     node out/examples/starttls.js client CA_FILE [PORT [HOST [NAME]]]
  *
- * NAME is the one in the certificate of the server, by default the host. The protocol has two commands: STARTTLS, after whose
- * answer both sides speak TLS, and WHISPER TEXT, which is refused in plain text. A certificate to try it with:
+ * NAME is the name in the server's certificate, by default the host. The protocol has two commands: STARTTLS, after whose
+ * answer both sides speak TLS, and WHISPER TEXT, which is refused in plain text. To create a certificate for a test:
  *
  *     openssl req -x509 -newkey rsa:2048 -nodes -days 7 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
  *       -keyout key.pem -out cert.pem
@@ -23,9 +23,9 @@ async function serve(host: string, port: number, certFile: string, keyFile: stri
     for await (const line of stream) {
       const [command = '', ...words] = line.toString().trimEnd().split(' ');
       if (command === 'STARTTLS' && !encrypted) {
-        // The answer leaves in plain text: what was written before the upgrade goes out before it.
+        // The answer is sent in plain text: earlier writes are sent before the upgrade.
         void stream.write('OK begin\n');
-        // Rejects when the client has sent more in plain text behind its command: it might be somebody else's.
+        // Rejects if more plain text follows the command: an attacker might have injected it.
         await stream.startTls({ cert, key });
         encrypted = true;
       } else if (command === 'WHISPER' && encrypted) {
@@ -63,8 +63,8 @@ async function whisper(host: string, port: number, caFile: string, serverHostnam
 
   await ask('WHISPER A Secret');
   if (!(await ask('STARTTLS'))) throw new Error('the server does not speak TLS');
-  // From here on it is the same stream, and nobody in between can read it. A server that is not the one of that name is
-  // refused, and the connection closed.
+  // From here on the same stream is encrypted. If the server's certificate is not for that name, the call rejects and the
+  // connection is closed.
   await stream.startTls({ ca }, { serverHostname, sslHandshakeTimeout: 10_000 });
   const { version } = stream.getExtraInfo('cipher') as { version: string };
   console.log(`Encrypted: ${version}`);

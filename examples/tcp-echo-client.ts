@@ -6,17 +6,17 @@
 import { connect } from 'sluice';
 
 async function tcpEchoClient(host: string, port: number, message: string): Promise<void> {
-  // `await using` closes the connection where the block ends, also when something in it throws.
+  // `await using` closes the connection at the end of the block, even if something in it throws.
   await using stream = await connect(host, port);
 
   console.log(`Send: ${message}`);
   await stream.write(`${message}\n`);
 
-  // Waits for a whole line, however many packets it comes in. At the end of the stream it is empty.
+  // Waits for a complete line, however many packets it arrives in. At EOF it is empty.
   const reply = await stream.readline();
   console.log(`Received: ${reply.toString().trimEnd()}`);
 
-  // Half-closes: the server sees the end of the stream, this side could go on reading.
+  // Half-closes: the server sees EOF, and this side could still read.
   await stream.writeEof();
   console.log('Close the connection');
 }

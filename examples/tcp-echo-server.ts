@@ -1,20 +1,20 @@
 /**
- * A TCP echo server: sends back every line it gets, until it is stopped with Ctrl-C.
+ * A TCP echo server: sends back every line that it receives, until you stop it with Ctrl-C.
  *
  *     node out/examples/tcp-echo-server.js [PORT [HOST]]
  *
- * Without arguments it listens on 127.0.0.1:8888. Port 0 has the system choose one; the first line printed names it.
+ * Without arguments it listens on 127.0.0.1:8888. With port 0 the system chooses a port; the first line printed names it.
  */
 import { StreamServer, type Stream } from 'sluice';
 
-/** Runs once for each connection. When it returns, the stream is closed; when it throws, the stream is aborted. */
+/** Runs once per connection. When it returns, the stream is closed; when it throws, the stream is aborted. */
 async function echo(stream: Stream): Promise<void> {
   const peer = stream.getExtraInfo('peername') as { address: string; port: number };
   console.log(`${peer.address}:${peer.port} connected`);
 
-  // One line after another, as Buffers that still have their line end, until the client ends its side.
+  // One line after another, as Buffers that include the line end, until the client ends its side.
   for await (const line of stream) {
-    // Awaiting the write holds this loop back as long as the client does not read: memory stays bounded.
+    // Awaiting the write stops this loop while the client does not read, so memory stays bounded.
     await stream.write(line);
   }
   console.log(`${peer.address}:${peer.port} sent ${stream.bytesRead} bytes`);
@@ -23,14 +23,14 @@ async function echo(stream: Stream): Promise<void> {
 const port = Number(process.argv[2] ?? 8888);
 const host = process.argv[3] ?? '127.0.0.1';
 
-// Leaving the block, however it is left, closes the server and all of its streams.
+// Leaving the block in any way closes the server and all of its streams.
 await using server = new StreamServer(echo, host, port);
 await server.startServing();
 for (const { address, port } of server.sockets.map((socket) => socket.address() as { address: string; port: number })) {
   console.log(`Serving on ${address}:${port}`);
 }
 
-// Ctrl-C aborts the signal, and with it ends serveForever.
+// Ctrl-C aborts the signal, which ends serveForever.
 const stop = new AbortController();
 process.once('SIGINT', () => stop.abort());
 try {
