@@ -461,7 +461,7 @@ const SNI: [string, Sni, string, RegExp, unknown][] = [
   ['tells an error later', (_name, done) => later(() => done(boom)), 'ECONNABORTED', /has failed: boom$/, boom],
   [
     'rejects as an async function',
-    (async () => Promise.reject(boom)),
+    async () => Promise.reject(boom),
     'ECONNABORTED',
     /: SNICallback has failed: boom$/,
     boom,
