@@ -35,7 +35,8 @@ export {
   type StreamServerOptions,
   type UnixStreamServerOptions,
 } from './server/server.js';
-export type { BaseStreamServer, ServingOptions } from './server/base-server.js';
+export type { BaseStreamServer } from './server/base-server.js';
+export type { ServingOptions } from './server/options.js';
 export type { SendfileOptions, SendfileSource } from './stream/sendfile.js';
 export { socketpair } from './transports/socketpair.js';
 export { Stream, StreamMode, type StartTlsOptions } from './stream/stream.js';

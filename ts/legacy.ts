@@ -14,7 +14,8 @@ import { connect, type ConnectOptions, type ConnectSockOptions } from './connect
 import { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
 import { invalidType } from './errors.js';
 import type { StreamReader } from './reader.js';
-import { LEAVE_OPEN, isThenable, type ClientHandler } from './server/base-server.js';
+import { LEAVE_OPEN, isThenable } from './server/client.js';
+import type { ClientHandler } from './server/options.js';
 import {
   StreamServer,
   UnixStreamServer,

@@ -34,10 +34,11 @@ import {
   type HandshakeOptions,
   type ServerSsl,
 } from '../tls/options.js';
+import { directReads } from '../transports/direct-reads.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { checkSocketFd, socketOver } from '../transports/fd.js';
 import { take } from '../transports/in-use.js';
-import { SocketTransport, directReads } from '../transports/socket.js';
+import { SocketTransport } from '../transports/socket.js';
 import { StreamMode, hostAndPort, type Transport } from '../transports/transport.js';
 import type { CloseOptions } from '../writer/writer.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';

@@ -10,97 +10,19 @@
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, onAbort, type WaitOptions } from '../abort.js';
-import { checkCloseTimeout, checkInteger, checkLimit, checkObject, checkOptionNames, checkTimeout } from '../checks.js';
-import { ConnectionError, IncompleteReadError, StateError, ignore, invalidType } from '../errors.js';
-import type { LimitOptions } from '../reader.js';
-import type { StreamLink } from '../stream/stream-link.js';
-import { Stream, peerName, type StreamOwner } from '../stream/stream.js';
+import { ConnectionError, StateError, ignore } from '../errors.js';
+import type { Stream } from '../stream/stream.js';
 import { secure, type Tls } from '../tls/handshake.js';
-import { checkNoTls, checkServerTls, type ServerSsl } from '../tls/options.js';
 import { lastDescriptor } from '../transports/descriptors.js';
 import { SocketTransport } from '../transports/socket.js';
 import { hostAndPort, type Transport } from '../transports/transport.js';
-import type { CloseOptions } from '../writer/writer.js';
+import { Client, Context, LEAVE_OPEN, isLossOf, isThenable, whenSettled } from './client.js';
 import type { Accepting, Listen, Listening } from './listen.js';
+import type { CheckedServing, ClientHandler } from './options.js';
 import { PeerWarnings, warn, warnInOneLine } from './warnings.js';
-
-const DEFAULT_BACKLOG = 100;
-const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
 
 /** A failing `accept` fails again at once and goes on failing: it is told this often at most, in ms. */
 const ACCEPT_REPORT_INTERVAL_MS = 1000;
-
-/**
- * What a handler resolves with to have its stream left open, as if it were a plain function that returned.
- *
- * @internal
- */
-export const LEAVE_OPEN = Symbol('leave open');
-
-// eslint-disable-next-line @typescript-eslint/unbound-method -- it is called for a promise below
-const { then: promiseThen } = Promise.prototype;
-
-/** What a handler gets besides the stream. */
-export interface HandlerContext {
-  /**
-   * Aborted when the server is closed and the handler has not settled within `shutdownTimeout`. Pass it on to what the
-   * handler waits for. A handler that rejects with the reason of this signal is not reported.
-   */
-  readonly signal: AbortSignal;
-}
-
-/**
- * Called for each connection.
- *
- * When the promise of an async handler settles, the stream is closed if it is still open. A plain function that returns
- * leaves its stream open: somebody else has it now, and if nobody has, it is closed and reported when it is collected. A
- * handler that throws or rejects has its stream aborted and its error reported through `onError`.
- */
-export type ClientHandler = (stream: Stream, context: HandlerContext) => void | PromiseLike<void>;
-
-/** Where errors that nobody waits for are reported; the stream is null when none is concerned. */
-export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void | PromiseLike<void>;
-
-/** What every server takes. */
-export interface ServingOptions extends LimitOptions, CloseOptions {
-  /** The longest frame of its streams without separator, in bytes. Default 65536. asyncio: `limit` */
-  limit?: number | undefined;
-  /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
-  backlog?: number | undefined;
-  /**
-   * How many connections there may be at once, 1 or more, those that wait for `startServing` and those in their handshake
-   * included. One more is closed as soon as it is accepted: its peer sees a connection that ends at once. The first one after the
-   * cap was reached is reported through `onError`, with a `ConnectionError` `ECONNREFUSED`. Default `Infinity`: no cap.
-   */
-  maxConnections?: number | undefined;
-  /**
-   * Where a failing handler, a failing TLS handshake, a failing `accept` and handlers that ignore their cancellation are reported. Of
-   * running out of file descriptors it receives what can be known: see docs/errors.md.
-   * When it fails itself, both errors become warnings. Default: `process.emitWarning` with the type `StreamServerWarning`. What a
-   * peer causes (a handler that fails because its own connection is lost, a handshake that fails, one connection too many) is
-   * then one line without a stack, at most once a second; the next line, or that of the close, has the count of those left out.
-   */
-  onError?: ServerErrorHandler | undefined;
-  /** How long `close` waits for the handlers, and again after their signal was aborted, in ms. Default 60000.
-   * asyncio: `shutdown_timeout` (seconds) */
-  shutdownTimeout?: number | undefined;
-  /**
-   * Speaks TLS: options as of `tls.createServer()` (`cert`, `key`, `ca`, `requestCert`, `ALPNProtocols`, `SNICallback`, ...), or a
-   * `SecureContext`. The handler is called when the handshake is done; one that fails is reported through `onError`, with a
-   * `ConnectionError`, and concerns no other connection. A client may not renegotiate: its connection ends with an error.
-   * The constructor throws for options that Node or OpenSSL refuses, with their code; a callback that fails (`SNICallback`,
-   * `ALPNCallback`, `pskCallback`) fails its handshake, and what it threw or told is the `cause` of what is reported.
-   * asyncio: `ssl`
-   */
-  ssl?: ServerSsl | undefined;
-  /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
-  sslHandshakeTimeout?: number | undefined;
-  /**
-   * How long closing a stream waits for the client to end its TLS, in ms, once everything is sent; then the connection is destroyed.
-   * Default 1000, as without TLS. asyncio: `ssl_shutdown_timeout` (30 seconds)
-   */
-  sslShutdownTimeout?: number | undefined;
-}
 
 /** What a server is made of. */
 export interface Serving {
@@ -520,188 +442,10 @@ export abstract class BaseStreamServer {
   }
 }
 
-/** A connection that was handed to the handler. */
-class Client implements StreamOwner {
-  readonly #link: StreamLink<Stream>;
-  /** The stream while the handler runs; after that the stream is the handler's business, which may forget it. */
-  #held: Stream | null;
-  /** Whether the handler has not settled yet. */
-  running = true;
-  /** Whether the connection is not gone yet. */
-  open = true;
-  /** Whether the server has ended the connection while the handler ran. */
-  #ended = false;
-  #controller: AbortController | null = null;
-  #reason: DOMException | null = null;
-  readonly #changed: (client: Client) => void;
-
-  constructor(
-    transport: Transport,
-    { limit, closeTimeout }: Pick<CheckedServing, 'limit' | 'closeTimeout'>,
-    changed: (client: Client) => void,
-  ) {
-    this.#changed = changed;
-    this.#held = new Stream(transport, { limit, closeTimeout, serverSide: true, owner: this });
-    this.#link = this.#held.link;
-  }
-
-  /** Null when the stream was forgotten. */
-  get stream(): Stream | null {
-    return this.#held ?? this.#link.stream;
-  }
-
-  /** The server ends the connection, with what is queued or without: what the handler meets then is no failure of it. */
-  end(hard: boolean): void {
-    if (this.running) this.#ended = true;
-    if (hard) this.abort();
-    else this.close();
-  }
-
-  /** Closes the stream, without waiting for that; an error of the connection concerns nobody then. */
-  close(): void {
-    const { stream } = this;
-    if (stream === null) this.#link.transport.abort();
-    else stream.close().catch(ignore);
-  }
-
-  /** Aborts the stream, without waiting for that. */
-  abort(): void {
-    const { stream } = this;
-    if (stream === null) this.#link.transport.abort();
-    else void stream.abort();
-  }
-
-  streamClosed(): void {
-    this.open = false;
-    this.#changed(this);
-  }
-
-  handlerSettled(): void {
-    this.running = false;
-    this.#held = null;
-    this.#changed(this);
-  }
-
-  /** Made when it is first asked for: most handlers never do, and an idle connection should not pay for it. */
-  get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      if (this.#reason !== null) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
-  }
-
-  cancel(reason: DOMException): void {
-    this.#reason = reason;
-    this.#controller?.abort(reason);
-  }
-
-  /**
-   * Whether a handler failed just because the server ended its connection (a write that is refused, a frame cut short), or
-   * cancelled it. Node's own functions wrap the reason as the cause.
-   */
-  isCancellation(error: unknown): boolean {
-    if (this.#ended && (error instanceof IncompleteReadError || isLocalClose(error))) return true;
-    if (this.#reason === null) return false;
-    return error === this.#reason || (error instanceof Error && error.cause === this.#reason);
-  }
-
-  get peer(): string {
-    return peerName(this.#link.transport) ?? 'an unknown peer';
-  }
-}
-
-/** Whether a call was refused because the connection of the stream was lost: by no close of this side. */
-function isLossOf(stream: Stream, error: unknown): error is ConnectionError {
-  const loss = stream.exception();
-  return error instanceof ConnectionError && loss !== null && (error === loss || error.cause === loss);
-}
-
-/** Whether a call was refused because this side has closed the connection: a loss from elsewhere is the cause of its error. */
-function isLocalClose(error: unknown): boolean {
-  return error instanceof ConnectionError && error.code === 'ECONNRESET' && error.cause === undefined;
-}
-
-/** What the handler may see of its client. */
-class Context implements HandlerContext {
-  readonly #client: Client;
-
-  constructor(client: Client) {
-    this.#client = client;
-  }
-
-  get signal(): AbortSignal {
-    return this.#client.signal;
-  }
-}
-
-/** The options with their defaults. */
-export interface CheckedServing {
-  readonly limit: number;
-  readonly closeTimeout: number;
-  readonly backlog: number;
-  readonly maxConnections: number;
-  readonly onError: ServerErrorHandler | null;
-  readonly shutdownTimeout: number;
-  readonly tls: Tls | null;
-}
-
-/** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
-export function checkServing(name: string, handler: unknown, options: unknown): CheckedServing {
-  if (typeof handler !== 'function') throw invalidType(name, 'handler', 'a function', handler);
-  checkObject(name, 'options', options);
-  checkOptionNames(name, options);
-  const given = options as ServingOptions;
-  const { backlog = DEFAULT_BACKLOG, maxConnections = Infinity, onError = null } = given;
-  const { shutdownTimeout = DEFAULT_SHUTDOWN_TIMEOUT_MS, ssl } = given;
-  if (onError !== null && typeof onError !== 'function') throw invalidType(name, 'onError', 'a function', onError);
-  checkTimeout(name, 'shutdownTimeout', shutdownTimeout, { zero: true });
-  if (ssl === undefined) checkNoTls(name, given);
-  return {
-    limit: checkLimit(name, given.limit),
-    closeTimeout: checkCloseTimeout(name, given.closeTimeout),
-    backlog: checkInteger(name, 'backlog', backlog, 1, 2 ** 31 - 1),
-    maxConnections: maxConnections === Infinity ? Infinity : checkMaxConnections(name, maxConnections),
-    onError,
-    shutdownTimeout,
-    tls: ssl === undefined ? null : checkServerTls(name, ssl, given),
-  };
-}
-
-function checkMaxConnections(action: string, value: unknown): number {
-  const expected = 'an integer of 1 or more, or Infinity';
-  return checkInteger(action, 'maxConnections', value, 1, Number.MAX_SAFE_INTEGER, expected);
-}
-
 function closed(action: string): StateError {
   return new StateError('ERR_SERVER_STATE', `${action}: the server is closed`);
 }
 
 function drop(socket: Socket): void {
   socket.on('error', ignore).destroy();
-}
-
-/**
- * Whether a function of the user's returned something to wait for. It is waited for as by `await`, never by its own `then`.
- *
- * @internal
- */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    (typeof value === 'object' || typeof value === 'function') &&
-    value !== null &&
-    typeof (value as { then?: unknown }).then === 'function'
-  );
-}
-
-/**
- * Waits as `await` does: a thenable of any make settles once, with what the promise that it resolves with gives, and a promise by
- * itself, whatever `then` it was given. (`await` takes 200 bytes more for each handler that runs.)
- */
-function whenSettled(
-  result: PromiseLike<unknown>,
-  done: (value: unknown) => void,
-  failed: (error: unknown) => void,
-): void {
-  void Reflect.apply(promiseThen, Promise.resolve(result), [done, failed]);
 }

@@ -5,11 +5,12 @@ import { resolve } from '../connect/resolve.js';
 import { checkUnixPath } from '../connect/unix-path.js';
 import { coded, invalidType, outOfRange } from '../errors.js';
 import { hostAndPort } from '../transports/transport.js';
-import { BaseStreamServer, checkServing, type ClientHandler, type ServingOptions } from './base-server.js';
+import { BaseStreamServer } from './base-server.js';
+import { checkServing, type ClientHandler, type ServingOptions } from './options.js';
 import { listenUnix, whyNoMode } from './listen-unix.js';
 import { checkSock, listenOver, listenTcp, type Listen, type TcpAddress } from './listen.js';
 
-export type { ClientHandler, HandlerContext, ServerErrorHandler } from './base-server.js';
+export type { ClientHandler, HandlerContext, ServerErrorHandler } from './options.js';
 
 /** What a {@link StreamServer} takes. */
 export interface StreamServerOptions extends ServingOptions {

@@ -12,15 +12,17 @@
  */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Socket } from 'node:net';
-import { Writable, type Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { ReadStream, WriteStream, isatty } from 'node:tty';
 import { isMainThread } from 'node:worker_threads';
 import { invalidKind, invalidType } from '../errors.js';
+import { directReads, type DirectReads } from './direct-reads.js';
 import { DuplexTransport } from './duplex.js';
 import { checkPipeEnd, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
 import { take } from './in-use.js';
+import { Lent } from './lent.js';
 import { lacks } from './node-internals.js';
-import { SocketTransport, directReads, type DirectReads } from './socket.js';
+import { SocketTransport } from './socket.js';
 import { StreamMode, type Transport } from './transport.js';
 
 /** What a pipe can be made of: an fd, or a stream of Node. */
@@ -178,77 +180,4 @@ function has(value: unknown, methods: readonly string[]): boolean {
 function checkNotDecoding(action: string, encoding: string | null): void {
   if ((encoding ?? null) === null) return;
   throw invalidKind(action, 'pipe', 'a stream of bytes', `a stream that decodes ${String(encoding)}`);
-}
-
-/**
- * Who is told of the errors of a stream that is lent. All of its borrowers share one listener: with one for each, Node would take
- * more than ten for a leak.
- */
-class Borrowers {
-  static readonly #of = new WeakMap<Writable, Borrowers>();
-
-  readonly #target: Writable;
-  readonly #all = new Set<Lent>();
-
-  private constructor(target: Writable) {
-    this.#target = target;
-  }
-
-  static of(target: Writable): Borrowers {
-    let borrowers = Borrowers.#of.get(target);
-    if (borrowers === undefined) Borrowers.#of.set(target, (borrowers = new Borrowers(target)));
-    return borrowers;
-  }
-
-  add(borrower: Lent): void {
-    // Asked each time: whoever it belongs to may have removed all listeners.
-    if (!this.#target.listeners('error').includes(this.#onError)) this.#target.on('error', this.#onError);
-    this.#all.add(borrower);
-  }
-
-  remove(borrower: Lent): void {
-    if (this.#all.delete(borrower) && this.#all.size === 0) this.#target.off('error', this.#onError);
-  }
-
-  readonly #onError = (error: Error): void => {
-    for (const borrower of [...this.#all]) borrower.destroy(error);
-  };
-}
-
-/** Writes to a stream that belongs to somebody else: its end is not ours to make, its errors end only this one. */
-class Lent extends Writable {
-  readonly #target: Writable;
-  readonly #borrowers: Borrowers;
-  #pending = false;
-
-  constructor(target: Writable) {
-    super();
-    this.#target = target;
-    this.#borrowers = Borrowers.of(target);
-    this.#borrowers.add(this);
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#pending = true;
-    this.#target.write(chunk, (error) => {
-      this.#pending = false;
-      done(error ?? null);
-      if (this.destroyed) this.#letGo(error ?? null);
-    });
-  }
-
-  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', done);
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (!this.#pending) this.#letGo(error);
-    done(error);
-  }
-
-  /** Stops listening when no write of ours can fail any more; the `'error'` of one comes within a turn of its callback. */
-  #letGo(error: Error | null): void {
-    if (error === null) this.#borrowers.remove(this);
-    else setImmediate(() => this.#borrowers.remove(this));
-  }
 }

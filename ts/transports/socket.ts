@@ -6,54 +6,16 @@
  * sockets that we connect ourselves, and for accepted ones as far as `node-internals.ts` can arrange it. *Data*: `'data'`
  * events, for all other sockets. `SLUICE_READS=data` in the environment forces the second.
  */
-import { Socket, type LookupFunction, type OnReadOpts } from 'node:net';
+import { Socket, type LookupFunction } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import { onAbort } from '../abort.js';
 import { ConnectionError, ignore, showUnixPath } from '../errors.js';
 import { connectionError } from '../system-errors.js';
+import { directReads, type DirectReader, type DirectReads } from './direct-reads.js';
 import { DuplexTransport } from './duplex.js';
 import { adopt, bytesTaken, lendNoMore, readPastEnd } from './node-internals.js';
 import { networkDenied } from './permission.js';
 import { StreamMode, hostAndPort } from './transport.js';
-
-/** What one read may bring, in bytes: what libuv asks of the kernel at once. */
-const READ_BYTES = 65536;
-
-/**
- * On POSIX libuv asks for memory, reads and calls back in one go, so that all sockets of the thread can read into one
- * block. On Windows the read is handed to the system ahead of time and fills its memory whenever data comes: there each
- * socket must have a block of its own.
- */
-const SHARED_READS = process.platform !== 'win32';
-let shared: ReadBlock | null = null;
-
-function readBlock(): ReadBlock {
-  return SHARED_READS ? (shared ??= new ReadBlock()) : new ReadBlock();
-}
-
-/**
- * How many sockets of the thread may hold memory to read into that no read waits for. The memory for a read is given before it is
- * known whether, and when, there will be something to read, and cannot be taken back: of ten thousand connections that fell silent
- * after much data each would keep its own. All others share one block and have what came in copied from there.
- */
-const MOST_HOLDERS = 32;
-let holders = 0;
-
-/** Memory that is read into over and over. */
-class ReadBlock {
-  readonly bytes: Uint8Array = Buffer.allocUnsafeSlow(READ_BYTES);
-  // Kept because to ask a view for its memory is a call into the runtime.
-  readonly #memory = this.bytes.buffer;
-  readonly #offset = this.bytes.byteOffset;
-  #first = this.bytes;
-
-  /** The first `count` bytes. */
-  first(count: number): Uint8Array {
-    // Kept because short messages are mostly as long as the one before, and the memory is the same in any case.
-    if (this.#first.length !== count) this.#first = new Uint8Array(this.#memory, this.#offset, count);
-    return this.#first;
-  }
-}
 
 /** The address of one end: asyncio has a tuple of host and port here. For a Unix socket it is the path, a string. */
 export interface SocketAddress {
@@ -88,44 +50,10 @@ export interface ConnectSocketOptions extends SocketOptions {
   signal?: AbortSignal | undefined;
 }
 
-/**
- * The two functions that Node calls around a direct read. They are made before the socket is, and the transport joins
- * later. `buffer` is asked for the memory of the *next* read, after `callback` has had the last one: and once when the
- * handle is set up, when there is no transport yet.
- */
-export class DirectReads implements OnReadOpts {
-  #transport: DirectReader | null = null;
-  #block: ReadBlock | null = null;
-
-  readonly buffer = (): Uint8Array => this.#transport?.directTarget() ?? (this.#block ??= readBlock()).bytes;
-
-  readonly callback = (count: number, memory: Uint8Array): boolean => {
-    const transport = this.#transport;
-    if (transport === null) return false;
-    const block = this.#block;
-    return memory === block?.bytes ? transport.directReceived(block.first(count)) : transport.directFilled(count);
-  };
-
-  /** @internal */
-  join(transport: DirectReader): void {
-    this.#transport = transport;
-  }
-}
-
-/** What {@link DirectReads} asks of the transport. */
-interface DirectReader {
-  directTarget(): Uint8Array | null;
-  directFilled(count: number): boolean;
-  directReceived(chunk: Uint8Array): boolean;
-}
-
 /** A `Transport` over a connected `net.Socket`. */
-export class SocketTransport extends DuplexTransport {
+export class SocketTransport extends DuplexTransport implements DirectReader {
   override readonly readPath: 'data' | 'direct';
-  #paused = false;
   readonly #socket: Socket;
-  /** Whether Node has memory of ours for the next read that is not shared. */
-  #holds = false;
   readonly #reads: DirectReads | null;
   /**
    * The addresses, or paths, of both ends. Until they are asked for, our own is the object that Node has, and that of the peer is
@@ -245,8 +173,10 @@ export class SocketTransport extends DuplexTransport {
 
   /** @internal */
   override release(onAbandon: () => void): Duplex {
-    if (this.#reads !== null) lendNoMore(this.#socket);
-    this.#letGo();
+    if (this.#reads !== null) {
+      lendNoMore(this.#socket);
+      this.#reads.letGo();
+    }
     return super.release(onAbandon);
   }
 
@@ -260,30 +190,22 @@ export class SocketTransport extends DuplexTransport {
   }
 
   override close(): void {
-    this.#paused = false;
-    this.#reads?.join(this);
+    if (this.#reads !== null) {
+      this.#reads.paused = false;
+      this.#reads.join(this);
+    }
     super.close();
   }
 
   /** @internal */
-  directTarget(): Uint8Array | null {
-    this.#letGo();
+  directTarget(ahead: boolean): Uint8Array | null {
     // In this order because most streams want no memory of their own, and the other question takes longer.
-    const target = this.receiver(0)?.readTarget(holders < MOST_HOLDERS) ?? null;
-    if (target === null || this.isClosing) return null;
-    this.#holds = true;
-    holders++;
-    return target;
+    const target = this.receiver(0)?.readTarget(ahead) ?? null;
+    return target === null || this.isClosing ? null : target;
   }
 
   protected override ended(): void {
-    this.#letGo();
-  }
-
-  #letGo(): void {
-    if (!this.#holds) return;
-    this.#holds = false;
-    holders--;
+    this.#reads?.letGo();
   }
 
   /** @internal */
@@ -291,7 +213,7 @@ export class SocketTransport extends DuplexTransport {
     const sink = this.receiver(count);
     if (sink === null) return true;
     try {
-      return sink.commit(count) && !this.#paused;
+      return sink.commit(count);
     } catch (error) {
       this.failed(error);
       return false;
@@ -300,18 +222,16 @@ export class SocketTransport extends DuplexTransport {
 
   /** @internal */
   directReceived(chunk: Uint8Array): boolean {
-    return this.received(chunk) && !this.#paused;
+    return this.received(chunk);
   }
 
-  // Node starts a socket that reads by `onread` again where pause() follows resume() within one tick: so what comes in
-  // while reading is paused stops it once more.
   override pauseReading(): void {
-    this.#paused = true;
+    if (this.#reads !== null && !this.isClosing) this.#reads.paused = true;
     super.pauseReading();
   }
 
   override resumeReading(): void {
-    this.#paused = false;
+    if (this.#reads !== null) this.#reads.paused = false;
     super.resumeReading();
   }
 
@@ -390,11 +310,6 @@ export class SocketTransport extends DuplexTransport {
     this.#peer = peername;
     this.#own = sockname;
   }
-}
-
-/** Direct reads for a socket to be made, or null where the environment forbids them. */
-export function directReads(): DirectReads | null {
-  return process.env.SLUICE_READS === 'data' ? null : new DirectReads();
 }
 
 function socketAddress(address: string, port: number): SocketAddress {
