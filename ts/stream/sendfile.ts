@@ -14,7 +14,8 @@ import { seek } from '../buffer/engine.js';
 import { StateError, coded, invalidType, outOfRange } from '../errors.js';
 import { systemWords } from '../system-errors.js';
 import { kindOf } from '../transports/fd.js';
-import { reserve, type Reservation, type StreamWriter } from '../writer/writer.js';
+import type { Reservation } from '../writer/reservation.js';
+import { reserve, type StreamWriter } from '../writer/writer.js';
 
 /** How much of the file is read and sent at once, in bytes. */
 const BLOCK_BYTES = 131072;

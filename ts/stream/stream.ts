@@ -29,7 +29,8 @@ import {
 import { TlsTransport } from '../tls/transport.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from '../transports/transport.js';
-import { StreamWriter, reserve, type CloseOptions, type Reservation } from '../writer/writer.js';
+import type { Reservation } from '../writer/reservation.js';
+import { StreamWriter, reserve, type CloseOptions } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { StreamLink, type StreamOwner } from './stream-link.js';
 

@@ -14,22 +14,15 @@ import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { refusedWait, unlessAborted, type WaitOptions } from '../abort.js';
 import { checkCloseTimeout, checkInteger, checkObject, isBytes } from '../checks.js';
-import { ConnectionError, StateError, ignore, invalidType, outOfRange } from '../errors.js';
+import { ConnectionError, StateError, invalidType, outOfRange } from '../errors.js';
 import { Hold, type Keeper } from '../keeper.js';
-import { allocateSlab, bufferView, type Slab } from '../buffer/slab.js';
 import { StreamMode, type Transport } from '../transports/transport.js';
+import { Deferred, handled } from './deferred.js';
+import { HeldWrites, WriteSlot, type Reservation } from './reservation.js';
+import { COPY_BYTES, WriteBatch } from './write-queue.js';
 
 /** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
 const HIGH_WATERMARK = 65536;
-
-/** Pieces up to this size are copied. */
-const COPY_BYTES = 4096;
-
-const NOTHING: readonly never[] = [];
-
-/** The memory that small pieces are gathered in, and how many such blocks the thread keeps. */
-const SLAB_BYTES = 16384;
-const POOLED_SLABS = 64;
 
 /**
  * Where the kernel takes everything, `for (;;) await stream.write(data)` would never let the event loop turn: no other
@@ -42,8 +35,6 @@ const CALL_COST = 256;
 /** One promise for every call that need not wait. */
 const RESOLVED: Promise<void> = Promise.resolve();
 
-const spareSlabs: Slab[] = [];
-
 /** Sends what a writer has gathered in the turn that is over. */
 let finishTurn: (writer: StreamWriter) => void;
 
@@ -54,16 +45,6 @@ let finishTurn: (writer: StreamWriter) => void;
  * @internal
  */
 export let reserve: (writer: StreamWriter, action: string) => Reservation;
-
-/** A place in the order of what is written. @internal */
-export interface Reservation {
-  /** All that was written before is with the kernel. Rejects when the connection is lost before, and where writing is refused. */
-  readonly ready: Promise<void>;
-  /** Sends bytes at this place, one call at a time after {@link ready}; their memory may be used again when it resolves. */
-  send(data: Uint8Array): Promise<void>;
-  /** Lets go what was written behind this place, once a send that is under way has ended. May be called again. */
-  release(): void;
-}
 
 /** The watermarks of a writer, in bytes. */
 export interface WriteBufferLimits {
@@ -81,34 +62,6 @@ export interface CloseOptions {
    * slowly gets everything, however long that takes. `Infinity`: no bound. Default 30000.
    */
   closeTimeout?: number | undefined;
-}
-
-/** A promise and its two ends; its rejection counts as handled, so that nobody is obliged to look at it. */
-class Deferred {
-  readonly promise: Promise<void>;
-  resolve!: () => void;
-  reject!: (reason: unknown) => void;
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-    this.promise.catch(ignore);
-  }
-}
-
-/** The writer's side of a {@link Reservation}. */
-class Place {
-  readonly ready = new Deferred();
-  readonly action: string;
-  /** The batch in flight at this place. */
-  sending: Deferred | null = null;
-  released = false;
-
-  constructor(action: string) {
-    this.action = action;
-  }
 }
 
 /** A `flush()` that waits until `position` bytes of all that were ever written are with the kernel. */
@@ -145,14 +98,9 @@ export class StreamWriter {
   #allowance = TURN_ALLOWANCE;
   #turning = false;
 
-  /** The queue: finished pieces, then what lies in the slab from `#slabStart` to `#slabEnd`. */
-  #pieces: Uint8Array[] | null = null;
-  #slab: Slab | null = null;
-  #slabStart = 0;
-  #slabEnd = 0;
-  /** Full slabs of which the pieces are parts, and those of the batch in flight. */
-  #fullSlabs: Slab[] | null = null;
-  #flyingSlabs: Slab[] | null = null;
+  /** The queue, and the batch in flight. */
+  #filling: WriteBatch | null = null;
+  #flying: WriteBatch | null = null;
 
   #closing = false;
   #aborted = false;
@@ -165,12 +113,10 @@ export class StreamWriter {
   #dropped = false;
   #hasThrown = false;
 
-  /** The place that is at the head now, what was written behind it with the places further back, and the bytes of that. */
-  #place: Place | null = null;
-  #held: (Uint8Array | Place)[] | null = null;
-  #heldBytes = 0;
-  /** Bytes that were sent at places. */
-  #placedBytes = 0;
+  /** The slot at the head of the queue, while there is one, and what was written after it. */
+  #held: HeldWrites | null = null;
+  /** Bytes that were sent at slots. */
+  #slotBytes = 0;
 
   #drained: Deferred | null = null;
   #flushes: Flush[] | null = null;
@@ -199,12 +145,12 @@ export class StreamWriter {
 
   /** Bytes that `write` has accepted, whether they have left or not, and those that `sendfile` has sent. */
   get bytesWritten(): number {
-    return this.#bytesWritten + this.#heldBytes + this.#placedBytes;
+    return this.#bytesWritten + this.#slotBytes + (this.#held?.bytes ?? 0);
   }
 
   /** Bytes written that the kernel has not taken yet. asyncio: `transport.get_write_buffer_size()` */
   get writeBufferSize(): number {
-    return this.#queued + this.#inFlight + this.#heldBytes;
+    return this.#queued + this.#inFlight + (this.#held?.bytes ?? 0);
   }
 
   /** Whether `close` or `abort` was called, or the connection is lost. asyncio: `is_closing()` */
@@ -301,7 +247,7 @@ export class StreamWriter {
   /** Waits until the kernel has taken every byte written so far. */
   #untilTaken(action: string): Promise<void> {
     const deferred = new Deferred();
-    (this.#flushes ??= []).push({ action, position: this.#bytesWritten + this.#heldBytes, deferred });
+    (this.#flushes ??= []).push({ action, position: this.#bytesWritten + (this.#held?.bytes ?? 0), deferred });
     this.#keep();
     return deferred.promise;
   }
@@ -439,10 +385,10 @@ export class StreamWriter {
     if (this.#lost) return;
     this.#lost = true;
     this.#loss = error;
-    const placed = this.#place !== null;
+    const reserved = this.#held !== null;
     this.#drop();
     // Not given back to the pool: a stream that failed may still hold the memory.
-    this.#flyingSlabs = null;
+    this.#flying = null;
     if (this.#inFlight > 0) this.#dropped = true;
     this.#inFlight = 0;
     this.#full = false;
@@ -451,7 +397,7 @@ export class StreamWriter {
     const flushes = this.#flushes;
     this.#drained = null;
     this.#flushes = null;
-    this.#hasThrown = drained !== null || flushes !== null || placed;
+    this.#hasThrown = drained !== null || flushes !== null || reserved;
     drained?.reject(this.#connectionError('drain'));
     for (const { action, deferred } of flushes ?? []) {
       if (error === null && !this.#dropped) deferred.resolve();
@@ -474,133 +420,74 @@ export class StreamWriter {
 
   /** Puts data into the queue. */
   #enqueue(data: Uint8Array | string): void {
-    if (this.#place !== null) {
-      this.#hold(data);
-      return;
+    let size: number;
+    if (this.#held !== null) {
+      const bytes = typeof data === 'string' || data.length <= COPY_BYTES ? Buffer.from(data) : data;
+      this.#held.hold(bytes);
+      size = bytes.length;
+    } else {
+      size = data.length === 0 ? 0 : this.#append(data);
     }
-    const size = typeof data === 'string' ? this.#enqueueString(data) : this.#enqueueBytes(data);
-    this.#queued += size;
-    this.#bytesWritten += size;
     this.#allowance -= size + CALL_COST;
   }
 
-  /** Keeps data back until the place before it is released. */
-  #hold(data: Uint8Array | string): void {
-    const bytes = typeof data === 'string' || data.length <= COPY_BYTES ? Buffer.from(data) : data;
-    if (bytes.length > 0) (this.#held ??= []).push(bytes);
-    this.#heldBytes += bytes.length;
-    this.#allowance -= bytes.length + CALL_COST;
+  /** Puts data that is not empty at the end of the queue. */
+  #append(data: Uint8Array | string): number {
+    const batch = (this.#filling ??= WriteBatch.take());
+    let size = data.length;
+    if (typeof data === 'string') size = batch.addString(data);
+    else batch.addBytes(data);
+    this.#queued += size;
+    this.#bytesWritten += size;
+    return size;
   }
 
   static {
     reserve = (writer, action) => {
-      const place = new Place(action);
-      const { ready } = place;
+      const slot = new WriteSlot(action);
+      const { ready } = slot;
       if (writer.#closing || writer.#lost || writer.#eof) {
-        place.released = true;
+        slot.released = true;
         writer.#refused(action).catch(ready.reject);
-      } else if (writer.#place === null) {
-        writer.#place = place;
+      } else if (writer.#held === null) {
+        writer.#held = new HeldWrites(slot);
         writer.#keep();
         if (writer.#inFlight === 0) writer.#progress();
       } else {
-        (writer.#held ??= []).push(place);
+        writer.#held.reserve(slot);
       }
       return {
         ready: ready.promise,
-        send: (data) => writer.#sendAt(place, data),
+        send: (data) => writer.#sendAt(slot, data),
         release: () => {
-          place.released = true;
-          if (writer.#place === place && place.sending === null) writer.#leave();
+          slot.released = true;
+          if (slot.sending === null) writer.#leave(slot);
         },
       };
     };
   }
 
-  #sendAt(place: Place, data: Uint8Array): Promise<void> {
-    if (this.#place !== place) return this.#connectionRefused(place.action);
-    const sending = (place.sending = new Deferred());
-    this.#placedBytes += data.length;
+  #sendAt(slot: WriteSlot, data: Uint8Array): Promise<void> {
+    if (this.#held?.head !== slot) return this.#connectionRefused(slot.action);
+    const sending = (slot.sending = new Deferred());
+    this.#slotBytes += data.length;
     const sent = (): void => {
-      // Where the connection is going down, `#drop` has told, or will tell, why.
-      if (this.#place !== place) return;
-      place.sending = null;
+      // Where the connection is going down, `#drop` has rejected it, or will.
+      if (this.#held?.head !== slot) return;
+      slot.sending = null;
       sending.resolve();
-      if (place.released) this.#leave();
+      if (slot.released) this.#leave(slot);
     };
     if (this.transport.write(data, sent)) sent();
     return sending.promise;
   }
 
-  /** The place at the head is released: what was held behind it is queued, up to the next place. */
-  #leave(): void {
-    const held = this.#held ?? NOTHING;
-    this.#place = null;
-    this.#held = null;
-    for (const [i, item] of held.entries()) {
-      if (item instanceof Place) {
-        if (item.released) continue;
-        this.#place = item;
-        this.#held = held.slice(i + 1);
-        break;
-      }
-      this.#heldBytes -= item.length;
-      const size = this.#enqueueBytes(item);
-      this.#queued += size;
-      this.#bytesWritten += size;
-    }
+  /** A slot is released: where it is at the head, what was held after it is queued, up to the next one. */
+  #leave(slot: WriteSlot): void {
+    const held = this.#held;
+    if (held?.head !== slot) return;
+    this.#held = held.leave((bytes) => this.#append(bytes));
     if (this.#inFlight === 0) this.#progress();
-  }
-
-  #enqueueBytes(data: Uint8Array): number {
-    const size = data.length;
-    if (size > COPY_BYTES) {
-      this.#endPiece();
-      (this.#pieces ??= []).push(data);
-    } else if (size > 0) {
-      const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= size ? this.#slab : this.#nextSlab();
-      slab.bytes.set(data, this.#slabEnd);
-      this.#slabEnd += size;
-    }
-    return size;
-  }
-
-  #enqueueString(text: string): number {
-    // A UTF-16 code unit is at most three bytes of UTF-8; only where that might not fit is it worth counting.
-    let most = text.length * 3;
-    if (most > SLAB_BYTES - this.#slabEnd) most = Buffer.byteLength(text);
-    if (most > COPY_BYTES * 3) {
-      this.#endPiece();
-      const bytes = Buffer.from(text);
-      (this.#pieces ??= []).push(bytes);
-      return bytes.length;
-    }
-    if (most === 0) return 0;
-    const slab = this.#slab !== null && SLAB_BYTES - this.#slabEnd >= most ? this.#slab : this.#nextSlab();
-    const size = slab.bytes.write(text, this.#slabEnd);
-    this.#slabEnd += size;
-    return size;
-  }
-
-  /** Makes what lies in the slab a piece of the queue, so that another piece can come behind it. */
-  #endPiece(): void {
-    if (this.#slab === null || this.#slabEnd === this.#slabStart) return;
-    (this.#pieces ??= []).push(this.#inSlab(this.#slab));
-    this.#slabStart = this.#slabEnd;
-  }
-
-  /** What was written behind the last piece. */
-  #inSlab({ memory, offset }: Slab): Buffer {
-    return bufferView(memory, offset + this.#slabStart, this.#slabEnd - this.#slabStart);
-  }
-
-  #nextSlab(): Slab {
-    this.#endPiece();
-    if (this.#slab !== null) (this.#fullSlabs ??= []).push(this.#slab);
-    this.#slabStart = 0;
-    this.#slabEnd = 0;
-    this.#slab = spareSlabs.pop() ?? allocateSlab(SLAB_BYTES);
-    return this.#slab;
   }
 
   /** Sends what has to go, and finds out whether the writer is full. */
@@ -626,41 +513,18 @@ export class StreamWriter {
   #send(): void {
     const size = this.#queued;
     if (size === 0) return;
-    const slab = this.#slab;
-    let slabs = this.#fullSlabs;
-    let pieces: readonly Uint8Array[] = NOTHING;
-    let single: Uint8Array | undefined;
-    if (this.#pieces === null && slab !== null) {
-      single = this.#inSlab(slab);
-    } else {
-      this.#endPiece();
-      pieces = this.#pieces ?? NOTHING;
-      if (pieces.length === 1) single = pieces[0];
-      this.#pieces = null;
-    }
-    this.#slab = null;
-    this.#slabStart = 0;
-    this.#slabEnd = 0;
-    this.#fullSlabs = null;
+    const batch = this.#filling!;
+    this.#filling = null;
     this.#queued = 0;
     this.#inFlight = size;
     const onTaken = (this.#onTaken ??= () => {
       this.#taken();
     });
-    const taken = single === undefined ? this.transport.writev(pieces, onTaken) : this.transport.write(single, onTaken);
-    if (slab !== null) {
-      if (taken && slabs === null) {
-        giveBack(slab);
-        this.#inFlight = 0;
-        return;
-      }
-      slabs = slabs === null ? [slab] : [...slabs, slab];
-    }
-    if (taken) {
+    if (batch.send(this.transport, onTaken)) {
       this.#inFlight = 0;
-      slabs?.forEach(giveBack);
+      batch.giveBack();
     } else {
-      this.#flyingSlabs = slabs;
+      this.#flying = batch;
       this.#keep();
     }
   }
@@ -669,8 +533,8 @@ export class StreamWriter {
   #taken(): void {
     if (this.#lost || this.#aborted) return;
     this.#inFlight = 0;
-    this.#flyingSlabs?.forEach(giveBack);
-    this.#flyingSlabs = null;
+    this.#flying?.giveBack();
+    this.#flying = null;
     this.#progress();
   }
 
@@ -678,18 +542,18 @@ export class StreamWriter {
   #progress(): void {
     this.#send();
     this.#measure();
-    if (this.#queued + this.#inFlight === 0) this.#place?.ready.resolve();
+    if (this.#queued + this.#inFlight === 0) this.#held?.head.ready.resolve();
     this.#finish();
     this.#letGo();
   }
 
   #measure(): void {
-    const size = this.#queued + this.#inFlight + this.#heldBytes;
+    const held = this.#held?.bytes ?? 0;
+    const size = this.#queued + this.#inFlight + held;
     if (size > this.#high) this.#full = true;
     else if (this.#full && size <= this.#low) this.#full = false;
     if (this.#drained !== null) this.#wake();
-    if (this.#flushes !== null && !this.#aborted)
-      this.#wakeFlushes(this.#flushes, this.#bytesWritten + this.#heldBytes - size);
+    if (this.#flushes !== null && !this.#aborted) this.#wakeFlushes(this.#flushes, this.#bytesWritten + held - size);
   }
 
   #wakeFlushes(flushes: Flush[], taken: number): void {
@@ -729,7 +593,7 @@ export class StreamWriter {
 
   /** What was to follow the last byte: the end of file, the close. */
   #finish(): void {
-    if (this.#queued + this.#inFlight > 0 || this.#place !== null || this.#aborted || this.#lost) return;
+    if (this.#queued + this.#inFlight > 0 || this.#held !== null || this.#aborted || this.#lost) return;
     if (this.#eofPending) {
       this.#eofPending = false;
       this.transport.writeEof();
@@ -742,29 +606,14 @@ export class StreamWriter {
   #drop(): void {
     if (this.#queued > 0) this.#dropped = true;
     this.#queued = 0;
-    this.#pieces = null;
-    this.#fullSlabs?.forEach(giveBack);
-    this.#fullSlabs = null;
-    if (this.#slab !== null) giveBack(this.#slab);
-    this.#slab = null;
-    this.#slabStart = 0;
-    this.#slabEnd = 0;
-    if (this.#place !== null) this.#dropPlaces(this.#place);
-  }
-
-  /** Nothing will be sent at any place any more. */
-  #dropPlaces(head: Place): void {
+    this.#filling?.giveBack();
+    this.#filling = null;
+    const held = this.#held;
+    if (held === null) return;
     this.#dropped = true;
-    for (const place of [head, ...(this.#held ?? NOTHING)]) {
-      if (!(place instanceof Place)) continue;
-      const error = this.#connectionError(place.action);
-      place.sending?.reject(error);
-      place.ready.reject(error);
-    }
-    this.#place = null;
+    held.drop((action) => this.#connectionError(action));
     this.#held = null;
-    this.#bytesWritten += this.#heldBytes;
-    this.#heldBytes = 0;
+    this.#bytesWritten += held.bytes;
   }
 
   /** Keeps the stream while something is under way that only the connection can bring to its end. */
@@ -775,7 +624,7 @@ export class StreamWriter {
   }
 
   #letGo(): void {
-    if (!this.#keeping || this.#inFlight > 0 || this.#place !== null) return;
+    if (!this.#keeping || this.#inFlight > 0 || this.#held !== null) return;
     if (this.#drained !== null || this.#flushes !== null || this.#closed !== null) return;
     this.#keeping = false;
     this.#keeper?.release(Hold.WRITE);
@@ -837,17 +686,6 @@ function endTurn(): void {
   const writers = turnWriters;
   turnWriters = [];
   for (const writer of writers) finishTurn(writer);
-}
-
-function giveBack(slab: Slab): void {
-  if (spareSlabs.length < POOLED_SLABS) spareSlabs.push(slab);
-}
-
-/** A rejection that need not be looked at. */
-function handled(error: Error): Promise<void> {
-  const promise = Promise.reject(error);
-  promise.catch(ignore);
-  return promise;
 }
 
 /** Whether data is sent from the caller's memory. */

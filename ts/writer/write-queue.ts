@@ -1,0 +1,121 @@
+/**
+ * What is written and not sent yet: one batch, which leaves as one call to the transport.
+ *
+ * Small pieces are copied, one after the other, into a slab; large ones are kept by reference. A batch owns its slabs from the first
+ * write to the moment when the kernel has taken all of it; then it goes back to the pool of the thread, with a slab, for the next
+ * writer. So a write of a few bytes allocates nothing, and a writer that has nothing to send owns nothing.
+ *
+ *     pool ---take---> filled ---send---> in flight ---giveBack---> pool
+ */
+import { Buffer } from 'node:buffer';
+import { allocateSlab, bufferView, type Slab } from '../buffer/slab.js';
+import type { Transport } from '../transports/transport.js';
+
+/** Pieces up to this size are copied. */
+export const COPY_BYTES = 4096;
+
+/** The memory that small pieces are gathered in, and how many such blocks the thread keeps. */
+const SLAB_BYTES = 16384;
+const POOLED_SLABS = 64;
+
+const NOTHING: readonly never[] = [];
+
+/** Each has at most one slab; what more a batch needed is in `spareSlabs`. */
+const spareBatches: WriteBatch[] = [];
+const spareSlabs: Slab[] = [];
+
+/** Pieces to be sent together. */
+export class WriteBatch {
+  /** Finished pieces; then comes what lies in the slab from `#start` to `#end`. */
+  #pieces: Uint8Array[] | null = null;
+  #slab: Slab | null = null;
+  #start = 0;
+  #end = 0;
+  /** Full slabs, of which the pieces are parts. */
+  #full: Slab[] | null = null;
+
+  /** An empty batch. */
+  static take(): WriteBatch {
+    return spareBatches.pop() ?? new WriteBatch();
+  }
+
+  /** Adds bytes, which are not empty: a copy of up to {@link COPY_BYTES}, more by reference. */
+  addBytes(data: Uint8Array): void {
+    const size = data.length;
+    if (size > COPY_BYTES) {
+      this.#endPiece();
+      (this.#pieces ??= []).push(data);
+      return;
+    }
+    const slab = this.#slab !== null && SLAB_BYTES - this.#end >= size ? this.#slab : this.#nextSlab();
+    slab.bytes.set(data, this.#end);
+    this.#end += size;
+  }
+
+  /**
+   * Adds a string, which is not empty, as UTF-8.
+   *
+   * @returns how many bytes it is
+   */
+  addString(text: string): number {
+    // A UTF-16 code unit is at most three bytes of UTF-8; only where that might not fit is it worth counting.
+    let most = text.length * 3;
+    if (most > SLAB_BYTES - this.#end) most = Buffer.byteLength(text);
+    if (most > COPY_BYTES * 3) {
+      this.#endPiece();
+      const bytes = Buffer.from(text);
+      (this.#pieces ??= []).push(bytes);
+      return bytes.length;
+    }
+    const slab = this.#slab !== null && SLAB_BYTES - this.#end >= most ? this.#slab : this.#nextSlab();
+    const size = slab.bytes.write(text, this.#end);
+    this.#end += size;
+    return size;
+  }
+
+  /** Hands everything to the transport; the result and `done` are those of `Transport.write`. */
+  send(transport: Transport, done: () => void): boolean {
+    if (this.#pieces === null && this.#slab !== null) return transport.write(this.#inSlab(this.#slab), done);
+    this.#endPiece();
+    const pieces = this.#pieces ?? NOTHING;
+    this.#pieces = null;
+    return pieces.length === 1 ? transport.write(pieces[0]!, done) : transport.writev(pieces, done);
+  }
+
+  /** The bytes are not needed any more. The batch must not be used after this. */
+  giveBack(): void {
+    this.#pieces = null;
+    this.#start = 0;
+    this.#end = 0;
+    if (this.#full !== null) {
+      for (const slab of this.#full) if (hasRoom()) spareSlabs.push(slab);
+      this.#full = null;
+    }
+    if (this.#slab !== null && hasRoom()) spareBatches.push(this);
+  }
+
+  /** Makes what lies in the slab a piece, so that another piece can follow it. */
+  #endPiece(): void {
+    if (this.#slab === null || this.#end === this.#start) return;
+    (this.#pieces ??= []).push(this.#inSlab(this.#slab));
+    this.#start = this.#end;
+  }
+
+  /** What was written after the last piece. */
+  #inSlab({ memory, offset }: Slab): Buffer {
+    return bufferView(memory, offset + this.#start, this.#end - this.#start);
+  }
+
+  #nextSlab(): Slab {
+    this.#endPiece();
+    if (this.#slab !== null) (this.#full ??= []).push(this.#slab);
+    this.#start = 0;
+    this.#end = 0;
+    this.#slab = spareSlabs.pop() ?? allocateSlab(SLAB_BYTES);
+    return this.#slab;
+  }
+}
+
+function hasRoom(): boolean {
+  return spareBatches.length + spareSlabs.length < POOLED_SLABS;
+}
