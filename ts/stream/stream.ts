@@ -12,13 +12,12 @@
  */
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { checkedSignal, onAbort, unlessAborted, type WaitOptions } from '../abort.js';
+import { checkedSignal, type WaitOptions } from '../abort.js';
 import { checkOptionNames } from '../checks.js';
-import { ConnectionError, StateError, count, ignore, showUnixPath } from '../errors.js';
+import { ConnectionError, StateError, ignore } from '../errors.js';
 import { Lines, checkLineForm, type Frames, type LineSource, type LinesOptions } from '../frames.js';
 import type { Hold, Keeper } from '../keeper.js';
 import { StreamReader, type LimitOptions } from '../reader.js';
-import type { Tls } from '../tls/handshake.js';
 import {
   checkClientTls,
   checkServerTls,
@@ -29,9 +28,9 @@ import {
 import { TlsTransport } from '../tls/transport.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from '../transports/transport.js';
-import type { Reservation } from '../writer/reservation.js';
 import { StreamWriter, reserve, type CloseOptions } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
+import { startTls, type Upgradable } from './start-tls.js';
 import { StreamLink, type StreamOwner } from './stream-link.js';
 
 export { StreamMode, peerName, type StreamOwner };
@@ -361,28 +360,34 @@ export class Stream implements TransportSink, Keeper {
       : checkClientTls(action, ssl, options, this.#host);
     const transport = this.#plainTransport(action);
     signal?.throwIfAborted();
+    await startTls(this.#upgradable(transport), tls, signal);
+  }
 
-    this.#reader.hold(action);
-    let place: Reservation | null = null;
-    let refusal: Error | null;
-    try {
-      transport.pauseReading();
-      // Also for an upgrade that is refused: what is written from now on must never go out as plaintext.
-      place = reserve(this.#sender(), action);
-      refusal = this.#upgradeRefusal(action, transport);
-      if (refusal === null) {
-        await unlessAborted(signal, place.ready);
-        signal?.throwIfAborted();
-        if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
-        refusal = this.#upgradeRefusal(action, transport);
-      }
-    } catch (error) {
-      place?.release();
-      this.#reader.release();
-      throw error;
-    }
-    await this.#shakeHands(tls, transport, signal, refusal);
-    place.release();
+  #upgradable(transport: DuplexTransport): Upgradable {
+    return {
+      reader: this.#reader,
+      transport,
+      reserve: (action) => reserve(this.#sender(), action),
+      isClosing: () => this.isClosing(),
+      peerEnded: () => this.#peerEnded,
+      onClose: (giveUp) => {
+        this.#giveUp = giveUp;
+      },
+      withdrawEnd: () => {
+        this.#peerEnded = false;
+      },
+      move: (secured) => {
+        this.#transport = this.#link.transport = secured;
+        this.#writer?.moveTo(secured);
+        this.#reader.attach(secured);
+        this.#reader.release();
+        secured.start(this.#link);
+      },
+      lose: (error) => {
+        const lost = !this.#closedHere || this.#sender().writeBufferSize > 0;
+        this.#link.closed(lost ? error : null);
+      },
+    };
   }
 
   /** The transport to upgrade. Throws where there is nothing to upgrade. */
@@ -402,66 +407,6 @@ export class Stream implements TransportSink, Keeper {
     const transport = this.#transport;
     if (transport instanceof DuplexTransport && this.mode === StreamMode.READWRITE) return transport;
     throw new StateError('ERR_TLS_STATE', `${action}: there is no connection of both directions`);
-  }
-
-  /** Why the connection cannot be upgraded, given what has been received on it; null where it can. */
-  #upgradeRefusal(action: string, transport: DuplexTransport): Error | null {
-    transport.deliver();
-    if (this.buffered > 0) {
-      const [type, major] = this.#reader.preview(2);
-      // The head of a TLS record: a handshake, of a version that begins with 3, as all do.
-      if (type !== 0x16 || (major ?? 3) !== 3) {
-        const message = `${action}: ${count(this.buffered, 'byte')} received before the upgrade and not read`;
-        return new StateError('ERR_TLS_PLAINTEXT_PENDING', `${message}, which do not begin a TLS handshake`);
-      }
-    }
-    return this.#peerEnded ? new ConnectionError('ECONNRESET', `${action}: the peer has ended its side`) : null;
-  }
-
-  /** @param refusal - a reason to end the handshake before it begins */
-  async #shakeHands(
-    tls: Tls,
-    transport: DuplexTransport,
-    signal: AbortSignal | undefined,
-    refusal: Error | null,
-  ): Promise<void> {
-    const ended = new AbortController();
-    this.#giveUp = () => {
-      ended.abort(new ConnectionError('ECONNABORTED', 'startTls: the stream was closed during the handshake'));
-    };
-    const early = this.#reader.withdraw();
-    const raw = transport.release(this.#giveUp);
-    if (refusal !== null) {
-      // With the bytes, the end of the peer is withdrawn, too: else reads would end as if all had gone well.
-      this.#peerEnded = false;
-      ended.abort(refusal);
-    } else if (early.length > 0) raw.unshift(early);
-    const forget = onAbort(signal, () => ended.abort(signal?.reason));
-    const peer = peerName(transport);
-    try {
-      const facts = (name: string): unknown => transport.getExtraInfo(name);
-      const secured = await tls.handshake({ raw, facts, peer, signal: ended.signal });
-      if (ended.signal.aborted) {
-        // Between the end of the handshake and this turn.
-        secured.abort();
-        throw ended.signal.reason;
-      }
-      this.#transport = this.#link.transport = secured;
-      this.#writer?.moveTo(secured);
-      this.#reader.attach(secured);
-      this.#reader.release();
-      secured.start(this.#link);
-    } catch (error) {
-      if (this.#transport === transport) {
-        this.#reader.release();
-        const lost = !this.#closedHere || this.#sender().writeBufferSize > 0;
-        this.#link.closed(lost ? upgradeLoss(error, peer, signal) : null);
-      }
-      throw error;
-    } finally {
-      this.#giveUp = null;
-      forget();
-    }
   }
 
   // ---------------------------------------------------------------------------------------------- closing
@@ -676,19 +621,6 @@ function writeOnly(action: string): StateError {
 
 function readOnly(action: string): StateError {
   return new StateError('ERR_STREAM_READ_ONLY', `${action}: The stream is read-only`);
-}
-
-/** What reads and writes reject with after `startTls` has failed with `error`, which need not be about a connection. */
-function upgradeLoss(error: unknown, peer: string | null, signal: AbortSignal | undefined): Error {
-  const where = peer === null ? '' : ` with ${showUnixPath(peer)}`;
-  if (signal?.aborted === true && error === signal.reason) {
-    return new ConnectionError('ECONNABORTED', `startTls: TLS handshake${where}: ended by the signal`, {
-      cause: error,
-    });
-  }
-  if (!(error instanceof StateError)) return error as Error;
-  const message = `startTls: upgrade${where} refused: ${error.message.replace(/^startTls: /, '')}`;
-  return new ConnectionError('ECONNABORTED', message, { cause: error });
 }
 
 function rejected<T>(error: Error): Promise<T> {
