@@ -16,6 +16,7 @@ import { markUsed } from './in-use.js';
 import { FlushWatch, afterPoll, linger } from './linger.js';
 import { readRest } from './node-internals.js';
 import { asByteStream, bytesOf, sizeOf } from './object-mode.js';
+import { TransportsByStream } from './shared-duplex.js';
 import { StreamMode, type Transport, type TransportSink } from './transport.js';
 
 /** What is wrong with a pipe that nobody reads. */
@@ -24,11 +25,7 @@ const BROKEN_PIPE = 'broken pipe: its reader is gone';
 /** From how many bytes on a connection may still have some to send when the kernel has taken all of them. */
 const BULK_BYTES = 65536;
 
-/**
- * The transport over a stream: so the listeners of all streams are the same functions. Where there is one for each direction it
- * is the first of them, for the other to find. Each ends its own direction; the stream is destroyed when both are done.
- */
-const transports = new WeakMap<object, DuplexTransport>();
+const transports = new TransportsByStream<DuplexTransport>();
 
 /** A `Transport` over a Node stream of bytes. */
 export class DuplexTransport implements Transport {
@@ -50,8 +47,7 @@ export class DuplexTransport implements Transport {
   #discarded = 0;
   /** Watches the peer while a close flushes. */
   #watch: FlushWatch | null = null;
-  /** The transport of the other direction, where the stream has one for each. */
-  #other: DuplexTransport | null = null;
+  /** Whether the stream was left to the transport of the other direction. */
   #left = false;
   /** Set when the stream has gone to another transport: what a call of `close` or `abort` is to do then. */
   #onAbandon: (() => void) | null = null;
@@ -91,8 +87,12 @@ export class DuplexTransport implements Transport {
     // Else Node ends the writing side as soon as the peer has ended its own.
     if (mode === StreamMode.READWRITE) (stream as Duplex).allowHalfOpen = true;
 
-    if (mode === StreamMode.READWRITE || !this.#join(stream as Duplex)) {
-      transports.set(stream, this);
+    const other = transports.add(stream, this);
+    if (other !== null) {
+      (stream as Duplex).allowHalfOpen = true;
+      const writing = mode === StreamMode.WRITE ? this : other;
+      stream.once('finish', () => writing.#leave());
+    } else {
       stream.on('error', DuplexTransport.#onError);
       // on, not once, which costs three more objects for each connection: either event comes once.
       stream.on('close', DuplexTransport.#onClose);
@@ -107,10 +107,7 @@ export class DuplexTransport implements Transport {
   }
 
   static #onError(this: Readable | Writable, error: Error): void {
-    const transport = transports.get(this);
-    if (transport === undefined) return;
-    transport.#reason ??= error;
-    if (transport.#other !== null) transport.#other.#reason ??= error;
+    for (const transport of transports.of(this)) transport.#reason ??= error;
   }
 
   /**
@@ -120,9 +117,8 @@ export class DuplexTransport implements Transport {
    * @param code - what the write failed with
    */
   protected static deliverRest(socket: Socket, code: string | undefined): void {
-    const first = transports.get(socket);
-    const transport = first?.readable === null ? first.#other : first;
-    if (transport) transport.#deliverRest(socket, code);
+    const transport = transports.reading(socket);
+    if (transport !== undefined) transport.#deliverRest(socket, code);
   }
 
   #deliverRest(socket: Socket, code: string | undefined): void {
@@ -145,18 +141,12 @@ export class DuplexTransport implements Transport {
   }
 
   static #onClose(this: Readable | Writable): void {
-    const transport = transports.get(this);
-    if (transport === undefined) return;
-    const other = transport.#other;
-    transport.#connectionLost();
-    if (other !== null) other.#connectionLost();
+    for (const transport of transports.of(this)) transport.#connectionLost();
   }
 
   static #onEnd(this: Readable): void {
-    const first = transports.get(this);
-    if (first === undefined) return;
-    const transport = first.readable === null ? first.#other : first;
-    if (transport === null) return;
+    const transport = transports.reading(this);
+    if (transport === undefined) return;
     if (!transport.doubtsEnd()) {
       transport.#endOfFile();
       return;
@@ -167,21 +157,9 @@ export class DuplexTransport implements Transport {
     });
   }
 
-  /** Meets the transport of the other direction; `false` where there is none by now. */
-  #join(stream: Duplex): boolean {
-    const other = transports.get(stream);
-    if (other === undefined || other.mode === this.mode) return false;
-    this.#other = other;
-    other.#other = this;
-    stream.allowHalfOpen = true;
-    const writing = this.mode === StreamMode.WRITE ? this : other;
-    stream.once('finish', () => writing.#leave());
-    return true;
-  }
-
   /** Reports the end of this direction and leaves the stream to the other one; `false` where there is none any more. */
   #leave(): boolean {
-    const other = this.#other;
+    const other = transports.other(this.#stream, this);
     if (other === null || other.#lost || other.#left || this.#stream.destroyed) return false;
     this.#left = true;
     this.#done = true;
@@ -193,6 +171,11 @@ export class DuplexTransport implements Transport {
       this.readable?.resume();
     });
     return true;
+  }
+
+  /** Whether there is, or was, a transport of the other direction. */
+  get #shared(): boolean {
+    return transports.other(this.#stream, this) !== null;
   }
 
   get canWriteEof(): boolean {
@@ -424,7 +407,7 @@ export class DuplexTransport implements Transport {
     if (stream === null) {
       this.#done = true;
       if (this.#leave()) return;
-      if (this.#other !== null && (this.#stream as Duplex).writableFinished) {
+      if (this.#shared && (this.#stream as Duplex).writableFinished) {
         this.readable?.resume();
         this.#linger();
       } else this.destroyStream();
@@ -447,15 +430,16 @@ export class DuplexTransport implements Transport {
   #linger(): void {
     this.#done = true;
     this.#watch?.stop();
-    if (this.#other === null && this.outlivesWriting) {
+    const shared = this.#shared;
+    if (!shared && this.outlivesWriting) {
       setImmediate(() => this.#connectionLost());
       return;
     }
-    if (this.#other !== null && this.readable === null) {
+    if (shared && this.readable === null) {
       // The other transport reads no more: it was the first of the two to be done.
       (this.#stream as Duplex).on('data', (chunk: unknown) => (this.#discarded += sizeOf(chunk)));
     }
-    const peer = this.readable ?? (this.#other === null ? null : (this.#stream as Duplex));
+    const peer = this.readable ?? (shared ? (this.#stream as Duplex) : null);
     const look = linger(
       {
         lost: () => this.#lost,
