@@ -2,7 +2,7 @@
 // Runs once for each engine: no socket is read.
 import test from 'ava';
 import { StreamReader } from 'sluice';
-import { look, watch } from '#ts/idle.js';
+import { look, watch } from '#ts/reader/idle.js';
 import { memory } from './gc.js';
 
 // On a machine that is busy enough the time passes all the same, and the library would look, too.

@@ -5,8 +5,9 @@
 // Runs once for each engine: no socket is read.
 import test from 'ava';
 import fc from 'fast-check';
-import type { Frames, LineEncoding } from '#ts/frames.js';
-import { StreamReader } from '#ts/reader.js';
+import type { Frames } from '#ts/reader/frames.js';
+import type { LineEncoding } from '#ts/reader/lines.js';
+import { StreamReader } from '#ts/reader/reader.js';
 import { seed } from './seed.js';
 
 type Op =

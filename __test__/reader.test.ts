@@ -1,7 +1,7 @@
 // Runs once for each engine: no socket is read.
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { StreamReader } from '#ts/reader.js';
+import { StreamReader } from '#ts/reader/reader.js';
 import { type IncompleteReadError, type LimitOverrunError } from '#ts/errors.js';
 
 const text = (data: Uint8Array) => Buffer.from(data).toString('latin1');

@@ -13,7 +13,8 @@ export {
   type CodedError,
   type StateErrorCode,
 } from './errors.js';
-export { Frames, Lines, type LineEncoding, type LinesOptions, type TextsOptions } from './frames.js';
+export { Frames, type TextsOptions } from './reader/frames.js';
+export { Lines, type LineEncoding, type LinesOptions } from './reader/lines.js';
 /* eslint-disable @typescript-eslint/no-deprecated -- deprecated for those who use them, exported all the same */
 export {
   openConnection,
@@ -25,7 +26,7 @@ export {
   type StreamPair,
 } from './legacy.js';
 /* eslint-enable @typescript-eslint/no-deprecated */
-export { StreamReader, type LimitOptions } from './reader.js';
+export { StreamReader, type LimitOptions } from './reader/reader.js';
 export {
   StreamServer,
   UnixStreamServer,

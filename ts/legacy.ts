@@ -13,7 +13,7 @@ import { checkBoolean, checkObject, checkOptionNames } from './checks.js';
 import { connect, type ConnectOptions, type ConnectSockOptions } from './connect/connect.js';
 import { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
 import { invalidType } from './errors.js';
-import type { StreamReader } from './reader.js';
+import type { StreamReader } from './reader/reader.js';
 import { LEAVE_OPEN, isThenable } from './server/client.js';
 import type { ClientHandler } from './server/options.js';
 import {

@@ -21,7 +21,7 @@ import {
   exclusive,
 } from '../checks.js';
 import { ConnectionError, coded, ignore, invalidType, outOfRange } from '../errors.js';
-import type { LimitOptions } from '../reader.js';
+import type { LimitOptions } from '../reader/reader.js';
 import { Stream } from '../stream/stream.js';
 import { connectionError, systemWords } from '../system-errors.js';
 import { secure, type Tls } from '../tls/handshake.js';

@@ -1,6 +1,6 @@
 /** Streams of one direction, over pipes. */
 import { checkCloseTimeout, checkLimit, checkObject, checkOptionNames } from '../checks.js';
-import type { LimitOptions } from '../reader.js';
+import type { LimitOptions } from '../reader/reader.js';
 import { Stream } from '../stream/stream.js';
 import { readPipe, writePipe, type ReadPipe, type WritePipe } from '../transports/pipe.js';
 import type { CloseOptions } from '../writer/writer.js';

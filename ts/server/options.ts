@@ -1,7 +1,7 @@
 /** What every server takes: the options, the handler, and where errors are reported. */
 import { checkCloseTimeout, checkInteger, checkLimit, checkObject, checkOptionNames, checkTimeout } from '../checks.js';
 import { invalidType } from '../errors.js';
-import type { LimitOptions } from '../reader.js';
+import type { LimitOptions } from '../reader/reader.js';
 import type { Stream } from '../stream/stream.js';
 import type { Tls } from '../tls/handshake.js';
 import { checkNoTls, checkServerTls, type ServerSsl } from '../tls/options.js';

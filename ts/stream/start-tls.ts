@@ -11,7 +11,7 @@
  */
 import { onAbort, unlessAborted } from '../abort.js';
 import { ConnectionError, StateError, count, showUnixPath } from '../errors.js';
-import type { StreamReader } from '../reader.js';
+import type { StreamReader } from '../reader/reader.js';
 import type { Tls } from '../tls/handshake.js';
 import type { TlsTransport } from '../tls/transport.js';
 import type { DuplexTransport } from '../transports/duplex.js';

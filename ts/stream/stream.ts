@@ -15,9 +15,10 @@ import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, type WaitOptions } from '../abort.js';
 import { checkOptionNames } from '../checks.js';
 import { ConnectionError, StateError, ignore } from '../errors.js';
-import { Lines, checkLineForm, type Frames, type LineSource, type LinesOptions } from '../frames.js';
+import type { Frames } from '../reader/frames.js';
+import { Lines, checkLineForm, type LineSource, type LinesOptions } from '../reader/lines.js';
 import type { Hold, Keeper } from '../keeper.js';
-import { StreamReader, type LimitOptions } from '../reader.js';
+import { StreamReader, type LimitOptions } from '../reader/reader.js';
 import {
   checkClientTls,
   checkServerTls,

@@ -15,9 +15,13 @@
  */
 import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { refusedWait, type WaitOptions } from './abort.js';
-import { checkLimit, isBytes } from './checks.js';
-import { createRing } from './buffer/engine.js';
+import { refusedWait, type WaitOptions } from '../abort.js';
+import { checkLimit, isBytes } from '../checks.js';
+import { createRing } from '../buffer/engine.js';
+import { INDEX_WORDS, POOLED_WORDS, openStore, recycle, type Store } from '../buffer/pool.js';
+import { FrameIndex, MAX_CAPACITY, type Listing, type Ring } from '../buffer/ring.js';
+import { Separator } from '../buffer/separator.js';
+import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from '../buffer/slab.js';
 import {
   IncompleteReadError,
   LimitOverrunError,
@@ -27,25 +31,21 @@ import {
   invalidType,
   outOfRange,
   tooLarge,
-} from './errors.js';
+} from '../errors.js';
+import { Hold, type Keeper } from '../keeper.js';
+import { Fill } from './fill.js';
+import { Frames, lineTexts, pieceEnd } from './frames.js';
+import { watch } from './idle.js';
 import {
   DONE,
-  Frames,
   Lines,
   Loop,
   TextCut,
   checkLineForm,
-  lineTexts,
-  pieceEnd,
   type LineForm,
   type LinesOptions,
   type LineSource,
-} from './frames.js';
-import { watch } from './idle.js';
-import { FrameIndex, MAX_CAPACITY, type Listing, type Ring } from './buffer/ring.js';
-import { Separator } from './buffer/separator.js';
-import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from './buffer/slab.js';
-import { Hold, type Keeper } from './keeper.js';
+} from './lines.js';
 
 /** What a bounded reader takes. */
 export interface LimitOptions {
@@ -57,13 +57,6 @@ export interface LimitOptions {
 export interface Flow {
   pauseReading(): void;
   resumeReading(): void;
-}
-
-/** A ring with the index over it. Pooled: most streams are idle most of the time, and an idle stream should own neither. */
-interface Store {
-  readonly ring: Ring;
-  /** Grows where all frames are listed at once. */
-  words: Uint32Array;
 }
 
 /** A read that waits. */
@@ -91,25 +84,8 @@ function nothing(): undefined {
   return undefined;
 }
 
-/** The result of a large read while it is being filled. */
-interface Fill {
-  target: Buffer;
-  filled: number;
-  /** Whether the target grows as needed (until EOF) or is what was asked for. */
-  readonly growing: boolean;
-}
-
-/**
- * The words of an index at first; and how many it grows to where frames are handed out one by one, which is what a pooled one may keep:
- * so the frames of a large chunk are listed by the call that brings it.
- */
-const INDEX_WORDS = 1024;
-const POOLED_WORDS = 8192;
+/** The most frames that are listed at once where they are handed out one by one. */
 const MOST_FRAMES = POOLED_WORDS - FrameIndex.ENDS;
-
-/** Rings that the pool keeps, and the memory that each of them may keep. */
-const POOLED_STORES = 32;
-const POOLED_CAPACITY = 262144;
 
 /** From this capacity on it is worth asking whether a ring is needed. */
 const SPACIOUS = 32768;
@@ -139,7 +115,6 @@ const TUNING: ReaderTuning = Object.freeze({
 const LF = Separator.from('\n', 'readline');
 const EMPTY = Buffer.alloc(0);
 const NO_WORDS = new Uint32Array(0);
-const pool: Store[] = [];
 
 /**
  * The reading half of a stream. It does no input of its own: feed it from anything, also without a socket.
@@ -522,7 +497,7 @@ export class StreamReader implements LineSource {
       const refusal = this.#refusal('readexactly', options);
       if (refusal !== null) return refusal;
       try {
-        fill = { target: Buffer.allocUnsafeSlow(n), filled: 0, growing: false };
+        fill = Fill.of(n);
       } catch (error) {
         return Promise.reject(tooLarge(`readexactly(${n})`, n, error));
       }
@@ -534,7 +509,7 @@ export class StreamReader implements LineSource {
         if (fill !== null) {
           if (fill.filled === n) return fill.target;
           if (!this.#ended()) return undefined;
-          const error = new IncompleteReadError(compact(fill), n);
+          const error = new IncompleteReadError(fill.compact(), n);
           // They leave with the error, and are not to be put back.
           fill.filled = 0;
           throw error;
@@ -864,7 +839,7 @@ export class StreamReader implements LineSource {
   // ---------------------------------------------------------------------------------------------- the ring
 
   #open(): Store {
-    return (this.#store ??= pool.pop() ?? { ring: createRing(), words: new Uint32Array(INDEX_WORDS) });
+    return (this.#store ??= openStore());
   }
 
   /** Tells the ring what has been taken; gives a drained ring back, unless it is `kept` for what comes next. */
@@ -1263,13 +1238,13 @@ export class StreamReader implements LineSource {
   #readAll(options: WaitOptions | undefined): Promise<Buffer> {
     const refusal = this.#refusal('read', options);
     if (refusal !== null) return refusal;
-    const fill: Fill = { target: EMPTY, filled: 0, growing: true };
+    const fill = Fill.untilEof(this.#tuning.largeRead);
     return this.#begin(
       'read',
       options,
       () => {
-        if (this.#ended()) return compact(fill);
-        if (fill.filled === fill.target.length) growFill(fill, fill.filled + 1);
+        if (this.#ended()) return fill.compact();
+        if (fill.filled === fill.target.length) fill.grow(fill.filled + 1);
         return undefined;
       },
       fill,
@@ -1280,7 +1255,7 @@ export class StreamReader implements LineSource {
   #moveInto(fill: Fill): void {
     const buffered = this.#rewind();
     if (buffered === 0) return;
-    if (fill.growing) growFill(fill, buffered);
+    if (fill.growing) fill.grow(buffered);
     const size = Math.min(buffered, fill.target.length);
     const from = this.#position - this.#base;
     this.#store?.ring.copyTo(fill.target, 0, from, from + size);
@@ -1293,16 +1268,13 @@ export class StreamReader implements LineSource {
   #fillFrom(pending: PendingRead, fill: Fill, chunk: Uint8Array): Uint8Array {
     if (fill.growing && fill.target.length - fill.filled < chunk.length) {
       try {
-        growFill(fill, fill.filled + chunk.length);
+        fill.grow(fill.filled + chunk.length);
       } catch (error) {
         this.#fail(pending, error);
         return chunk;
       }
     }
-    const size = Math.min(chunk.length, fill.target.length - fill.filled);
-    fill.target.set(size === chunk.length ? chunk : chunk.subarray(0, size), fill.filled);
-    fill.filled += size;
-    return chunk.subarray(size);
+    return fill.take(chunk);
   }
 
   /** Gives the bytes of a fill that failed back to the ring, unless they left with the error. */
@@ -1321,14 +1293,6 @@ export class StreamReader implements LineSource {
 /** The reads that go frame by frame: those of lines skip one over the limit, the others leave it. */
 type FrameAction = 'readline' | 'lines' | 'readuntil' | 'readframes';
 
-/** Keeps the store of an empty ring for the next reader that has something to keep. */
-function recycle(store: Store): void {
-  if (pool.length >= POOLED_STORES) return;
-  store.ring.trim(POOLED_CAPACITY);
-  if (store.words.length > POOLED_WORDS) store.words = new Uint32Array(INDEX_WORDS);
-  pool.push(store);
-}
-
 /**
  * A promise of bytes that are there, one at least. Whatever a promise is resolved with is searched for a `then`, a `Buffer` on all of
  * its four prototypes: a third of what it costs to await a short line. V8's compiler leaves the search out where it knows the class,
@@ -1338,25 +1302,6 @@ function resolved(bytes: Buffer): Promise<Buffer> {
   // eslint-disable-next-line @typescript-eslint/no-meaningless-void-operator -- the look is what it is for
   void bytes[0];
   return Promise.resolve(bytes);
-}
-
-/** Makes room for `size` bytes, twice as much as there was, so that copying stays linear in the length of the stream. */
-function growFill(fill: Fill, size: number): void {
-  const capacity = Math.max(size, 2 * fill.target.length, TUNING.largeRead);
-  let target: Buffer;
-  try {
-    target = Buffer.allocUnsafeSlow(capacity);
-  } catch (error) {
-    throw tooLarge('read', capacity, error);
-  }
-  target.set(fill.target.subarray(0, fill.filled));
-  fill.target = target;
-}
-
-/** The bytes of a fill, in memory of about their size. */
-function compact(fill: Fill): Buffer {
-  const { target, filled } = fill;
-  return filled >= (target.length / 4) * 3 ? target.subarray(0, filled) : Buffer.from(target.subarray(0, filled));
 }
 
 function detached(): TypeError {
