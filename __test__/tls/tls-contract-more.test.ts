@@ -19,11 +19,12 @@ async function both(client: DuplexTransport, served: DuplexTransport): Promise<P
 
 /** A server for one connection, what it has accepted and who has connected, both plain. */
 async function sockets(place: net.ListenOptions): Promise<{ client: Socket; served: Socket; close: () => void }> {
-  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  // Without a delay, as sockets of ours: what the system holds back for an acknowledgement is lost in a reset.
+  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
   await once(server.listen(place), 'listening');
   const accepted = once(server, 'connection') as Promise<[Socket]>;
   const { port } = (typeof server.address() === 'string' ? {} : server.address()) as { port?: number };
-  const client = net.connect(port === undefined ? { path: place.path! } : { host: place.host!, port });
+  const client = net.connect(port === undefined ? { path: place.path! } : { host: place.host!, port, noDelay: true });
   await once(client, 'connect');
   return { client, served: (await accepted)[0], close: () => void server.close() };
 }
