@@ -146,17 +146,47 @@ function pattern(length: number, offset = 0): Buffer {
 
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
+/**
+ * Few tests at a time: how long a close may take is a matter of seconds, which a hundred tests at once use up on a slow machine.
+ */
+class Gate {
+  readonly #waiting: (() => void)[] = [];
+  #free = 4;
+
+  async enter(): Promise<void> {
+    if (this.#free === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#free--;
+  }
+
+  leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free++;
+    else next();
+  }
+}
+
+const gate = new Gate();
+
+async function withPair(maker: PairMaker, body: (pair: Pair) => Promise<void>): Promise<void> {
+  const pair = await maker.make();
+  try {
+    await body(pair);
+  } finally {
+    pair.a.abort();
+    pair.b.abort();
+    await pair.dispose();
+  }
+}
+
 export function transportContract(test: TestFn, makers: readonly PairMaker[]): void {
   for (const maker of makers) {
     const run = (title: string, body: (t: ExecutionContext, pair: Pair) => Promise<void>): void => {
       test(`${maker.name}: ${title}`, async (t) => {
-        const pair = await maker.make();
+        await gate.enter();
         try {
-          await body(t, pair);
+          await withPair(maker, (pair) => body(t, pair));
         } finally {
-          pair.a.abort();
-          pair.b.abort();
-          await pair.dispose();
+          gate.leave();
         }
       });
     };
