@@ -18,7 +18,7 @@ const nodePrefix = {
   message: "Name Node's modules with the prefix node:.",
 };
 /** What every folder may import of the files next to `index.ts`. */
-const COMMON = ['errors.js', 'checks.js', 'abort.js', 'system-errors.js'];
+const COMMON = ['errors.js', 'checks.js', 'abort.js', 'system-errors.js', 'system-calls.js'];
 /** What a file may import besides the files of its own folder. */
 const only = (message, ...allowed) => ({
   regex: String.raw`^(\.\./(?!(${[...COMMON, ...allowed].join('|').replaceAll('.', '\\.')})($|(?<=/)))|#ts/|sluice$)`,

@@ -4,19 +4,21 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, cpSync, mkdirSync, openSync, readSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { type Addon, isMusl, loadAddon, platformPackages, VERSION } from '#ts/buffer/native.js';
 import { NativeRing } from '#ts/buffer/native-ring.js';
 import { FrameIndex, HEADER_BYTES } from '#ts/buffer/ring.js';
 import { directory } from './fifo.js';
+import { dial, listen, until } from './loopback.js';
 
 const addon = loadAddon();
 
 /** A test of the binary; without one, it says so. */
-function native(title: string, run: (t: ExecutionContext, addon: Addon) => void): void {
-  test(title, (t) => {
+function native(title: string, run: (t: ExecutionContext, addon: Addon) => void | Promise<void>): void {
+  test(title, async (t) => {
     if (addon !== null) {
-      run(t, addon);
+      await run(t, addon);
       return;
     }
     t.log('no binary is loaded');
@@ -453,7 +455,7 @@ const complete = `
     new Uint32Array(block.buffer, 0, 2)[1] = data.length;
     return 0;
   };
-  module.exports = { Separator: class {}, append, commit() {}, list() {}, reserve() {}, unread() {}, seek() {} };
+  module.exports = { Separator: class {}, append, commit() {}, list() {}, reserve() {}, unread() {}, seek() {}, unsent() {} };
 `;
 
 const program = `
@@ -577,6 +579,27 @@ test('a binary that lacks functions is passed over', (t) => {
   const root = fakePackage(t);
   installPackage(root, ownPackage, 'exports.append = exports.commit = exports.reserve = exports.Separator = () => {};');
   const { stdout } = load(root, { SLUICE_ENGINE: 'native' });
-  t.regex(stdout, /sluice-\S+: the binary does not match this version \(missing: list, unread, seek\)$/);
+  t.regex(stdout, /sluice-\S+: the binary does not match this version \(missing: list, unread, seek, unsent\)$/);
   t.is(load(root, {}).stdout, 'typescript works');
+});
+
+native('unsent counts what the peer of a socket has not taken, and tells why it cannot', async (t, addon) => {
+  const { port, sockets } = await listen(t, (socket) => void socket.pause());
+  const socket = await dial(t, port);
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+  if (process.platform !== 'linux') {
+    t.throws(() => addon.unsent(fd), { code: 'ENOSYS' });
+    return;
+  }
+  t.is(addon.unsent(fd), 0);
+  socket.write(Buffer.alloc(20_000_000));
+  await until(() => addon.unsent(fd) > 0);
+  sockets[0]?.resume();
+  socket.end();
+  await until(() => socket.writableFinished && addon.unsent(fd) <= 1);
+  const file = openSync(fileURLToPath(import.meta.url), 'r');
+  t.throws(() => addon.unsent(file), { code: 'ENOTTY' });
+  closeSync(file);
+  t.throws(() => addon.unsent(2 ** 30), { code: 'EBADF' });
+  t.throws(() => addon.unsent(-1), { code: 'ERR_OUT_OF_RANGE' });
 });

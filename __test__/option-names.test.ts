@@ -20,6 +20,7 @@ import { checkOptionNames } from '#ts/checks.js';
 const NAMES = {
   local_addr: 'localAddr',
   server_hostname: 'serverHostname',
+  server_side: 'serverSide',
   ssl_handshake_timeout: 'sslHandshakeTimeout',
   ssl_shutdown_timeout: 'sslShutdownTimeout',
   happy_eyeballs_delay: 'happyEyeballsDelay',

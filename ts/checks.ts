@@ -114,6 +114,7 @@ export function exclusive(action: string, others: string): TypeError {
 const NAMES: readonly (readonly [asyncio: string, sluice: string])[] = [
   ['local_addr', 'localAddr'],
   ['server_hostname', 'serverHostname'],
+  ['server_side', 'serverSide'],
   ['ssl_handshake_timeout', 'sslHandshakeTimeout'],
   ['ssl_shutdown_timeout', 'sslShutdownTimeout'],
   ['happy_eyeballs_delay', 'happyEyeballsDelay'],

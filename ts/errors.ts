@@ -128,7 +128,7 @@ export function invalidType(action: string, name: string, expected: string, actu
   return invalidKind(action, name, expected, show(actual));
 }
 
-/** `connect: sock must be a stream of bytes, not a stream in object mode`: what the value itself, if shown, would not tell */
+/** `connect: sock must be a stream of bytes, not a stream that decodes utf8`: for what the value itself would not show */
 export function invalidKind(action: string, name: string, expected: string, kind: string): CodedError<TypeError> {
   return coded(new TypeError(`${action}: ${name} must be ${expected}, not ${kind}`), 'ERR_INVALID_ARG_TYPE');
 }
@@ -205,8 +205,8 @@ function shortened(text: string): string {
   return text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text;
 }
 
-/** The message of an error, which may be anybody's; any other value as it is shown. */
-function textOf(reason: unknown): string {
+/** The message of an error, which may have any origin; any other value as it is shown. @internal */
+export function textOf(reason: unknown): string {
   try {
     const told: unknown = reason instanceof Error ? reason.message : reason;
     return reason instanceof Error && typeof told === 'string' ? told : describe(told);

@@ -2,13 +2,23 @@
  * System errors as ours: the same code, a message that names the action and what it concerns in the words of the system, the original
  * as the cause.
  */
-import { getSystemErrorMap } from 'node:util';
-import { ConnectionError, showUnixPath } from './errors.js';
+import { getSystemErrorMap, types } from 'node:util';
+import { ConnectionError, showUnixPath, textOf } from './errors.js';
 
 /** What the system says of an error, such as `connection refused`; its own message where it is no error of the system. */
 export function systemWords(error: unknown): string {
   const { errno = 0, message } = error as NodeJS.ErrnoException;
   return getSystemErrorMap().get(errno)?.[1] ?? message;
+}
+
+/**
+ * What a Node stream was destroyed with, as an `Error`. It may be anything: a string that a generator threw, the reason of a signal, an
+ * `Error` of another realm.
+ */
+export function lossOf(reason: unknown): Error {
+  if (reason instanceof Error) return reason;
+  const words = types.isNativeError(reason) ? reason.message : textOf(reason);
+  return new ConnectionError('ECONNRESET', `the stream was destroyed with ${words}`, { cause: reason });
 }
 
 /** `connect 127.0.0.1:1: connection refused`; an error that is not of the system is returned as it is. */

@@ -168,6 +168,37 @@ for (const kind of KINDS) {
   });
 }
 
+/** What a peer sends, and the handler that fails because of it. */
+const BAD_INPUT: readonly [string, string, ClientHandler][] = [
+  ['ERR_LIMIT_OVERRUN', `${'x'.repeat(70_000)}\n`, async (stream) => void (await stream.readuntil('\n'))],
+  ['ERR_INCOMPLETE_READ', 'half', async (stream) => void (await stream.readexactly(8))],
+];
+
+for (const kind of KINDS) {
+  test.serial(`frames over the limit or cut short are one line a second with a count (${kind})`, async (t) => {
+    for (const [code, bytes, handler] of BAD_INPUT) {
+      const warnings = warningsOf(t);
+      let failed = 0;
+      const { server, dial } = await serve(t, kind, async (stream, context) => {
+        try {
+          await handler(stream, context);
+        } finally {
+          failed++;
+        }
+      });
+      manualTimers(t);
+      for (let i = 0; i < 5; i++) (await dial()).end(bytes);
+      await until(() => failed === 5);
+      await until(() => warnings.length === 1);
+      t.is(warnings[0]?.code, code);
+      t.is(warnings[0]?.detail ?? '', '');
+      await server.close();
+      await until(() => warnings.length === 2);
+      t.regex(warnings[1]?.message ?? '', new RegExp(`4 more connections failed .*4 ${code}`));
+    }
+  });
+}
+
 test.serial(
   'handshakes that peers make fail are reported like connections that break, and onError gets each',
   async (t) => {

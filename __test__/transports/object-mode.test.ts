@@ -278,3 +278,37 @@ test('a strange chunk in the middle of TLS ends the connection with an error', a
   t.true(near.destroyed);
   await t.throwsAsync(stream.read(), { is: error });
 });
+
+/** What a program may destroy a stream with, and what of it the message of the error shows. */
+const REASONS: readonly [string, unknown, RegExp][] = [
+  ['a string', 'gone', /the stream was destroyed with "gone"/],
+  ['a number', 7, /the stream was destroyed with 7/],
+  ['an object', { why: 'not' }, /the stream was destroyed with an instance of Object/],
+  ['an Error of another realm', runInNewContext("new Error('from elsewhere')"), /destroyed with from elsewhere/],
+];
+
+for (const [what, reason, message] of REASONS) {
+  test(`a Node stream that is destroyed with ${what} fails reads and writes with a ConnectionError`, async (t) => {
+    async function* failing(): AsyncGenerator<string> {
+      yield 'line\n';
+      await Promise.resolve();
+      throw reason;
+    }
+    await using reading = await connectReadPipe(Readable.from(failing()));
+    t.is(String(await reading.readline()), 'line\n');
+    const error = await t.throwsAsync(reading.readline(), { instanceOf: ConnectionError, code: 'ECONNRESET', message });
+    t.is(error.cause, reason);
+
+    const [near] = duplexPair();
+    const both = await connect({ sock: near });
+    const waiting = both.readline();
+    near.destroy(reason as Error);
+    await t.throwsAsync(waiting, { instanceOf: ConnectionError, code: 'ECONNRESET', message });
+    await t.throwsAsync(both.write('lost'), { instanceOf: ConnectionError, code: 'ECONNRESET', message });
+
+    const [raw] = duplexPair();
+    const secured = connect({ sock: raw, ssl: true, serverHostname: 'localhost' });
+    raw.destroy(reason as Error);
+    await t.throwsAsync(secured, { instanceOf: ConnectionError, message: /^(?!.*undefined).*TLS handshake/ });
+  });
+}

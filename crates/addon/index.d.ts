@@ -33,4 +33,9 @@ export interface Addon {
    * always `ENOSYS`.
    */
   seek: (fd: number, position: number) => void
+  /**
+   * How many bytes written to a socket its peer has not taken yet: `ioctl(SIOCOUTQ)`. Throws an
+   * `Error` with the code of the system: `EBADF`, `ENOTTY`; `ENOSYS` where it is not Linux.
+   */
+  unsent: (fd: number) => number
 }

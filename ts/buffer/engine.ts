@@ -1,10 +1,11 @@
-/** Which ring buffer, and what else of the binary, this process uses: decided once, when the module is loaded. */
+/** Which ring buffer this process uses: decided once, when the module is loaded. */
 import { loadAddon } from './native.js';
 import { NativeRing } from './native-ring.js';
 import type { Ring } from './ring.js';
 import { TypeScriptRing } from './typescript-ring.js';
 
-const addon = loadAddon();
+/** The binary; null where the TypeScript engine serves. @internal */
+export const addon = loadAddon();
 
 /**
  * The ring buffer that is loaded: `'native'`, the binary for this platform, or `'typescript'`, which does the same without
@@ -16,6 +17,3 @@ export const engine: 'native' | 'typescript' = addon === null ? 'typescript' : '
 export function createRing(): Ring {
   return addon === null ? new TypeScriptRing() : new NativeRing(addon);
 }
-
-/** `lseek`; null where there is no binary, as Node has none itself. @internal */
-export const seek = addon === null ? null : (fd: number, position: number): void => addon.seek(fd, position);

@@ -52,12 +52,17 @@ export interface Addon {
    * `Error` with the code of the system, on Windows always `ENOSYS`.
    */
   seek(fd: number, position: number): void;
+  /**
+   * How many bytes written to a socket its peer has not taken yet. Throws an `Error` with the code of the system; where it is not
+   * Linux always `ENOSYS`.
+   */
+  unsent(fd: number): number;
 }
 
 /** The version of the package, and so of each package with a binary: `scripts/version.mjs` writes it. */
 export const VERSION = '0.1.0';
 
-const FUNCTIONS = ['Separator', 'append', 'commit', 'list', 'reserve', 'unread', 'seek'] as const;
+const FUNCTIONS = ['Separator', 'append', 'commit', 'list', 'reserve', 'unread', 'seek', 'unsent'] as const;
 
 /** This file, or the bundle that it is a part of: bundlers that make CommonJS leave `import.meta` empty. */
 const HERE = (import.meta as Partial<ImportMeta>).url ?? pathToFileURL(__filename).href;

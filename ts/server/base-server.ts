@@ -16,7 +16,7 @@ import { secure, type Tls } from '../tls/handshake.js';
 import { lastDescriptor } from '../transports/descriptors.js';
 import { SocketTransport } from '../transports/socket.js';
 import { hostAndPort, type Transport } from '../transports/transport.js';
-import { Client, Context, LEAVE_OPEN, isLossOf, isThenable, whenSettled } from './client.js';
+import { Client, Context, LEAVE_OPEN, isPeersDoing, isThenable, whenSettled } from './client.js';
 import type { Accepting, Listen, Listening } from './listen.js';
 import type { CheckedServing, ClientHandler } from './options.js';
 import { PeerWarnings, warn, warnInOneLine } from './warnings.js';
@@ -350,7 +350,7 @@ export abstract class BaseStreamServer {
     client.abort();
     if (!client.isCancellation(error)) {
       const what = `the handler of ${client.peer} failed`;
-      if (isLossOf(stream, error)) this.#reportPeer(error, stream, what);
+      if (isPeersDoing(stream, error)) this.#reportPeer(error, stream, what);
       else this.#report(error, stream, what);
     }
     client.handlerSettled();

@@ -1,5 +1,5 @@
 /** A connection that a server has handed to its handler, and how the handler comes to its end. */
-import { ConnectionError, IncompleteReadError, ignore } from '../errors.js';
+import { ConnectionError, IncompleteReadError, LimitOverrunError, StateError, ignore } from '../errors.js';
 import type { StreamLink } from '../stream/stream-link.js';
 import { Stream, peerName, type StreamOwner } from '../stream/stream.js';
 import type { Transport } from '../transports/transport.js';
@@ -106,8 +106,13 @@ export class Client implements StreamOwner {
   }
 }
 
-/** Whether a call was refused because the connection of the stream was lost: by no close of this side. */
-export function isLossOf(stream: Stream, error: unknown): error is ConnectionError {
+/**
+ * Whether a handler failed because of what its peer did, which any peer can repeat at will: the connection was lost (not by a close of
+ * this side), a frame was over the limit or cut short, or plaintext was injected before an upgrade to TLS.
+ */
+export function isPeersDoing(stream: Stream, error: unknown): error is Error {
+  if (error instanceof LimitOverrunError || error instanceof IncompleteReadError) return true;
+  if (error instanceof StateError) return error.code === 'ERR_TLS_PLAINTEXT_PENDING';
   const loss = stream.exception();
   return error instanceof ConnectionError && loss !== null && (error === loss || error.cause === loss);
 }

@@ -2,8 +2,8 @@
  * Warnings of a server that has no `onError`.
  *
  * What the program has to answer for is a warning each time, with the stack. A failing `accept` is one line without a stack, which
- * would say nothing. So is what peers cause at will (a reset, a handshake that fails, one connection too many), the first at once,
- * those of the following second together:
+ * would say nothing. So is what peers cause at will (a reset, a frame over the limit or cut short, a handshake that fails, one
+ * connection too many), the first at once, those of the following second together:
  *
  *     quiet ---report: a warning---> counting ---a second is over: nothing was counted---> quiet
  *                                    ^        \

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { checkedSignal, unlessAborted, type WaitOptions } from '../abort.js';
 import { checkBoolean, checkFd, checkInteger } from '../checks.js';
-import { seek } from '../buffer/engine.js';
+import { seek } from '../system-calls.js';
 import { StateError, coded, invalidType, outOfRange } from '../errors.js';
 import { systemWords } from '../system-errors.js';
 import { kindOf } from '../transports/fd.js';

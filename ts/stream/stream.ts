@@ -479,7 +479,7 @@ export class Stream implements TransportSink, Keeper {
     return this.#transport.getExtraInfo(name) ?? fallback;
   }
 
-  /** Whether a server accepted this connection. asyncio: `is_server_side` */
+  /** Whether this is the server's side: a server accepted the connection, or `serverSide` says so. asyncio: `is_server_side` */
   isServerSide(): boolean {
     return this.#serverSide;
   }

@@ -19,6 +19,7 @@ import type { DuplexTransport } from '../transports/duplex.js';
 import { afterPoll } from '../transports/linger.js';
 import { serverContext } from '../transports/node-internals.js';
 import { peerName } from '../transports/transport.js';
+import { lossOf } from '../system-errors.js';
 import { CallbackFailure, clientError, handshakeError, refused } from './errors.js';
 import { TlsTransport, type Below } from './transport.js';
 
@@ -110,7 +111,7 @@ export class ClientTls implements Tls {
         if (failure !== null) failed(failure);
         else done(new TlsTransport(socket, secureContext, target, this.#timeouts.shutdown));
       });
-      socket.on('error', (error: Error) => failed(failure ?? error));
+      socket.on('error', (error: unknown) => failed(failure ?? lossOf(error)));
       socket.once('close', () => failed(failure));
       target.raw.uncork();
     });
@@ -148,7 +149,7 @@ export class ServerTls implements Tls {
         } else if (event === 'tlsClientError') {
           const socket = args[1] as TLSSocket | undefined;
           const failure = socket === undefined ? undefined : this.#failures.get(socket);
-          failed(failure ?? clientError(args[0] as Error, socket));
+          failed(failure ?? clientError(lossOf(args[0]), socket));
         } else {
           return (this.#server.emit as (event: string, ...args: unknown[]) => boolean)(event, ...args);
         }

@@ -10,8 +10,8 @@
  */
 import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { ConnectionError, invalidKind } from '../errors.js';
-import { connectionError } from '../system-errors.js';
+import { ConnectionError, invalidKind, showUnixPath } from '../errors.js';
+import { connectionError, lossOf } from '../system-errors.js';
 import { markUsed } from './in-use.js';
 import { FlushWatch, afterPoll, linger } from './linger.js';
 import { readRest } from './node-internals.js';
@@ -21,6 +21,9 @@ import { StreamMode, type Transport, type TransportSink } from './transport.js';
 
 /** What is wrong with a pipe that nobody reads. */
 const BROKEN_PIPE = 'broken pipe: its reader is gone';
+
+/** How many bytes a stream of Node is given at once. */
+const CHUNK_BYTES = 65536;
 
 /** From how many bytes on a connection may still have some to send when the kernel has taken all of them. */
 const BULK_BYTES = 65536;
@@ -101,13 +104,13 @@ export class DuplexTransport implements Transport {
     markUsed(stream, mode);
     if (stream.destroyed) {
       // Its 'close' may be over already; where it is still to come, it comes first.
-      this.#reason ??= stream.errored;
+      if (stream.errored !== null) this.#reason ??= lossOf(stream.errored);
       afterPoll(() => this.#connectionLost());
     }
   }
 
-  static #onError(this: Readable | Writable, error: Error): void {
-    for (const transport of transports.of(this)) transport.#reason ??= error;
+  static #onError(this: Readable | Writable, error: unknown): void {
+    for (const transport of transports.of(this)) transport.#reason ??= lossOf(error);
   }
 
   /**
@@ -324,11 +327,24 @@ export class DuplexTransport implements Transport {
     return Buffer.from(data);
   }
 
+  /** The most bytes that the stream gets at once: what it has taken shows only by whole chunks. */
+  protected get chunkBytes(): number {
+    return CHUNK_BYTES;
+  }
+
+  #handOver(stream: Writable, data: Uint8Array, written?: (error?: Error | null) => void): void {
+    const bytes = this.lend(data);
+    const most = this.chunkBytes;
+    let from = 0;
+    for (; bytes.length - from > most; from += most) stream.write(bytes.subarray(from, from + most));
+    stream.write(from === 0 ? bytes : bytes.subarray(from), written);
+  }
+
   write(data: Uint8Array, done: () => void): boolean {
     const stream = this.#beginBatch(done, data.length);
     if (stream === null) return false;
     try {
-      stream.write(this.lend(data), this.#written());
+      this.#handOver(stream, data, this.#written());
     } catch (error) {
       this.failed(error);
     }
@@ -342,8 +358,8 @@ export class DuplexTransport implements Transport {
     if (stream === null) return false;
     const last = pieces.length - 1;
     stream.cork();
-    for (let i = 0; i < last; i++) stream.write(this.lend(pieces[i]!));
-    stream.write(this.lend(pieces[last]!), this.#written());
+    for (let i = 0; i < last; i++) this.#handOver(stream, pieces[i]!);
+    this.#handOver(stream, pieces[last]!, this.#written());
     try {
       stream.uncork();
     } catch (error) {
@@ -447,6 +463,7 @@ export class DuplexTransport implements Transport {
         discarded: () => this.#discarded,
         // A reset is the answer to what arrives at a connection that is gone.
         mayLose: () => this.#sent >= BULK_BYTES || this.#discarded > 0,
+        unsent: () => this.unsent(),
         destroy: () => this.destroyStream(),
       },
       this.endTimeout,
@@ -463,11 +480,17 @@ export class DuplexTransport implements Transport {
       },
       timeout,
       () => {
-        const message = `close: the peer has taken nothing for ${timeout} ms, and something is still to be sent`;
+        const where = this.peer === undefined ? '' : ` ${showUnixPath(this.peer)}`;
+        const message = `close${where}: the peer has taken nothing for ${timeout} ms, and something is still to be sent`;
         this.#reason ??= new ConnectionError('ETIMEDOUT', message);
         this.destroyStream();
       },
     );
+  }
+
+  /** How many bytes the kernel still has to send, or null where that cannot be asked. */
+  protected unsent(): number | null {
+    return null;
   }
 
   /** How many bytes the kernel has taken, as far as that can be seen: only changes matter. */
@@ -562,7 +585,8 @@ export class DuplexTransport implements Transport {
 
   #lossReason(): Error | null {
     if (this.#done) return null;
-    const failure: NodeJS.ErrnoException | null = this.#reason ?? this.#stream.errored;
+    const { errored } = this.#stream;
+    const failure: NodeJS.ErrnoException | null = this.#reason ?? (errored === null ? null : lossOf(errored));
     const code = failure?.code;
     // What was cancelled had not failed: whoever owns the stream destroyed it, as Node does with the input of a child that is gone.
     const reason = code === 'ECANCELED' ? null : failure;

@@ -81,6 +81,8 @@ export interface Lingering {
   discarded(): number;
   /** Whether a reset, which is the answer to what arrives at a closed connection, could cost the peer some of what was sent. */
   mayLose(): boolean;
+  /** How many bytes the kernel still has to send, or null where that cannot be asked. */
+  unsent(): number | null;
   destroy(): void;
 }
 
@@ -98,11 +100,16 @@ export function linger(side: Lingering, timeout: number | null): () => void {
   let last = Date.now();
   let before = -1;
   let patient = timeout !== null;
+  let unsent = Infinity;
   const look = (): void => {
     if (side.lost()) return;
     const now = Date.now();
     left -= Math.min(now - last, step);
     last = now;
+    // A peer that goes on reading has all the time it takes, also where it sends something meanwhile.
+    const rest = side.unsent();
+    if (rest !== null && rest < unsent && unsent !== Infinity) left = most;
+    unsent = rest ?? Infinity;
     const quiet = side.discarded() === before;
     const spared = timeout === null && quiet && (patient || !side.mayLose());
     if (left <= 0 || spared || side.peerEnded()) {

@@ -10,10 +10,11 @@ import { Socket, type LookupFunction } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import { onAbort } from '../abort.js';
 import { ConnectionError, ignore, showUnixPath } from '../errors.js';
+import { unsentBytes } from '../system-calls.js';
 import { connectionError } from '../system-errors.js';
 import { directReads, type DirectReader, type DirectReads } from './direct-reads.js';
 import { DuplexTransport } from './duplex.js';
-import { adopt, bytesTaken, lendNoMore, readPastEnd } from './node-internals.js';
+import { adopt, bytesTaken, lendNoMore, readPastEnd, descriptorOf } from './node-internals.js';
 import { networkDenied } from './permission.js';
 import { StreamMode, hostAndPort } from './transport.js';
 
@@ -163,7 +164,13 @@ export class SocketTransport extends DuplexTransport implements DirectReader {
   }
 
   protected override bytesTaken(): number {
-    return bytesTaken(this.#socket) ?? super.bytesTaken();
+    const taken = bytesTaken(this.#socket) ?? super.bytesTaken();
+    return taken - (this.unsent() ?? 0);
+  }
+
+  protected override unsent(): number | null {
+    const fd = descriptorOf(this.#socket);
+    return fd === null ? null : unsentBytes(fd);
   }
 
   /** True but for TLS, where the end of one direction ends the connection. */
@@ -237,6 +244,10 @@ export class SocketTransport extends DuplexTransport implements DirectReader {
 
   protected override doubtsEnd(): boolean {
     return readPastEnd(this.#socket);
+  }
+
+  protected override get chunkBytes(): number {
+    return Infinity;
   }
 
   /** The kernel, or the TLS engine, has copied the bytes by the time it calls back. */

@@ -60,6 +60,10 @@ export interface CloseOptions {
    * How long a peer may take nothing while `close` flushes, in ms, counted from the last bytes that the kernel could pass on. Then what
    * is still queued is dropped, the connection is aborted, and `close` rejects with a `ConnectionError` `ETIMEDOUT`. A peer that reads
    * slowly gets everything, however long that takes. `Infinity`: no bound. Default 30000.
+   *
+   * A kernel shows progress in steps of up to a third of its send buffer. Where the runtime does not show it at all (Windows, Bun, TLS
+   * over a `Duplex`), a batch of writes that is taken whole is the progress: write large data in pieces there, or give it more time. A
+   * stream of a server that is given up is not reported through `onError`.
    */
   closeTimeout?: number | undefined;
 }

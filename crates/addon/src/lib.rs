@@ -1,5 +1,5 @@
 //! The ring buffer of sluice for JavaScript: converts arguments, delegates to `sluice-ring`, maps
-//! errors; and one system call that Node does not have, `lseek`.
+//! errors; and two system calls that Node does not have, `lseek` and `ioctl(SIOCOUTQ)`.
 //!
 //! # Memory
 //!
@@ -34,7 +34,7 @@
 //! a listing is written to memory that JavaScript reads; the functions are here.
 
 mod node;
-mod seek;
+mod system;
 mod separators;
 mod thrown;
 mod words;
@@ -89,6 +89,10 @@ pub struct Addon {
     /// always `ENOSYS`.
     #[napi(ts_type = "(fd: number, position: number) => void")]
     pub seek: Seek,
+    /// How many bytes written to a socket its peer has not taken yet: `ioctl(SIOCOUTQ)`. Throws an
+    /// `Error` with the code of the system: `EBADF`, `ENOTTY`; `ENOSYS` where it is not Linux.
+    #[napi(ts_type = "(fd: number) => number")]
+    pub unsent: Unsent,
 }
 
 /// Fills the exports when a thread of JavaScript loads the binary.
@@ -105,7 +109,8 @@ pub fn load(exports: Object<'_>, env: Env) -> napi::Result<()> {
     export::<List>(&env, &exports, &separators)?;
     export::<Reserve>(&env, &exports, &separators)?;
     export::<Unread>(&env, &exports, &separators)?;
-    export::<Seek>(&env, &exports, &separators)
+    export::<Seek>(&env, &exports, &separators)?;
+    export::<Unsent>(&env, &exports, &separators)
 }
 
 /// The ring in the block that was passed, moved over from another one where there is one.
@@ -232,7 +237,19 @@ impl Function for Seek {
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
         let fd = call.number(0, "fd")?;
         let position = call.position(1, "position")?;
-        seek::seek(fd, position).map_err(|error| Thrown::File { fd, error })?;
+        system::seek(fd, position).map_err(|error| Thrown::File { fd, error })?;
         Ok(Answer::Undefined)
+    }
+}
+
+/// `unsent(fd)`
+pub struct Unsent;
+
+impl Function for Unsent {
+    const NAME: &'static CStr = c"unsent";
+
+    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
+        let fd = call.number(0, "fd")?;
+        system::unsent(fd).map(Answer::Number).map_err(|error| Thrown::File { fd, error })
     }
 }

@@ -83,6 +83,8 @@ fn system_code(error: &io::Error) -> &'static CStr {
         Some(libc::ESPIPE) => c"ESPIPE",
         Some(libc::EINVAL) => c"EINVAL",
         Some(libc::EOVERFLOW) => c"EOVERFLOW",
+        Some(libc::ENOTTY) => c"ENOTTY",
+        None if error.kind() == io::ErrorKind::Unsupported => c"ENOSYS",
         _ => c"UNKNOWN",
     }
 }
