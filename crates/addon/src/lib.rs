@@ -34,8 +34,8 @@
 //! a listing is written to memory that JavaScript reads; the functions are here.
 
 mod node;
-mod system;
 mod separators;
+mod system;
 mod thrown;
 mod words;
 
