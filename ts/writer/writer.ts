@@ -9,6 +9,14 @@
  *
  * Buffered bytes are those queued and those in flight. Above the high watermark the writer is *full*, until they are down
  * to the low one: that is what `drain()`, and the result of `write()`, wait for.
+ *
+ * Life. Writes are accepted while the writer is open; what is queued is sent while it is open or closing. When the connection is gone,
+ * with an error or without (`#loss`), each state has its successor:
+ *
+ *     open ---close()---> closing ---abort()---> aborted       open goes to aborted by abort(), too
+ *       |                    |                      |
+ *       v                    v                      v          the connection is gone
+ *     lost                 closed                dropped
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
@@ -20,6 +28,32 @@ import { StreamMode, type Transport } from '../transports/transport.js';
 import { Deferred, handled } from './deferred.js';
 import { HeldWrites, WriteSlot, type Reservation } from './reservation.js';
 import { COPY_BYTES, WriteBatch } from './write-queue.js';
+
+/** See the top of this file. */
+type Life = 'open' | 'closing' | 'aborted' | 'lost' | 'closed' | 'dropped';
+
+/** Where the end of the writing side stands: not asked for, to be sent after all that was written, sent. */
+type End = 'open' | 'asked' | 'sent';
+
+/** What the loss of the connection makes of each state. */
+const GONE: Readonly<Record<Life, Life>> = {
+  open: 'lost',
+  closing: 'closed',
+  aborted: 'dropped',
+  lost: 'lost',
+  closed: 'closed',
+  dropped: 'dropped',
+};
+
+/** How messages name the connection of a call that is refused. */
+const HOW: Readonly<Record<Life, string>> = {
+  open: 'closing',
+  closing: 'closing',
+  aborted: 'aborted',
+  lost: 'closed',
+  closed: 'closed',
+  dropped: 'aborted',
+};
 
 /** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
 const HIGH_WATERMARK = 65536;
@@ -106,13 +140,10 @@ export class StreamWriter {
   #filling: WriteBatch | null = null;
   #flying: WriteBatch | null = null;
 
-  #closing = false;
-  #aborted = false;
-  /** The end of the writing side: asked for, not sent yet, and the promise of it. */
-  #eof = false;
-  #eofPending = false;
+  #life: Life = 'open';
+  /** The end of the writing side, and the promise of it. */
+  #end: End = 'open';
   #eofSent: Deferred | null = null;
-  #lost = false;
   #loss: Error | null = null;
   #dropped = false;
   #hasThrown = false;
@@ -159,7 +190,7 @@ export class StreamWriter {
 
   /** Whether `close` or `abort` was called, or the connection is lost. asyncio: `is_closing()` */
   isClosing(): boolean {
-    return this.#closing || this.#lost || this.transport.isClosing;
+    return this.#life !== 'open' || this.transport.isClosing;
   }
 
   /**
@@ -182,7 +213,7 @@ export class StreamWriter {
     if (typeof data !== 'string' && !isBytes(data)) {
       throw invalidType('write', 'data', 'a string or Uint8Array', data);
     }
-    if (this.#closing || this.#lost || this.#eof) return this.#refused('write');
+    if (this.#life !== 'open' || this.#end !== 'open') return this.#refused('write');
     this.#enqueue(data);
     this.#moved(!this.#turn);
     if (isLent(data) && this.writeBufferSize > 0) return this.#untilTaken('write');
@@ -205,7 +236,7 @@ export class StreamWriter {
         throw invalidType('writelines', `list[${i}]`, 'a string or Uint8Array', piece);
       }
     }
-    if (this.#closing || this.#lost || this.#eof) return this.#refused('writelines');
+    if (this.#life !== 'open' || this.#end !== 'open') return this.#refused('writelines');
     for (const piece of pieces) this.#enqueue(piece);
     this.#moved(!this.#turn);
     if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilTaken('writelines');
@@ -224,7 +255,7 @@ export class StreamWriter {
   drain(options?: WaitOptions): Promise<void> {
     const refusal = refusedWait<void>('drain', options);
     if (refusal !== null) return refusal;
-    if (this.#closing || this.#lost) return this.#connectionRefused('drain');
+    if (this.#life !== 'open') return this.#connectionRefused('drain');
     this.#allowance -= CALL_COST;
     if (!this.#full && this.#allowance > 0 && !this.transport.isClosing) return RESOLVED;
     return unlessAborted(options?.signal, this.#wait());
@@ -239,10 +270,10 @@ export class StreamWriter {
   flush(options?: WaitOptions): Promise<void> {
     const refusal = refusedWait<void>('flush', options);
     if (refusal !== null) return refusal;
-    if (this.#lost) {
+    if (this.#gone()) {
       return this.#loss !== null || this.#dropped ? this.#connectionRefused('flush') : RESOLVED;
     }
-    if (this.#aborted) return this.#connectionRefused('flush');
+    if (this.#life === 'aborted') return this.#connectionRefused('flush');
     if (this.#inFlight === 0) this.#progress();
     if (this.writeBufferSize === 0 && !this.transport.isClosing) return RESOLVED;
     return unlessAborted(options?.signal, this.#untilTaken('flush'));
@@ -272,7 +303,7 @@ export class StreamWriter {
     if (low > high) throw outOfRange(action, 'low', `at most high, ${high}`, low);
     this.#high = high;
     this.#low = low;
-    if (!this.#lost) this.#moved(false);
+    if (!this.#gone()) this.#moved(false);
   }
 
   /** Whether {@link writeEof} works here. asyncio: `can_write_eof()` */
@@ -293,9 +324,8 @@ export class StreamWriter {
     if (!this.transport.canWriteEof) {
       return handled(new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: this transport has no half-close'));
     }
-    if (this.#closing || this.#lost) return this.#connectionRefused('writeEof');
-    this.#eof = true;
-    this.#eofPending = true;
+    if (this.#life !== 'open') return this.#connectionRefused('writeEof');
+    this.#end = 'asked';
     const sent = (this.#eofSent = new Deferred());
     if (this.#inFlight === 0) this.#progress();
     return sent.promise;
@@ -312,8 +342,8 @@ export class StreamWriter {
    * asyncio: `close()`, and `await stream.close()` of the generation with `Stream`
    */
   close(): Promise<void> {
-    if (!this.#closing && !this.#lost) {
-      this.#closing = true;
+    if (this.#life === 'open') {
+      this.#life = 'closing';
       this.#keeper?.closing();
       this.transport.expectClose(this.#closeTimeout);
       if (this.#inFlight === 0) this.#progress();
@@ -335,9 +365,8 @@ export class StreamWriter {
 
   /** Closes at once and drops what is queued; {@link waitClosed} tells when that is done. asyncio: `abort()` */
   abort(): void {
-    if (this.#aborted || this.#lost) return;
-    this.#closing = true;
-    this.#aborted = true;
+    if (!this.#sending()) return;
+    this.#life = 'aborted';
     this.#keeper?.closing();
     this.#drop();
     this.transport.abort();
@@ -355,8 +384,8 @@ export class StreamWriter {
   [inspect.custom](depth: number, options: InspectOptions): string {
     if (depth < 0) return '[StreamWriter]';
     const parts = [`buffered: ${this.writeBufferSize}`, `high: ${this.#high}`, `low: ${this.#low}`];
-    if (this.#eof) parts.push('eof');
-    if (this.#lost) parts.push('closed');
+    if (this.#end !== 'open') parts.push('eof');
+    if (this.#gone()) parts.push('closed');
     else if (this.isClosing()) parts.push('closing');
     if (this.#loss !== null) parts.push(`exception: ${inspect(this.#loss.message, options)}`);
     return `StreamWriter { ${parts.join(', ')} }`;
@@ -386,8 +415,8 @@ export class StreamWriter {
    * @internal
    */
   connectionLost(error: Error | null): void {
-    if (this.#lost) return;
-    this.#lost = true;
+    if (this.#gone()) return;
+    this.#life = GONE[this.#life];
     this.#loss = error;
     const reserved = this.#held !== null;
     this.#drop();
@@ -414,12 +443,22 @@ export class StreamWriter {
 
   /** @internal Whether the writing side was ended by {@link writeEof}. */
   get ended(): boolean {
-    return this.#eof;
+    return this.#end !== 'open';
   }
 
   /** @internal Goes on over another transport. The caller has a place in the queue, and nothing is on its way. */
   moveTo(transport: Transport): void {
     this.#transport = transport;
+  }
+
+  /** Whether what is queued is still to be sent. */
+  #sending(): boolean {
+    return this.#life === 'open' || this.#life === 'closing';
+  }
+
+  /** Whether the connection is gone. */
+  #gone(): boolean {
+    return this.#life === 'lost' || this.#life === 'closed' || this.#life === 'dropped';
   }
 
   /** Puts data into the queue. */
@@ -450,7 +489,7 @@ export class StreamWriter {
     reserve = (writer, action) => {
       const slot = new WriteSlot(action);
       const { ready } = slot;
-      if (writer.#closing || writer.#lost || writer.#eof) {
+      if (writer.#life !== 'open' || writer.#end !== 'open') {
         slot.released = true;
         writer.#refused(action).catch(ready.reject);
       } else if (writer.#held === null) {
@@ -535,7 +574,7 @@ export class StreamWriter {
 
   /** The kernel has taken the batch in flight. */
   #taken(): void {
-    if (this.#lost || this.#aborted) return;
+    if (!this.#sending()) return;
     this.#inFlight = 0;
     this.#flying?.giveBack();
     this.#flying = null;
@@ -557,7 +596,7 @@ export class StreamWriter {
     if (size > this.#high) this.#full = true;
     else if (this.#full && size <= this.#low) this.#full = false;
     if (this.#drained !== null) this.#wake();
-    if (this.#flushes !== null && !this.#aborted) this.#wakeFlushes(this.#flushes, this.#bytesWritten + held - size);
+    if (this.#flushes !== null && this.#sending()) this.#wakeFlushes(this.#flushes, this.#bytesWritten + held - size);
   }
 
   #wakeFlushes(flushes: Flush[], taken: number): void {
@@ -589,7 +628,8 @@ export class StreamWriter {
 
   #wake(): void {
     // Where the transport is going down, the reason is about to be reported: that is what the waiting must see.
-    if (this.#full || this.#turning || this.#drained === null || (this.transport.isClosing && !this.#closing)) return;
+    if (this.#full || this.#turning || this.#drained === null || (this.transport.isClosing && this.#life === 'open'))
+      return;
     const drained = this.#drained;
     this.#drained = null;
     drained.resolve();
@@ -597,13 +637,13 @@ export class StreamWriter {
 
   /** What was to follow the last byte: the end of file, the close. */
   #finish(): void {
-    if (this.#queued + this.#inFlight > 0 || this.#held !== null || this.#aborted || this.#lost) return;
-    if (this.#eofPending) {
-      this.#eofPending = false;
+    if (this.#queued + this.#inFlight > 0 || this.#held !== null || !this.#sending()) return;
+    if (this.#end === 'asked') {
+      this.#end = 'sent';
       this.transport.writeEof();
       this.#eofSent?.resolve();
     }
-    if (this.#closing) this.transport.close();
+    if (this.#life === 'closing') this.transport.close();
   }
 
   /** Empties the queue without sending it. */
@@ -637,7 +677,7 @@ export class StreamWriter {
   #whenClosed(): Promise<void> {
     if (this.#closed === null) {
       this.#closed = new Deferred();
-      if (this.#lost) this.#settleClosed(this.#closed);
+      if (this.#gone()) this.#settleClosed(this.#closed);
       else this.#keep();
     }
     return this.#closed.promise;
@@ -649,18 +689,18 @@ export class StreamWriter {
   }
 
   #refused(action: string): Promise<void> {
-    if (this.#closing || this.#lost) return this.#connectionRefused(action);
+    if (this.#life !== 'open') return this.#connectionRefused(action);
     return handled(new StateError('ERR_WRITE_AFTER_EOF', `${action}: the writing side was ended by writeEof()`));
   }
 
   #connectionRefused(action: string): Promise<void> {
-    if (this.#lost) this.#hasThrown = true;
+    if (this.#gone()) this.#hasThrown = true;
     return handled(this.#connectionError(action));
   }
 
   /** Whether this is a pipe that the other end has closed, which is no error until something is to be written. */
   get #readerGone(): boolean {
-    return this.#lost && !this.#closing && !this.#eof && this.transport.mode === StreamMode.WRITE;
+    return this.#life === 'lost' && this.#end === 'open' && this.transport.mode === StreamMode.WRITE;
   }
 
   /** Why `action` cannot be, with the code of the loss. */
@@ -669,8 +709,7 @@ export class StreamWriter {
     if (loss === null && this.#readerGone)
       return new ConnectionError('EPIPE', `${action}: the reader of the pipe is gone`);
     if (loss === null) {
-      const how = this.#aborted ? 'aborted' : this.#lost ? 'closed' : 'closing';
-      return new ConnectionError('ECONNRESET', `${action}: the connection is ${how}`);
+      return new ConnectionError('ECONNRESET', `${action}: the connection is ${HOW[this.#life]}`);
     }
     const code: unknown = (loss as NodeJS.ErrnoException).code;
     const known = typeof code === 'string' ? code : 'ECONNRESET';
