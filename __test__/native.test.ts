@@ -9,6 +9,7 @@ import test, { type ExecutionContext } from 'ava';
 import { type Addon, isMusl, loadAddon, platformPackages, VERSION } from '#ts/buffer/native.js';
 import { NativeRing } from '#ts/buffer/native-ring.js';
 import { FrameIndex, HEADER_BYTES } from '#ts/buffer/ring.js';
+import { descriptorOf } from '#ts/transports/node-internals.js';
 import { directory } from './fifo.js';
 import { dial, listen, until } from './loopback.js';
 
@@ -586,7 +587,7 @@ test('a binary that lacks functions is passed over', (t) => {
 native('unsent counts what the peer of a socket has not taken, and tells why it cannot', async (t, addon) => {
   const { port, sockets } = await listen(t, (socket) => void socket.pause());
   const socket = await dial(t, port);
-  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+  const fd = descriptorOf(socket) ?? -1;
   if (process.platform !== 'linux') {
     t.throws(() => addon.unsent(fd), { code: 'ENOSYS' });
     return;
