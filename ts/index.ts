@@ -45,4 +45,4 @@ export type { ReadPipe, WritePipe } from './transports/pipe.js';
 export type { SocketAddress } from './transports/socket.js';
 export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/options.js';
 export type { Transport, TransportSink } from './transports/transport.js';
-export { StreamWriter, type WriteBufferLimits } from './writer/writer.js';
+export { type CloseOptions, StreamWriter, type WriteBufferLimits } from './writer/writer.js';
