@@ -316,3 +316,24 @@ test('a close whose end of file the stream never takes is given up after the tim
   t.is((sink.closes[0] as NodeJS.ErrnoException).code, 'ETIMEDOUT');
   t.true(stream.destroyed);
 });
+
+/** A transport that doubts each end, as one over a TCP socket does where it finds the peer gone. */
+class Doubting extends DuplexTransport {
+  protected override doubtsEnd(): boolean {
+    return true;
+  }
+}
+
+test('an end that is doubted is reported before the connection is, also where that follows at once', async (t) => {
+  const stream = new Duplex({ read: () => undefined, write: (_chunk, _encoding, callback) => callback() });
+  const transport = new Doubting(stream);
+  const sink = new RecordingSink();
+  transport.start(sink);
+  stream.push('the last bytes');
+  stream.push(null);
+  transport.writeEof();
+  await sink.until(() => sink.isClosed);
+  t.is(sink.text, 'the last bytes');
+  t.is(sink.eofs, 1);
+  t.deepEqual(sink.closes, [null]);
+});

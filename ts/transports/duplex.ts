@@ -553,6 +553,9 @@ export class DuplexTransport implements Transport {
 
   #connectionLost(): void {
     if (this.#lost || this.#onAbandon !== null) return;
+    // An end that was doubted, and that no error has followed, is one.
+    const { errored } = this.#stream;
+    if (this.readable?.readableEnded === true && this.#reason === null && errored === null) this.#endOfFile();
     this.#lost = true;
     if (this.#batchDone !== null) this.#cutOff = true;
     this.#batchDone = null;

@@ -93,7 +93,9 @@ export function readPastEnd(socket: Socket): boolean {
   if (socket.destroyed || socket.writableEnded) return false;
   const handle = (socket as unknown as Insides)._handle;
   if (!isHandle(handle) || typeof handle.getpeername !== 'function') return false;
-  return handle.getpeername({}) !== 0 && handle.readStart() === 0;
+  // Undefined where TLS lies over a Unix socket, whose handle has no such method.
+  const status: unknown = handle.getpeername({});
+  return typeof status === 'number' && status !== 0 && handle.readStart() === 0;
 }
 
 /** How many bytes one system call of {@link readRest} asks for. */
