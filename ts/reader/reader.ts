@@ -1,51 +1,26 @@
 /**
  * The reading half of a stream, sans-IO: bytes come in by `feedData`, frames go out by promises.
  *
- * How it works. Unread bytes lie in a ring, which the reader owns only while it has something to keep: a drained reader
- * gives its ring back to a pool. `readline` and `readuntil` do not search frame by frame: one search lists many frame ends
- * (the index), and complete frames are copied out of the ring up to 8 KiB at a time (the cut), of which each frame is a view.
- * So a call that finds its frame listed and cut moves two numbers and makes a view.
- *
- * Positions. `base`, `position`, the index and the cut count in one coordinate, which starts anew with every search:
- * `base` is the ring's oldest byte, `position` the oldest byte that no read has taken. The ring learns of taken bytes late
- * (`settle`), because telling it for each frame would cost more than the frame.
+ * This file has the public calls, the read that waits, the end of the stream and its error, and back-pressure. The bytes are in a
+ * `ReceiveBuffer`, which knows what is unread and where; a `FrameScanner` over it knows which frames are complete. Large reads go past
+ * both into a `Fill`. A reader makes the first two when it first reads or receives something.
  *
  * One read waits at a time. It is an `attempt` that is made again whenever bytes, EOF or an error come in, so that a result
  * depends on the bytes alone and never on how they were cut into chunks.
  */
-import { Buffer, isAscii } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { refusedWait, type WaitOptions } from '../abort.js';
 import { checkLimit, isBytes } from '../checks.js';
-import { createRing } from '../buffer/engine.js';
-import { INDEX_WORDS, POOLED_WORDS, openStore, recycle, type Store } from '../buffer/pool.js';
-import { FrameIndex, MAX_CAPACITY, type Listing, type Ring } from '../buffer/ring.js';
+import { MAX_CAPACITY } from '../buffer/ring.js';
 import { Separator } from '../buffer/separator.js';
-import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from '../buffer/slab.js';
-import {
-  IncompleteReadError,
-  LimitOverrunError,
-  StateError,
-  coded,
-  count,
-  invalidType,
-  outOfRange,
-  tooLarge,
-} from '../errors.js';
+import { IncompleteReadError, StateError, coded, count, invalidType, outOfRange, tooLarge } from '../errors.js';
 import { Hold, type Keeper } from '../keeper.js';
 import { Fill } from './fill.js';
-import { Frames, lineTexts, pieceEnd } from './frames.js';
+import { FrameScanner, LF } from './frame-scanner.js';
+import { Frames } from './frames.js';
 import { watch } from './idle.js';
-import {
-  DONE,
-  Lines,
-  Loop,
-  TextCut,
-  checkLineForm,
-  type LineForm,
-  type LinesOptions,
-  type LineSource,
-} from './lines.js';
+import { DONE, Lines, Loop, checkLineForm, type LineForm, type LinesOptions, type LineSource } from './lines.js';
 
 /** What a bounded reader takes. */
 export interface LimitOptions {
@@ -84,12 +59,6 @@ function nothing(): undefined {
   return undefined;
 }
 
-/** The most frames that are listed at once where they are handed out one by one. */
-const MOST_FRAMES = POOLED_WORDS - FrameIndex.ENDS;
-
-/** From this capacity on it is worth asking whether a ring is needed. */
-const SPACIOUS = 32768;
-
 /** Where the ways of reading part, in bytes. Tests set them low, to get at every way with little data. */
 export interface ReaderTuning {
   /** From this size on a read that waits is filled by the transport itself, past the ring. */
@@ -112,9 +81,7 @@ const TUNING: ReaderTuning = Object.freeze({
   directMost: DIRECT_BYTES,
 });
 
-const LF = Separator.from('\n', 'readline');
 const EMPTY = Buffer.alloc(0);
-const NO_WORDS = new Uint32Array(0);
 
 /**
  * The reading half of a stream. It does no input of its own: feed it from anything, also without a socket.
@@ -132,59 +99,20 @@ const NO_WORDS = new Uint32Array(0);
 export class StreamReader implements LineSource {
   readonly #limit: number;
   readonly #tuning: ReaderTuning;
-  /** What the transport reads at once at most, and a ring is made for: a small limit is meant to keep memory small. */
-  readonly #directMost: number;
   #flow: Flow | null = null;
   #keeper: Keeper | null = null;
   #paused = false;
 
-  #store: Store | null = null;
-  #base = 0;
-  #position = 0;
-
-  /**
-   * The index: which separator it is for, the words of its listed ends that are not taken yet, where to search on. The separator stays
-   * when all is taken, so that what comes next is listed for it at once.
-   */
-  #separator: Separator | null = null;
-  #words: Uint32Array = NO_WORDS;
-  #next = 0;
-  #stop = 0;
-  #resume = 0;
-  #partial = 0;
-  #overlong = false;
-  /** Whether a search from there would find nothing new: all that is buffered has been looked at. */
-  #exhausted = false;
-  /** How many frames the next search lists at most: grows while only frames are read, so that mixed reads search little. */
-  #batch = 1;
-  /** Whether all frames were wanted last, however many. */
-  #all = false;
-
-  /** The cut: its memory, what to add to a position to get the offset there, and the position where it ends. */
-  #cut: ArrayBufferLike = EMPTY.buffer;
-  #cutShift = 0;
-  #cutEnd = 0;
-  /** The same for lines that are read as strings. */
-  #text: TextCut | null = null;
-
-  /** Frames in memory of a ring: until the next read begins, nothing is written to that ring, nor moved in it. */
-  #loan: Frames | null = null;
-  #lent: Store | null = null;
+  /** The frames over the receive buffer; null until something is read or received, because most readers of a server are idle. */
+  #scanner: FrameScanner | null = null;
 
   #pending: PendingRead | null = null;
-  /** How many lines are still to be dropped up to their ends: two when bytes were put back in front of the first. */
-  #skipping = 0;
   #eof = false;
   #exception: Error | null = null;
   #hasThrown = false;
   #bytesRead = 0;
-
   /** How much the transport may read into the ring at once; 0: the source is not busy, and what it brings is fed. */
   #ahead = 0;
-  /** Memory that the transport holds to read into: of the ring, of a fill, or of what was one of them. */
-  #target: Uint8Array | null = null;
-  #targetRing: Ring | null = null;
-  #targetFill: Fill | null = null;
 
   /**
    * @param options - `limit`: the longest frame without its separator, in bytes (default 65536)
@@ -199,7 +127,6 @@ export class StreamReader implements LineSource {
     }
     this.#limit = checkLimit('StreamReader', options.limit);
     this.#tuning = tuning;
-    this.#directMost = Math.min(tuning.directMost, Math.max(tuning.directRead, 4 * this.#limit));
   }
 
   /** The longest frame without its separator, in bytes. asyncio: the `limit` argument */
@@ -210,7 +137,7 @@ export class StreamReader implements LineSource {
   /** Bytes received and not read yet. */
   get buffered(): number {
     const fill = this.#pending?.fill?.filled ?? 0;
-    return (this.#store === null ? 0 : this.#store.ring.length - (this.#position - this.#base)) + fill;
+    return (this.#scanner === null ? 0 : this.#scanner.buffer.length) + fill;
   }
 
   /** Bytes received so far, read or not. */
@@ -284,7 +211,7 @@ export class StreamReader implements LineSource {
    */
   hold(action: string): void {
     if (this.#pending !== null) throw concurrent(action, this.#pending.action);
-    this.#endLoan();
+    this.#scanner?.buffer.endLoan();
     this.#pending = new PendingRead(action, nothing);
     this.#keeper?.hold(Hold.READ);
   }
@@ -299,14 +226,16 @@ export class StreamReader implements LineSource {
 
   /** @internal Copies up to `n` buffered bytes, which stay where they are. */
   preview(n: number): Buffer {
-    return this.#copy(Math.min(n, this.#rewind()));
+    const scanner = this.#receive();
+    return scanner.buffer.copy(Math.min(n, scanner.rewind()));
   }
 
   /** @internal Takes all that is buffered, and the EOF, as if they had never been received. */
   withdraw(): Buffer {
-    this.#skipping = 0;
+    this.#receive().stopSkipping();
     this.#eof = false;
-    const bytes = this.#take(this.#rewind());
+    const bytes = this.#takeRest();
+    if (this.#paused) this.#relieve();
     this.#bytesRead -= bytes.length;
     return bytes;
   }
@@ -319,53 +248,35 @@ export class StreamReader implements LineSource {
   /** @internal See `TransportSink.readTarget`. */
   readTarget(ahead = true): Uint8Array | null {
     const fill = this.#pending?.fill ?? null;
-    const afterFill = this.#targetFill !== null;
-    this.#targetRing = null;
-    this.#targetFill = null;
-    this.#target = null;
-    if (this.#skipping > 0 || this.#eof || this.#exception !== null) return null;
+    const { buffer, skips } = this.#receive();
+    const afterFill = buffer.targetsFill;
+    buffer.dropTarget();
+    if (skips || this.#eof || this.#exception !== null) return null;
+    const { largeRead, directRead } = this.#tuning;
     if (fill !== null) {
-      if (fill.target.length - fill.filled < this.#tuning.largeRead / 2) return null;
-      this.#targetFill = fill;
-      this.#target = fill.target.subarray(fill.filled);
-    } else if (ahead && this.#ahead > 0) {
-      this.#leaveLoan();
-      this.#settle(true);
-      const { ring } = this.#open();
-      const { directRead } = this.#tuning;
-      // Behind a large read comes another one more often than not, and what the ring gets now is then copied once more.
-      const most = afterFill ? directRead : this.#ahead;
-      const region = ring.reserve(directRead);
-      this.#targetRing = ring;
-      this.#target = region.length > most ? region.subarray(0, most) : region;
+      return fill.target.length - fill.filled < largeRead / 2 ? null : buffer.targetFill(fill);
     }
-    return this.#target;
+    if (!ahead || this.#ahead === 0) return null;
+    // After a large read comes another one more often than not, and what the ring gets now is then copied once more.
+    return buffer.targetRing(directRead, afterFill ? directRead : this.#ahead, this.#room());
   }
 
   /** @internal See `TransportSink.commit`. */
   commit(count: number): boolean {
-    const target = this.#target;
+    const scanner = this.#receive();
+    const { buffer } = scanner;
+    const { target } = buffer;
     if (target === null || count <= 0) return !this.#paused;
     const fill = this.#pending?.fill ?? null;
-    if (fill !== null && fill === this.#targetFill) {
+    if (fill !== null && buffer.targets(fill)) {
       this.#bytesRead += count;
       this.#ahead = count === target.length ? this.#tuning.directRead : 0;
       fill.filled += count;
-      this.#target = fill.target.subarray(fill.filled);
-    } else if (
-      fill === null &&
-      this.#skipping === 0 &&
-      this.#targetRing !== null &&
-      this.#targetRing === this.#store?.ring
-    ) {
+      buffer.targetFill(fill);
+    } else if (fill === null && !scanner.skips && buffer.targets(buffer.store?.ring)) {
       this.#bytesRead += count;
       this.#ahead = this.#aheadOf(count);
-      this.#settle(true);
-      const listing = this.#listing(this.#store);
-      this.#targetRing.commit(count, listing);
-      if (listing !== null) this.#listedIn(listing);
-      this.#targetRing = null;
-      this.#target = null;
+      scanner.commit(count);
     } else {
       // What the memory was lent for is gone (a cancelled read, a ring that was replaced): the bytes still count.
       return this.feed(target.subarray(0, count));
@@ -379,21 +290,15 @@ export class StreamReader implements LineSource {
     const size = chunk.length;
     this.#bytesRead += size;
     this.#ahead = size >= this.#tuning.fullChunk ? this.#tuning.directRead : 0;
-    let rest = chunk;
-    if (this.#skipping > 0) rest = this.#skipIn(rest);
+    const scanner = this.#receive();
+    let rest = scanner.skips ? scanner.skipIn(chunk) : chunk;
     const pending = this.#pending;
     if (pending !== null && pending.fill !== null) rest = this.#fillFrom(pending, pending.fill, rest);
     if (rest.length > 0) {
       try {
-        this.#leaveLoan();
-        this.#releaseTarget();
-        this.#settle(true);
-        const store = this.#open();
-        const listing = this.#listing(store);
-        store.ring.append(rest, listing);
-        if (listing !== null) this.#listedIn(listing);
+        scanner.append(rest, this.#room());
       } catch (error) {
-        // Memory has run out. These bytes are lost, so nothing that comes behind them may be read.
+        // Memory has run out. These bytes are lost, so nothing that comes after them may be read.
         this.setException(error as Error);
         return false;
       }
@@ -402,13 +307,24 @@ export class StreamReader implements LineSource {
     return this.#flowing();
   }
 
-  /** How much to read behind a direct read of `count` bytes, which are not in the ring yet. */
+  /** How much to read after a direct read of `count` bytes, which are not in the ring yet. */
   #aheadOf(count: number): number {
     const { directRead } = this.#tuning;
     // The source has calmed down.
     if (count < directRead / 2) return 0;
-    // Much only for who has taken what came before: others would have so much more lying about.
-    return this.buffered <= directRead ? this.#directMost : directRead;
+    // Much only where what came before was taken: other readers would have so much more unread data.
+    return this.buffered <= directRead ? this.#directMost() : directRead;
+  }
+
+  /** What the transport reads at once at most, and a ring is made for: a small limit is meant to keep memory small. */
+  #directMost(): number {
+    const { directMost, directRead } = this.#tuning;
+    return Math.min(directMost, Math.max(directRead, 4 * this.#limit));
+  }
+
+  /** How large to make a ring that is made now: it is about to be read into. */
+  #room(): number {
+    return this.#ahead > 0 ? this.#directMost() : 0;
   }
 
   // ---------------------------------------------------------------------------------------------- the reading side
@@ -426,8 +342,9 @@ export class StreamReader implements LineSource {
     if (n === 0) return this.#refusal('read', options) ?? Promise.resolve(EMPTY);
     if (n === -1) return this.#readAll(options);
     return this.#begin('read', options, () => {
-      const buffered = this.#rewind();
-      if (buffered > 0) return this.#take(Math.min(n, buffered));
+      const scanner = this.#receive();
+      const buffered = scanner.rewind();
+      if (buffered > 0) return scanner.buffer.take(Math.min(n, buffered));
       return this.#ended() ? EMPTY : undefined;
     });
   }
@@ -439,15 +356,15 @@ export class StreamReader implements LineSource {
    * up to its end, also when that has not arrived yet; the next call gives the next line. asyncio: `readline`
    */
   readline(options?: WaitOptions): Promise<Buffer> {
-    if (this.#next < this.#stop && this.#separator === LF && options === undefined && this.#pending === null) {
-      return resolved(this.#nextFrame());
-    }
+    const scanner = this.#scanner;
+    if (scanner?.has(LF) && options === undefined && this.#pending === null) return resolved(this.#taken(scanner));
     return this.#begin('readline', options, StreamReader.#line);
   }
 
   static #line(this: void, reader: StreamReader): Buffer | undefined {
-    const line = reader.#frame(LF, 'readline');
-    return line ?? (reader.#ended() ? reader.#take(reader.#rewind()) : undefined);
+    const scanner = reader.#receive();
+    if (scanner.find(LF, 'readline')) return scanner.take();
+    return reader.#ended() ? reader.#takeRest() : undefined;
   }
 
   /**
@@ -469,13 +386,13 @@ export class StreamReader implements LineSource {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.#next < this.#stop && this.#separator === wanted && options === undefined && this.#pending === null) {
-      return resolved(this.#nextFrame());
-    }
+    const scanner = this.#scanner;
+    if (scanner?.has(wanted) && options === undefined && this.#pending === null) return resolved(this.#taken(scanner));
     return this.#begin('readuntil', options, () => {
-      const frame = this.#frame(wanted, 'readuntil');
-      if (frame === undefined && this.#ended()) throw new IncompleteReadError(this.#take(this.#rewind()), null);
-      return frame;
+      const frames = this.#receive();
+      if (frames.find(wanted, 'readuntil')) return frames.take();
+      if (this.#ended()) throw new IncompleteReadError(this.#takeRest(), null);
+      return undefined;
     });
   }
 
@@ -514,10 +431,11 @@ export class StreamReader implements LineSource {
           fill.filled = 0;
           throw error;
         }
-        const buffered = this.#rewind();
-        if (buffered >= n) return this.#take(n);
+        const scanner = this.#receive();
+        const buffered = scanner.rewind();
+        if (buffered >= n) return scanner.buffer.take(n);
         if (!this.#ended()) return undefined;
-        throw new IncompleteReadError(this.#take(buffered), n);
+        throw new IncompleteReadError(scanner.buffer.take(buffered), n);
       },
       fill,
     );
@@ -537,7 +455,7 @@ export class StreamReader implements LineSource {
       const buffered = this.buffered;
       if (buffered < n && !this.#ended()) return undefined;
       const size = Math.min(n, buffered);
-      return size === 0 ? EMPTY : this.#copy(size);
+      return size === 0 ? EMPTY : this.#receive().buffer.copy(size);
     });
   }
 
@@ -554,11 +472,11 @@ export class StreamReader implements LineSource {
     if (buffer.length === 0) return this.#refusal<number>('readinto', options) ?? Promise.resolve(0);
     return this.#begin('readinto', options, () => {
       if (buffer.length === 0) throw detached();
-      const size = Math.min(buffer.length, this.#rewind());
+      const scanner = this.#receive();
+      const size = Math.min(buffer.length, scanner.rewind());
       if (size > 0) {
-        const from = this.#position - this.#base;
-        this.#store?.ring.copyTo(buffer, 0, from, from + size);
-        this.#advance(size);
+        scanner.buffer.copyTo(buffer, size);
+        scanner.buffer.advance(size);
         return size;
       }
       return this.#ended() ? 0 : undefined;
@@ -574,9 +492,10 @@ export class StreamReader implements LineSource {
     const bytes = asBytes('unread', data);
     if (this.#pending !== null) throw concurrent('unread', this.#pending.action);
     if (bytes.length === 0) return;
-    this.#leaveLoan();
-    this.#rewind();
-    this.#putBack(bytes);
+    const scanner = this.#receive();
+    scanner.buffer.leaveLoan(this.#room());
+    scanner.rewind();
+    scanner.buffer.putBack(bytes);
     if (!this.#flowing() && this.#flow !== null) this.#flow.pauseReading();
   }
 
@@ -610,11 +529,14 @@ export class StreamReader implements LineSource {
       return Promise.reject(error);
     }
     return this.#begin('readframes', options, () => {
-      const frames = this.#lend(wanted);
+      const scanner = this.#receive();
+      const frames = scanner.lend(wanted);
       if (frames !== undefined || !this.#ended()) return frames;
-      const rest = this.#take(this.#rewind());
+      const rest = this.#takeRest();
       if (rest.length > 0) throw new IncompleteReadError(rest, null, 'readframes');
-      return (this.#loan = new Frames(wanted));
+      const none = new Frames(wanted);
+      scanner.buffer.lend(none);
+      return none;
     });
   }
 
@@ -636,13 +558,17 @@ export class StreamReader implements LineSource {
 
   /** @internal See {@link Lines.next}. */
   nextLine(form: LineForm, loop: object): Promise<IteratorResult<string, undefined>> {
-    if (this.#next < this.#stop && this.#separator === LF && form.signal === undefined && this.#pending === null) {
-      return Promise.resolve({ done: false, value: this.#nextText(form) });
+    const scanner = this.#scanner;
+    if (scanner?.has(LF) && form.signal === undefined && this.#pending === null) {
+      const line = scanner.takeText(form);
+      if (this.#paused) this.#relieve();
+      return Promise.resolve({ done: false, value: line });
     }
     const attempt = (): IteratorResult<string, undefined> | undefined => {
-      if (this.#listed(LF, 'lines')) return { done: false, value: this.#nextText(form) };
+      const lines = this.#receive();
+      if (lines.find(LF, 'lines')) return { done: false, value: lines.takeText(form) };
       if (!this.#ended()) return undefined;
-      const rest = this.#take(this.#rewind());
+      const rest = this.#takeRest();
       return rest.length === 0 ? DONE : { done: false, value: rest.toString(form.encoding) };
     };
     return this.#begin('lines', form, attempt, null, loop);
@@ -651,10 +577,10 @@ export class StreamReader implements LineSource {
   /** @internal See {@link Lines.batches}. */
   nextLines(form: LineForm, loop: object): Promise<IteratorResult<string[], undefined>> {
     const attempt = (): IteratorResult<string[], undefined> | undefined => {
-      const lines = this.#allTexts(form);
+      const lines = this.#receive().takeTexts(form);
       if (lines !== undefined) return { done: false, value: lines };
       if (!this.#ended()) return undefined;
-      const rest = this.#take(this.#rewind());
+      const rest = this.#takeRest();
       return rest.length === 0 ? DONE : { done: false, value: [rest.toString(form.encoding)] };
     };
     return this.#begin('lines', form, attempt, null, loop);
@@ -668,8 +594,9 @@ export class StreamReader implements LineSource {
     // By hand, because an async generator costs three promises a line.
     return new Loop<Buffer>(
       (loop) => {
-        if (this.#next < this.#stop && this.#separator === LF && this.#pending === null) {
-          return Promise.resolve({ done: false, value: this.#nextFrame() });
+        const scanner = this.#scanner;
+        if (scanner?.has(LF) && this.#pending === null) {
+          return Promise.resolve({ done: false, value: this.#taken(scanner) });
         }
         return this.#begin('readline', undefined, StreamReader.#lineResult, null, loop);
       },
@@ -717,15 +644,20 @@ export class StreamReader implements LineSource {
     try {
       if (fill !== null) this.#moveInto(fill);
       const result = attempt(this);
-      if (result !== undefined) return Promise.resolve(result);
+      if (result !== undefined) {
+        if (this.#paused) this.#relieve();
+        return Promise.resolve(result);
+      }
     } catch (error) {
       if (fill !== null) this.#putBackFill(fill);
+      // An overlong line was dropped, or the rest left with the error.
+      if (this.#paused) this.#relieve();
       return Promise.reject(error);
     }
+    const buffer = this.#scanner?.buffer;
     // While it waits, which may be long, it needs no ring unless there are bytes.
-    this.#settle();
-    const ring = this.#store?.ring;
-    if (ring !== undefined && ring.capacity >= SPACIOUS && ring.length < ring.capacity / 8) watch(this);
+    buffer?.settle();
+    if (buffer?.isSpacious()) watch(this);
     const pending = new PendingRead(action, attempt, fill, loop);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
@@ -741,14 +673,8 @@ export class StreamReader implements LineSource {
 
   /** @internal See `Spacious`. */
   shrink(): void {
-    const store = this.#store;
     // While a read waits no frame is lent. Some may be listed: peek waits beside them.
-    if (store === null || this.#pending === null || store.ring === this.#targetRing) return;
-    this.#settle(true);
-    store.ring.trim(0);
-    if (this.#next === this.#stop && store.words.length > INDEX_WORDS) {
-      this.#words = store.words = new Uint32Array(INDEX_WORDS);
-    }
+    if (this.#pending !== null) this.#scanner?.shrink();
   }
 
   // Apart from #begin, whose variables every read that waits would keep otherwise.
@@ -767,7 +693,7 @@ export class StreamReader implements LineSource {
     const refusal = refusedWait<T>(action, options);
     if (refusal !== null) return refusal;
     if (this.#pending !== null) return Promise.reject(concurrent(action, this.#pending.action));
-    this.#endLoan();
+    this.#scanner?.buffer.endLoan();
     return null;
   }
 
@@ -836,401 +762,23 @@ export class StreamReader implements LineSource {
     if (!this.#eof && this.#exception === null) this.#flow?.resumeReading();
   }
 
-  // ---------------------------------------------------------------------------------------------- the ring
+  // ---------------------------------------------------------------------------------------------- what is received
 
-  #open(): Store {
-    return (this.#store ??= openStore());
+  #receive(): FrameScanner {
+    return (this.#scanner ??= new FrameScanner(this.#limit));
   }
 
-  /** Tells the ring what has been taken; gives a drained ring back, unless it is `kept` for what comes next. */
-  #settle(kept = false): void {
-    const store = this.#store;
-    if (store === null) return;
-    const taken = this.#position - this.#base;
-    if (taken > 0) {
-      store.ring.consume(taken);
-      this.#base = this.#position;
-    }
-    if (kept || store.ring.length > 0 || this.#targetRing === store.ring) return;
-    this.#store = null;
-    this.#forget();
-    recycle(store);
-  }
-
-  /** Drops the index, but for the separator, and the cut. */
-  #forget(): void {
-    this.#next = this.#stop = this.#resume = this.#partial = 0;
-    this.#exhausted = false;
-    this.#cut = EMPTY.buffer;
-    this.#cutEnd = 0;
-    this.#text = null;
-    this.#base = this.#position = 0;
-    this.#overlong = false;
-  }
-
-  /** Leaves frame-wise reading, for a read that takes bytes at any place: returns how many bytes are buffered. */
-  #rewind(): number {
-    const store = this.#store;
-    if (this.#separator !== null) {
-      this.#settle(true);
-      this.#forget();
-      this.#separator = null;
-      this.#batch = 1;
-    }
-    if (store === null) return 0;
-    return store.ring.length - (this.#position - this.#base);
-  }
-
-  /** Takes `size` buffered bytes as a result. */
-  #take(size: number): Buffer {
-    if (size === 0) return EMPTY;
-    const result = this.#copy(size);
-    this.#advance(size);
-    return result;
-  }
-
-  #copy(size: number): Buffer {
-    let result: Buffer;
-    try {
-      result = allocateResult(size);
-    } catch (error) {
-      throw tooLarge('read', size, error);
-    }
-    const from = this.#position - this.#base;
-    this.#store?.ring.copyTo(result, 0, from, from + size);
-    return result;
-  }
-
-  #advance(size: number): void {
-    this.#position += size;
-    this.#settle();
+  /** Takes a listed frame, outside of {@link #begin}. */
+  #taken(scanner: FrameScanner): Buffer {
+    const frame = scanner.take();
     if (this.#paused) this.#relieve();
-  }
-
-  #putBack(data: Uint8Array): void {
-    this.#releaseTarget();
-    this.#settle(true);
-    this.#open().ring.unread(data);
-  }
-
-  /**
-   * Moves the bytes to another ring when the transport holds memory of this one: that memory lies in the free part, which
-   * the ring is about to write to. The transport may still fill it; `commit` then copies from there.
-   */
-  #releaseTarget(): void {
-    const store = this.#store;
-    const lent = this.#targetRing;
-    if (store === null || lent === null || lent !== store.ring) return;
-    this.#settle(true);
-    const { length } = lent;
-    const fresh: Store = { ring: createRing(), words: store.words };
-    if (length > 0) {
-      lent.copyTo(fresh.ring.reserve(length), 0, 0, length);
-      fresh.ring.commit(length);
-    }
-    this.#store = fresh;
-    this.#targetRing = null;
-  }
-
-  // ---------------------------------------------------------------------------------------------- frames
-
-  /** The next frame, or undefined when it is not complete. Throws when it is over the limit. */
-  #frame(separator: Separator, action: 'readline' | 'readuntil'): Buffer | undefined {
-    return this.#listed(separator, action) ? this.#nextFrame() : undefined;
-  }
-
-  /** Whether the index lists a frame, after a search if need be. Throws when the next frame is over the limit. */
-  #listed(separator: Separator, action: FrameAction): boolean {
-    this.#all = false;
-    if (this.#separator !== separator || (this.#next === this.#stop && !this.#exhausted)) this.#search(separator);
-    if (this.#next < this.#stop) return true;
-    this.#refuseOverlong(separator, action);
-    return false;
-  }
-
-  /** Throws when the next frame, of which a search has found no end, is over the limit. */
-  #refuseOverlong(separator: Separator, action: FrameAction): void {
-    const store = this.#store;
-    if (store === null) return;
-    const skips = action === 'readline' || action === 'lines';
-    if (this.#overlong) {
-      const body = this.#words[FrameIndex.OVERLONG_BODY] as number;
-      const error = new LimitOverrunError(
-        `${action}: the separator is found, but the frame of ${count(body, 'byte')} is over the limit of ${this.#limit}`,
-        body,
-      );
-      if (skips) {
-        this.#rewind();
-        this.#advance(body + separator.longest);
-      }
-      throw error;
-    }
-    const buffered = store.ring.length - (this.#position - this.#base);
-    // In front of the last bytes, which a separator can begin with: asyncio counts so.
-    const searched = buffered - separator.longest + 1;
-    if (searched > this.#limit) {
-      const error = new LimitOverrunError(
-        `${action}: the separator is not found in ${count(buffered, 'byte')}, which is over the limit of ${this.#limit}`,
-        searched,
-      );
-      if (skips) {
-        this.#rewind();
-        this.#skipping++;
-        this.#advance(buffered);
-      }
-      throw error;
-    }
-  }
-
-  /** Lists the frames that are complete, going on where the last search for the same separator ended. */
-  #search(separator: Separator): void {
-    this.#settle(true);
-    this.#restart(separator);
-    const store = this.#store;
-    if (store === null || store.ring.length === 0) {
-      this.#exhausted = true;
-      return;
-    }
-    const listing = this.#state(store, separator);
-    store.ring.list(listing);
-    this.#listedIn(listing);
-  }
-
-  /** What a call that brings bytes is to list in `store`, where all that was taken is consumed; null: nothing. */
-  #listing(store: Store): Listing | null {
-    // The words of lent frames are lent with them, and a listed frame must not be taken before the loan ends.
-    if (this.#separator === null || this.#next < this.#stop || this.#loan !== null) {
-      this.#exhausted = false;
-      return null;
-    }
-    this.#restart(this.#separator);
-    return this.#state(store, this.#separator);
-  }
-
-  /** Begins an index at the next byte that is not taken. What was searched for the same separator is not searched again. */
-  #restart(separator: Separator): void {
-    const same = this.#separator === separator;
-    const resume = same ? this.#resume - this.#position : 0;
-    const partial = same ? this.#partial : 0;
-    if (same) this.#batch = Math.min(this.#batch * 4, MOST_FRAMES);
-    else if (this.#separator !== null) this.#batch = 1;
-    this.#forget();
-    this.#separator = separator;
-    this.#resume = resume;
-    this.#partial = partial;
-  }
-
-  /** The index in the words of `store`, to go on with. */
-  #state(store: Store, separator: Separator): Listing {
-    const listed = this.#stop - this.#next;
-    let { words } = store;
-    if (!this.#all && this.#batch > words.length && words.length < POOLED_WORDS) {
-      // More than fit were listed by the last search, or nothing would have been gained by so large a batch.
-      if (words[FrameIndex.COUNT] === words.length - FrameIndex.ENDS) words = new Uint32Array(POOLED_WORDS);
-    }
-    store.words = words;
-    words[FrameIndex.COUNT] = listed;
-    words[FrameIndex.RESUME] = this.#resume;
-    words[FrameIndex.PARTIAL] = this.#partial;
-    const room = words.length - FrameIndex.ENDS;
-    const max = this.#all ? room : Math.min(this.#batch, room);
-    return { separator, words, limit: Math.min(this.#limit, MAX_CAPACITY), max };
-  }
-
-  /** Takes over what was listed. */
-  #listedIn({ words, max }: Listing): void {
-    const found = words[FrameIndex.COUNT] as number;
-    const overlong = words[FrameIndex.OVERLONG_BODY] !== 0;
-    this.#words = words;
-    this.#next = FrameIndex.ENDS;
-    this.#stop = FrameIndex.ENDS + found;
-    this.#resume = words[FrameIndex.RESUME] as number;
-    this.#partial = words[FrameIndex.PARTIAL] as number;
-    this.#overlong = found === 0 && overlong;
-    this.#exhausted = found === 0 || (found < max && !overlong);
-  }
-
-  /** Takes the next listed frame. */
-  #nextFrame(): Buffer {
-    const start = this.#position;
-    const end = this.#words[this.#next] as number;
-    const frame = end > this.#cutEnd ? this.#cutFrame(start, end) : this.#fromCut(start, end);
-    this.#next++;
-    this.#passed(end);
     return frame;
   }
 
-  /** The frame from `start` to `end`, which was copied out with one before it. */
-  #fromCut(start: number, end: number): Buffer {
-    try {
-      return bufferView(this.#cut, start + this.#cutShift, end - start);
-    } catch {
-      // The owner of one of those has detached the memory that they share. The ring still has the bytes.
-      return this.#cutFrame(start, end);
-    }
-  }
-
-  /** Takes the next listed line as a string. */
-  #nextText({ encoding, keepEnds }: LineForm): string {
-    const start = this.#position;
-    const end = this.#words[this.#next] as number;
-    let text = this.#text;
-    if (!text?.has(start, end, encoding)) text = this.#makeTextCut(start, encoding);
-    const line = text.take(end, keepEnds);
-    this.#next++;
-    this.#passed(end);
-    return line;
-  }
-
-  /** A listed frame that ends at `end` was taken. */
-  #passed(end: number): void {
-    this.#position = end;
-    if (this.#next === this.#stop) this.#settle();
-    if (this.#paused) this.#relieve();
-  }
-
-  /** Decodes the next listed line, and with it as many of those behind it as make a piece. */
-  #makeTextCut(start: number, encoding: LineForm['encoding']): TextCut {
-    const piece = this.#piece(start, true);
-    const ascii = isAscii(piece);
-    this.#text = new TextCut(ascii ? piece : this.#piece(start, false), start, encoding, ascii);
-    return this.#text;
-  }
-
-  /** The next listed lines, as many as make a piece. */
-  #piece(start: number, ascii: boolean): Buffer {
-    const words = this.#words;
-    const end = words[pieceEnd(words, this.#next, this.#stop, start, ascii)] as number;
-    return this.#inPlace(start - this.#base, end - this.#base);
-  }
-
-  /** Buffered bytes, by their positions in the ring: where they lie if that is one place, otherwise as a copy. */
-  #inPlace(from: number, to: number): Buffer {
-    const { ring } = this.#store as Store;
-    const view = ring.view(from, to);
-    if (view !== null) return view;
-    const copy = allocateResult(to - from);
-    ring.copyTo(copy, 0, from, to);
-    return copy;
-  }
-
-  /**
-   * Lists all complete frames, however many: leaves the index empty, as if all of them had been taken, and returns their
-   * number. Their ends are in the words of the store.
-   */
-  #listAll(separator: Separator, action: FrameAction): number {
-    this.#all = true;
-    // What is listed and not taken yet is gone on with, unless something before it was taken.
-    if (this.#next < this.#stop && (this.#separator !== separator || this.#position > 0)) this.#rewind();
-    if (this.#separator !== separator || (this.#next === this.#stop && !this.#exhausted)) this.#search(separator);
-    const store = this.#store;
-    if (store === null || this.#next === this.#stop) {
-      this.#refuseOverlong(separator, action);
-      return 0;
-    }
-    while (!this.#exhausted && this.#words[FrameIndex.OVERLONG_BODY] === 0) {
-      if (this.#stop === store.words.length) {
-        const more = new Uint32Array(2 * store.words.length);
-        more.set(store.words);
-        store.words = more;
-      }
-      const listing = this.#state(store, separator);
-      store.ring.list(listing);
-      this.#listedIn(listing);
-    }
-    const listed = this.#stop - this.#next;
-    this.#next = this.#stop;
-    return listed;
-  }
-
-  /** Hands all complete frames out in place; undefined when there is none. */
-  #lend(separator: Separator): Frames | undefined {
-    const listed = this.#listAll(separator, 'readframes');
-    if (listed === 0) return undefined;
-    const ends = this.#words.subarray(FrameIndex.ENDS, FrameIndex.ENDS + listed);
-    const size = ends[listed - 1] as number;
-    const frames = new Frames(separator, this.#inPlace(0, size), ends);
-    this.#loan = frames;
-    this.#lent = this.#store;
-    this.#position = size;
-    if (this.#paused) this.#relieve();
-    return frames;
-  }
-
-  /** A read begins: what was lent is to be used no more, and its memory is free again. */
-  #endLoan(): void {
-    const loan = this.#loan;
-    if (loan === null) return;
-    const lent = this.#lent;
-    loan.expire();
-    this.#loan = this.#lent = null;
-    // Left already, and perhaps still in the hands of the transport, which must be the only one to write to it then.
-    if (lent !== null && lent !== this.#store && lent.ring !== this.#targetRing) {
-      lent.ring.consume(lent.ring.length);
-      recycle(lent);
-    }
-  }
-
-  /** Bytes come in while frames are lent: goes on in another ring, with the bytes behind the frames. */
-  #leaveLoan(): void {
-    const lent = this.#lent;
-    if (lent === null || lent !== this.#store) return;
-    const from = this.#position - this.#base;
-    const { ring } = lent;
-    const { length } = ring;
-    const resume = this.#resume - this.#position;
-    const partial = this.#partial;
-    const exhausted = this.#exhausted;
-    this.#store = null;
-    this.#forget();
-    if (length === from) return;
-    const fresh = this.#open();
-    // At once large enough for a whole read: it is about to be read into.
-    const size = this.#ahead > 0 ? Math.max(length - from, this.#directMost) : length - from;
-    ring.copyTo(fresh.ring.reserve(size), 0, from, length);
-    fresh.ring.commit(length - from);
-    this.#words = fresh.words;
-    this.#resume = resume;
-    this.#partial = partial;
-    this.#exhausted = exhausted;
-  }
-
-  /** All complete lines as strings; undefined when there is none. */
-  #allTexts(form: LineForm): string[] | undefined {
-    const listed = this.#listAll(LF, 'lines');
-    if (listed === 0) return undefined;
-    const ends = this.#words.subarray(FrameIndex.ENDS, FrameIndex.ENDS + listed);
-    const size = ends[listed - 1] as number;
-    const lines = lineTexts(this.#inPlace(0, size), ends, form);
-    this.#advance(size);
-    return lines;
-  }
-
-  /** Copies the frame from `start` to `end` out of the ring, and with it as many listed bytes behind it as fit a slab. */
-  #cutFrame(start: number, end: number): Buffer {
-    const listed = this.#words[this.#stop - 1] as number;
-    const size = Math.max(end - start, Math.min(SLAB_BYTES, listed - start));
-    const memory = allocateResult(size);
-    const from = start - this.#base;
-    this.#store?.ring.copyTo(memory, 0, from, from + size);
-    if (size === end - start) return memory;
-    this.#cut = memory.buffer;
-    shareMemory(this.#cut);
-    this.#cutShift = memory.byteOffset - start;
-    this.#cutEnd = start + size;
-    return bufferView(this.#cut, memory.byteOffset, end - start);
-  }
-
-  /** What is left of a chunk behind the ends of the lines that are being skipped. */
-  #skipIn(chunk: Uint8Array): Uint8Array {
-    let rest = chunk;
-    while (this.#skipping > 0) {
-      const end = rest.indexOf(0x0a);
-      if (end === -1) return EMPTY;
-      this.#skipping--;
-      rest = rest.subarray(end + 1);
-    }
-    return rest;
+  /** Takes all that is buffered. */
+  #takeRest(): Buffer {
+    const scanner = this.#receive();
+    return scanner.buffer.take(scanner.rewind());
   }
 
   // ---------------------------------------------------------------------------------------------- fills
@@ -1253,15 +801,14 @@ export class StreamReader implements LineSource {
 
   /** Moves what is buffered into a fill that begins. */
   #moveInto(fill: Fill): void {
-    const buffered = this.#rewind();
+    const scanner = this.#receive();
+    const buffered = scanner.rewind();
     if (buffered === 0) return;
     if (fill.growing) fill.grow(buffered);
     const size = Math.min(buffered, fill.target.length);
-    const from = this.#position - this.#base;
-    this.#store?.ring.copyTo(fill.target, 0, from, from + size);
+    scanner.buffer.copyTo(fill.target, size);
     fill.filled = size;
-    this.#position += size;
-    this.#settle();
+    scanner.buffer.advance(size);
   }
 
   /** Copies what a fill takes of the chunk; returns what is left. */
@@ -1283,15 +830,12 @@ export class StreamReader implements LineSource {
     const { target, filled } = fill;
     fill.filled = 0;
     try {
-      this.#putBack(target.subarray(0, filled));
+      this.#receive().buffer.putBack(target.subarray(0, filled));
     } catch (failure) {
       this.setException(tooLarge('read', filled, failure));
     }
   }
 }
-
-/** The reads that go frame by frame: those of lines skip one over the limit, the others leave it. */
-type FrameAction = 'readline' | 'lines' | 'readuntil' | 'readframes';
 
 /**
  * A promise of bytes that are there, one at least. Whatever a promise is resolved with is searched for a `then`, a `Buffer` on all of
