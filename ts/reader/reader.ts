@@ -408,6 +408,26 @@ export class StreamReader implements LineSource {
   readexactly(n: number, options?: WaitOptions): Promise<Buffer> {
     if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(badCount('readexactly', n, 0));
     if (n === 0) return this.#refusal('readexactly', options) ?? Promise.resolve(EMPTY);
+    const scanner = this.#scanner;
+    if (scanner !== null && options === undefined && this.#pending === null) {
+      scanner.buffer.endLoan();
+      if (scanner.rewind() >= n) return this.#takeExactly(scanner, n);
+    }
+    return this.#waitExactly(n, options);
+  }
+
+  #takeExactly(scanner: FrameScanner, n: number): Promise<Buffer> {
+    try {
+      const bytes = scanner.buffer.take(n);
+      if (this.#paused) this.#relieve();
+      return resolved(bytes);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  // Apart from readexactly, which would make what the attempt needs even when the bytes are there.
+  #waitExactly(n: number, options: WaitOptions | undefined): Promise<Buffer> {
     let fill: Fill | null = null;
     if (n >= this.#tuning.largeRead && n > this.buffered) {
       // Checked in front of the allocation, which a call that is refused should not make.
