@@ -11,7 +11,7 @@ import { grownCapacity } from '#ts/buffer/block.js';
 import { FrameIndex, MAX_CAPACITY, type Ring } from '#ts/buffer/ring.js';
 import { Separator } from '#ts/buffer/separator.js';
 import { TypeScriptRing } from '#ts/buffer/typescript-ring.js';
-import { seed } from './seed.js';
+import { seed } from '../seed.js';
 
 interface Maker {
   readonly name: string;

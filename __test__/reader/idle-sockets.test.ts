@@ -1,8 +1,8 @@
 /** Memory that sockets read into, of connections that have fallen silent. */
 import test from 'ava';
 import { connect } from 'sluice';
-import { memory } from './gc.js';
-import { serving, turns, until } from './loopback.js';
+import { memory } from '../gc.js';
+import { serving, turns, until } from '../loopback.js';
 
 const MIB = 2 ** 20;
 

@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import type { Frames } from '#ts/reader/frames.js';
 import type { LineEncoding } from '#ts/reader/lines.js';
 import { StreamReader } from '#ts/reader/reader.js';
-import { seed } from './seed.js';
+import { seed } from '../seed.js';
 
 type Op =
   | { kind: 'readline' | 'readall' | 'next' }

@@ -10,8 +10,8 @@ import { type Addon, isMusl, loadAddon, platformPackages, VERSION } from '#ts/bu
 import { NativeRing } from '#ts/buffer/native-ring.js';
 import { FrameIndex, HEADER_BYTES } from '#ts/buffer/ring.js';
 import { descriptorOf } from '#ts/transports/node-internals.js';
-import { directory } from './fifo.js';
-import { dial, listen, until } from './loopback.js';
+import { directory } from '../fifo.js';
+import { dial, listen, until } from '../loopback.js';
 
 const addon = loadAddon();
 

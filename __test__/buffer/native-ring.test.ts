@@ -9,7 +9,7 @@ import { loadAddon, type Addon } from '#ts/buffer/native.js';
 import { NativeRing } from '#ts/buffer/native-ring.js';
 import { FrameIndex, type Listing } from '#ts/buffer/ring.js';
 import { Separator } from '#ts/buffer/separator.js';
-import { portOf } from './loopback.js';
+import { portOf } from '../loopback.js';
 
 interface Watched {
   readonly addon: Addon;

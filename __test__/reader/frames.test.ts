@@ -5,8 +5,8 @@ import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { Frames, StreamReader, type Lines, type LinesOptions } from 'sluice';
 import { Separator } from '#ts/buffer/separator.js';
-import { gc } from './gc.js';
-import { seed } from './seed.js';
+import { gc } from '../gc.js';
+import { seed } from '../seed.js';
 
 function fed(data: string | Uint8Array, limit?: number): StreamReader {
   const reader = new StreamReader({ limit });

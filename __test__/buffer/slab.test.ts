@@ -3,7 +3,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { allocateResult, bufferView, SLAB_BYTES } from '#ts/buffer/slab.js';
-import { seed } from './seed.js';
+import { seed } from '../seed.js';
 
 /** From here on a result owns its memory. */
 const OWN_BYTES = SLAB_BYTES / 2;

@@ -3,7 +3,7 @@
 import test from 'ava';
 import { StreamReader } from 'sluice';
 import { look, watch } from '#ts/reader/idle.js';
-import { memory } from './gc.js';
+import { memory } from '../gc.js';
 
 // On a machine that is busy enough the time passes all the same, and the library would look, too.
 const { setTimeout: real } = globalThis;

@@ -5,10 +5,10 @@ import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { StreamServer, UnixStreamServer, connect, connectReadPipe, connectUnix, type Stream } from 'sluice';
-import { certificates } from './certificates.js';
-import { directory } from './fifo.js';
-import { portOf } from './loopback.js';
-import { seed } from './seed.js';
+import { certificates } from '../certificates.js';
+import { directory } from '../fifo.js';
+import { portOf } from '../loopback.js';
+import { seed } from '../seed.js';
 
 const MUCH = 6 * 1024 * 1024;
 
