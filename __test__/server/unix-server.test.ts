@@ -219,7 +219,7 @@ test('a socket that somebody listens on is never taken, whoever it is', async (t
   const { ino } = await stat(file);
   const server = new UnixStreamServer(echo, file);
   const error = await t.throwsAsync(server.bind(), { instanceOf: ConnectionError, code: 'EADDRINUSE' });
-  t.is(error.message, `bind ${file}: address already in use: somebody listens on it`);
+  t.is(error.message, `bind ${file}: address already in use: another server listens on it`);
   t.is((await stat(file)).ino, ino);
   t.deepEqual(await readdir(where), ['sock']);
   t.false(server.isBound());

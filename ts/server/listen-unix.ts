@@ -239,7 +239,7 @@ async function removeStale(file: string): Promise<void> {
     const found = exists(file);
     if (found === null) return;
     if (!found.isSocket()) throw inUse(file, `it is ${kindOf(found)}, not a socket`);
-    if (await isLive(file)) throw inUse(file, 'somebody listens on it');
+    if (await isLive(file)) throw inUse(file, 'another server listens on it');
     const now = Date.now();
     // The waiting counts as well: a file may be dated in the future.
     if (Math.max(now - Number(found.mtimeMs), now - start) >= LISTEN_MS) {

@@ -163,7 +163,7 @@ async function tryReusePort(): Promise<boolean> {
 }
 
 function noReusePort(): TypeError {
-  const message = `bind: reusePort is not to be had on this system with Node ${process.versions.node}`;
+  const message = `bind: reusePort is not available on this system with Node ${process.versions.node}`;
   return coded(new TypeError(message), 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM');
 }
 
