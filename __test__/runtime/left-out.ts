@@ -555,6 +555,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
         'running out of file descriptors does not end the server',
         'the process ends by itself when the server and its clients are closed',
         'without a host the server listens on all interfaces',
+        "a host of undefined, null, '' or a list with null means every interface, with and without TLS",
       ],
       reason: 'dual-stack listening is not restricted to IPv6, and children are started with flags of Node',
     },
