@@ -43,7 +43,7 @@ function native(title: string, run: (t: ExecutionContext, addon: Addon) => void 
 const separator = (...sequences: string[]): Separator => new Separator(sequences.map((text) => Buffer.from(text)));
 
 function listing(found: Separator, max = 9): Listing {
-  return { separator: found, words: new Uint32Array(FrameIndex.ENDS + max), limit: 100, max };
+  return { framing: found, words: new Uint32Array(FrameIndex.ENDS + max), limit: 100, max };
 }
 
 native(

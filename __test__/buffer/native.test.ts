@@ -456,7 +456,7 @@ const complete = `
     new Uint32Array(block.buffer, 0, 2)[1] = data.length;
     return 0;
   };
-  module.exports = { Separator: class {}, append, commit() {}, list() {}, reserve() {}, unread() {}, seek() {}, unsent() {} };
+  module.exports = { Separator() {}, Lengths() {}, append, commit() {}, list() {}, reserve() {}, unread() {}, seek() {}, unsent() {} };
 `;
 
 const program = `
@@ -580,7 +580,10 @@ test('a binary that lacks functions is passed over', (t) => {
   const root = fakePackage(t);
   installPackage(root, ownPackage, 'exports.append = exports.commit = exports.reserve = exports.Separator = () => {};');
   const { stdout } = load(root, { SLUICE_ENGINE: 'native' });
-  t.regex(stdout, /sluice-\S+: the binary does not match this version \(missing: list, unread, seek, unsent\)$/);
+  t.regex(
+    stdout,
+    /sluice-\S+: the binary does not match this version \(missing: Lengths, list, unread, seek, unsent\)$/,
+  );
   t.is(load(root, {}).stdout, 'typescript works');
 });
 

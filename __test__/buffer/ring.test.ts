@@ -75,7 +75,7 @@ contract('owns no memory until bytes come', (t, make) => {
   ring.copyTo(Buffer.alloc(0), 0, 0, 0);
   t.deepEqual(ring.view(0, 0), Buffer.alloc(0));
   const out = new Uint32Array(8).fill(7, FrameIndex.ENDS);
-  ring.list({ separator: Separator.from('\n', 't'), words: out, limit: 10, max: 4 });
+  ring.list({ framing: Separator.from('\n', 't'), words: out, limit: 10, max: 4 });
   t.deepEqual([...out], [0, 0, 0, 0, 7, 7, 7, 7]);
   t.is(ring.capacity, 0);
 });
@@ -291,7 +291,7 @@ contract('wrong arguments are told with their numbers, and nothing changes', (t,
   );
   t.throws(() => ring.view(0, 11), rangeError(/^view: end /));
   t.throws(() => ring.view(7, 6), rangeError(/^view: start /));
-  const list = (words: Uint32Array, limit = 9, max = 9) => ring.list({ separator: line, words, limit, max });
+  const list = (words: Uint32Array, limit = 9, max = 9) => ring.list({ framing: line, words, limit, max });
   t.throws(() => list(Uint32Array.of(0, 11, 0, 0)), rangeError(/^list: .* 10\b.* 11\b/));
   t.throws(() => list(Uint32Array.of(1, 4, 0, 0, 5)), rangeError(/^list: .* 5\b.* 4\b|^list: .* 4\b.* 5$/));
   t.throws(() => list(Uint32Array.of(2, 0, 0, 0, 1)), rangeError(/^list: words.length must be 6 or more, not 5$/));
@@ -492,7 +492,12 @@ function words(
   out.set([listed, resume, partial, 0]);
   if (listed > 0) out[FrameIndex.ENDS] = start;
   const most = Math.min(max, 2 ** 32 - 2) + listed;
-  ring.list({ separator, words: out.subarray(0, out.length - 1), limit: Math.min(limit, MAX_CAPACITY), max: most });
+  ring.list({
+    framing: separator,
+    words: out.subarray(0, out.length - 1),
+    limit: Math.min(limit, MAX_CAPACITY),
+    max: most,
+  });
   const count = out[FrameIndex.COUNT]! - listed;
   if (out.subarray(FrameIndex.ENDS + listed + count).some((word) => word !== 0xdeadbeef)) {
     throw new Error('written too far');
@@ -500,7 +505,7 @@ function words(
   partialNow = out[FrameIndex.PARTIAL]!;
   if (partialNow !== 0 && !separator.carries) throw new Error('a partial of a separator that has none');
   const ends = out.subarray(FrameIndex.ENDS + listed, FrameIndex.ENDS + listed + count);
-  return [count, out[FrameIndex.RESUME]!, 0, out[FrameIndex.OVERLONG_BODY]!, ...ends];
+  return [count, out[FrameIndex.RESUME]!, 0, out[FrameIndex.REFUSED]!, ...ends];
 }
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1');
@@ -642,7 +647,7 @@ contract('list goes on where it stopped, however the bytes come', (t, make) => {
         }
       }
       const whole = expectedIndex(bytes, sequences, 0, 0, limit, Infinity);
-      if (ends.join() !== whole.slice(FrameIndex.ENDS).join() || overlong !== whole[FrameIndex.OVERLONG_BODY]) {
+      if (ends.join() !== whole.slice(FrameIndex.ENDS).join() || overlong !== whole[FrameIndex.REFUSED]) {
         throw new Error(`found ${ends.join()}, expected ${whole.slice(FrameIndex.ENDS).join()}`);
       }
     },
@@ -765,7 +770,7 @@ test('TypeScript: a search takes a fixed number of steps for each byte, whatever
         const ring = new TypeScriptRing();
         const out = new Uint32Array(FrameIndex.ENDS + 1);
         for (let fed = 0; fed < size; fed += piece) {
-          ring.append(bytes.subarray(fed, fed + piece), { separator, words: out, limit: size, max: 1 });
+          ring.append(bytes.subarray(fed, fed + piece), { framing: separator, words: out, limit: size, max: 1 });
         }
         t.is(out[FrameIndex.COUNT], 0);
         const { steps } = separator.automaton;
@@ -786,7 +791,7 @@ contract('append and commit list what they bring, and go on with the listing', (
     const separator = Separator.from(set, 't');
     const end = set[0]!;
     const ring = make();
-    const listing = { separator, words: new Uint32Array(FrameIndex.ENDS + 9), limit: 5, max: 9 };
+    const listing = { framing: separator, words: new Uint32Array(FrameIndex.ENDS + 9), limit: 5, max: 9 };
     const ends = () => [...listing.words.subarray(FrameIndex.ENDS, FrameIndex.ENDS + listing.words[FrameIndex.COUNT]!)];
     const one = 3 + end.length;
     const two = one + 2 + end.length;
@@ -798,7 +803,7 @@ contract('append and commit list what they bring, and go on with the listing', (
     region.set(latin1(`${end}too long${end}four${end}`));
     ring.commit(2 * end.length + 8, listing);
     t.deepEqual(ends(), [one, two]);
-    t.is(listing.words[FrameIndex.OVERLONG_BODY], 8, 'an overlong frame is not listed');
+    t.is(listing.words[FrameIndex.REFUSED], 8, 'an overlong frame is not listed');
     // Nothing is listed, though the bytes count.
     const { length } = ring;
     ring.append(latin1(end));
@@ -814,7 +819,7 @@ contract(
     const ring = make();
     ring.append(Buffer.alloc(200, 'x'));
     ring.consume(100);
-    const listing = { separator, words: new Uint32Array(FrameIndex.ENDS + 9), limit: 1000, max: 9 };
+    const listing = { framing: separator, words: new Uint32Array(FrameIndex.ENDS + 9), limit: 1000, max: 9 };
     const before = ring.capacity;
     ring.append(Buffer.concat([Buffer.from('\n'), Buffer.alloc(400, 'y'), Buffer.from('\n')]), listing);
     t.true(ring.capacity > before);

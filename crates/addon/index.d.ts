@@ -11,18 +11,23 @@
 export interface Addon {
   /** Prepares a separator of these sequences: at least one, none of them empty. They are copied. */
   Separator: (sequences: readonly Uint8Array[]) => object
+  /**
+   * Prepares frames with a length field, whose type is a number of `LENGTH_TYPES` in `ts/`, or without
+   * one.
+   */
+  Lengths: (field: number, offset: number, adjust: number, least: number, maxLengthBytes: number) => object
   /** Appends a copy of `data`, across the wrap point, and lists frames where `words` are given. */
-  append: (block: Uint8Array, data: Uint8Array, from?: Uint8Array, words?: Uint32Array, separator?: object, limit?: number, max?: number) => number
+  append: (block: Uint8Array, data: Uint8Array, from?: Uint8Array, words?: Uint32Array, framing?: object, limit?: number, max?: number) => number
   /**
    * Makes the first `count` bytes of the region unread, and lists frames where `words` are given.
    * Throws a `RangeError` when the region is shorter.
    */
-  commit: (block: Uint8Array, count: number, words?: Uint32Array, separator?: object, limit?: number, max?: number) => void
+  commit: (block: Uint8Array, count: number, words?: Uint32Array, framing?: object, limit?: number, max?: number) => void
   /**
    * Lists the complete frames after those that `words` already lists, `max` in all: a summary of
-   * four words (count, resume, partial, overlong body), then the frame ends.
+   * four words (count, resume, partial, refused), then the frame ends.
    */
-  list: (block: Uint8Array, words: Uint32Array, separator: object, limit: number, max: number) => void
+  list: (block: Uint8Array, words: Uint32Array, framing: object, limit: number, max: number) => void
   /** Makes a region of at least `min` bytes. */
   reserve: (block: Uint8Array, min: number, from?: Uint8Array) => number
   /** Puts a copy of `data` before the unread bytes, across the wrap point. */

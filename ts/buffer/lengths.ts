@@ -119,7 +119,8 @@ export class Lengths {
     }
     if (value > Number.MAX_SAFE_INTEGER) return MALFORMED;
     const header = this.offset + width;
-    const length = header + value + this.adjust;
+    // In this order no sum is rounded to an integer on the other side of what it is compared with.
+    const length = header + this.adjust + value;
     return length < header || length < this.least || length > Number.MAX_SAFE_INTEGER ? MALFORMED : length;
   }
 }

@@ -22,9 +22,9 @@ import {
   grownCapacity,
   trimmedCapacity,
 } from './block.js';
-import type { Addon, NativeSeparator } from './native.js';
-import type { Listing, Ring } from './ring.js';
-import type { Separator } from './separator.js';
+import { Lengths } from './lengths.js';
+import type { Addon, NativeFraming } from './native.js';
+import type { ListedFraming, Listing, Ring } from './ring.js';
 
 export class NativeRing implements Ring {
   readonly #addon: Addon;
@@ -84,8 +84,8 @@ export class NativeRing implements Ring {
       this.#addon.commit(bytes, count);
       return;
     }
-    const { separator, words, limit, max } = listing;
-    this.#addon.commit(bytes, count, words, this.#separator(separator), limit, max);
+    const { framing, words, limit, max } = listing;
+    this.#addon.commit(bytes, count, words, this.#framing(framing), limit, max);
   }
 
   unread(data: Uint8Array): void {
@@ -114,8 +114,8 @@ export class NativeRing implements Ring {
     return this.#block.view(start, end);
   }
 
-  list({ separator, words, limit, max }: Listing): void {
-    this.#addon.list(this.#block.bytes, words, this.#separator(separator), limit, max);
+  list({ framing, words, limit, max }: Listing): void {
+    this.#addon.list(this.#block.bytes, words, this.#framing(framing), limit, max);
   }
 
   trim(keep: number): void {
@@ -144,8 +144,8 @@ export class NativeRing implements Ring {
     const { bytes, memory } = this.#block;
     try {
       if (listing === null) return this.#addon.append(bytes, data, from);
-      const { separator, words, limit, max } = listing;
-      return this.#addon.append(bytes, data, from, words, this.#separator(separator), limit, max);
+      const { framing, words, limit, max } = listing;
+      return this.#addon.append(bytes, data, from, words, this.#framing(framing), limit, max);
     } catch (error) {
       // Asked only now, because to ask a view for its memory is a call into the runtime.
       const copy = lendable(data, from === undefined ? memory : (from.buffer as ArrayBuffer));
@@ -175,9 +175,15 @@ export class NativeRing implements Ring {
     if (count > 0) this.#block = allocateBlock(action, grownCapacity(0, count), count);
   }
 
-  #separator(separator: Separator): NativeSeparator {
-    return (separator.native ??= this.#addon.Separator(separator.sequences));
+  #framing(framing: ListedFraming): NativeFraming {
+    return (framing.native ??= makeFraming(this.#addon, framing));
   }
+}
+
+function makeFraming(addon: Addon, framing: ListedFraming): NativeFraming {
+  if (!(framing instanceof Lengths)) return addon.Separator(framing.sequences);
+  const { field, offset, adjust, least, maxLengthBytes } = framing;
+  return addon.Lengths(field, offset, adjust, least, maxLengthBytes);
 }
 
 /** `data`, or a copy of it: the native engine takes no memory that it would see twice, or that another thread can write to. */

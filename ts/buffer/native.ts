@@ -10,8 +10,8 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-/** A separator of the native engine; opaque to JavaScript. */
-export type NativeSeparator = object;
+/** A separator, or lengths, of the native engine; opaque to JavaScript. */
+export type NativeFraming = object;
 
 /**
  * The functions of the binary. `block` is the whole block of a ring, lent for the length of the call; nothing is kept. With `from` the ring
@@ -21,14 +21,16 @@ export type NativeSeparator = object;
  */
 export interface Addon {
   /** Called without `new`: Bun would give the object that `new` makes, in place of the separator. */
-  Separator(sequences: readonly Uint8Array[]): NativeSeparator;
+  Separator(sequences: readonly Uint8Array[]): NativeFraming;
+  /** The numbers of a `Lengths`. Called without `new`, likewise. */
+  Lengths(field: number, offset: number, adjust: number, least: number, maxLengthBytes: number): NativeFraming;
   /** Appends `data`, across the wrap point. */
   append(
     block: Uint8Array,
     data: Uint8Array,
     from?: Uint8Array,
     words?: Uint32Array,
-    separator?: NativeSeparator,
+    framing?: NativeFraming,
     limit?: number,
     max?: number,
   ): number;
@@ -37,12 +39,12 @@ export interface Addon {
     block: Uint8Array,
     count: number,
     words?: Uint32Array,
-    separator?: NativeSeparator,
+    framing?: NativeFraming,
     limit?: number,
     max?: number,
   ): void;
   /** `Ring.list` */
-  list(block: Uint8Array, words: Uint32Array, separator: NativeSeparator, limit: number, max: number): void;
+  list(block: Uint8Array, words: Uint32Array, framing: NativeFraming, limit: number, max: number): void;
   /** Makes a region of at least `min` bytes for what comes next. */
   reserve(block: Uint8Array, min: number, from?: Uint8Array): number;
   /** Puts `data` before the unread bytes. */
@@ -62,7 +64,7 @@ export interface Addon {
 /** The version of the package, and so of each package with a binary: `scripts/version.mjs` writes it. */
 export const VERSION = '0.1.0';
 
-const FUNCTIONS = ['Separator', 'append', 'commit', 'list', 'reserve', 'unread', 'seek', 'unsent'] as const;
+const FUNCTIONS = ['Separator', 'Lengths', 'append', 'commit', 'list', 'reserve', 'unread', 'seek', 'unsent'] as const;
 
 /** This file, or the bundle that it is a part of: bundlers that make CommonJS leave `import.meta` empty. */
 const HERE = (import.meta as Partial<ImportMeta>).url ?? pathToFileURL(__filename).href;

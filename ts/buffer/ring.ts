@@ -20,6 +20,7 @@
  * Positions. Every position in this interface counts from the oldest unread byte (0) to `length`, wherever the bytes lie.
  */
 import type { Buffer } from 'node:buffer';
+import type { Lengths } from './lengths.js';
 import type { Separator } from './separator.js';
 
 export { HEADER_BYTES, MAX_CAPACITY } from './block.js';
@@ -31,25 +32,35 @@ export { HEADER_BYTES, MAX_CAPACITY } from './block.js';
 export const FrameIndex = Object.freeze({
   /** Word: how many frames are listed. */
   COUNT: 0,
-  /** Word: where to go on searching; no frame after the last listed one ends at or before this position. */
+  /**
+   * Word: where to go on searching; no frame after the last listed one ends at or before this position. For lengths, where the first
+   * frame begins that is not listed.
+   */
   RESUME: 1,
   /** Word: for a separator that carries, how much of it the bytes before RESUME end with, as a number of the engine; otherwise 0. */
   PARTIAL: 2,
   /**
-   * Word: where the search stopped at a complete frame whose body is longer than the limit, the length of that body (without
-   * separator), otherwise 0. That frame is not listed.
+   * Word: 0, or: the search stopped at a frame that it does not list. For separators, the body length (without separator) of a complete
+   * frame over the limit. For lengths, the frame's whole length (over the limit), 0xffffffff where that does not fit or the header
+   * is malformed. RESUME stays at its start: a later listing finds it again.
    */
-  OVERLONG_BODY: 3,
-  /** First word of the frame ends: ascending positions, each just after the frame's separator. */
+  REFUSED: 3,
+  /** First word of the frame ends: ascending positions, each just after the frame, its separator included. */
   ENDS: 4,
 } as const);
 
+/** How the frames of a listing are told apart. */
+export type ListedFraming = Separator | Lengths;
+
 /** What to list, and how far that has come. */
 export interface Listing {
-  readonly separator: Separator;
+  readonly framing: ListedFraming;
   /** See {@link FrameIndex}. */
   readonly words: Uint32Array;
-  /** The most bytes that the body of a frame may have, an integer up to {@link MAX_CAPACITY}. */
+  /**
+   * The most bytes that the body of a frame may have, an integer up to {@link MAX_CAPACITY}. For lengths, the most that the whole frame may
+   * have, header included; checked as soon as the header is complete.
+   */
   readonly limit: number;
   /** The most frames to list in all, an integer. No more than fit in the words are listed anyway. */
   readonly max: number;
@@ -86,7 +97,10 @@ export interface Ring {
   /** The unread bytes from `start` to `end` in place, or `null` where they cross the wrap point. Valid as {@link reserve} says. */
   view(start: number, end: number): Buffer | null;
   /**
-   * Lists the frames that are complete after those that are listed already; the first begins at the oldest unread byte. Bytes before
+   * Lists the frames that are complete after those that are listed already; the first begins at the oldest unread byte. The words must
+   * be those of a listing for the same framing, or all 0.
+   *
+   * For separators, bytes before
    * RESUME are not looked at again, which are all those searched, but for the last `separator.longest - 1` of a short separator. Of
    * several sequences the earliest match end wins, and of those that end there the longest. Takes a time linear in the bytes that are
    * searched, whatever they are.

@@ -6,7 +6,6 @@
  * constant time for each byte that passes through.
  */
 import type { Buffer } from 'node:buffer';
-import { outOfRange } from '../errors.js';
 import {
   HEAD,
   HEADER_BYTES,
@@ -18,12 +17,11 @@ import {
   checkMin,
   checkReserved,
   grownCapacity,
-  isCount,
   trimmedCapacity,
   type Block,
 } from './block.js';
-import { FrameIndex, type Listing, type Ring } from './ring.js';
-import { NOT_FOUND, SeparatorSearch } from './separator-search.js';
+import { listFrames } from './list-frames.js';
+import type { Listing, Ring } from './ring.js';
 import { bufferView } from './slab.js';
 
 export class TypeScriptRing implements Ring {
@@ -98,45 +96,8 @@ export class TypeScriptRing implements Ring {
     return this.#block.view(start, end);
   }
 
-  list({ separator, words, limit, max }: Listing): void {
-    const { length } = this;
-    let count = words[FrameIndex.COUNT]!;
-    let frame = count === 0 ? 0 : words[FrameIndex.ENDS + count - 1]!;
-    const resume = words[FrameIndex.RESUME]!;
-    const partial = words[FrameIndex.PARTIAL]!;
-    check(words, frame, resume, length, limit, max);
-    if (!isCount(partial, separator.carries ? separator.automaton.states - 1 : 0)) {
-      throw outOfRange('list', 'partial', 'what an earlier search ended with', partial);
-    }
-    const most = Math.min(max, words.length - FrameIndex.ENDS);
-    const search = new SeparatorSearch(separator, ...this.#segments());
-    let overlongBody = 0;
-    let from = resume;
-    let next = frame;
-    let carried = 0;
-    let listed = false;
-    while (count < most) {
-      const end = search.find(from, listed ? 0 : partial);
-      if (end === NOT_FOUND) {
-        carried = search.partial;
-        const lookback = separator.carries ? 0 : separator.longest - 1;
-        next = Math.max(listed ? frame : resume, length - lookback);
-        break;
-      }
-      const body = end - search.matched - frame;
-      if (body > limit) {
-        overlongBody = body;
-        next = frame;
-        break;
-      }
-      words[FrameIndex.ENDS + count++] = end;
-      next = frame = from = end;
-      listed = true;
-    }
-    words[FrameIndex.COUNT] = count;
-    words[FrameIndex.RESUME] = next;
-    words[FrameIndex.PARTIAL] = carried;
-    words[FrameIndex.OVERLONG_BODY] = overlongBody;
+  list(listing: Listing): void {
+    listFrames(listing, ...this.#segments());
   }
 
   trim(keep: number): void {
@@ -211,27 +172,4 @@ export class TypeScriptRing implements Ring {
     const first = front === capacity ? data : bufferView(memory, HEADER_BYTES + head, front);
     return [first, front < length ? bufferView(memory, HEADER_BYTES, length - front) : null];
   }
-}
-
-function check(
-  words: Uint32Array,
-  frame: number | undefined,
-  resume: number,
-  length: number,
-  limit: number,
-  max: number,
-): void {
-  if (words.length < FrameIndex.ENDS) {
-    throw outOfRange('list', 'words.length', `${FrameIndex.ENDS} or more`, words.length);
-  }
-  if (frame === undefined) {
-    const least = FrameIndex.ENDS + words[FrameIndex.COUNT]!;
-    throw outOfRange('list', 'words.length', `${least} or more`, words.length);
-  }
-  if (resume > length) {
-    throw outOfRange('list', 'resume', `an integer from 0 to ${length} (the unread bytes)`, resume);
-  }
-  if (frame > resume) throw outOfRange('list', 'start', `an integer from 0 to ${resume} (resume)`, frame);
-  if (!isCount(limit, 2 ** 32)) throw outOfRange('list', 'limit', 'an integer from 0 to 4294967295', limit);
-  if (!isCount(max, 2 ** 32)) throw outOfRange('list', 'max', 'an integer from 0 to 4294967295', max);
 }

@@ -268,13 +268,13 @@ export class FrameScanner {
     words[FrameIndex.PARTIAL] = this.#partial;
     const room = words.length - FrameIndex.ENDS;
     const max = this.#all ? room : Math.min(this.#batch, room);
-    return { separator, words, limit: Math.min(this.#limit, MAX_CAPACITY), max };
+    return { framing: separator, words, limit: Math.min(this.#limit, MAX_CAPACITY), max };
   }
 
   /** Takes over what was listed. */
   #listedIn({ words, max }: Listing): void {
     const found = words[FrameIndex.COUNT] as number;
-    const overlong = words[FrameIndex.OVERLONG_BODY] !== 0;
+    const overlong = words[FrameIndex.REFUSED] !== 0;
     this.#words = words;
     this.#next = FrameIndex.ENDS;
     this.#stop = FrameIndex.ENDS + found;
@@ -298,7 +298,7 @@ export class FrameScanner {
       this.#refuseOverlong(separator, action);
       return null;
     }
-    while (!this.#exhausted && this.#words[FrameIndex.OVERLONG_BODY] === 0) {
+    while (!this.#exhausted && this.#words[FrameIndex.REFUSED] === 0) {
       if (this.#stop === store.words.length) {
         const more = new Uint32Array(2 * store.words.length);
         more.set(store.words);
@@ -319,7 +319,7 @@ export class FrameScanner {
     if (buffer.store === null) return;
     const skips = action === 'readline' || action === 'lines';
     if (this.#overlong) {
-      const body = this.#words[FrameIndex.OVERLONG_BODY] as number;
+      const body = this.#words[FrameIndex.REFUSED] as number;
       const error = new LimitOverrunError(
         `${action}: the separator is found, but the frame of ${count(body, 'byte')} is over the limit of ${this.#limit}`,
         body,

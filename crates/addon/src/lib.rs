@@ -4,7 +4,7 @@
 //! # Memory
 //!
 //! - **Who owns it.** JavaScript owns every byte of a ring, and allocates it: the `block` is a
-//!   `Uint8Array` over one `ArrayBuffer`, header and data. The addon allocates for separators alone;
+//!   `Uint8Array` over one `ArrayBuffer`, header and data. The addon allocates for framings alone;
 //!   where a block has no room, a call answers the capacity of one that has, and the next call gets both.
 //! - **How long it is borrowed.** For the length of one call. No pointer is kept: between calls
 //!   JavaScript may consume bytes by moving the words of the header, let libuv read into the region
@@ -25,7 +25,7 @@
 //!
 //! # Threads
 //!
-//! Nothing is global: what a thread of JavaScript holds (the separators) hangs on its own copies of
+//! Nothing is global: what a thread of JavaScript holds (the framings) hangs on its own copies of
 //! the functions, so that any number of worker threads can load the addon.
 //!
 //! # Files
@@ -33,8 +33,8 @@
 //! `node/` is Node-API and holds the unsafe part, with the reason for each of its steps; `words.rs` is how
 //! a listing is written to memory that JavaScript reads; the functions are here.
 
+mod framings;
 mod node;
-mod separators;
 mod system;
 mod thrown;
 mod words;
@@ -43,9 +43,10 @@ use std::{ffi::CStr, rc::Rc};
 
 use napi::{Env, bindgen_prelude::Object};
 use napi_derive::napi;
-use sluice_ring::{Error, MAX_CAPACITY, Ring};
+use sluice_ring::{Error, LengthField, MAX_CAPACITY, Ring};
 
 use crate::{
+    framings::Framing,
     node::{Answer, Call, Function, Lent, Places, export},
     thrown::Thrown,
     words::Listing,
@@ -61,21 +62,28 @@ pub struct Addon {
     /// Prepares a separator of these sequences: at least one, none of them empty. They are copied.
     #[napi(js_name = "Separator", ts_type = "(sequences: readonly Uint8Array[]) => object")]
     pub separator: Separator,
+    /// Prepares frames with a length field, whose type is a number of `LENGTH_TYPES` in `ts/`, or without
+    /// one.
+    #[napi(
+        js_name = "Lengths",
+        ts_type = "(field: number, offset: number, adjust: number, least: number, maxLengthBytes: number) => object"
+    )]
+    pub lengths: Lengths,
     /// Appends a copy of `data`, across the wrap point, and lists frames where `words` are given.
     #[napi(
-        ts_type = "(block: Uint8Array, data: Uint8Array, from?: Uint8Array, words?: Uint32Array, separator?: object, limit?: number, max?: number) => number"
+        ts_type = "(block: Uint8Array, data: Uint8Array, from?: Uint8Array, words?: Uint32Array, framing?: object, limit?: number, max?: number) => number"
     )]
     pub append: Append,
     /// Makes the first `count` bytes of the region unread, and lists frames where `words` are given.
     /// Throws a `RangeError` when the region is shorter.
     #[napi(
-        ts_type = "(block: Uint8Array, count: number, words?: Uint32Array, separator?: object, limit?: number, max?: number) => void"
+        ts_type = "(block: Uint8Array, count: number, words?: Uint32Array, framing?: object, limit?: number, max?: number) => void"
     )]
     pub commit: Commit,
     /// Lists the complete frames after those that `words` already lists, `max` in all: a summary of
-    /// four words (count, resume, partial, overlong body), then the frame ends.
+    /// four words (count, resume, partial, refused), then the frame ends.
     #[napi(
-        ts_type = "(block: Uint8Array, words: Uint32Array, separator: object, limit: number, max: number) => void"
+        ts_type = "(block: Uint8Array, words: Uint32Array, framing: object, limit: number, max: number) => void"
     )]
     pub list: List,
     /// Makes a region of at least `min` bytes.
@@ -102,15 +110,16 @@ pub struct Addon {
 /// What Node-API answers where it cannot make the functions.
 #[napi(module_exports)]
 pub fn load(exports: Object<'_>, env: Env) -> napi::Result<()> {
-    let separators = Rc::default();
-    export::<Separator>(&env, &exports, &separators)?;
-    export::<Append>(&env, &exports, &separators)?;
-    export::<Commit>(&env, &exports, &separators)?;
-    export::<List>(&env, &exports, &separators)?;
-    export::<Reserve>(&env, &exports, &separators)?;
-    export::<Unread>(&env, &exports, &separators)?;
-    export::<Seek>(&env, &exports, &separators)?;
-    export::<Unsent>(&env, &exports, &separators)
+    let framings = Rc::default();
+    export::<Separator>(&env, &exports, &framings)?;
+    export::<Lengths>(&env, &exports, &framings)?;
+    export::<Append>(&env, &exports, &framings)?;
+    export::<Commit>(&env, &exports, &framings)?;
+    export::<List>(&env, &exports, &framings)?;
+    export::<Reserve>(&env, &exports, &framings)?;
+    export::<Unread>(&env, &exports, &framings)?;
+    export::<Seek>(&env, &exports, &framings)?;
+    export::<Unsent>(&env, &exports, &framings)
 }
 
 /// The ring in the block that was passed, moved over from another one where there is one.
@@ -141,11 +150,37 @@ impl Function for Separator {
 
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
         let sequences = call.sequences(0)?;
-        Ok(Answer::Separator(sluice_ring::Separator::new(&sequences)?))
+        let separator = sluice_ring::Separator::new(&sequences)?;
+        Ok(Answer::Framing(Framing::Separator(separator)))
     }
 }
 
-/// `append(block, data, from, words, separator, limit, max)`
+/// `Lengths(field, offset, adjust, least, maxLengthBytes)`
+pub struct Lengths;
+
+impl Function for Lengths {
+    const NAME: &'static CStr = c"Lengths";
+
+    fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
+        let number = call.number(0, "field")?;
+        let field = LengthField::ALL.get(number as usize).ok_or(Thrown::NoInteger {
+            name: "field",
+            least: 0,
+            most: LengthField::None as i64,
+            value: number.into(),
+        })?;
+        let lengths = sluice_ring::Lengths::new(
+            *field,
+            call.safe_integer(1, "offset", 0)?.cast_unsigned(),
+            call.safe_integer(2, "adjust", i64::MIN)?,
+            call.safe_integer(3, "least", 0)?.cast_unsigned(),
+            call.number(4, "maxLengthBytes")? as usize,
+        )?;
+        Ok(Answer::Framing(Framing::Lengths(lengths)))
+    }
+}
+
+/// `append(block, data, from, words, framing, limit, max)`
 pub struct Append;
 
 impl Function for Append {
@@ -164,7 +199,7 @@ impl Function for Append {
     }
 }
 
-/// `commit(block, count, words, separator, limit, max)`
+/// `commit(block, count, words, framing, limit, max)`
 pub struct Commit;
 
 impl Function for Commit {
@@ -184,7 +219,7 @@ impl Function for Commit {
     }
 }
 
-/// `list(block, words, separator, limit, max)`
+/// `list(block, words, framing, limit, max)`
 pub struct List;
 
 impl Function for List {
@@ -236,7 +271,7 @@ impl Function for Seek {
 
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
         let fd = call.number(0, "fd")?;
-        let position = call.position(1, "position")?;
+        let position = call.safe_integer(1, "position", 0)?;
         system::seek(fd, position).map_err(|error| Thrown::File { fd, error })?;
         Ok(Answer::Undefined)
     }

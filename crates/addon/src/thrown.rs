@@ -12,8 +12,8 @@ pub enum Thrown {
     Ring(Error),
     /// An argument of the wrong type.
     Type { name: &'static str, expected: &'static str, actual: &'static str },
-    /// A number that is no integer from 0 to `most`.
-    NoInteger { name: &'static str, most: u64, value: f64 },
+    /// A number that is not an integer from `least` to `most`.
+    NoInteger { name: &'static str, least: i64, most: i64, value: f64 },
     /// Two arguments that share memory.
     Overlap { names: [&'static str; 2] },
     /// An array of words too short for its summary and what that says is listed.
@@ -108,8 +108,8 @@ impl fmt::Display for Thrown {
             Self::Type { name, expected, actual } => {
                 write!(f, "{name} must be {expected}, not {actual}")
             }
-            Self::NoInteger { name, most, value } => {
-                write!(f, "{name} must be an integer from 0 to {most}, not ")?;
+            Self::NoInteger { name, least, most, value } => {
+                write!(f, "{name} must be an integer from {least} to {most}, not ")?;
                 match value {
                     value if value.is_infinite() && *value > 0.0 => f.write_str("Infinity"),
                     value if value.is_infinite() => f.write_str("-Infinity"),
@@ -139,8 +139,9 @@ mod tests {
 
     #[test]
     fn messages_name_the_numbers_as_javascript_writes_them() {
-        let most = u64::from(u32::MAX);
-        let message = |value| Thrown::NoInteger { name: "start", most, value }.to_string();
+        let most = i64::from(u32::MAX);
+        let message =
+            |value| Thrown::NoInteger { name: "start", least: 0, most, value }.to_string();
         let expected = "start must be an integer from 0 to 4294967295, not ";
         for (value, written) in [
             (f64::NAN, "NaN"),

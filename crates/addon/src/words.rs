@@ -3,9 +3,9 @@
 
 use std::rc::Rc;
 
-use sluice_ring::{Query, Segments, Separator};
+use sluice_ring::{Query, Refused, Segments};
 
-use crate::{node::Call, thrown::Thrown};
+use crate::{framings::Framing, node::Call, thrown::Thrown};
 
 /// Word: how many frames are listed.
 const COUNT: usize = 0;
@@ -13,14 +13,15 @@ const COUNT: usize = 0;
 const RESUME: usize = 1;
 /// Word: how much of a separator the bytes before that end with.
 const PARTIAL: usize = 2;
-/// Word: the length of the body of a frame over the limit, which follows the last listed one; or 0.
-const OVERLONG_BODY: usize = 3;
+/// Word: 0, or the length of the frame that the search stopped at: of its body, for separators, of all of it,
+/// for lengths. The largest word where that does not fit, or the header is malformed.
+const REFUSED: usize = 3;
 /// The first word of the ends.
 const ENDS: usize = 4;
 
 /// What to list: the last three arguments of a function.
 pub struct Listing {
-    separator: Rc<Separator>,
+    framing: Rc<Framing>,
     limit: usize,
     max: usize,
 }
@@ -29,7 +30,7 @@ impl Listing {
     /// The arguments from number `at` on.
     pub fn new(call: &Call<'_>, at: usize) -> Result<Self, Thrown> {
         Ok(Self {
-            separator: call.separator(at)?,
+            framing: call.framing(at)?,
             limit: call.number(at + 1, "limit")? as usize,
             max: call.number(at + 2, "max")? as usize,
         })
@@ -54,11 +55,15 @@ impl Listing {
             limit: self.limit,
             max: self.max.saturating_sub(count),
         };
-        let listed = bytes.list(&self.separator, query, after)?;
+        let listed = self.framing.list(bytes, query, after)?;
         summary[COUNT] = word(count + listed.count);
         summary[RESUME] = word(listed.resume);
         summary[PARTIAL] = listed.partial;
-        summary[OVERLONG_BODY] = word(listed.overlong.unwrap_or(0));
+        summary[REFUSED] = match listed.refused {
+            None => 0,
+            Some(Refused::Overlong(length)) => u32::try_from(length).unwrap_or(u32::MAX),
+            Some(Refused::Malformed) => u32::MAX,
+        };
         Ok(())
     }
 }

@@ -49,6 +49,9 @@ pub enum Error {
         /// The number.
         partial: u32,
     },
+    /// A description of length fields with numbers beyond 2^53 - 1, or with varints of more than ten
+    /// bytes.
+    Lengths,
     /// A separator without sequences.
     NoSequence,
     /// A separator with a sequence that holds no bytes.
@@ -82,6 +85,9 @@ impl fmt::Display for Error {
             Self::Partial { partial } => {
                 write!(f, "no earlier search for the separator has ended with partial {partial}")
             }
+            Self::Lengths => f.write_str(
+                "offset, adjust and least must be at most 9007199254740991, and a varint at most 10 bytes",
+            ),
             Self::NoSequence => f.write_str("a separator needs at least one sequence"),
             Self::EmptySequence { index } => {
                 write!(f, "sequence {index} of the separator is empty")

@@ -35,6 +35,7 @@ mod candidates;
 mod carried;
 mod cursor;
 mod error;
+mod lengths;
 mod list;
 mod ring;
 mod search;
@@ -42,7 +43,8 @@ mod separator;
 
 pub use cursor::{HEADER_BYTES, MAX_CAPACITY};
 pub use error::Error;
-pub use list::{Listed, Query};
+pub use lengths::{LengthField, Lengths};
+pub use list::{Listed, Query, Refused};
 pub use ring::Ring;
 pub use search::Segments;
 pub use separator::{Match, Separator};

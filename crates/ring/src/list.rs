@@ -1,15 +1,17 @@
 //! The listing of frames: where all of them end that are complete now, found in one go.
 //!
 //! ```text
-//! behind = start                                  where the frame begins that is looked at
+//! frame = start                                   where the current frame begins
 //! for each match from resume on, in order:
-//!     body = match.end - match.length - behind
-//!     if body > limit:         stop: overlong, go on at behind
-//!     list match.end; behind = match.end
-//!     if all room is used:     stop: go on at behind
-//! the bytes have run out:      go on at the first byte that a separator, which is not complete yet,
-//!                              can begin with; or at the end, in the middle of a separator
+//!     body = match.end - match.length - frame
+//!     if body > limit:         stop: refused, resume at frame
+//!     list match.end; frame = match.end
+//!     if all room is used:     stop: resume at frame
+//! the bytes have run out:      resume at the first byte that an incomplete separator can begin with;
+//!                              or at the end, in the middle of a separator
 //! ```
+//!
+//! Frames with a length field are listed in `lengths.rs`, with the same query and the same result.
 
 use std::ops::ControlFlow;
 
@@ -25,7 +27,7 @@ pub struct Query {
     pub resume: usize,
     /// 0, or [`Listed::partial`] of the listing that `resume` is from.
     pub partial: u32,
-    /// The most bytes that the body of a frame may have.
+    /// The most bytes that the body of a frame may have; with a length field, the whole frame.
     pub limit: usize,
     /// The most frames to list. No more than fit are listed anyway.
     pub max: usize,
@@ -42,9 +44,29 @@ pub struct Listed {
     /// How much of a separator the bytes before `resume` end with, as a number that the same
     /// separator understands; 0 for a short one, of which the last bytes are looked at again.
     pub partial: u32,
-    /// The length of the body, without its separator, of the frame after the last listed one, where
-    /// that is complete but longer than the limit. It is not listed.
-    pub overlong: Option<usize>,
+    /// Why the frame after the last listed one is not listed, although enough of it has arrived.
+    pub refused: Option<Refused>,
+}
+
+/// Why a listing stops at a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is over the limit. The length is that of its body, without the separator; with a length field,
+    /// of the whole frame.
+    Overlong(u64),
+    /// No frame can have this header.
+    Malformed,
+}
+
+impl Query {
+    /// Checks the positions against the number of bytes.
+    pub(crate) fn check_positions(self, length: usize) -> Result<(), Error> {
+        let Self { start, resume, .. } = self;
+        if start > resume || resume > length {
+            return Err(Error::Positions { start, end: resume, length });
+        }
+        Ok(())
+    }
 }
 
 impl Segments<'_> {
@@ -78,16 +100,14 @@ impl Segments<'_> {
     ) -> Result<Listed, Error> {
         let Query { start, resume, partial, limit, max } = query;
         let length = self.len();
-        if start > resume || resume > length {
-            return Err(Error::Positions { start, end: resume, length });
-        }
+        query.check_positions(length)?;
         if separator.partial_length(partial).is_none_or(|begun| begun > resume - start) {
             return Err(Error::Partial { partial });
         }
         let room = ends.len().min(max);
         let ends = &mut ends[..room];
 
-        let mut overlong = None;
+        let mut refused = None;
         let nothing = (0, start);
         let listed = if room == 0 {
             ControlFlow::Break(nothing)
@@ -97,11 +117,11 @@ impl Segments<'_> {
                 (resume, partial),
                 nothing,
                 #[inline(always)]
-                |(count, behind), Match { end, length }| {
-                    let body = end - length - behind;
+                |(count, frame), Match { end, length }| {
+                    let body = end - length - frame;
                     if body > limit {
-                        overlong = Some(body);
-                        return ControlFlow::Break((count, behind));
+                        refused = Some(Refused::Overlong(body as u64));
+                        return ControlFlow::Break((count, frame));
                     }
                     ends[count] = word(end);
                     let listed = (count + 1, end);
@@ -115,16 +135,16 @@ impl Segments<'_> {
         };
 
         Ok(match listed {
-            ControlFlow::Break((count, behind)) => {
-                Listed { count, resume: behind, partial: 0, overlong }
+            ControlFlow::Break((count, frame)) => {
+                Listed { count, resume: frame, partial: 0, refused }
             }
-            ControlFlow::Continue(((count, behind), partial)) => {
+            ControlFlow::Continue(((count, frame), partial)) => {
                 let searched = match separator.lookback() {
                     Some(lookback) => length.saturating_sub(lookback),
                     None => length,
                 };
-                let resume = searched.max(if count == 0 { resume } else { behind });
-                Listed { count, resume, partial, overlong }
+                let resume = searched.max(if count == 0 { resume } else { frame });
+                Listed { count, resume, partial, refused }
             }
         })
     }
@@ -132,6 +152,6 @@ impl Segments<'_> {
 
 /// A position as a word: at most [`MAX_CAPACITY`](crate::MAX_CAPACITY) in a ring, which fits.
 #[expect(clippy::cast_possible_truncation, reason = "the hot path: a check per frame costs")]
-fn word(position: usize) -> u32 {
+pub(crate) fn word(position: usize) -> u32 {
     position as u32
 }

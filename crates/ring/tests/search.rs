@@ -4,7 +4,7 @@
 mod oracle;
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use sluice_ring::{Query, Ring, Separator};
+use sluice_ring::{Query, Refused, Ring, Separator};
 
 /// Few different bytes, so that sequences are found, and nearly found, all the time.
 fn bytes(length: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<u8>> {
@@ -58,7 +58,7 @@ fn list<M: AsRef<[u8]>>(
     assert!(ends[listed.count..].iter().all(|word| *word == u32::MAX));
     ends.truncate(listed.count);
     let ends = ends.into_iter().map(|end| end as usize).collect();
-    let listing = oracle::Listing { resume: listed.resume, overlong: listed.overlong, ends };
+    let listing = oracle::Listing { resume: listed.resume, refused: listed.refused, ends };
     (listing, listed.partial)
 }
 
@@ -179,12 +179,12 @@ fn an_overlong_frame_is_reported_again_until_the_limit_allows_it() {
     let mut query = Query { start: 0, resume: 0, partial: 0, limit: 2, max: 9 };
     let listed = |query| {
         let (listing, _) = list(&ring, &separator, query, 9);
-        (listing.ends, listing.resume, listing.overlong)
+        (listing.ends, listing.resume, listing.refused)
     };
-    assert_eq!(listed(query), (vec![2], 2, Some(3)));
+    assert_eq!(listed(query), (vec![2], 2, Some(Refused::Overlong(3))));
     query.start = 2;
     query.resume = 2;
-    assert_eq!(listed(query), (vec![], 2, Some(3)));
+    assert_eq!(listed(query), (vec![], 2, Some(Refused::Overlong(3))));
     query.limit = 3;
     assert_eq!(listed(query), (vec![6, 8], 8, None));
 }

@@ -8,14 +8,12 @@ use std::{
     rc::Rc,
 };
 
-use napi::sys;
-use sluice_ring::Separator;
-
 use super::{exports::forget, memory::Region};
 use crate::{
-    separators::Separators,
+    framings::{Framing, Framings},
     thrown::{Class, Thrown},
 };
+use napi::sys;
 
 /// The most arguments that a function has.
 pub(super) const MOST_ARGUMENTS: usize = 7;
@@ -24,36 +22,35 @@ pub(super) const MOST_ARGUMENTS: usize = 7;
 pub enum Answer {
     Undefined,
     Number(u32),
-    /// A new handle to this separator.
-    Separator(Separator),
+    /// A new handle to this framing.
+    Framing(Framing),
 }
 
 /// One call from JavaScript: its arguments, by number.
 pub struct Call<'call> {
     pub(super) env: sys::napi_env,
     pub(super) arguments: [sys::napi_value; MOST_ARGUMENTS],
-    pub(super) separators: &'call Rc<RefCell<Separators>>,
+    pub(super) framings: &'call Rc<RefCell<Framings>>,
 }
 
 impl Call<'_> {
     /// An argument that is an integer of 32 bits.
     pub fn number(&self, at: usize, name: &'static str) -> Result<u32, Thrown> {
         let value = self.double(at, name)?;
-        exact(value).ok_or(Thrown::NoInteger { name, most: u64::from(u32::MAX), value })
+        exact(value).ok_or(Thrown::NoInteger { name, least: 0, most: i64::from(u32::MAX), value })
     }
 
-    /// An argument that is a place in a file: any integer that a number of JavaScript tells from its
-    /// neighbours.
-    pub fn position(&self, at: usize, name: &'static str) -> Result<i64, Thrown> {
-        const MOST: f64 = 9_007_199_254_740_991.0;
+    /// An argument that is a safe integer of JavaScript, from `least` on.
+    pub fn safe_integer(&self, at: usize, name: &'static str, least: i64) -> Result<i64, Thrown> {
+        const MOST: i64 = (1 << 53) - 1;
         let value = self.double(at, name)?;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "what is no integer in range is refused"
         )]
-        let position = value as i64;
-        let fits = (0.0..=MOST).contains(&value) && value.fract() == 0.0;
-        fits.then_some(position).ok_or(Thrown::NoInteger { name, most: (1 << 53) - 1, value })
+        let integer = value as i64;
+        let fits = value.fract() == 0.0 && (least.max(-MOST)..=MOST).contains(&integer);
+        fits.then_some(integer).ok_or(Thrown::NoInteger { name, least, most: MOST, value })
     }
 
     fn double(&self, at: usize, name: &'static str) -> Result<f64, Thrown> {
@@ -67,18 +64,18 @@ impl Call<'_> {
         }
     }
 
-    /// An argument that is a handle of a separator.
-    pub fn separator(&self, at: usize) -> Result<Rc<Separator>, Thrown> {
+    /// An argument that is a handle of a framing.
+    pub fn framing(&self, at: usize) -> Result<Rc<Framing>, Thrown> {
         let mut key = ptr::null_mut();
         // SAFETY: `env` and the argument are those of the call that is running. What an external of
         // another addon holds is compared with keys, never followed.
         let status =
             unsafe { sys::napi_get_value_external(self.env, self.arguments[at], &raw mut key) };
         let found = match status {
-            sys::Status::napi_ok => self.separators.borrow().get(key.addr()),
+            sys::Status::napi_ok => self.framings.borrow().get(key.addr()),
             _ => None,
         };
-        found.ok_or_else(|| self.wrong_type(at, "separator", "a Separator"))
+        found.ok_or_else(|| self.wrong_type(at, "framing", "a Separator or Lengths"))
     }
 
     /// Whether an argument is missing: it is `undefined`.
@@ -126,10 +123,10 @@ impl Call<'_> {
                 // SAFETY: `env` is that of the call that is running.
                 unsafe { sys::napi_create_uint32(self.env, number, &raw mut value) };
             }
-            Answer::Separator(separator) => {
-                let key = self.separators.borrow_mut().insert(separator);
+            Answer::Framing(framing) => {
+                let key = self.framings.borrow_mut().insert(framing);
                 let data = ptr::without_provenance_mut(key);
-                let owned = Rc::into_raw(Rc::clone(self.separators)).cast_mut().cast();
+                let owned = Rc::into_raw(Rc::clone(self.framings)).cast_mut().cast();
                 // SAFETY: `env` is that of the call that is running; `forget` gets the key and the
                 // reference that is made here.
                 unsafe {

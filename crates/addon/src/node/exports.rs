@@ -16,7 +16,7 @@ use std::{
 use napi::{Env, JsValue, bindgen_prelude::Object, sys};
 
 use super::{Answer, Call, call::MOST_ARGUMENTS};
-use crate::{separators::Separators, thrown::Thrown};
+use crate::{framings::Framings, thrown::Thrown};
 
 /// A function that JavaScript can call.
 pub trait Function {
@@ -29,10 +29,10 @@ pub trait Function {
 pub fn export<F: Function>(
     env: &Env,
     exports: &Object<'_>,
-    separators: &Rc<RefCell<Separators>>,
+    framings: &Rc<RefCell<Framings>>,
 ) -> napi::Result<()> {
     let (env, name) = (env.raw(), F::NAME.as_ptr());
-    let owned = Rc::into_raw(Rc::clone(separators)).cast_mut().cast::<c_void>();
+    let owned = Rc::into_raw(Rc::clone(framings)).cast_mut().cast::<c_void>();
     let mut function = ptr::null_mut();
     let unused = ptr::null_mut();
     // SAFETY: `env` and `exports` are those of the module that is being loaded. `entry` gets `owned`
@@ -82,8 +82,8 @@ unsafe extern "C" fn entry<F: Function>(
     }
     // SAFETY: the data is the reference that `export` made, which the function owns: it is looked at
     // here, and dropped by `release` alone.
-    let separators = ManuallyDrop::new(unsafe { Rc::from_raw(data.cast::<RefCell<Separators>>()) });
-    let mut call = Call { env, arguments, separators: &separators };
+    let framings = ManuallyDrop::new(unsafe { Rc::from_raw(data.cast::<RefCell<Framings>>()) });
+    let mut call = Call { env, arguments, framings: &framings };
     let result = catch_unwind(AssertUnwindSafe(|| F::run(&mut call)));
     match result.unwrap_or(Err(Thrown::Panic)) {
         Ok(answer) => call.answer(answer),
@@ -94,27 +94,27 @@ unsafe extern "C" fn entry<F: Function>(
     }
 }
 
-/// Gives the reference back that a function or a handle has on the separators.
+/// Gives the reference back that a function or a handle has on the framings.
 ///
 /// # Safety
 ///
-/// - `separators` comes from `Rc::into_raw`, and is not used after this.
-unsafe extern "C" fn release(_env: sys::napi_env, separators: *mut c_void, _hint: *mut c_void) {
+/// - `framings` comes from `Rc::into_raw`, and is not used after this.
+unsafe extern "C" fn release(_env: sys::napi_env, framings: *mut c_void, _hint: *mut c_void) {
     // SAFETY: the precondition.
-    drop(unsafe { Rc::from_raw(separators.cast::<RefCell<Separators>>()) });
+    drop(unsafe { Rc::from_raw(framings.cast::<RefCell<Framings>>()) });
 }
 
-/// Drops the separator of a handle that JavaScript has dropped.
+/// Drops the framing of a handle that JavaScript has dropped.
 ///
 /// # Safety
 ///
-/// - `separators` comes from `Rc::into_raw`, and is not used after this.
+/// - `framings` comes from `Rc::into_raw`, and is not used after this.
 pub(super) unsafe extern "C" fn forget(
     _env: sys::napi_env,
     key: *mut c_void,
-    separators: *mut c_void,
+    framings: *mut c_void,
 ) {
     // SAFETY: the precondition.
-    let separators = unsafe { Rc::from_raw(separators.cast::<RefCell<Separators>>()) };
-    separators.borrow_mut().remove(key.addr());
+    let framings = unsafe { Rc::from_raw(framings.cast::<RefCell<Framings>>()) };
+    framings.borrow_mut().remove(key.addr());
 }

@@ -1,7 +1,7 @@
 //! What is right, in code so simple that it is unlikely to be wrong.
 #![allow(dead_code, reason = "each test and fuzz target uses a part")]
 
-use sluice_ring::{HEADER_BYTES, Match, Query, Ring};
+use sluice_ring::{HEADER_BYTES, Match, Query, Refused, Ring};
 
 /// A ring that holds `bytes` with the oldest of them at offset `head` of the data.
 pub fn placed(bytes: &[u8], head: usize, capacity: usize) -> Ring<Vec<u8>> {
@@ -43,7 +43,7 @@ pub fn first<S: AsRef<[u8]>>(bytes: &[u8], sequences: &[S], start: usize) -> Opt
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listing {
     pub resume: usize,
-    pub overlong: Option<usize>,
+    pub refused: Option<Refused>,
     pub ends: Vec<usize>,
 }
 
@@ -63,7 +63,7 @@ fn looks_back<S: AsRef<[u8]>>(sequences: &[S]) -> bool {
 pub fn list<S: AsRef<[u8]>>(bytes: &[u8], sequences: &[S], query: Query, room: usize) -> Listing {
     let mut ends = vec![];
     let mut behind = query.start;
-    let mut overlong = None;
+    let mut refused = None;
     let resume = loop {
         if ends.len() == query.max.min(room) {
             break behind;
@@ -78,11 +78,11 @@ pub fn list<S: AsRef<[u8]>>(bytes: &[u8], sequences: &[S], query: Query, room: u
         };
         let body = found.end - found.length - behind;
         if body > query.limit {
-            overlong = Some(body);
+            refused = Some(Refused::Overlong(body as u64));
             break behind;
         }
         behind = found.end;
         ends.push(behind);
     };
-    Listing { resume, overlong, ends }
+    Listing { resume, refused, ends }
 }
