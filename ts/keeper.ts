@@ -1,20 +1,21 @@
-/** What the halves of a stream ask of it, so that it is there as long as they need it; see stream/stream-link.ts. */
+/** What the two halves of a stream need from it, so that it is not collected while they depend on it; see stream/stream-link.ts. */
 
-/** Why a stream must stay although its user may have let go of it; flags. */
-export const Hold = Object.freeze({
+/** Why a stream is retained although the caller may have dropped it; flags. */
+export const Retain = Object.freeze({
   /** A read waits. */
   READ: 1,
-  /** Bytes are on their way, or a call waits for that. */
+  /** Bytes are being sent, or a call waits for that. */
   WRITE: 2,
   /** The stream is closing. */
   CLOSE: 4,
 } as const);
-export type Hold = (typeof Hold)[keyof typeof Hold];
+export type Retain = (typeof Retain)[keyof typeof Retain];
 
-/** What the two halves of a stream ask of it; by holding it each half keeps the whole. */
+/** A stream, as its two halves see it. Each half refers to it, so a caller who keeps one half keeps the stream. */
 export interface Keeper {
-  hold(reason: Hold): void;
-  release(reason: Hold): void;
+  /** Keeps the stream from being collected until {@link release} is called with the same reason. */
+  retain(reason: Retain): void;
+  release(reason: Retain): void;
   /** This side begins to close the connection. */
   closing(): void;
 }

@@ -3,6 +3,7 @@
 import test from 'ava';
 import { StreamReader } from 'sluice';
 import { look, watch } from '#ts/reader/idle.js';
+import { readerIntake } from '#ts/reader/reader.js';
 import { memory } from '../gc.js';
 
 // On a machine that is busy enough the time passes all the same, and the library would look, too.
@@ -77,9 +78,9 @@ for (const [name, read] of reads) {
 for (const [name, waits] of [
   ['peek', (reader: StreamReader) => reader.peek(100)],
   [
-    'what holds the reader',
+    'a lock on reads',
     (reader: StreamReader) => {
-      reader.hold('startTls');
+      readerIntake(reader).lockReads('startTls');
       return Promise.resolve();
     },
   ],
@@ -94,11 +95,11 @@ for (const [name, waits] of [
     t.is(text(await first), 'a\n');
     t.is(text(await reader.readline()), 'b\n');
     const waiting = waits(reader);
-    watch(reader);
+    watch(readerIntake(reader));
     look();
     reader.feedData('x'.repeat(100) + '\n');
     await waiting;
-    if (name !== 'peek') reader.release();
+    if (name !== 'peek') readerIntake(reader).unlockReads();
     for (const line of ['c\n', 'd\n', 'e\n', 'x'.repeat(100) + '\n']) t.is(text(await reader.readline()), line);
     t.is(reader.buffered, 0);
   });

@@ -12,6 +12,7 @@ import {
   connectUnix,
   type Stream,
 } from 'sluice';
+import { readerIntake } from '#ts/reader/reader.js';
 import { certificates } from '../certificates.js';
 import { directory } from '../fifo.js';
 import { portOf } from '../loopback.js';
@@ -102,17 +103,18 @@ for (const [name, loop] of loops) {
   test(`${name}: back-pressure and the hold on the stream end with the wait`, async (t) => {
     const reader = new StreamReader({ limit: 10 });
     const calls: string[] = [];
-    reader.attach(
-      { pauseReading: () => calls.push('pause'), resumeReading: () => calls.push('resume') },
-      { hold: () => calls.push('hold'), release: () => calls.push('release'), closing: () => {} },
+    const intake = readerIntake(reader);
+    intake.attach(
+      { resumeReading: () => calls.push('resume') },
+      { retain: () => calls.push('retain'), release: () => calls.push('release'), closing: () => {} },
     );
     const iterator = loop(reader);
     const waiting = iterator.next();
     await iterator.return?.();
     t.deepEqual(await waiting, DONE);
-    t.deepEqual(calls.splice(0), ['hold', 'release']);
-    reader.feedData('x\n'.repeat(11));
-    t.deepEqual(calls.splice(0), ['pause'], 'no read waits: what comes counts against the limit');
+    t.deepEqual(calls.splice(0), ['retain', 'release']);
+    t.false(intake.feed(Buffer.from('x\n'.repeat(11))), 'no read waits: what arrives counts against the limit');
+    t.deepEqual(calls, []);
     await reader.read(22);
     t.deepEqual(calls.splice(0), ['resume']);
   });

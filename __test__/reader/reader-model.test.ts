@@ -7,8 +7,10 @@ import test from 'ava';
 import fc from 'fast-check';
 import type { Frames } from '#ts/reader/frames.js';
 import type { LineEncoding } from '#ts/reader/lines.js';
-import { StreamReader } from '#ts/reader/reader.js';
+import type { ReaderIntake } from '#ts/reader/intake.js';
+import { readerIntake, type StreamReader } from '#ts/reader/reader.js';
 import { seed } from '../seed.js';
+import { tuned } from './tuned.js';
 
 type Op =
   | { kind: 'readline' | 'readall' | 'next' }
@@ -94,6 +96,7 @@ class Model {
 /** Feeds as a transport does: into the reader's own memory where it offers some, else from memory that is used again. */
 class Source {
   readonly scratch = Buffer.alloc(64);
+  readonly intake: ReaderIntake;
   target: Uint8Array | null = null;
   at = 0;
   constructor(
@@ -103,7 +106,8 @@ class Source {
     readonly ending: 'eof' | 'error',
     readonly direct: boolean,
   ) {
-    if (direct) this.target = reader.readTarget();
+    this.intake = readerIntake(reader);
+    if (direct) this.target = this.intake.readTarget();
   }
 
   turn = 0;
@@ -128,14 +132,14 @@ class Source {
     }
     if (this.target === null) {
       this.scratch.set(chunk);
-      this.reader.feed(this.scratch.subarray(0, chunk.length));
+      this.intake.feed(this.scratch.subarray(0, chunk.length));
       this.scratch.fill(0xee);
     } else {
       this.target.set(chunk);
-      this.reader.commit(chunk.length);
+      this.intake.commit(chunk.length);
     }
     // Now and then there are too many who hold memory.
-    this.target = this.reader.readTarget(this.turn % 5 > 0);
+    this.target = this.intake.readTarget(this.turn % 5 > 0);
   }
 }
 
@@ -266,7 +270,7 @@ for (const direct of [false, true]) {
       fc.integer({ min: 1, max: 40 }),
       fc.constantFrom<'eof' | 'error'>('eof', 'error'),
       async (all, steps, sizes, limit, ending) => {
-        const reader = new StreamReader({ limit }, { largeRead: 16, fullChunk: 20, directRead: 24, directMost: 40 });
+        const reader = tuned({ limit }, { largeRead: 16, fullChunk: 20, directRead: 24, directMost: 40 });
         const model = new Model(all, limit, ending);
         const source = new Source(reader, all, sizes, ending, direct);
         const iterator = reader[Symbol.asyncIterator]();
@@ -311,7 +315,7 @@ for (const direct of [false, true]) {
               break;
             }
             if (source.ended) throw new Error(`${op.kind} still waits after the end`);
-            if (silent) reader.shrink();
+            if (silent) readerIntake(reader).shrink();
             source.feed();
             chunks++;
           }

@@ -1,8 +1,10 @@
 // Runs once for each engine: no socket is read.
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { StreamReader } from '#ts/reader/reader.js';
+import type { Flow, ReaderIntake } from '#ts/reader/intake.js';
+import { StreamReader, readerIntake } from '#ts/reader/reader.js';
 import { type IncompleteReadError, type LimitOverrunError } from '#ts/errors.js';
+import { tuned } from './tuned.js';
 
 const text = (data: Uint8Array) => Buffer.from(data).toString('latin1');
 
@@ -613,11 +615,11 @@ test('an aborted readinto leaves the caller’s memory alone from then on', asyn
   const memory = Buffer.alloc(200_000, '-');
   const controller = new AbortController();
   const promise = reader.readinto(memory, { signal: controller.signal });
-  const target = reader.readTarget();
+  const target = readerIntake(reader).readTarget();
   controller.abort();
   await t.throwsAsync(promise, { any: true, name: 'AbortError' });
-  if (target === null) reader.feed(Buffer.from('late'));
-  else reader.commit(target.length);
+  if (target === null) readerIntake(reader).feed(Buffer.from('late'));
+  else readerIntake(reader).commit(target.length);
   t.true(memory.every((byte) => byte === '-'.charCodeAt(0)));
   t.is(text(await reader.read(4)), 'late');
 });
@@ -642,13 +644,13 @@ test('a small limit keeps small what is read at once', async (t) => {
     [5, 20],
     [1000, 100],
   ] as const) {
-    const reader = new StreamReader({ limit }, tuning);
-    reader.feed(Buffer.alloc(1000, 'x'));
+    const reader = tuned({ limit }, tuning);
+    readerIntake(reader).feed(Buffer.alloc(1000, 'x'));
     await reader.readexactly(1000);
-    reader.feed(Buffer.alloc(10));
-    t.is(reader.readTarget()?.length, 16);
-    reader.commit(16);
-    t.is(reader.readTarget()?.length, most);
+    readerIntake(reader).feed(Buffer.alloc(10));
+    t.is(readerIntake(reader).readTarget()?.length, 16);
+    readerIntake(reader).commit(16);
+    t.is(readerIntake(reader).readTarget()?.length, most);
   }
 });
 
@@ -685,11 +687,22 @@ test('a signal that is none is refused', async (t) => {
 
 // --------------------------------------------------------------------------------------------------- back-pressure
 
-class CountingFlow {
+/** A source that pauses when the reader answers `false`. */
+class Source implements Flow {
   readonly calls: string[] = [];
-  pauseReading(): void {
-    this.calls.push('pause');
+  readonly #intake: ReaderIntake;
+
+  constructor(reader: StreamReader) {
+    this.#intake = readerIntake(reader);
+    this.#intake.attach(this);
   }
+
+  feed(size: number): boolean {
+    const flowing = this.#intake.feed(Buffer.alloc(size));
+    if (!flowing) this.calls.push('pause');
+    return flowing;
+  }
+
   resumeReading(): void {
     this.calls.push('resume');
   }
@@ -697,28 +710,43 @@ class CountingFlow {
 
 test('reading pauses above twice the limit and resumes at the limit', async (t) => {
   const reader = new StreamReader({ limit: 10 });
-  const flow = new CountingFlow();
-  reader.attach(flow);
-  reader.feedData(Buffer.alloc(20));
-  t.deepEqual(flow.calls, []);
-  reader.feedData(Buffer.alloc(1));
-  t.deepEqual(flow.calls, ['pause']);
+  const source = new Source(reader);
+  source.feed(20);
+  t.deepEqual(source.calls, []);
+  source.feed(1);
+  t.deepEqual(source.calls, ['pause']);
   await reader.read(10);
-  t.deepEqual(flow.calls, ['pause']);
+  t.deepEqual(source.calls, ['pause']);
   await reader.read(1);
-  t.deepEqual(flow.calls, ['pause', 'resume']);
+  t.deepEqual(source.calls, ['pause', 'resume']);
+});
+
+test('bytes that did not come from the source count against the limit from its next chunk on', async (t) => {
+  for (const add of [
+    (r: StreamReader) => r.feedData(Buffer.alloc(21)),
+    (r: StreamReader) => r.unread(Buffer.alloc(21)),
+  ]) {
+    const reader = new StreamReader({ limit: 10 });
+    const source = new Source(reader);
+    add(reader);
+    t.deepEqual(source.calls, []);
+    source.feed(1);
+    t.deepEqual(source.calls, ['pause']);
+    await reader.read(12);
+    t.deepEqual(source.calls, ['pause', 'resume']);
+    t.is(reader.buffered, 10);
+  }
 });
 
 test('lines that are taken resume, too', async (t) => {
   const reader = new StreamReader({ limit: 10 });
-  const flow = new CountingFlow();
-  reader.attach(flow);
-  t.false(reader.feed(Buffer.from('1234567\n'.repeat(4))));
+  const source = new Source(reader);
+  t.false(readerIntake(reader).feed(Buffer.from('1234567\n'.repeat(4))));
   await reader.readline();
   await reader.readline();
-  t.deepEqual(flow.calls, []);
+  t.deepEqual(source.calls, []);
   await reader.readline();
-  t.deepEqual(flow.calls, ['resume']);
+  t.deepEqual(source.calls, ['resume']);
 });
 
 test('a read of more than the limit goes on reading, and pauses again when it is done', async (t) => {
@@ -728,15 +756,14 @@ test('a read of more than the limit goes on reading, and pauses again when it is
     (r: StreamReader) => r.readexactly(90_000),
   ]) {
     const reader = new StreamReader({ limit: 10 });
-    const flow = new CountingFlow();
-    reader.attach(flow);
-    reader.feedData(Buffer.alloc(50));
-    t.deepEqual(flow.calls, ['pause']);
+    const source = new Source(reader);
+    source.feed(50);
+    t.deepEqual(source.calls, ['pause']);
     const promise = wait(reader);
-    t.deepEqual(flow.calls, ['pause', 'resume']);
+    t.deepEqual(source.calls, ['pause', 'resume']);
     let chunks = 0;
     while (await waits(promise)) {
-      const flowing = reader.feed(Buffer.alloc(5000));
+      const flowing = source.feed(5000);
       chunks++;
       // Only the chunk that satisfies the read may leave too much behind.
       t.is(flowing, (await waits(promise)) || reader.buffered <= 20, `after chunk ${chunks}`);
@@ -746,83 +773,84 @@ test('a read of more than the limit goes on reading, and pauses again when it is
   }
 });
 
-test('an aborted large read leaves a full buffer, so reading pauses', async (t) => {
+test('an aborted large read leaves a full buffer, so reading pauses with the next chunk', async (t) => {
   const reader = new StreamReader({ limit: 10 });
-  const flow = new CountingFlow();
-  reader.attach(flow);
+  const source = new Source(reader);
   const controller = new AbortController();
   const promise = reader.readexactly(500_000, { signal: controller.signal });
-  reader.feedData(Buffer.alloc(1000));
-  t.deepEqual(flow.calls, []);
+  source.feed(1000);
+  t.deepEqual(source.calls, []);
   controller.abort();
   await t.throwsAsync(promise, { any: true, name: 'AbortError' });
-  t.deepEqual(flow.calls, ['pause']);
   t.is(reader.buffered, 1000);
+  source.feed(1);
+  t.deepEqual(source.calls, ['pause']);
+  t.is(reader.buffered, 1001);
 });
 
 // ------------------------------------------------------------------------------------------ memory that is lent out
 
 test('a busy source reads into the ring; unread and a late commit do not meet in memory', async (t) => {
-  const reader = new StreamReader({ limit: 1000 }, { largeRead: 1000, fullChunk: 10, directRead: 16, directMost: 16 });
-  t.is(reader.readTarget(), null);
-  reader.feed(Buffer.from('0123456789'));
-  const target = reader.readTarget();
+  const reader = tuned({ limit: 1000 }, { largeRead: 1000, fullChunk: 10, directRead: 16, directMost: 16 });
+  t.is(readerIntake(reader).readTarget(), null);
+  readerIntake(reader).feed(Buffer.from('0123456789'));
+  const target = readerIntake(reader).readTarget();
   t.not(target, null);
   reader.unread(Buffer.from('in front of '.repeat(20)));
   (target as Uint8Array).set(Buffer.from('abcdefghijklmnop'));
-  reader.commit(16);
+  readerIntake(reader).commit(16);
   t.is(text(await reader.read(1000)), `${'in front of '.repeat(20)}0123456789abcdefghijklmnop`);
 });
 
 test('a busy source fills the room that the ring has, within bounds: larger ones for who reads as fast', async (t) => {
-  const reader = new StreamReader({ limit: 1000 }, { largeRead: 5000, fullChunk: 10, directRead: 16, directMost: 24 });
-  const room = (): number => reader.readTarget()?.length ?? 0;
+  const reader = tuned({ limit: 1000 }, { largeRead: 5000, fullChunk: 10, directRead: 16, directMost: 24 });
+  const room = (): number => readerIntake(reader).readTarget()?.length ?? 0;
   // Room for more than that.
-  reader.feed(Buffer.alloc(1000, 'x'));
+  readerIntake(reader).feed(Buffer.alloc(1000, 'x'));
   await reader.readexactly(1000);
-  reader.feed(Buffer.alloc(10));
+  readerIntake(reader).feed(Buffer.alloc(10));
   t.is(room(), 16);
   // Nobody has read what came before, but there is little of it.
-  reader.commit(16);
+  readerIntake(reader).commit(16);
   t.is(room(), 24);
-  reader.commit(24);
+  readerIntake(reader).commit(24);
   t.is(room(), 16);
   await reader.readexactly(50);
-  reader.commit(16);
+  readerIntake(reader).commit(16);
   t.is(room(), 24);
   // Half of the smaller size keeps the source busy, less does not.
   await reader.readexactly(16);
-  reader.commit(8);
+  readerIntake(reader).commit(8);
   t.is(room(), 24);
-  t.true(reader.commit(7));
+  t.true(readerIntake(reader).commit(7));
   t.is(room(), 0);
   t.is(reader.buffered, 15);
 });
 
 test('a large read is filled by the transport in place; what comes behind it goes to the ring', async (t) => {
   const reader = new StreamReader();
-  reader.feed(Buffer.from('head'));
+  readerIntake(reader).feed(Buffer.from('head'));
   const promise = reader.readexactly(100_000);
-  const target = reader.readTarget() as Uint8Array;
+  const target = readerIntake(reader).readTarget() as Uint8Array;
   t.is(target.length, 99_996);
   target.fill(1);
-  reader.commit(99_996);
+  readerIntake(reader).commit(99_996);
   const result = await promise;
   t.is(result.buffer, target.buffer);
   t.is(text(result.subarray(0, 4)), 'head');
-  t.not(reader.readTarget()?.buffer, result.buffer);
+  t.not(readerIntake(reader).readTarget()?.buffer, result.buffer);
 });
 
 test('behind a large read that was filled in place the ring gets little, since the next one may be as large', async (t) => {
-  const reader = new StreamReader({ limit: 1000 }, { largeRead: 100, fullChunk: 10, directRead: 16, directMost: 64 });
+  const reader = tuned({ limit: 1000 }, { largeRead: 100, fullChunk: 10, directRead: 16, directMost: 64 });
   const promise = reader.readexactly(100);
-  reader.feed(Buffer.alloc(10));
-  t.is(reader.readTarget()?.length, 90);
-  reader.commit(90);
-  t.is(reader.readTarget()?.length, 16);
+  readerIntake(reader).feed(Buffer.alloc(10));
+  t.is(readerIntake(reader).readTarget()?.length, 90);
+  readerIntake(reader).commit(90);
+  t.is(readerIntake(reader).readTarget()?.length, 16);
   t.is((await promise).length, 100);
-  reader.commit(16);
-  t.true((reader.readTarget() as Uint8Array).length > 16);
+  readerIntake(reader).commit(16);
+  t.true((readerIntake(reader).readTarget() as Uint8Array).length > 16);
   t.is(reader.buffered, 16);
 });
 
@@ -830,22 +858,22 @@ test('memory lent for a read that was aborted still delivers its bytes', async (
   const reader = new StreamReader();
   const controller = new AbortController();
   const promise = reader.readexactly(100_000, { signal: controller.signal });
-  const target = reader.readTarget() as Uint8Array;
+  const target = readerIntake(reader).readTarget() as Uint8Array;
   controller.abort();
   await t.throwsAsync(promise, { any: true, name: 'AbortError' });
   target.set(Buffer.from('late\n'));
-  reader.commit(5);
+  readerIntake(reader).commit(5);
   t.is(text(await reader.readline()), 'late\n');
 });
 
 test('memory lent before a line turned out overlong: its tail is skipped there, too', async (t) => {
-  const reader = new StreamReader({ limit: 4 }, { largeRead: 1000, fullChunk: 10, directRead: 16, directMost: 16 });
-  reader.feed(Buffer.from('x'.repeat(10)));
-  const target = reader.readTarget() as Uint8Array;
+  const reader = tuned({ limit: 4 }, { largeRead: 1000, fullChunk: 10, directRead: 16, directMost: 16 });
+  readerIntake(reader).feed(Buffer.from('x'.repeat(10)));
+  const target = readerIntake(reader).readTarget() as Uint8Array;
   t.is(target.length, 16);
   await failure(t, reader.readline(), 'ERR_LIMIT_OVERRUN');
   target.set(Buffer.from('still long\nnext\n'));
-  reader.commit(16);
+  readerIntake(reader).commit(16);
   t.is(text(await reader.readline()), 'next\n');
   t.is(reader.buffered, 0);
 });

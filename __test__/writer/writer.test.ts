@@ -8,7 +8,7 @@ import test, { type ExecutionContext } from 'ava';
 import { ConnectionError, StateError } from '#ts/errors.js';
 import { SocketTransport } from '#ts/transports/socket.js';
 import { StreamMode, type Transport, type TransportSink } from '#ts/transports/transport.js';
-import { StreamWriter } from '#ts/writer/writer.js';
+import { StreamWriter, writerOutlet } from '#ts/writer/writer.js';
 import { seed } from '../seed.js';
 import { RecordingSink, turns } from '../transport-contract.js';
 
@@ -360,7 +360,7 @@ test('a large write that is never taken rejects with the loss, and need not be a
   const { writer } = make(true);
   const written = writer.write(Buffer.alloc(32 * KB));
   writer.write(Buffer.alloc(32 * KB));
-  writer.connectionLost(Object.assign(new Error('cut'), { code: 'EPIPE' }));
+  writerOutlet(writer).connectionLost(Object.assign(new Error('cut'), { code: 'EPIPE' }));
   const error = await t.throwsAsync(written, { code: 'EPIPE' });
   t.regex(error.message, /^write: /);
 });
@@ -487,7 +487,7 @@ test('close flushes, closes once, and is one promise for all', async (t) => {
   t.deepEqual(transport.calls, ['write 1', 'write 1', 'close']);
   t.is(transport.text, 'ab');
   t.is(await state(closed), 'pending');
-  writer.connectionLost(null);
+  writerOutlet(writer).connectionLost(null);
   t.is(await state(closed), 'resolved');
   t.is(writer.close(), closed);
   await writer.waitClosed();
@@ -510,12 +510,12 @@ test('close and waitClosed reject with the error that the connection was lost by
   const { writer } = make(true);
   writer.write('x');
   const closed = writer.close();
-  writer.connectionLost(loss);
+  writerOutlet(writer).connectionLost(loss);
   await t.throwsAsync(closed, { is: loss });
   await t.throwsAsync(writer.close(), { is: loss });
   await t.throwsAsync(writer.waitClosed(), { is: loss });
   const { writer: later } = make();
-  later.connectionLost(loss);
+  writerOutlet(later).connectionLost(loss);
   await t.throwsAsync(later.close(), { is: loss });
   t.true(later.isClosing());
 });
@@ -526,7 +526,7 @@ test('waitClosed does not close', async (t) => {
   t.is(await state(closed), 'pending');
   t.deepEqual(transport.calls, []);
   t.false(writer.isClosing());
-  writer.connectionLost(null);
+  writerOutlet(writer).connectionLost(null);
   await closed;
 });
 
@@ -542,7 +542,7 @@ test('after close: writing and draining reject with ECONNRESET, flush waits for 
   t.is(await state(flush), 'pending');
   transport.unclog();
   await flush;
-  writer.connectionLost(null);
+  writerOutlet(writer).connectionLost(null);
   await t.throwsAsync(writer.write('y'), { ...reset, message: 'write: the connection is closed' });
   await writer.flush();
   t.is(transport.text, 'x');
@@ -562,7 +562,7 @@ test('abort drops the queue; all who wait are told', async (t) => {
   await t.throwsAsync(writer.flush(), { ...reset, message: 'flush: the connection is aborted' });
   await t.throwsAsync(writer.write('y'), { ...reset, message: 'write: the connection is aborted' });
   await turns(2);
-  writer.connectionLost(null);
+  writerOutlet(writer).connectionLost(null);
   for (const wait of waits) await t.throwsAsync(wait, reset);
   await closed;
   await writer.close();
@@ -577,7 +577,7 @@ test('abort ends a close that cannot flush', async (t) => {
   const closed = writer.close();
   writer.abort();
   t.deepEqual(transport.calls, ['write 1', 'abort']);
-  writer.connectionLost(null);
+  writerOutlet(writer).connectionLost(null);
   await closed;
 });
 
@@ -587,8 +587,8 @@ test('a loss rejects all who wait, with its code and the error as the cause', as
   writer.write(Buffer.alloc(70 * KB));
   const eof = writer.writeEof();
   const waits = [writer.drain(), writer.drain(), writer.flush(), eof];
-  writer.connectionLost(loss);
-  writer.connectionLost(null);
+  writerOutlet(writer).connectionLost(loss);
+  writerOutlet(writer).connectionLost(null);
   for (const wait of waits) {
     const error = await t.throwsAsync(wait, { instanceOf: ConnectionError, code: 'EPIPE', message: /: broken pipe$/ });
     t.is(error?.cause, loss);
@@ -606,7 +606,7 @@ test('a loss rejects all who wait, with its code and the error as the cause', as
 
   const foreign = new Error('of a Duplex');
   const { writer: other } = make();
-  other.connectionLost(foreign);
+  writerOutlet(other).connectionLost(foreign);
   const drained = await t.throwsAsync(other.drain(), reset);
   t.is(drained?.cause, foreign);
   await t.throwsAsync(other.close(), { is: foreign });
@@ -628,7 +628,7 @@ test('nobody is obliged to await: no rejection of any of these is unhandled', as
   writer.write('after the end');
   writer.close();
   writer.write('after close');
-  writer.connectionLost(new Error('gone'));
+  writerOutlet(writer).connectionLost(new Error('gone'));
   writer.close();
   writer.write('after the loss');
   writer.drain();
@@ -658,7 +658,7 @@ test('writeEof follows what was written, once; then writing is refused', async (
   await writer.flush();
   writer.close();
   t.deepEqual(transport.calls, ['write 1', 'write 1', 'eof', 'close']);
-  writer.connectionLost(null);
+  writerOutlet(writer).connectionLost(null);
   t.is(writer.writeEof(), eof);
 });
 
@@ -709,7 +709,7 @@ test('a signal ends the wait with its reason, and nothing else', async (t) => {
   await turns(1);
   t.is(listeners(), 1);
   t.is(transport.taken[0]?.length, 70 * KB);
-  writer.connectionLost(new Error('gone'));
+  writerOutlet(writer).connectionLost(new Error('gone'));
   await t.throwsAsync(lost, { message: 'gone' });
   await turns(1);
   t.is(listeners(), 0);
@@ -753,7 +753,7 @@ test('a loss that is not reported yet is waited for by drain, not overlooked', a
   const flush = writer.flush();
   t.is(await state(drain), 'pending');
   t.is(await state(flush), 'pending');
-  writer.connectionLost(new ConnectionError('EPIPE', 'write: broken pipe'));
+  writerOutlet(writer).connectionLost(new ConnectionError('EPIPE', 'write: broken pipe'));
   await t.throwsAsync(drain, { code: 'EPIPE' });
   await t.throwsAsync(flush, { code: 'EPIPE' });
 });
@@ -834,7 +834,7 @@ async function connected(
   const closed = sink.closed.bind(sink);
   sink.closed = (error) => {
     closed(error);
-    writer.connectionLost(error);
+    writerOutlet(writer).connectionLost(error);
   };
   transport.start(sink);
   peer.on('error', () => {
@@ -950,7 +950,7 @@ test('a writer shows its state', (t) => {
   t.is(inspect(writer), 'StreamWriter { buffered: 4, high: 65536, low: 16384 }');
   void writer.close();
   t.is(inspect(writer), 'StreamWriter { buffered: 4, high: 65536, low: 16384, closing }');
-  writer.connectionLost(new Error('cut'));
+  writerOutlet(writer).connectionLost(new Error('cut'));
   t.is(inspect(writer), "StreamWriter { buffered: 0, high: 65536, low: 16384, closed, exception: 'cut' }");
 });
 

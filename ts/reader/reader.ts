@@ -15,23 +15,18 @@ import { checkLimit, isBytes } from '../checks.js';
 import { MAX_CAPACITY } from '../buffer/ring.js';
 import { Separator } from '../buffer/separator.js';
 import { IncompleteReadError, StateError, coded, count, invalidType, outOfRange, tooLarge } from '../errors.js';
-import { Hold, type Keeper } from '../keeper.js';
+import { Retain, type Keeper } from '../keeper.js';
 import { Fill } from './fill.js';
 import { FrameScanner, LF } from './frame-scanner.js';
 import { Frames } from './frames.js';
 import { watch } from './idle.js';
-import { DONE, Lines, Loop, checkLineForm, type LineForm, type LinesOptions, type LineSource } from './lines.js';
+import { TUNING, type Flow, type ReaderIntake, type ReaderTuning } from './intake.js';
+import { DONE, Lines, Loop, checkLineForm, type LineForm, type LinesOptions } from './lines.js';
 
 /** What a bounded reader takes. */
 export interface LimitOptions {
   /** The longest frame, without its separator, in bytes; also where back-pressure begins (above twice of it). */
   limit?: number | undefined;
-}
-
-/** What a reader asks of the source of its bytes. */
-export interface Flow {
-  pauseReading(): void;
-  resumeReading(): void;
 }
 
 /** A read that waits. */
@@ -59,29 +54,10 @@ function nothing(): undefined {
   return undefined;
 }
 
-/** Where the ways of reading part, in bytes. Tests set them low, to get at every way with little data. */
-export interface ReaderTuning {
-  /** From this size on a read that waits is filled by the transport itself, past the ring. */
-  readonly largeRead: number;
-  /** A chunk of this size says that the source has more than fits the transport's own memory. */
-  readonly fullChunk: number;
-  /** What a stream whose source is busy has the transport read at once, into its own ring: room for so much is made. */
-  readonly directRead: number;
-  /** The same at most, where there is room and the stream is read as fast as the bytes come. */
-  readonly directMost: number;
-}
-
-/** What one direct read brings at most. Twice as much makes short frames cheaper by a tenth, from 64 KiB on by a fifth. */
-const DIRECT_BYTES = 262144;
-
-const TUNING: ReaderTuning = Object.freeze({
-  largeRead: 65536,
-  fullChunk: 65536,
-  directRead: 65536,
-  directMost: DIRECT_BYTES,
-});
-
 const EMPTY = Buffer.alloc(0);
+
+/** Returns the internal side of a reader: see `intake.ts`. @internal */
+export let readerIntake: (reader: StreamReader) => ReaderIntake;
 
 /**
  * The reading half of a stream. It does no input of its own: feed it from anything, also without a socket.
@@ -96,9 +72,11 @@ const EMPTY = Buffer.alloc(0);
  *
  * asyncio: `StreamReader`
  */
-export class StreamReader implements LineSource {
+export class StreamReader {
   readonly #limit: number;
-  readonly #tuning: ReaderTuning;
+  #tuning = TUNING;
+  /** Made for a stream, or when it is first needed. */
+  #intake: ReaderIntake | null = null;
   #flow: Flow | null = null;
   #keeper: Keeper | null = null;
   #paused = false;
@@ -118,15 +96,11 @@ export class StreamReader implements LineSource {
    * @param options - `limit`: the longest frame without its separator, in bytes (default 65536)
    * @throws RangeError `ERR_OUT_OF_RANGE` when the limit is not a positive integer
    */
-  constructor(options?: LimitOptions);
-  /** @internal */
-  constructor(options: LimitOptions, tuning: ReaderTuning);
-  constructor(options: LimitOptions = {}, tuning: ReaderTuning = TUNING) {
+  constructor(options: LimitOptions = {}) {
     if (typeof options !== 'object' || (options as unknown) === null) {
       throw invalidType('StreamReader', 'options', 'an object', options);
     }
     this.#limit = checkLimit('StreamReader', options.limit);
-    this.#tuning = tuning;
   }
 
   /** The longest frame without its separator, in bytes. asyncio: the `limit` argument */
@@ -155,11 +129,6 @@ export class StreamReader implements LineSource {
     return this.#exception;
   }
 
-  /** @internal Whether a read has rejected with {@link exception}, so that the caller knows of it. */
-  get hasThrown(): boolean {
-    return this.#hasThrown;
-  }
-
   // ---------------------------------------------------------------------------------------------- the feeding side
 
   /**
@@ -172,7 +141,7 @@ export class StreamReader implements LineSource {
     const bytes = asBytes('feedData', data);
     if (this.#eof)
       throw new StateError('ERR_FEED_AFTER_EOF', `feedData: ${count(bytes.length, 'byte')} after feedEof()`);
-    if (bytes.length > 0 && !this.feed(bytes) && this.#flow !== null) this.#flow.pauseReading();
+    if (bytes.length > 0) this.#feed(bytes);
   }
 
   /** Says that no more data will come. Waiting reads end as documented for each. asyncio: `feed_eof` */
@@ -194,44 +163,113 @@ export class StreamReader implements LineSource {
     this.#wake();
   }
 
-  /**
-   * @internal Connects the source, which is paused above twice the limit and resumed at the limit, and the stream that this
-   * is a half of, if any: it is held while a read waits.
-   */
-  attach(flow: Flow, keeper: Keeper | null = this.#keeper): void {
-    this.#flow = flow;
-    this.#keeper = keeper;
+  // ---------------------------------------------------------------------------------------------- the internal side
+
+  static {
+    // A class, made once, so that calls through it cost no more than calls of the reader's own methods.
+    class Intake implements ReaderIntake {
+      readonly #reader: StreamReader;
+
+      constructor(reader: StreamReader) {
+        this.#reader = reader;
+      }
+
+      attach(flow: Flow, keeper?: Keeper): void {
+        this.#reader.#attach(flow, keeper);
+      }
+
+      readTarget(ahead = true): Uint8Array | null {
+        return this.#reader.#readTarget(ahead);
+      }
+
+      commit(count: number): boolean {
+        return this.#reader.#commit(count);
+      }
+
+      feed(chunk: Uint8Array): boolean {
+        return this.#reader.#feed(chunk);
+      }
+
+      get readsAhead(): boolean {
+        return this.#reader.#ahead > 0;
+      }
+
+      get hasThrown(): boolean {
+        return this.#reader.#hasThrown;
+      }
+
+      lockReads(action: string): void {
+        this.#reader.#lockReads(action);
+      }
+
+      unlockReads(): void {
+        this.#reader.#unlockReads();
+      }
+
+      preview(n: number): Buffer {
+        return this.#reader.#preview(n);
+      }
+
+      withdraw(): Buffer {
+        return this.#reader.#withdraw();
+      }
+
+      nextLine(form: LineForm, loop: object): Promise<IteratorResult<string, undefined>> {
+        return this.#reader.#nextLine(form, loop);
+      }
+
+      nextLines(form: LineForm, loop: object): Promise<IteratorResult<string[], undefined>> {
+        return this.#reader.#nextLines(form, loop);
+      }
+
+      leave(loop: object): void {
+        this.#reader.#leave(loop);
+      }
+
+      get bytesRead(): number {
+        return this.#reader.#bytesRead;
+      }
+
+      shrink(): void {
+        this.#reader.#shrink();
+      }
+
+      tune(tuning: ReaderTuning): void {
+        this.#reader.#tune(tuning);
+      }
+    }
+
+    readerIntake = (reader) => (reader.#intake ??= new Intake(reader));
   }
 
-  /**
-   * Keeps every read from beginning, as a read that waits does, until {@link release}: the bytes change their meaning.
-   *
-   * @internal
-   * @throws StateError `ERR_CONCURRENT_READ` when a read waits
-   */
-  hold(action: string): void {
+  #attach(flow: Flow, keeper: Keeper | undefined): void {
+    this.#flow = flow;
+    if (keeper !== undefined) this.#keeper = keeper;
+  }
+
+  #tune(tuning: ReaderTuning): void {
+    this.#tuning = tuning;
+  }
+
+  #lockReads(action: string): void {
     if (this.#pending !== null) throw concurrent(action, this.#pending.action);
     this.#scanner?.buffer.endLoan();
     this.#pending = new PendingRead(action, nothing);
-    this.#keeper?.hold(Hold.READ);
+    this.#keeper?.retain(Retain.READ);
   }
 
-  /** @internal Ends {@link hold}. */
-  release(): void {
+  #unlockReads(): void {
     this.#pending = null;
-    this.#keeper?.release(Hold.READ);
+    this.#keeper?.release(Retain.READ);
     if (this.#flowing()) this.#resumeReading();
-    else this.#flow?.pauseReading();
   }
 
-  /** @internal Copies up to `n` buffered bytes, which stay where they are. */
-  preview(n: number): Buffer {
+  #preview(n: number): Buffer {
     const scanner = this.#receive();
     return scanner.buffer.copy(Math.min(n, scanner.rewind()));
   }
 
-  /** @internal Takes all that is buffered, and the EOF, as if they had never been received. */
-  withdraw(): Buffer {
+  #withdraw(): Buffer {
     this.#receive().stopSkipping();
     this.#eof = false;
     const bytes = this.#takeRest();
@@ -240,13 +278,7 @@ export class StreamReader implements LineSource {
     return bytes;
   }
 
-  /** @internal See `ReadingSink`. */
-  get readsAhead(): boolean {
-    return this.#ahead > 0;
-  }
-
-  /** @internal See `TransportSink.readTarget`. */
-  readTarget(ahead = true): Uint8Array | null {
+  #readTarget(ahead: boolean): Uint8Array | null {
     const fill = this.#pending?.fill ?? null;
     const { buffer, skips } = this.#receive();
     const afterFill = buffer.targetsFill;
@@ -261,8 +293,7 @@ export class StreamReader implements LineSource {
     return buffer.targetRing(directRead, afterFill ? directRead : this.#ahead, this.#room());
   }
 
-  /** @internal See `TransportSink.commit`. */
-  commit(count: number): boolean {
+  #commit(count: number): boolean {
     const scanner = this.#receive();
     const { buffer } = scanner;
     const { target } = buffer;
@@ -279,14 +310,13 @@ export class StreamReader implements LineSource {
       scanner.commit(count);
     } else {
       // What the memory was lent for is gone (a cancelled read, a ring that was replaced): the bytes still count.
-      return this.feed(target.subarray(0, count));
+      return this.#feed(target.subarray(0, count));
     }
     this.#wake();
     return this.#flowing();
   }
 
-  /** @internal See `TransportSink.feed`. */
-  feed(chunk: Uint8Array): boolean {
+  #feed(chunk: Uint8Array): boolean {
     const size = chunk.length;
     this.#bytesRead += size;
     this.#ahead = size >= this.#tuning.fullChunk ? this.#tuning.directRead : 0;
@@ -516,7 +546,6 @@ export class StreamReader implements LineSource {
     scanner.buffer.leaveLoan(this.#room());
     scanner.rewind();
     scanner.buffer.putBack(bytes);
-    if (!this.#flowing() && this.#flow !== null) this.#flow.pauseReading();
   }
 
   /**
@@ -573,11 +602,10 @@ export class StreamReader implements LineSource {
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for options that are none
    */
   lines(options?: LinesOptions): Lines {
-    return new Lines(this, checkLineForm(options));
+    return new Lines(readerIntake(this), checkLineForm(options));
   }
 
-  /** @internal See {@link Lines.next}. */
-  nextLine(form: LineForm, loop: object): Promise<IteratorResult<string, undefined>> {
+  #nextLine(form: LineForm, loop: object): Promise<IteratorResult<string, undefined>> {
     const scanner = this.#scanner;
     if (scanner?.has(LF) && form.signal === undefined && this.#pending === null) {
       const line = scanner.takeText(form);
@@ -594,8 +622,7 @@ export class StreamReader implements LineSource {
     return this.#begin('lines', form, attempt, null, loop);
   }
 
-  /** @internal See {@link Lines.batches}. */
-  nextLines(form: LineForm, loop: object): Promise<IteratorResult<string[], undefined>> {
+  #nextLines(form: LineForm, loop: object): Promise<IteratorResult<string[], undefined>> {
     const attempt = (): IteratorResult<string[], undefined> | undefined => {
       const lines = this.#receive().takeTexts(form);
       if (lines !== undefined) return { done: false, value: lines };
@@ -620,7 +647,7 @@ export class StreamReader implements LineSource {
         }
         return this.#begin('readline', undefined, StreamReader.#lineResult, null, loop);
       },
-      (loop) => this.leave(loop),
+      (loop) => this.#leave(loop),
     );
   }
 
@@ -630,13 +657,11 @@ export class StreamReader implements LineSource {
     return line.length === 0 ? DONE : { done: false, value: line };
   }
 
-  /** @internal See {@link LineSource.leave}. */
-  leave(loop: object): void {
+  #leave(loop: object): void {
     const pending = this.#pending;
     if (pending?.loop !== loop) return;
     this.#finish(pending);
     pending.resolve(DONE as never);
-    this.#pauseIfFull();
   }
 
   /** @internal `StreamReader { buffered: 4, eof, limit: 123, waiting: 'readline' }` */
@@ -677,22 +702,21 @@ export class StreamReader implements LineSource {
     const buffer = this.#scanner?.buffer;
     // While it waits, which may be long, it needs no ring unless there are bytes.
     buffer?.settle();
-    if (buffer?.isSpacious()) watch(this);
+    if (buffer?.isSpacious()) watch(readerIntake(this));
     const pending = new PendingRead(action, attempt, fill, loop);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
       pending.reject = reject;
     });
     this.#pending = pending;
-    this.#keeper?.hold(Hold.READ);
+    this.#keeper?.retain(Retain.READ);
     if (options?.signal !== undefined) this.#watch(pending, options.signal);
     // A read that waits needs bytes whatever the limit says: readexactly(n) must not stall when n exceeds it.
     if (this.#paused) this.#resumeReading();
     return result;
   }
 
-  /** @internal See `Spacious`. */
-  shrink(): void {
+  #shrink(): void {
     // While a read waits no frame is lent. Some may be listed: peek waits beside them.
     if (this.#pending !== null) this.#scanner?.shrink();
   }
@@ -700,7 +724,7 @@ export class StreamReader implements LineSource {
   // Apart from #begin, whose variables every read that waits would keep otherwise.
   #watch(pending: PendingRead, signal: AbortSignal): void {
     const onAbort = (): void => {
-      this.#cancel(pending, signal.reason);
+      this.#fail(pending, signal.reason);
     };
     signal.addEventListener('abort', onAbort, { once: true });
     pending.unwatch = () => {
@@ -733,16 +757,6 @@ export class StreamReader implements LineSource {
     pending.resolve(result as never);
   }
 
-  #cancel(pending: PendingRead, reason: unknown): void {
-    this.#fail(pending, reason);
-    this.#pauseIfFull();
-  }
-
-  /** A read has ended early, for the sake of which more was received than may be buffered. */
-  #pauseIfFull(): void {
-    if (!this.#flowing() && this.#flow !== null) this.#flow.pauseReading();
-  }
-
   #fail(pending: PendingRead, reason: unknown): void {
     this.#finish(pending);
     if (pending.fill !== null) this.#putBackFill(pending.fill);
@@ -751,7 +765,7 @@ export class StreamReader implements LineSource {
 
   #finish(pending: PendingRead): void {
     this.#pending = null;
-    this.#keeper?.release(Hold.READ);
+    this.#keeper?.release(Retain.READ);
     pending.unwatch?.();
   }
 

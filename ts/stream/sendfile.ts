@@ -15,7 +15,7 @@ import { StateError, coded, invalidType, outOfRange } from '../errors.js';
 import { systemWords } from '../system-errors.js';
 import { kindOf } from '../transports/fd.js';
 import type { Reservation } from '../writer/reservation.js';
-import { reserve, type StreamWriter } from '../writer/writer.js';
+import type { WriterOutlet } from '../writer/writer.js';
 
 /** How much of the file is read and sent at once, in bytes. */
 const BLOCK_BYTES = 131072;
@@ -52,9 +52,9 @@ interface Part {
 const statOf = promisify(fstat);
 const readOf = promisify(read);
 
-/** See `Stream.sendfile`. */
+/** See `Stream.sendfile`. @internal */
 export async function sendfile(
-  writer: StreamWriter,
+  writer: WriterOutlet,
   wanted: SendfileSource,
   offset = 0,
   count?: number,
@@ -65,7 +65,7 @@ export async function sendfile(
   const signal = checkOptions(options);
   signal?.throwIfAborted();
   // Before anything is awaited: what is written after this call comes after the file.
-  const place = reserve(writer, 'sendfile');
+  const place = writer.reserve('sendfile');
   const part = { offset, count };
   try {
     const source = await opened(file).catch((error: unknown) => refused(file, part, 0, error));

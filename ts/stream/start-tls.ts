@@ -11,7 +11,7 @@
  */
 import { onAbort, unlessAborted } from '../abort.js';
 import { ConnectionError, StateError, count, showUnixPath } from '../errors.js';
-import type { StreamReader } from '../reader/reader.js';
+import type { ReaderIntake } from '../reader/intake.js';
 import type { Tls } from '../tls/handshake.js';
 import type { TlsTransport } from '../tls/transport.js';
 import type { DuplexTransport } from '../transports/duplex.js';
@@ -22,7 +22,9 @@ const ACTION = 'startTls';
 
 /** The stream, as far as an upgrade changes it. */
 export interface Upgradable {
-  readonly reader: StreamReader;
+  readonly intake: ReaderIntake;
+  /** How many received bytes have not been read. */
+  unread(): number;
   /** The plain transport. */
   readonly transport: DuplexTransport;
   /** Takes a place in the order of what is written. */
@@ -42,8 +44,8 @@ export interface Upgradable {
 
 /** See `Stream.startTls`. */
 export async function startTls(stream: Upgradable, tls: Tls, signal: AbortSignal | undefined): Promise<void> {
-  const { reader, transport } = stream;
-  reader.hold(ACTION);
+  const { intake, transport } = stream;
+  intake.lockReads(ACTION);
   let place: Reservation | null = null;
   let refusal: Error | null;
   try {
@@ -59,7 +61,7 @@ export async function startTls(stream: Upgradable, tls: Tls, signal: AbortSignal
     }
   } catch (error) {
     place?.release();
-    reader.release();
+    intake.unlockReads();
     throw error;
   }
   await shakeHands(stream, tls, signal, refusal);
@@ -68,13 +70,14 @@ export async function startTls(stream: Upgradable, tls: Tls, signal: AbortSignal
 
 /** Why the connection cannot be upgraded, given what has been received on it; null where it can. */
 function upgradeRefusal(stream: Upgradable): Error | null {
-  const { reader, transport } = stream;
+  const { intake, transport } = stream;
   transport.deliver();
-  if (reader.buffered > 0) {
-    const [type, major] = reader.preview(2);
+  const unread = stream.unread();
+  if (unread > 0) {
+    const [type, major] = intake.preview(2);
     // The head of a TLS record: a handshake, of a version that begins with 3, as all do.
     if (type !== 0x16 || (major ?? 3) !== 3) {
-      const message = `${ACTION}: ${count(reader.buffered, 'byte')} received before the upgrade and not read`;
+      const message = `${ACTION}: ${count(unread, 'byte')} received before the upgrade and not read`;
       return new StateError('ERR_TLS_PLAINTEXT_PENDING', `${message}, which do not begin a TLS handshake`);
     }
   }
@@ -88,13 +91,13 @@ async function shakeHands(
   signal: AbortSignal | undefined,
   refusal: Error | null,
 ): Promise<void> {
-  const { reader, transport } = stream;
+  const { intake, transport } = stream;
   const ended = new AbortController();
   const giveUp = (): void => {
     ended.abort(new ConnectionError('ECONNABORTED', `${ACTION}: the stream was closed during the handshake`));
   };
   stream.onClose(giveUp);
-  const early = reader.withdraw();
+  const early = intake.withdraw();
   const raw = transport.release(giveUp);
   if (refusal !== null) {
     // Else reads would end as if all had gone well.
@@ -116,7 +119,7 @@ async function shakeHands(
     stream.move(secured);
   } catch (error) {
     if (!moved) {
-      reader.release();
+      intake.unlockReads();
       stream.lose(upgradeLoss(error, peer, signal));
     }
     throw error;

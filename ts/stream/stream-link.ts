@@ -7,14 +7,14 @@
  *
  *     user ---> Stream, reader, writer (each keeps the others) ---> transport <--- event loop
  *                      ^                                                |
- *                      '----------- weakly; strongly while held ------ link
+ *                      '----------- weakly; strongly while retained -- link
  *
- * The stream is *held* while a call waits for what only the connection can bring: bytes for a read, room for a write, the end
- * after a close. What arrives for a stream that is not held goes to it as long as it is there.
+ * The stream is *retained* while a call waits for what only the connection can bring: bytes for a read, room for a write, the end
+ * after a close. What arrives for a stream that is not retained goes to it as long as it is there.
  *
  * A stream that is collected while it is open has its connection aborted, and is reported once.
  */
-import { Hold } from '../keeper.js';
+import { Retain } from '../keeper.js';
 import { peerName, type Transport, type TransportSink } from '../transports/transport.js';
 
 /** Whoever keeps account of a stream: the server that accepted it. Must not hold the stream when it lets users forget it. */
@@ -35,7 +35,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
   transport: Transport;
 
   readonly #weak: WeakRef<S>;
-  #held: S | null = null;
+  #retained: S | null = null;
   #reasons = 0;
   /** What the stream's `readsAhead` was when it last got bytes. */
   #readsAhead = false;
@@ -51,29 +51,29 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
 
   /** The stream, or null when it has been collected. */
   get stream(): S | null {
-    return this.#held ?? this.#weak.deref() ?? null;
+    return this.#retained ?? this.#weak.deref() ?? null;
   }
 
   /** Keeps the stream until the reason is released. */
-  hold(stream: S, reason: Hold): void {
+  retain(stream: S, reason: Retain): void {
     this.#reasons |= reason;
-    this.#held = stream;
+    this.#retained = stream;
   }
 
-  release(reason: Hold): void {
+  release(reason: Retain): void {
     this.#reasons &= ~reason;
-    if (this.#reasons === 0) this.#held = null;
+    if (this.#reasons === 0) this.#retained = null;
   }
 
   /** The user closes the stream: it is no longer forgotten, and kept until it is closed. */
   closing(stream: S): void {
-    this.hold(stream, Hold.CLOSE);
+    this.retain(stream, Retain.CLOSE);
     registry.unregister(this);
   }
 
   readTarget(ahead: boolean): Uint8Array | null {
     // Asked after every read: without a need for it the stream is not looked up, which takes longer than all the rest of this.
-    if (this.#held === null && !this.#readsAhead) return null;
+    if (this.#retained === null && !this.#readsAhead) return null;
     return this.stream?.readTarget(ahead) ?? null;
   }
 
@@ -100,7 +100,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
 
   closed(error: Error | null): void {
     const stream = this.stream;
-    this.#held = null;
+    this.#retained = null;
     if (stream !== null) {
       registry.unregister(this);
       stream.closed(error);

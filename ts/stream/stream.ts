@@ -17,8 +17,9 @@ import { checkOptionNames } from '../checks.js';
 import { ConnectionError, StateError, ignore } from '../errors.js';
 import type { Frames } from '../reader/frames.js';
 import { Lines, checkLineForm, type LineSource, type LinesOptions } from '../reader/lines.js';
-import type { Hold, Keeper } from '../keeper.js';
-import { StreamReader, type LimitOptions } from '../reader/reader.js';
+import type { Keeper, Retain } from '../keeper.js';
+import type { ReaderIntake } from '../reader/intake.js';
+import { StreamReader, readerIntake, type LimitOptions } from '../reader/reader.js';
 import {
   checkClientTls,
   checkServerTls,
@@ -29,7 +30,7 @@ import {
 import { TlsTransport } from '../tls/transport.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from '../transports/transport.js';
-import { StreamWriter, reserve, type CloseOptions } from '../writer/writer.js';
+import { StreamWriter, writerOutlet, type CloseOptions, type WriterOutlet } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { startTls, type Upgradable } from './start-tls.js';
 import { StreamLink, type StreamOwner } from './stream-link.js';
@@ -75,6 +76,7 @@ export class Stream implements TransportSink, Keeper {
 
   #transport: Transport;
   readonly #reader: StreamReader;
+  readonly #intake: ReaderIntake;
   /** Made for the first call that needs it: most streams are idle most of the time, and many only read. */
   #writer: StreamWriter | null = null;
   readonly #serverSide: boolean;
@@ -95,11 +97,12 @@ export class Stream implements TransportSink, Keeper {
     this.mode = transport.mode;
     this.#transport = transport;
     this.#reader = new StreamReader({ limit: options.limit });
+    this.#intake = readerIntake(this.#reader);
     this.#serverSide = options.serverSide ?? false;
     this.#host = options.host;
     this.#closeTimeout = options.closeTimeout;
     this.#link = new StreamLink<Stream>(this, transport, options.owner);
-    this.#reader.attach(transport, this);
+    this.#intake.attach(transport, this);
     transport.start(this.#link);
   }
 
@@ -283,7 +286,7 @@ export class Stream implements TransportSink, Keeper {
    * @throws (as a rejection) ConnectionError when the connection is closed (`ECONNRESET`) or lost before the end
    */
   sendfile(file: SendfileSource, offset?: number, count?: number, options?: SendfileOptions): Promise<number> {
-    return this.#canWrite() ? sendfile(this.#sender(), file, offset, count, options) : rejected(readOnly('sendfile'));
+    return this.#canWrite() ? sendfile(this.#outlet(), file, offset, count, options) : rejected(readOnly('sendfile'));
   }
 
   /** Waits until the write buffer is at its low watermark, if it went over the high one. asyncio: `drain` */
@@ -366,9 +369,10 @@ export class Stream implements TransportSink, Keeper {
 
   #upgradable(transport: DuplexTransport): Upgradable {
     return {
-      reader: this.#reader,
+      intake: this.#intake,
+      unread: () => this.#reader.buffered,
       transport,
-      reserve: (action) => reserve(this.#sender(), action),
+      reserve: (action) => this.#outlet().reserve(action),
       isClosing: () => this.isClosing(),
       peerEnded: () => this.#peerEnded,
       onClose: (giveUp) => {
@@ -379,9 +383,9 @@ export class Stream implements TransportSink, Keeper {
       },
       move: (secured) => {
         this.#transport = this.#link.transport = secured;
-        this.#writer?.moveTo(secured);
-        this.#reader.attach(secured);
-        this.#reader.release();
+        this.#outlet().moveTo(secured);
+        this.#intake.attach(secured);
+        this.#intake.unlockReads();
         secured.start(this.#link);
       },
       lose: (error) => {
@@ -455,7 +459,7 @@ export class Stream implements TransportSink, Keeper {
    * asyncio: `__aexit__`
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    const told = this.#lost && (this.#closeAsked || this.#reader.hasThrown || this.#writer?.hasThrown);
+    const told = this.#lost && (this.#closeAsked || this.#intake.hasThrown || this.#writerThrew());
     this.#endReading();
     try {
       await this.#sender().close();
@@ -512,22 +516,22 @@ export class Stream implements TransportSink, Keeper {
 
   /** @internal See `TransportSink.readTarget`. */
   readTarget(ahead: boolean): Uint8Array | null {
-    return this.#reader.readTarget(ahead);
+    return this.#intake.readTarget(ahead);
   }
 
   /** @internal See `ReadingSink`. */
   get readsAhead(): boolean {
-    return this.#reader.readsAhead;
+    return this.#intake.readsAhead;
   }
 
   /** @internal See `TransportSink.commit`. */
   commit(count: number): boolean {
-    return this.#closedHere || this.#reader.commit(count);
+    return this.#closedHere || this.#intake.commit(count);
   }
 
   /** @internal See `TransportSink.feed`. */
   feed(chunk: Uint8Array): boolean {
-    return this.#closedHere || this.#reader.feed(chunk);
+    return this.#closedHere || this.#intake.feed(chunk);
   }
 
   /** @internal See `TransportSink.eof`. */
@@ -543,7 +547,7 @@ export class Stream implements TransportSink, Keeper {
     // After its EOF the peer has nothing more to say, whatever becomes of what we send: reading has ended well.
     if (error === null || this.#peerEnded || this.#closedHere) this.#reader.feedEof();
     else this.#reader.setException(error);
-    this.#writer?.connectionLost(error);
+    if (this.#writer !== null) writerOutlet(this.#writer).connectionLost(error);
   }
 
   // ---------------------------------------------------------------------------------------------- the halves' side
@@ -558,13 +562,13 @@ export class Stream implements TransportSink, Keeper {
     return this.#link;
   }
 
-  /** @internal See `Keeper.hold`. */
-  hold(reason: Hold): void {
-    this.#link.hold(this, reason);
+  /** @internal See `Keeper.retain`. */
+  retain(reason: Retain): void {
+    this.#link.retain(this, reason);
   }
 
   /** @internal See `Keeper.release`. */
-  release(reason: Hold): void {
+  release(reason: Retain): void {
     this.#link.release(reason);
   }
 
@@ -581,10 +585,19 @@ export class Stream implements TransportSink, Keeper {
 
   #makeWriter(): StreamWriter {
     const writer = new StreamWriter(this.#transport, { closeTimeout: this.#closeTimeout });
-    writer.attach(this);
+    const outlet = writerOutlet(writer);
+    outlet.attach(this);
     this.#writer = writer;
-    if (this.#lost) writer.connectionLost(this.#error);
+    if (this.#lost) outlet.connectionLost(this.#error);
     return writer;
+  }
+
+  #outlet(): WriterOutlet {
+    return writerOutlet(this.#sender());
+  }
+
+  #writerThrew(): boolean {
+    return this.#writer !== null && writerOutlet(this.#writer).hasThrown;
   }
 
   // Methods and no getters: V8 looks a private getter up by a call into its runtime, on each read and write.

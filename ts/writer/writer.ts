@@ -23,7 +23,7 @@ import { inspect, type InspectOptions } from 'node:util';
 import { refusedWait, unlessAborted, type WaitOptions } from '../abort.js';
 import { checkCloseTimeout, checkInteger, checkObject, isBytes } from '../checks.js';
 import { ConnectionError, StateError, invalidType, outOfRange } from '../errors.js';
-import { Hold, type Keeper } from '../keeper.js';
+import { Retain, type Keeper } from '../keeper.js';
 import { StreamMode, type Transport } from '../transports/transport.js';
 import { Deferred, handled } from './deferred.js';
 import { HeldWrites, WriteSlot, type Reservation } from './reservation.js';
@@ -73,12 +73,31 @@ const RESOLVED: Promise<void> = Promise.resolve();
 let finishTurn: (writer: StreamWriter) => void;
 
 /**
- * Takes a place in the order of what is written, for bytes that come from elsewhere: those of a file. What was written
- * before goes out before it; what is written from now on waits until the place is released.
+ * The internal side of a writer: what its stream, `sendfile` and `startTls` call. It has no state of its own; see
+ * {@link writerOutlet}.
  *
  * @internal
  */
-export let reserve: (writer: StreamWriter, action: string) => Reservation;
+export interface WriterOutlet {
+  /** Connects the stream that owns the writer: it is retained while bytes are being sent or a call waits. */
+  attach(keeper: Keeper): void;
+  /** The writing half of `TransportSink.closed`. */
+  connectionLost(error: Error | null): void;
+  /** Whether the loss of the connection has made a call reject, other than `close` and `waitClosed`. */
+  readonly hasThrown: boolean;
+  /**
+   * Reserves the next position in the order of writes, for bytes from another source: a file, a handshake. Everything written before
+   * is sent first; everything written from now on waits until the reservation ends.
+   *
+   * @param action - the call that errors name
+   */
+  reserve(action: string): Reservation;
+  /** Continues over another transport. The caller has a reservation, and no batch is in flight. */
+  moveTo(transport: Transport): void;
+}
+
+/** Returns the internal side of a writer. @internal */
+export let writerOutlet: (writer: StreamWriter) => WriterOutlet;
 
 /** The watermarks of a writer, in bytes. */
 export interface WriteBufferLimits {
@@ -157,7 +176,7 @@ export class StreamWriter {
   #flushes: Flush[] | null = null;
   #closed: Deferred | null = null;
 
-  /** The stream that this is a half of, and whether it is held. */
+  /** The stream that this is a half of, and whether it is retained. */
   #keeper: Keeper | null = null;
   /** Made when something is written: an idle stream should not pay for it. */
   #onTaken: (() => void) | null = null;
@@ -391,30 +410,54 @@ export class StreamWriter {
     return `StreamWriter { ${parts.join(', ')} }`;
   }
 
-  /**
-   * Whether the loss of the connection has made a call reject, other than `close` and `waitClosed`.
-   *
-   * @internal
-   */
-  get hasThrown(): boolean {
-    return this.#hasThrown;
+  // ---------------------------------------------------------------------------------------------- the internal side
+
+  static {
+    class Outlet implements WriterOutlet {
+      readonly #writer: StreamWriter;
+
+      constructor(writer: StreamWriter) {
+        this.#writer = writer;
+      }
+
+      attach(keeper: Keeper): void {
+        this.#writer.#attach(keeper);
+      }
+
+      connectionLost(error: Error | null): void {
+        this.#writer.#connectionLost(error);
+      }
+
+      get hasThrown(): boolean {
+        return this.#writer.#hasThrown;
+      }
+
+      reserve(action: string): Reservation {
+        return this.#writer.#reserve(action);
+      }
+
+      moveTo(transport: Transport): void {
+        this.#writer.#moveTo(transport);
+      }
+    }
+
+    writerOutlet = (writer) => new Outlet(writer);
+
+    finishTurn = (writer) => {
+      writer.#turn = false;
+      if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
+    };
   }
 
-  /**
-   * Joins the stream that this is a half of: it is held while bytes are on their way or a call waits.
-   *
-   * @internal
-   */
-  attach(keeper: Keeper): void {
+  #attach(keeper: Keeper): void {
     this.#keeper = keeper;
   }
 
-  /**
-   * The writing half of `TransportSink.closed`.
-   *
-   * @internal
-   */
-  connectionLost(error: Error | null): void {
+  #moveTo(transport: Transport): void {
+    this.#transport = transport;
+  }
+
+  #connectionLost(error: Error | null): void {
     if (this.#gone()) return;
     this.#life = GONE[this.#life];
     this.#loss = error;
@@ -439,16 +482,6 @@ export class StreamWriter {
     // Without effect where the end was sent.
     this.#eofSent?.reject(this.#connectionError('writeEof'));
     if (this.#closed !== null) this.#settleClosed(this.#closed);
-  }
-
-  /** @internal Whether the writing side was ended by {@link writeEof}. */
-  get ended(): boolean {
-    return this.#end !== 'open';
-  }
-
-  /** @internal Goes on over another transport. The caller has a place in the queue, and nothing is on its way. */
-  moveTo(transport: Transport): void {
-    this.#transport = transport;
   }
 
   /** Whether what is queued is still to be sent. */
@@ -485,28 +518,26 @@ export class StreamWriter {
     return size;
   }
 
-  static {
-    reserve = (writer, action) => {
-      const slot = new WriteSlot(action);
-      const { ready } = slot;
-      if (writer.#life !== 'open' || writer.#end !== 'open') {
+  #reserve(action: string): Reservation {
+    const slot = new WriteSlot(action);
+    const { ready } = slot;
+    if (this.#life !== 'open' || this.#end !== 'open') {
+      slot.released = true;
+      this.#refused(action).catch(ready.reject);
+    } else if (this.#held === null) {
+      this.#held = new HeldWrites(slot);
+      this.#keep();
+      if (this.#inFlight === 0) this.#progress();
+    } else {
+      this.#held.reserve(slot);
+    }
+    return {
+      ready: ready.promise,
+      send: (data) => this.#sendAt(slot, data),
+      release: () => {
         slot.released = true;
-        writer.#refused(action).catch(ready.reject);
-      } else if (writer.#held === null) {
-        writer.#held = new HeldWrites(slot);
-        writer.#keep();
-        if (writer.#inFlight === 0) writer.#progress();
-      } else {
-        writer.#held.reserve(slot);
-      }
-      return {
-        ready: ready.promise,
-        send: (data) => writer.#sendAt(slot, data),
-        release: () => {
-          slot.released = true;
-          if (slot.sending === null) writer.#leave(slot);
-        },
-      };
+        if (slot.sending === null) this.#leave(slot);
+      },
     };
   }
 
@@ -543,13 +574,6 @@ export class StreamWriter {
       if (this.#inFlight === 0 && (atOnce || this.#queued >= this.#high)) this.#send();
     }
     this.#measure();
-  }
-
-  static {
-    finishTurn = (writer) => {
-      writer.#turn = false;
-      if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
-    };
   }
 
   /** Hands the queue over as one batch. Only called with nothing in flight. */
@@ -664,14 +688,14 @@ export class StreamWriter {
   #keep(): void {
     if (this.#keeping) return;
     this.#keeping = true;
-    this.#keeper?.hold(Hold.WRITE);
+    this.#keeper?.retain(Retain.WRITE);
   }
 
   #letGo(): void {
     if (!this.#keeping || this.#inFlight > 0 || this.#held !== null) return;
     if (this.#drained !== null || this.#flushes !== null || this.#closed !== null) return;
     this.#keeping = false;
-    this.#keeper?.release(Hold.WRITE);
+    this.#keeper?.release(Retain.WRITE);
   }
 
   #whenClosed(): Promise<void> {
