@@ -8,7 +8,7 @@ import { NativeRing } from '#ts/buffer/native-ring.js';
 import { loadAddon } from '#ts/buffer/native.js';
 import { TypeScriptRing } from '#ts/buffer/typescript-ring.js';
 
-test('the engine is the one that the rings are of', (t) => {
+test('engine names the engine whose rings createRing makes', (t) => {
   t.is(engine, loadAddon() === null ? 'typescript' : 'native');
   const wanted = process.env['SLUICE_ENGINE'] ?? '';
   t.true(wanted === '' || wanted === engine);
@@ -27,7 +27,7 @@ test('rings are independent and own no memory at first', (t) => {
   t.is(a.view(0, 3)?.toString(), 'abc');
 });
 
-test('SLUICE_ENGINE decides for a process', (t) => {
+test('SLUICE_ENGINE selects the engine of a process', (t) => {
   const file = createRequire(import.meta.url).resolve('#ts/buffer/engine.js');
   const program = `console.log((await import(${JSON.stringify(pathToFileURL(file).href)})).engine)`;
   const run = (wanted: string) =>

@@ -1,8 +1,8 @@
 /**
- * What the native ring has the addon do, and how often. What comes out of it is the contract in ring.test.ts, on the real binary; here
- * its functions are watched, or stand-ins note that they were called.
+ * Which functions of the addon the native ring calls, and how often. What a ring does is tested by the contract in
+ * ring.test.ts, on the real binary; here the functions of the addon record each call.
  */
-// Runs once: it makes its rings by itself.
+// Runs once: it makes its own rings.
 import test, { type ExecutionContext } from 'ava';
 import { StreamServer, connect, engine } from 'sluice';
 import { loadAddon, type Addon } from '#ts/buffer/native.js';
@@ -13,11 +13,11 @@ import { portOf } from '../loopback.js';
 
 interface Watched {
   readonly addon: Addon;
-  /** What was called since the last time, by name. */
+  /** The names of the functions called since the last time. */
   names(): string[];
 }
 
-/** The addon, with its calls written down. */
+/** The addon, with its calls recorded. */
 function watched(addon: Addon): Watched {
   const calls: string[] = [];
   const entries = Object.entries(addon as unknown as Record<string, (...args: unknown[]) => unknown>);
@@ -47,7 +47,7 @@ function listing(found: Separator, max = 9): Listing {
 }
 
 native(
-  'each operation that brings bytes is one call, listing included; what only looks at memory is none',
+  'every operation that adds bytes is one call, listing included; one that only reads memory is none',
   (t, real) => {
     const { addon, names } = watched(real);
     const ring = new NativeRing(addon);
@@ -75,7 +75,7 @@ native(
   },
 );
 
-native('the ring moves to a larger block within the call that is made again with it', (t, real) => {
+native('a ring moves to a larger block within the call that is repeated with that block', (t, real) => {
   const { addon, names } = watched(real);
   const ring = new NativeRing(addon);
   ring.append(Buffer.alloc(250));
@@ -94,14 +94,14 @@ native('the ring moves to a larger block within the call that is made again with
   t.is(ring.length, 10);
 });
 
-native('a separator is handed over once, whichever ring it is used on', (t, real) => {
+native('a separator is passed to the addon once, whichever rings search for it', (t, real) => {
   const { addon, names } = watched(real);
   const found = separator(';', '--');
   for (let i = 0; i < 3; i++) new NativeRing(addon).append(Buffer.from('a;b--'), listing(found));
   t.deepEqual(names(), ['Separator', 'append', 'append', 'append']);
 });
 
-native('memory that the native engine refuses is copied first', (t, addon) => {
+native('memory that the addon refuses is copied first', (t, addon) => {
   const shared = new Uint8Array(new SharedArrayBuffer(50)).fill(7);
   const ring = new NativeRing(addon);
   ring.append(Buffer.from('abcdef'));
@@ -118,7 +118,7 @@ native('memory that the native engine refuses is copied first', (t, addon) => {
   t.is(bytes.toString(), 'defabcdefabc');
 });
 
-native('an argument that is refused leaves the ring as it was', (t, addon) => {
+native('an invalid argument leaves the ring unchanged', (t, addon) => {
   const ring = new NativeRing(addon);
   ring.append(Buffer.alloc(200, 1));
   const bad = { ...listing(separator('\n')), limit: -1 };
@@ -127,14 +127,14 @@ native('an argument that is refused leaves the ring as it was', (t, addon) => {
   t.deepEqual(ring.view(0, 200), Buffer.alloc(200, 1));
 });
 
-test('over TCP, the native engine is called once for each chunk, and never for a line', async (t) => {
+test('over TCP, the native engine is called once per chunk, never once per line', async (t) => {
   const addon = loadAddon();
   if (addon === null || engine !== 'native') {
     t.log('the engine is not native');
     t.not(process.env['SLUICE_ENGINE'], 'native');
     return;
   }
-  // The module of the addon is the same object for all rings: its functions are replaced while this test counts.
+  // The module of the addon is one object for all rings: its functions are replaced while this test counts.
   const functions = addon as unknown as Record<string, (...args: unknown[]) => unknown>;
   const counts: Record<string, number> = {};
   const restore = Object.entries(functions).map(([name, call]) => {
@@ -189,11 +189,12 @@ test('over TCP, the native engine is called once for each chunk, and never for a
     t.is(stream.bytesRead, chunks * chunk.length);
     const { append = 0, commit = 0, list = 0, reserve = 0, unread = 0 } = counts;
     t.log(`${name}: ${append} append, ${commit} commit, ${list} list, ${reserve} reserve`);
-    // The rest of a line may go to the ring that the next chunk comes to: a `commit` of its own while frames are lent.
+    // The rest of a line may be committed to the ring that receives the next chunk, in a call of its own, while frames
+    // are lent.
     t.true(append + commit > 0, name);
-    // At first an index lists few frames.
+    // The first index lists only a few frames.
     t.true(list <= 12, `${name}: ${list} calls list only`);
-    // Bytes are moved, or memory made, once for several chunks.
+    // Bytes are moved, or memory is allocated, once for several chunks.
     t.true(reserve <= append + commit, `${name}: ${reserve} calls make room`);
     t.is(unread, 0);
     t.true(append + commit + list + reserve < lines / 100, 'far fewer calls than lines');

@@ -1,5 +1,5 @@
-/** The binary itself: what it does with wrong arguments, and how it is looked for. */
-// Runs once: it looks for the binary by itself, and starts processes with environments of their own.
+/** The binary itself: how it treats invalid arguments, and how it is found. */
+// Runs once: it looks for the binary itself, and starts processes with their own environments.
 import { spawnSync } from 'node:child_process';
 import { closeSync, cpSync, mkdirSync, openSync, readSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -15,7 +15,7 @@ import { dial, listen, until } from '../loopback.js';
 
 const addon = loadAddon();
 
-/** A test of the binary; without one, it says so. */
+/** A test of the binary; without a binary, the test logs that. */
 function native(title: string, run: (t: ExecutionContext, addon: Addon) => void | Promise<void>): void {
   test(title, async (t) => {
     if (addon !== null) {
@@ -27,7 +27,7 @@ function native(title: string, run: (t: ExecutionContext, addon: Addon) => void 
   });
 }
 
-/** A block with these cursors and, as its data, as many bytes as are given. */
+/** A block with these cursors, whose data area holds exactly these bytes. */
 function block(head: number, length: number, data: string): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + data.length);
   new Uint32Array(bytes.buffer, 0, 2).set([head, length]);
@@ -39,10 +39,10 @@ function cursors(bytes: Uint8Array): number[] {
   return [...new Uint32Array(bytes.buffer, bytes.byteOffset, 4)];
 }
 
-/** The words of a listing that has not begun. */
+/** The words of a listing that has not started. */
 const words = (): Uint32Array => new Uint32Array(16);
 
-/** Each function with a block, and otherwise with right arguments. */
+/** Each function, called with a block and otherwise valid arguments. */
 function calls(addon: Addon): Record<string, (block: Uint8Array) => unknown> {
   const line = addon.Separator([Uint8Array.of(10)]);
   return {
@@ -58,7 +58,7 @@ native('the functions work on a block in place', (t, addon) => {
   const bytes = block(6, 3, 'c.....ab');
   t.is(addon.append(bytes, Buffer.from('de')), 0);
   t.is(addon.unread(bytes, Buffer.from('XY')), 0);
-  // The unread bytes wrap around: what is free lies before them.
+  // The unread bytes wrap around: the free space precedes them.
   t.deepEqual(cursors(bytes), [4, 7, 3, 1]);
   t.is(Buffer.from(bytes.buffer, HEADER_BYTES).toString(), 'cde.XYab');
   const out = new Uint32Array(8);
@@ -71,7 +71,7 @@ native('the functions work on a block in place', (t, addon) => {
   t.deepEqual(cursors(bytes), [4, 8, 4, 0]);
 });
 
-native('one call moves the ring to another block, stores the bytes there and lists its frames', (t, addon) => {
+native('one call moves a ring to another block, stores the bytes there and lists its frames', (t, addon) => {
   const bytes = block(6, 3, 'c.....ab');
   const before = Uint8Array.from(bytes);
   const line = addon.Separator([Uint8Array.of(10)]);
@@ -87,7 +87,7 @@ native('one call moves the ring to another block, stores the bytes there and lis
   t.deepEqual(cursors(larger), [0, 12, 12, 244]);
   t.is(Buffer.from(larger.buffer, HEADER_BYTES, 13).toString(), 'abcde\nfghij\n.');
   t.deepEqual([...out.subarray(0, 6)], [2, 12, 0, 0, 6, 12]);
-  // Likewise for what else needs room.
+  // The same for the other functions that need room.
   const reserved = new Uint8Array(larger.length);
   t.is(addon.reserve(bytes, 6), 256);
   t.is(addon.reserve(reserved, 6, bytes), 0);
@@ -99,7 +99,7 @@ native('one call moves the ring to another block, stores the bytes there and lis
   t.deepEqual(bytes, before);
 });
 
-native('a ring slides its bytes to the front for a region, where as many were consumed', (t, addon) => {
+native('reserve moves the unread bytes to the front if enough bytes were consumed', (t, addon) => {
   const bytes = block(4, 3, '....abc.');
   t.is(addon.reserve(bytes, 5), 0);
   t.deepEqual(cursors(bytes), [0, 3, 3, 5]);
@@ -107,7 +107,7 @@ native('a ring slides its bytes to the front for a region, where as many were co
   t.is(addon.reserve(bytes, 6), 256);
 });
 
-native('a block whose cursors cannot be true is a RangeError, and stays as it is', (t, addon) => {
+native('a block with impossible cursors is a RangeError, and stays unchanged', (t, addon) => {
   for (const [head, length] of [
     [8, 1],
     [0, 9],
@@ -123,7 +123,7 @@ native('a block whose cursors cannot be true is a RangeError, and stays as it is
   }
 });
 
-native('a block that is too short, or gone, is an error', (t, addon) => {
+native('a block that is too short or detached is an error', (t, addon) => {
   for (const [name, call] of Object.entries(calls(addon))) {
     for (const size of [0, 1, 15]) {
       t.throws(() => call(new Uint8Array(size)), { instanceOf: RangeError }, `${name}, ${size} bytes`);
@@ -134,7 +134,7 @@ native('a block that is too short, or gone, is an error', (t, addon) => {
   }
 });
 
-native('a block of another type is a TypeError', (t, addon) => {
+native('a block of the wrong type is a TypeError', (t, addon) => {
   const wrong: readonly unknown[] = [
     undefined,
     null,
@@ -186,7 +186,7 @@ native('other arguments of the wrong type are TypeErrors', (t, addon) => {
   t.deepEqual(cursors(bytes), [0, 4, 0, 0]);
 });
 
-native('seek sets the position of an open file, and tells why it cannot', (t, addon) => {
+native('seek sets the position of an open file, and says why it cannot', (t, addon) => {
   if (process.platform === 'win32') {
     t.throws(() => addon.seek(0, 0), { code: 'ENOSYS' });
     return;
@@ -221,7 +221,7 @@ native('seek sets the position of an open file, and tells why it cannot', (t, ad
   }
 });
 
-native('numbers and words that cannot be true are RangeErrors', (t, addon) => {
+native('numbers and words out of range are RangeErrors', (t, addon) => {
   const bytes = block(6, 4, 'a\nbcdefg');
   const before = Uint8Array.from(bytes);
   const line = addon.Separator([Uint8Array.of(10)]);
@@ -242,7 +242,7 @@ native('numbers and words that cannot be true are RangeErrors', (t, addon) => {
     t.throws(() => addon.list(bytes, out, line, 9, 9), expected);
     t.deepEqual(out, same);
   }
-  // What would have begun before the frame, or is all of the separator.
+  // A partial match that would have begun before the frame, and one as long as the whole separator.
   for (const partial of [3, 17]) {
     t.throws(() => addon.list(bytes, Uint32Array.of(0, 2, partial, 0), long, 9, 9), expected);
   }
@@ -261,7 +261,7 @@ native('numbers and words that cannot be true are RangeErrors', (t, addon) => {
   t.is(few[FrameIndex.COUNT], 0);
 });
 
-native('what has no room is answered by the capacity that it takes, and nothing is written', (t, addon) => {
+native('a call without enough room returns the capacity it needs, and writes nothing', (t, addon) => {
   const bytes = block(6, 4, 'a\nbcdefg');
   const before = Uint8Array.from(bytes);
   t.is(addon.append(bytes, Buffer.alloc(5)), 256);
@@ -272,7 +272,7 @@ native('what has no room is answered by the capacity that it takes, and nothing 
   t.deepEqual(bytes, before);
   const expected = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
   t.throws(() => addon.reserve(new Uint8Array(3), 0, bytes), expected);
-  // The block that is moved to must hold what is there.
+  // The new block must be large enough for the unread bytes.
   t.is(addon.reserve(new Uint8Array(HEADER_BYTES + 8), 5, bytes), 256);
   t.throws(() => addon.reserve(new Uint8Array(HEADER_BYTES + 3), 0, bytes), expected);
 });
@@ -292,14 +292,14 @@ native('arrays that overlap are TypeErrors', (t, addon) => {
   t.deepEqual(bytes, before);
 });
 
-native('a separator that is none is an error', (t, addon) => {
+native('an invalid separator is an error', (t, addon) => {
   const make = (value: unknown) => () => addon.Separator(value as Uint8Array[]);
   t.throws(make([]), { instanceOf: RangeError, code: 'ERR_SEPARATOR_EMPTY' });
   t.throws(make([Uint8Array.of(1), new Uint8Array()]), { instanceOf: RangeError, code: 'ERR_SEPARATOR_EMPTY' });
   for (const value of [undefined, null, 1, 'x', {}, Uint8Array.of(1), ['x'], [[1]], [new Uint16Array(1)]]) {
     t.throws(make(value), { instanceOf: TypeError });
   }
-  // Reading an element runs JavaScript, which may do anything, even to the array that is being read.
+  // Reading an element runs JavaScript, which may do anything, even change the array that is being read.
   const hostile: unknown[] = [Uint8Array.of(1), Uint8Array.of(2)];
   Object.defineProperty(hostile, 0, {
     get: () => {
@@ -310,7 +310,7 @@ native('a separator that is none is an error', (t, addon) => {
   t.throws(make(hostile), { message: 'mine' });
 });
 
-native('a separator keeps its bytes, whatever becomes of the arrays', (t, addon) => {
+native("a separator keeps its bytes when the caller's arrays change", (t, addon) => {
   const bytes = block(0, 8, 'ab;cd;ef');
   const sequence = Buffer.from(';');
   const separator = addon.Separator([sequence]);
@@ -320,7 +320,7 @@ native('a separator keeps its bytes, whatever becomes of the arrays', (t, addon)
   t.is(out[FrameIndex.COUNT], 2);
 });
 
-native('a ring does itself what the binary refuses to', (t, addon) => {
+native('a ring handles memory that the binary refuses', (t, addon) => {
   const ring = new NativeRing(addon);
   const shared = new Uint8Array(new SharedArrayBuffer(300)).fill(0x61);
   ring.append(shared);
@@ -333,7 +333,7 @@ native('a ring does itself what the binary refuses to', (t, addon) => {
   t.true(target.every((byte) => byte === 0x61));
 });
 
-// --- Looking for it
+// --- Finding the binary
 
 /** The packages for a platform where `present` are installed. */
 function packages(platform: string, arch: string, present: readonly string[] = [], musl = false): readonly string[] {
@@ -345,7 +345,7 @@ function packages(platform: string, arch: string, present: readonly string[] = [
   );
 }
 
-test('each platform has its package', (t) => {
+test('each platform has its own package', (t) => {
   t.deepEqual(packages('linux', 'x64'), ['sluice-linux-x64-gnu', 'sluice-linux-x64-musl']);
   t.deepEqual(packages('linux', 'arm64'), ['sluice-linux-arm64-gnu', 'sluice-linux-arm64-musl']);
   t.deepEqual(packages('darwin', 'x64'), ['sluice-darwin-x64']);
@@ -356,7 +356,7 @@ test('each platform has its package', (t) => {
   t.deepEqual(packages('freebsd', 'x64'), []);
 });
 
-test('what is installed tells the C library, and the process is asked only where both packages are', (t) => {
+test('the installed package decides the C library; the process report is read only where both packages are installed', (t) => {
   const gnu = 'sluice-linux-x64-gnu';
   const musl = 'sluice-linux-x64-musl';
   for (const name of [gnu, musl]) {
@@ -367,7 +367,7 @@ test('what is installed tells the C library, and the process is asked only where
   t.deepEqual(packages('linux', 'x64', [gnu, musl], true), [musl, gnu]);
 });
 
-test('musl is known by the report of the process, or else by its loader', (t) => {
+test('musl is recognised by the process report, else by its loader', (t) => {
   const gnuMaps =
     '7f00-7f01 r--p 00000000 08:01 1 /usr/lib64/ld-linux-x86-64.so.2\n7f02-7f03 r--p 0 08:01 2 /bin/node\n';
   const muslMaps = '7f00-7f01 r--p 00000000 08:01 1 /lib/ld-musl-x86_64.so.1\n7f02-7f03 r--p 0 08:01 2 /bin/node\n';
@@ -394,7 +394,7 @@ test('musl is known by the report of the process, or else by its loader', (t) =>
   }
 });
 
-test('a report looks up no host name, and the setting for it stays as it was', (t) => {
+test('reading the process report looks up no host name, and leaves that setting unchanged', (t) => {
   for (const before of [false, true]) {
     const seen: boolean[] = [];
     const report = {
@@ -410,12 +410,12 @@ test('a report looks up no host name, and the setting for it stays as it was', (
   }
 });
 
-test('the version that the binary must have is that of the package', (t) => {
+test('the binary must have the version of the package', (t) => {
   const require = createRequire(import.meta.url);
   t.is(VERSION, (require('sluice/package.json') as { version: string }).version);
 });
 
-/** The package without a binary, in a directory of its own. */
+/** The package without a binary, in its own directory. */
 function fakePackage(t: ExecutionContext): string {
   const root = directory(t);
   const require = createRequire(import.meta.url);
@@ -433,13 +433,13 @@ function fakePackage(t: ExecutionContext): string {
   return root;
 }
 
-/** Puts a file where a build on this machine leaves its binary. */
+/** Puts a file where a local build leaves its binary. */
 function leaveBuild(root: string, content: string | Buffer): void {
   mkdirSync(join(root, 'build', 'Release'), { recursive: true });
   writeFileSync(join(root, 'build', 'Release', 'sluice.node'), content);
 }
 
-/** Installs a package that exports what `code` says. */
+/** Installs a package whose main module is `code`. */
 function installPackage(root: string, name: string, code: string, version = VERSION): void {
   const home = join(root, 'node_modules', name);
   mkdirSync(home);
@@ -447,7 +447,7 @@ function installPackage(root: string, name: string, code: string, version = VERS
   writeFileSync(join(home, 'main.cjs'), code);
 }
 
-/** The package for this platform, first among those that may fit. */
+/** The preferred package for this platform. */
 const ownPackage = platformPackages()[0];
 
 const complete = `
@@ -469,7 +469,7 @@ const program = `
   console.log(engine, ring.view(0, ring.length).toString());
 `;
 
-/** What a process of its own prints that loads the engine of the package in `root`. */
+/** What a separate process prints that loads the engine of the package in `root`. */
 function load(root: string, environment: Record<string, string>) {
   const { SLUICE_ENGINE: _engine, SLUICE_DEBUG: _debug, SLUICE_PREBUILD: _place, ...rest } = process.env;
   const { status, stdout, stderr } = spawnSync(
@@ -480,7 +480,7 @@ function load(root: string, environment: Record<string, string>) {
   return { status, stdout: stdout.trimEnd(), stderr: stderr.trimEnd() };
 }
 
-test('in a bundle, which is a part of another package, the binaries of that are left alone', (t) => {
+test("in a bundle, which is part of another package, that package's binaries are not loaded", (t) => {
   const root = fakePackage(t);
   writeFileSync(join(root, 'package.json'), JSON.stringify({ name: 'bundled', type: 'module' }));
   leaveBuild(root, 'what belongs to somebody else');
@@ -489,7 +489,7 @@ test('in a bundle, which is a part of another package, the binaries of that are 
   t.is(stderr.split('\n')[1], '  - built on this machine: not the package sluice');
 });
 
-test('without a binary the TypeScript engine serves, and says why when asked', (t) => {
+test('without a binary the TypeScript engine is used, and SLUICE_DEBUG prints why', (t) => {
   const root = fakePackage(t);
   t.deepEqual(load(root, {}), { status: 0, stdout: 'typescript works', stderr: '' });
   const { stdout, stderr } = load(root, { SLUICE_DEBUG: '1' });
@@ -502,7 +502,7 @@ test('without a binary the TypeScript engine serves, and says why when asked', (
   t.deepEqual(lines.slice(2), absent.length > 0 ? absent : none);
 });
 
-test('the native engine, forced and not to be had, is one error with every cause', (t) => {
+test('SLUICE_ENGINE=native without a loadable binary is one error that lists every cause', (t) => {
   const root = fakePackage(t);
   leaveBuild(root, 'this is no binary');
   const { status, stdout } = load(root, { SLUICE_ENGINE: 'native' });
@@ -513,13 +513,13 @@ test('the native engine, forced and not to be had, is one error with every cause
   t.deepEqual(load(root, {}), { status: 0, stdout: 'typescript works', stderr: '' });
 });
 
-test('a value of SLUICE_ENGINE that names no engine is an error', (t) => {
+test('a SLUICE_ENGINE value that names no engine is an error', (t) => {
   const { status, stdout } = load(fakePackage(t), { SLUICE_ENGINE: 'rust' });
   t.is(status, 3);
   t.is(stdout, `failed: TypeError ERR_INVALID_ARG_VALUE SLUICE_ENGINE must be 'native' or 'typescript', not "rust"`);
 });
 
-test('the package of the platform is next, and is not touched where the TypeScript engine is forced', (t) => {
+test("the platform's package is tried after a local build, and not touched if the TypeScript engine is forced", (t) => {
   if (ownPackage === undefined) {
     t.pass('no package is made for this platform');
     return;
@@ -541,7 +541,7 @@ test('the package of the platform is next, and is not touched where the TypeScri
   });
 });
 
-test('of the packages for both C libraries the one that loads is used', (t) => {
+test('of the packages for the two C libraries, the one that loads is used', (t) => {
   const [first, second] = platformPackages('linux', process.arch);
   if (process.platform !== 'linux' || first === undefined || second === undefined) {
     t.pass('no packages for two C libraries are made for this platform');
@@ -560,7 +560,7 @@ test('of the packages for both C libraries the one that loads is used', (t) => {
   t.true(stderr.endsWith(`\n  - package ${fitting}: cannot be loaded`), stderr);
 });
 
-test('a package of another version is passed over, and its binary is not loaded', (t) => {
+test('a package of another version is ignored, and its binary is not loaded', (t) => {
   if (ownPackage === undefined) {
     t.pass('no package is made for this platform');
     return;
@@ -572,7 +572,7 @@ test('a package of another version is passed over, and its binary is not loaded'
   t.is(load(root, {}).stdout, 'typescript works');
 });
 
-test('a binary that lacks functions is passed over', (t) => {
+test('a binary that lacks functions is ignored', (t) => {
   if (ownPackage === undefined) {
     t.pass('no package is made for this platform');
     return;
@@ -587,7 +587,7 @@ test('a binary that lacks functions is passed over', (t) => {
   t.is(load(root, {}).stdout, 'typescript works');
 });
 
-native('unsent counts what the peer of a socket has not taken, and tells why it cannot', async (t, addon) => {
+native('unsent counts the bytes that the peer has not acknowledged, and says why it cannot', async (t, addon) => {
   const { port, sockets } = await listen(t, (socket) => void socket.pause());
   const socket = await dial(t, port);
   const fd = descriptorOf(socket) ?? -1;

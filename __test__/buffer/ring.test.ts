@@ -1,8 +1,8 @@
 /**
- * The contract of a ring, run on every engine. The models are obvious code: one `Buffer` for what a ring holds, a quadratic
- * scan (`expectedIndex`) for what a search finds.
+ * The contract of a ring, run on every engine. The models are deliberately simple: one `Buffer` for the contents of a
+ * ring, a quadratic scan (`expectedIndex`) for the result of a search.
  */
-// Runs once: it makes the rings of each engine by itself.
+// Runs once: it makes the rings of each engine itself.
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { NativeRing } from '#ts/buffer/native-ring.js';
@@ -46,7 +46,7 @@ function contents(ring: Ring): Buffer {
   return bytes;
 }
 
-/** A ring that holds `bytes` with the seam behind the first `seam` of them, if it has that many. */
+/** A ring that holds `bytes` and wraps after the first `seam` of them, if there are that many. */
 function ringWithSeam(make: () => Ring, bytes: Uint8Array, seam: number): Ring {
   const ring = make();
   ring.reserve(Math.max(bytes.length, seam, 1));
@@ -64,7 +64,7 @@ const rangeError = (message: RegExp) => ({ instanceOf: RangeError, code: 'ERR_OU
 
 // --- Bytes in, bytes out
 
-contract('owns no memory until bytes come', (t, make) => {
+contract('a ring owns no memory until bytes are added', (t, make) => {
   const ring = make();
   t.is(ring.length, 0);
   t.is(ring.capacity, 0);
@@ -80,7 +80,7 @@ contract('owns no memory until bytes come', (t, make) => {
   t.is(ring.capacity, 0);
 });
 
-contract('gives back what was written, read and put back', (t, make) => {
+contract('a ring returns what was appended, committed and put back, in order', (t, make) => {
   const ring = make();
   ring.append(Buffer.from('lo wor'));
   ring.unread(Buffer.from('hel'));
@@ -93,7 +93,7 @@ contract('gives back what was written, read and put back', (t, make) => {
   t.is(ring.view(1, 4)?.toString() ?? null, 'orl');
 });
 
-contract('a region stays where it is while bytes are consumed', (t, make) => {
+contract('a reserved region does not move while bytes are consumed', (t, make) => {
   const ring = make();
   ring.append(pattern(10));
   const region = ring.reserve(5);
@@ -103,7 +103,7 @@ contract('a region stays where it is while bytes are consumed', (t, make) => {
   t.deepEqual(contents(ring), pattern(5, 90));
 });
 
-contract('a region is as large as asked for, and the same one for a reader that drains the ring', (t, make) => {
+contract('a reserved region is large enough, and the same one again once the ring is drained', (t, make) => {
   const ring = make();
   const first = ring.reserve(1000);
   t.true(first.length >= 1000);
@@ -119,7 +119,7 @@ contract('a region is as large as asked for, and the same one for a reader that 
   t.is(ring.reserve(3000).length >= 3000, true);
 });
 
-contract('bytes go across the seam rather than to more memory', (t, make) => {
+contract('bytes wrap around before the ring grows', (t, make) => {
   const ring = make();
   ring.reserve(256);
   const { capacity } = ring;
@@ -127,7 +127,7 @@ contract('bytes go across the seam rather than to more memory', (t, make) => {
     ring.append(pattern(200, at));
     t.deepEqual(contents(ring), pattern(200, at));
     ring.consume(200);
-    // Something stays, so that the ring never starts afresh.
+    // Some bytes remain, so that the ring never starts over.
     ring.append(pattern(24, at));
     t.deepEqual(contents(ring), pattern(24, at));
     ring.append(pattern(capacity - 24, at + 24));
@@ -140,7 +140,7 @@ contract('bytes go across the seam rather than to more memory', (t, make) => {
   t.is(ring.capacity, capacity);
 });
 
-contract('every seam: writing, putting back, copying, viewing', (t, make) => {
+contract('append, unread, copyTo and view work at every wrap point', (t, make) => {
   const bytes = pattern(60);
   const { capacity } = ringWithSeam(make, bytes, 0);
   for (let seam = 0; seam <= bytes.length; seam++) {
@@ -172,7 +172,7 @@ contract('every seam: writing, putting back, copying, viewing', (t, make) => {
   }
 });
 
-contract('growing takes the bytes along, wherever the seam is', (t, make) => {
+contract('growing keeps the bytes, whatever the wrap point', (t, make) => {
   const bytes = pattern(256);
   for (const seam of [0, 1, 100, 255, 256]) {
     for (const more of [1, 20, 5000]) {
@@ -190,7 +190,7 @@ contract('growing takes the bytes along, wherever the seam is', (t, make) => {
   }
 });
 
-contract('what a ring holds may be written to the ring itself', (t, make) => {
+contract("a ring's own bytes can be appended and put back to it", (t, make) => {
   const ring = make();
   ring.append(pattern(100));
   ring.append(ring.view(0, 100)!);
@@ -201,8 +201,8 @@ contract('what a ring holds may be written to the ring itself', (t, make) => {
   t.deepEqual(contents(ring), Buffer.concat([half, twice, half]));
 });
 
-contract('moving bytes costs a constant time for each byte, whatever is reserved', (t, make) => {
-  // A slow consumer behind a steady reader: the ring must neither move all bytes each time nor grow without end.
+contract('moving bytes takes constant time per byte, whatever is reserved', (t, make) => {
+  // A slow consumer of a steady source: the ring must neither move all bytes each time nor grow without bound.
   const ring = make();
   ring.append(pattern(1000));
   let moved = 0;
@@ -219,7 +219,7 @@ contract('moving bytes costs a constant time for each byte, whatever is reserved
   t.true(ring.capacity <= 8192, `${ring.capacity} bytes for 1000, and 999 reserved`);
 });
 
-contract('memory follows the unread bytes', (t, make) => {
+contract('memory shrinks with the unread bytes', (t, make) => {
   const ring = make();
   ring.append(pattern(100_000));
   const full = ring.capacity;
@@ -247,7 +247,7 @@ contract('memory follows the unread bytes', (t, make) => {
   t.deepEqual(contents(ring), pattern(3));
 });
 
-contract('wrong arguments are told with their numbers, and nothing changes', (t, make) => {
+contract('invalid arguments are RangeErrors with their numbers, and change nothing', (t, make) => {
   const ring = make();
   ring.append(pattern(10));
   const out = new Uint32Array(10);
@@ -309,7 +309,7 @@ contract('wrong arguments are told with their numbers, and nothing changes', (t,
   t.deepEqual(contents(ring), pattern(10));
 });
 
-contract('more than a ring can hold is refused before anything is allocated', (t, make) => {
+contract('a request beyond the largest ring is refused before anything is allocated', (t, make) => {
   const ring = make();
   ring.append(pattern(10));
   for (const min of [MAX_CAPACITY - 9, MAX_CAPACITY, 2 ** 32, Number.MAX_SAFE_INTEGER - 10]) {
@@ -323,13 +323,13 @@ contract('more than a ring can hold is refused before anything is allocated', (t
   t.true(ring.capacity < 1000);
 });
 
-test('a ring doubles, up to the most it may hold', (t) => {
+test('a ring doubles its capacity, up to the maximum', (t) => {
   t.is(grownCapacity(0, 1), 256);
   t.is(grownCapacity(256, 257), 512);
   t.is(grownCapacity(256, 10_000), 10_000);
   t.is(grownCapacity(MAX_CAPACITY / 2 + 1, MAX_CAPACITY / 2 + 2), MAX_CAPACITY);
   t.is(grownCapacity(MAX_CAPACITY - 1, MAX_CAPACITY), MAX_CAPACITY);
-  // Head and length of a full block: the sum of both still is a word.
+  // The head and length of a full block: their sum still fits in a word.
   t.true(MAX_CAPACITY - 1 + MAX_CAPACITY < 2 ** 32);
 });
 
@@ -371,7 +371,7 @@ const ops: fc.Arbitrary<Op[]> = fc.array(
   { maxLength: 60 },
 );
 
-contract('any order of calls gives what one Buffer would', (t, make) => {
+contract('any order of calls gives the same bytes as one Buffer', (t, make) => {
   const property = fc.property(ops, (list) => {
     const ring = make();
     let model = Buffer.alloc(0);
@@ -441,7 +441,9 @@ contract('any order of calls gives what one Buffer would', (t, make) => {
 
 // --- The frame index
 
-/** The words that a search must give, but for the partial, which is a number of the engine: a quadratic scan. */
+/**
+ * The words that a search must produce, except the partial match, whose encoding is up to the engine: a quadratic scan.
+ */
 function expectedIndex(
   bytes: Uint8Array,
   sequences: readonly Uint8Array[],
@@ -473,7 +475,7 @@ function expectedIndex(
   return [ends.length, stopped ? frame : ranOut, 0, overlong ?? 0, ...ends];
 }
 
-/** The partial that the last search ended with. */
+/** The partial match that the last search ended with. */
 let partialNow = 0;
 
 function words(
@@ -486,7 +488,7 @@ function words(
   space = ring.length,
   partial = 0,
 ): number[] {
-  // A frame that is listed already ends where the first one is to begin.
+  // A frame that is already listed ends where the first one begins.
   const listed = start > 0 ? 1 : 0;
   const out = new Uint32Array(FrameIndex.ENDS + listed + space + 1).fill(0xdeadbeef);
   out.set([listed, resume, partial, 0]);
@@ -528,7 +530,7 @@ const sets: readonly (readonly string[])[] = [
   ['ab', 'aba', 'ba'],
   ['b', 'ab', 'aab', 'aaab'],
   ['\n', '\r', '\r\n', 'aa', 'ab', 'bba', '\xff', 'baab'],
-  // Of which a search carries on in the middle: long ones, many, and many last bytes.
+  // Those for which a search carries its state across chunks: long ones, many, and many distinct last bytes.
   ['abababababababababab'],
   ['aaaaaaaaaaaaaaaaab'],
   ['baaaaaaaaaaaaaaaaaa', 'ab'],
@@ -559,7 +561,7 @@ const chosen = fc.oneof(
     fc.array(fc.constantFrom(...letters), { minLength: 1, maxLength: 5 }).map((list) => list.join('')),
     { minLength: 1, maxLength: 8 },
   ),
-  // Periodic ones, which a search is in the middle of all the time, with something else in them.
+  // Periodic ones, which are partially matched all the time, with another byte in them.
   fc.array(
     fc
       .tuple(
@@ -601,7 +603,7 @@ contract('list finds what a quadratic scan finds', (t, make) => {
   t.notThrows(() => fc.assert(property, { seed: seed(t), numRuns: 2000 }));
 });
 
-contract('list goes on where it stopped, however the bytes come', (t, make) => {
+contract('list resumes where it stopped, however the bytes are split', (t, make) => {
   const property = fc.property(
     text,
     chosen,
@@ -616,7 +618,7 @@ contract('list goes on where it stopped, however the bytes come', (t, make) => {
       const separator = Separator.from(sequences, 't');
       const ring = make();
       const ends: number[] = [];
-      // The bytes that were consumed are in front of `base`; `behind` and `resume` count from there.
+      // `base` bytes were consumed; `behind` and `resume` count from there.
       let base = 0;
       let behind = 0;
       let resume = 0;
@@ -655,7 +657,7 @@ contract('list goes on where it stopped, however the bytes come', (t, make) => {
   t.notThrows(() => fc.assert(property, { seed: seed(t), numRuns: 1000 }));
 });
 
-contract('list: every seam of fixed texts', (t, make) => {
+contract('list finds the same frames at every wrap point of fixed texts', (t, make) => {
   const wrong: string[] = [];
   const texts = [
     'GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\nbody\n\r\n\r\n\r\nrest\r',
@@ -680,7 +682,7 @@ contract('list: every seam of fixed texts', (t, make) => {
   t.deepEqual(wrong, []);
 });
 
-contract('list: a separator at every place of a long text, with the seam around it', (t, make) => {
+contract('list finds a separator at any position of a long text, with the wrap point in and around it', (t, make) => {
   const wrong: string[] = [];
   const size = 3300;
   const buffers = ['x', 'a', '\r'].map((fill) => latin1(fill.repeat(size)));
@@ -704,13 +706,13 @@ contract('list: a separator at every place of a long text, with the seam around 
   t.deepEqual(wrong, []);
 });
 
-contract('list leaves what was searched before alone', (t, make) => {
+contract('list does not search the same bytes twice', (t, make) => {
   for (const set of [['\n'], ['\r\n'], ['\n', '\r\n\r\n']]) {
     const separator = Separator.from(set, 't');
     const ring = ringWithSeam(make, Buffer.alloc(200, 0x78), 80);
     const resume = words(ring, separator, 0, 0, 1000, 10)[FrameIndex.RESUME]!;
     t.is(resume, 200 - separator.longest + 1);
-    // A separator that appears where the search has been, as it never does in life, shows that it is not looked at.
+    // Separators that are written into bytes that were already searched show that these are not searched again.
     for (const at of [0, 60, 100, resume - 4]) ring.view(at, at + 4)!.write('\r\n\r\n');
     t.deepEqual(words(ring, separator, 0, resume, 1000, 10), [0, resume, 0, 0]);
     ring.append(Buffer.from(`yy${set[0]!}`));
@@ -718,7 +720,7 @@ contract('list leaves what was searched before alone', (t, make) => {
   }
 });
 
-contract('list: a match never reaches back into the frame before', (t, make) => {
+contract('list: a match never reaches back into the previous frame', (t, make) => {
   const ring = make();
   ring.append(Buffer.from('aaaaa\r\n'));
   t.deepEqual(words(ring, Separator.from('aa', 't'), 0, 0, 9, 9), [2, 6, 0, 0, 2, 4]);
@@ -726,7 +728,7 @@ contract('list: a match never reaches back into the frame before', (t, make) => 
   t.deepEqual(words(ring, Separator.from(['\n', '\r\n'], 't'), 6, 6, 9, 9), [1, 7, 0, 0, 7]);
 });
 
-contract('list: a partial that no search can have ended with is refused', (t, make) => {
+contract('list refuses a partial match that no search can have ended with', (t, make) => {
   const ring = make();
   ring.append(Buffer.alloc(100, '-'));
   const long = '-'.repeat(20);
@@ -746,7 +748,7 @@ contract('list: a partial that no search can have ended with is refused', (t, ma
   }
 });
 
-test('TypeScript: a search takes a fixed number of steps for each byte, whatever the bytes and the separators are', (t) => {
+test('TypeScript: a search takes a bounded number of steps per byte, whatever the bytes and separators are', (t) => {
   const size = 1 << 15;
   const dashes = (n: number) => '-'.repeat(n);
   const sets = [
@@ -765,7 +767,7 @@ test('TypeScript: a search takes a fixed number of steps for each byte, whatever
   for (const bytes of [dashes(size), '-+'.repeat(size / 2), '--othe-r'.repeat(size / 8)].map(latin1)) {
     for (const set of sets) {
       for (const piece of [16, 1000, size]) {
-        // Not from the cache: its steps are counted from 0.
+        // A new object, not a cached one: its steps start at 0.
         const separator = new Separator(set.map(latin1));
         const ring = new TypeScriptRing();
         const out = new Uint32Array(FrameIndex.ENDS + 1);
@@ -779,14 +781,14 @@ test('TypeScript: a search takes a fixed number of steps for each byte, whatever
           `${steps} steps, ${set.length} sequences, ${piece} bytes at a time`,
         );
         if (separator.carries) t.true(steps > 0);
-        // What the engine looks at again with each chunk is bounded where it does not carry.
+        // Without carried state, what each chunk searches again is bounded.
         else t.true(separator.longest <= 16);
       }
     }
   }
 });
 
-contract('append and commit list what they bring, and go on with the listing', (t, make) => {
+contract('append and commit list the frames that they complete, and continue the listing', (t, make) => {
   for (const set of [['\n'], ['\r\n', '\n'], [`${'-'.repeat(20)}X`]]) {
     const separator = Separator.from(set, 't');
     const end = set[0]!;
@@ -804,7 +806,7 @@ contract('append and commit list what they bring, and go on with the listing', (
     ring.commit(2 * end.length + 8, listing);
     t.deepEqual(ends(), [one, two]);
     t.is(listing.words[FrameIndex.REFUSED], 8, 'an overlong frame is not listed');
-    // Nothing is listed, though the bytes count.
+    // Nothing is listed, but the bytes are stored.
     const { length } = ring;
     ring.append(latin1(end));
     t.is(ring.length, length + end.length);
@@ -813,7 +815,7 @@ contract('append and commit list what they bring, and go on with the listing', (
 });
 
 contract(
-  'appending moves the ring to a larger block, bytes that lie in it included, and lists in the same call',
+  'append moves the ring to a larger block, even with bytes of its own as the argument, and lists in the same call',
   (t, make) => {
     const separator = Separator.from('\n', 't');
     const ring = make();

@@ -4,7 +4,7 @@ import { Separator, type SeparatorLike } from '#ts/buffer/separator.js';
 
 const bytesOf = (value: SeparatorLike) => Separator.from(value, 't').sequences.map((sequence) => [...sequence]);
 
-test('strings are UTF-8, arrays of bytes are taken as they are', (t) => {
+test('strings are UTF-8, byte arrays are used as they are', (t) => {
   t.deepEqual(bytesOf('\r\n'), [[13, 10]]);
   t.deepEqual(bytesOf('é'), [[0xc3, 0xa9]]);
   t.deepEqual(bytesOf(Uint8Array.of(0, 255)), [[0, 255]]);
@@ -12,12 +12,12 @@ test('strings are UTF-8, arrays of bytes are taken as they are', (t) => {
   t.deepEqual(bytesOf(['\n', Buffer.from('\r\n'), 'é']), [[10], [13, 10], [0xc3, 0xa9]]);
 });
 
-test('sequences that are there twice count once', (t) => {
+test('duplicate sequences count once', (t) => {
   t.deepEqual(bytesOf(['a', 'b', Buffer.from('a'), 'b', 'ab']), [[97], [98], [97, 98]]);
   t.is(Separator.from(['\n', Buffer.from('\n')], 't').byte, 10);
 });
 
-test('what a search needs is prepared', (t) => {
+test('a separator knows its longest and shortest sequence and its last bytes', (t) => {
   const separator = Separator.from(['\n', '\r\n', 'end', 'and'], 't');
   t.is(separator.longest, 3);
   t.is(separator.shortest, 1);
@@ -32,7 +32,7 @@ test('what a search needs is prepared', (t) => {
   t.is(Separator.from(Uint8Array.of(255), 't').byte, 255);
 });
 
-test('the same value is built once, also in turns', (t) => {
+test('the same value is built once, also when values alternate', (t) => {
   const values: readonly (() => SeparatorLike)[] = [
     () => '\r\n',
     () => '\n',
@@ -52,14 +52,14 @@ test('the same value is built once, also in turns', (t) => {
   t.is(new Set(first.slice(4)).size, 3);
 });
 
-test('lists whose parts join to the same bytes are told apart', (t) => {
+test('lists whose concatenated bytes are equal are different separators', (t) => {
   t.deepEqual(bytesOf(['ab', 'c']), [[97, 98], [99]]);
   t.deepEqual(bytesOf(['a', 'bc']), [[97], [98, 99]]);
   t.deepEqual(bytesOf(['a', '1:b']), [[97], [49, 58, 98]]);
   t.deepEqual(bytesOf(['a', 'b']), [[97], [98]]);
 });
 
-test('an array that the caller changes is noticed, and the separator made before keeps its bytes', (t) => {
+test("a change to the caller's array is noticed, and the earlier separator keeps its bytes", (t) => {
   const bytes = Uint8Array.of(1, 2);
   const before = Separator.from(bytes, 't');
   bytes[1] = 3;
@@ -81,13 +81,13 @@ test('an array that the caller changes is noticed, and the separator made before
   t.deepEqual(bytesOf(list), [[59]]);
 });
 
-test('an array like no other sequence of the list is compared by its bytes, a string by itself', (t) => {
+test('byte arrays are compared by their bytes, strings as strings', (t) => {
   t.deepEqual(bytesOf(['é']), [[0xc3, 0xa9]]);
   t.deepEqual(bytesOf([Buffer.from('é', 'latin1')]), [[0xe9]]);
   t.deepEqual(bytesOf([Buffer.from('é')]), [[0xc3, 0xa9]]);
 });
 
-test('the cache is bounded: separators beyond it are built anew, and right', (t) => {
+test('the cache is bounded: a separator that was evicted is built again, correctly', (t) => {
   const first = Separator.from('separator 0', 't');
   for (let i = 1; i < 1000; i++) {
     t.is(Buffer.from(Separator.from(`separator ${i}`, 't').sequences[0]!).toString(), `separator ${i}`);
@@ -99,7 +99,7 @@ test('the cache is bounded: separators beyond it are built anew, and right', (t)
   t.deepEqual(again.sequences, first.sequences);
   t.is(Separator.from('separator 999', 't'), Separator.from('separator 999', 't'));
 
-  // Of long ones the last is kept, of very long ones none.
+  // The last long separator is cached; very long ones never are.
   for (const [size, kept] of [
     [10_000, true],
     [100_000, false],
@@ -122,7 +122,7 @@ test('the cache is bounded: separators beyond it are built anew, and right', (t)
   }
 });
 
-test('nothing to search for is a RangeError', (t) => {
+test('an empty separator is a RangeError', (t) => {
   const empty = (message: string) => ({ instanceOf: RangeError, code: 'ERR_SEPARATOR_EMPTY', message });
   t.throws(() => Separator.from('', 'readuntil'), empty('readuntil: the separator is an empty string'));
   t.throws(() => Separator.from(Buffer.alloc(0), 'readuntil'), empty('readuntil: the separator holds no bytes'));
@@ -131,7 +131,7 @@ test('nothing to search for is a RangeError', (t) => {
   t.throws(() => Separator.from([new Uint8Array()], 'readuntil'), empty('readuntil: separator[0] is empty'));
 });
 
-test('what is no separator is a TypeError, also behind one that was right', (t) => {
+test('an invalid separator is a TypeError, also after a valid one', (t) => {
   const wrong: readonly unknown[] = [
     undefined,
     null,

@@ -1,16 +1,16 @@
-/** Memory for results: what one caller gets nobody else ever gets, and little is kept alive with it. */
+/** Memory for results: no two results share a byte, and a result keeps little memory alive. */
 // Runs once: nothing is read.
 import test from 'ava';
 import fc from 'fast-check';
 import { allocateResult, bufferView, SLAB_BYTES } from '#ts/buffer/slab.js';
 import { seed } from '../seed.js';
 
-/** From here on a result owns its memory. */
+/** Results of at least this size own their memory. */
 const OWN_BYTES = SLAB_BYTES / 2;
 
 const edges = [0, 1, 7, 8, 9, 10, 4087, OWN_BYTES - 1, OWN_BYTES, OWN_BYTES + 1, SLAB_BYTES, SLAB_BYTES + 1];
 
-/** Whether two results have a byte in common. */
+/** Whether two results share a byte. */
 function overlap(a: Buffer, b: Buffer): boolean {
   return a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.length && b.byteOffset < a.byteOffset + a.length;
 }
@@ -42,11 +42,11 @@ test('a small result keeps at most one slab alive', (t) => {
 
 test('small results share slabs', (t) => {
   const slabs = new Set(Array.from({ length: 1024 }, () => allocateResult(16).buffer));
-  // 16 KiB: two slabs, and a third one where the first was in use already.
+  // 16 KiB: two slabs, and a third one if the first was partly used.
   t.true(slabs.size <= 3, `${slabs.size} slabs`);
 });
 
-test('a large result owns its memory, to the byte', (t) => {
+test('a large result owns exactly its memory', (t) => {
   for (const size of [OWN_BYTES, OWN_BYTES + 1, SLAB_BYTES, SLAB_BYTES + 1, 1_000_003]) {
     const result = allocateResult(size);
     t.is(result.byteOffset, 0);
@@ -54,7 +54,7 @@ test('a large result owns its memory, to the byte', (t) => {
   }
 });
 
-test('results begin at multiples of eight, whatever came before', (t) => {
+test('results start at multiples of eight, whatever came before', (t) => {
   for (let size = 0; size < 200; size++) {
     allocateResult(size);
     const { buffer, byteOffset } = allocateResult(24);
@@ -63,25 +63,25 @@ test('results begin at multiples of eight, whatever came before', (t) => {
   }
 });
 
-test('results are no part of the pool of Node', (t) => {
+test("results do not come from Node's buffer pool", (t) => {
   const pools = new Set<ArrayBufferLike>(Array.from({ length: 100 }, () => Buffer.from('pooled').buffer));
   for (let i = 0; i < 1000; i++) if (pools.has(allocateResult(16).buffer)) t.fail('a result in the pool');
   t.is([...pools].filter((pool) => pool === allocateResult(16).buffer).length, 0);
 });
 
-test('a size that cannot be had throws what Node throws, and the next result is fine', (t) => {
+test("a size that cannot be allocated throws Node's error, and the next result is fine", (t) => {
   t.throws(() => allocateResult(2 ** 53), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
   t.is(allocateResult(5).length, 5);
 });
 
-test('a size below zero throws, and the next result is fine', (t) => {
+test('a negative size throws, and the next result is fine', (t) => {
   for (const size of [-1, -8, -5000]) {
     t.throws(() => allocateResult(size), { instanceOf: RangeError });
     t.is(allocateResult(5).length, 5);
   }
 });
 
-test('a view is a Buffer like every other one', (t) => {
+test('a view is an ordinary Buffer', (t) => {
   const memory = new ArrayBuffer(64);
   Buffer.from(memory).set(Buffer.from('....hello, world'));
   const view = bufferView(memory, 4, 12);
@@ -102,7 +102,7 @@ test('a view is a Buffer like every other one', (t) => {
   t.is(part.toString(), 'world');
 });
 
-test('a view shows the memory, and is no copy', (t) => {
+test('a view shares its memory, and is no copy', (t) => {
   const memory = new ArrayBuffer(8);
   const view = bufferView(memory, 2, 4);
   view.fill('x');
@@ -113,7 +113,7 @@ test('a view shows the memory, and is no copy', (t) => {
   t.throws(() => bufferView(memory, 4, 5), { instanceOf: RangeError });
 });
 
-test('a view of shared memory is one, too', (t) => {
+test('a view of shared memory is a Buffer over that memory', (t) => {
   const view = bufferView(new SharedArrayBuffer(8), 1, 3);
   t.is(Object.getPrototypeOf(view), Buffer.prototype);
   t.true(view.buffer instanceof SharedArrayBuffer);

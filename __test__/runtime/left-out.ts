@@ -190,7 +190,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'slab',
-      tests: ['a size below zero throws, and the next result is fine'],
+      tests: ['a negative size throws, and the next result is fine'],
       reason: 'a view of less than nothing is one of nothing',
     },
     {
@@ -363,7 +363,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'engine',
-      tests: ['SLUICE_ENGINE decides for a process'],
+      tests: ['SLUICE_ENGINE selects the engine of a process'],
       reason: 'children are started with flags of Node',
     },
     {
@@ -458,14 +458,14 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'native',
       tests: [
-        'a binary that lacks functions is passed over',
-        'a package of another version is passed over, and its binary is not loaded',
-        'a value of SLUICE_ENGINE that names no engine is an error',
-        'in a bundle, which is a part of another package, the binaries of that are left alone',
-        'of the packages for both C libraries the one that loads is used',
-        'the native engine, forced and not to be had, is one error with every cause',
-        'the package of the platform is next, and is not touched where the TypeScript engine is forced',
-        'without a binary the TypeScript engine serves, and says why when asked',
+        'a binary that lacks functions is ignored',
+        'a package of another version is ignored, and its binary is not loaded',
+        'a SLUICE_ENGINE value that names no engine is an error',
+        "in a bundle, which is part of another package, that package's binaries are not loaded",
+        'of the packages for the two C libraries, the one that loads is used',
+        'SLUICE_ENGINE=native without a loadable binary is one error that lists every cause',
+        "the platform's package is tried after a local build, and not touched if the TypeScript engine is forced",
+        'without a binary the TypeScript engine is used, and SLUICE_DEBUG prints why',
       ],
       reason: 'children are started with flags of Node',
     },
