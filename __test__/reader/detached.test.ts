@@ -1,13 +1,16 @@
-/** Memory that an owner of a result gives away: what shares it keeps its bytes where that can be, and nobody's reads fail. */
-// Runs once for each engine: it is about the memory of results; of sockets there is a line at a time.
-// One after the other: what one test detaches another may have got a line in.
+/** A caller may detach the memory of a result: other results keep their bytes where possible, and no read fails. */
+// Runs once for each engine: it is about the memory of results; sockets carry only single lines.
+// The tests are serial: a buffer that one test detaches may hold lines of another.
 import test from 'ava';
 import vm from 'node:vm';
 import { connect, StreamReader } from 'sluice';
 import { allocateResult } from '#ts/buffer/slab.js';
 import { echo, serving } from '../loopback.js';
 
-/** Moves memory as `postMessage(value, [memory])` does. False: it is gone. Else an error said no, or it was copied. */
+/**
+ * Moves memory as `postMessage(value, [memory])` does. False if it is gone; true if that was refused, or a copy was
+ * made.
+ */
 function refused(memory: ArrayBufferLike): boolean {
   try {
     structuredClone(memory, { transfer: [memory as ArrayBuffer] });
@@ -17,14 +20,14 @@ function refused(memory: ArrayBufferLike): boolean {
   return memory.byteLength > 0;
 }
 
-/** Takes memory away from all who hold it, by ways that most runtimes do not let a mark forbid. Returns whether it is gone. */
+/** Detaches memory in ways that most runtimes cannot forbid. Returns whether it is gone. */
 function detach(bytes: Uint8Array): boolean {
   const memory = bytes.buffer as ArrayBuffer & { transfer?: () => ArrayBuffer };
   try {
     if (memory.transfer !== undefined) {
       memory.transfer();
     } else {
-      // Before Node 21 JavaScript has no such call, but a byte stream does it.
+      // Before Node 21 there is no such method, but a byte stream does the same.
       const start = (controller: ReadableByteStreamController): void => controller.enqueue(new Uint8Array(memory));
       new ReadableStream({ type: 'bytes', start });
     }
@@ -37,9 +40,9 @@ function detach(bytes: Uint8Array): boolean {
 const lines = (count: number, size: number): string[] =>
   Array.from({ length: count }, (_, i) => `${i} `.padEnd(size - 1, 'x') + '\n');
 
-test.serial('memory that results share is not moved to another thread', async (t) => {
+test.serial('memory that results share cannot be moved to another thread', async (t) => {
   const reader = new StreamReader({ limit: 1000 });
-  // Short: a part of a slab. Long: copied out together, in memory of their own.
+  // Short lines come from a slab. Long ones are copied together, into memory of their own.
   for (const sent of [lines(3, 10), lines(300, 50)]) {
     reader.feedData(sent.join(''));
     const kept: Buffer[] = [];
@@ -56,7 +59,7 @@ test.serial('memory that results share is not moved to another thread', async (t
   t.deepEqual(frames.texts(), ['a\n', 'b\n']);
 });
 
-test.serial('a large result has memory of its own, which may be moved', async (t) => {
+test.serial('a large result owns its memory, which may be moved', async (t) => {
   const reader = new StreamReader();
   reader.feedData(Buffer.alloc(20_000, 'z'));
   const first = await reader.readexactly(10_000);
@@ -67,7 +70,7 @@ test.serial('a large result has memory of its own, which may be moved', async (t
 });
 
 test.serial(
-  'who detaches a line takes it from its own neighbours only: what was not handed out yet still comes',
+  'detaching a line affects only lines that were already returned: all later lines arrive unchanged',
   async (t) => {
     t.true(detach(Buffer.allocUnsafeSlow(10)), 'or the test tests nothing');
     const reader = new StreamReader();
@@ -84,14 +87,14 @@ test.serial(
   },
 );
 
-test.serial('memory for a result of any size is had after a slab was detached', (t) => {
+test.serial('a result of any size can be allocated after a slab was detached', (t) => {
   for (const size of [0, 1, 4095, 4096]) {
     detach(allocateResult(10));
     t.is(allocateResult(size).length, size);
   }
 });
 
-test.serial('who detaches a line does not make the reads of other streams fail', async (t) => {
+test.serial('detaching a line does not make the reads of other streams fail', async (t) => {
   const { port, errors } = await serving(t, echo);
   for (let i = 0; i < 20; i++) {
     await using client = await connect('127.0.0.1', port);
@@ -104,7 +107,7 @@ test.serial('who detaches a line does not make the reads of other streams fail',
   t.deepEqual(errors, []);
 });
 
-test.serial('bytes of another realm are bytes', async (t) => {
+test.serial('a Uint8Array from another realm is accepted', async (t) => {
   const foreign = (code: string): Uint8Array => vm.runInNewContext(`Uint8Array.from(${code})`) as Uint8Array;
   const hi = foreign('[104, 105, 10]');
   t.false(hi instanceof Uint8Array, 'or the test tests nothing');

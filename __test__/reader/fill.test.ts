@@ -1,8 +1,8 @@
-/** The result of a large read, alone. What reads make of it: `reader.test.ts`. */
+/** The memory of a large read, on its own. The reads that use it are tested in `reader.test.ts`. */
 import test from 'ava';
 import { Fill } from '#ts/reader/fill.js';
 
-test('a fill of n bytes takes n, and gives back what is left of a chunk', (t) => {
+test('a fill of n bytes takes n bytes, and returns the rest of a chunk', (t) => {
   const fill = Fill.of(5);
   t.is(fill.target.length, 5);
   t.deepEqual([...fill.take(Uint8Array.of(1, 2, 3))], []);
@@ -12,7 +12,7 @@ test('a fill of n bytes takes n, and gives back what is left of a chunk', (t) =>
   t.deepEqual([...fill.compact()], [1, 2, 3, 4, 5]);
 });
 
-test('a fill until EOF at least doubles, so that copying stays linear', (t) => {
+test('a fill until EOF at least doubles its memory, so that copying stays linear', (t) => {
   const fill = Fill.untilEof(16);
   const sizes: number[] = [];
   for (let i = 0; i < 1000; i++) {
@@ -28,7 +28,7 @@ test('a fill until EOF at least doubles, so that copying stays linear', (t) => {
   t.is(fill.target.length, 5000);
 });
 
-test('a result keeps memory of about its size', (t) => {
+test('a result keeps memory of about its own size', (t) => {
   const fill = Fill.untilEof(1000);
   fill.grow(1);
   fill.take(Buffer.alloc(100, 7));

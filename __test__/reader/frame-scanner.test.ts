@@ -1,4 +1,7 @@
-/** The frames in a receive buffer, alone: without waiting. What reads make of them: `reader.test.ts`, `frames.test.ts`. */
+/**
+ * The frames in a receive buffer, without waiting. The reads that use them are tested in `reader.test.ts` and
+ * `frames.test.ts`.
+ */
 // Runs once for each engine: no socket is read.
 import test from 'ava';
 import { Separator } from '#ts/buffer/separator.js';
@@ -18,14 +21,14 @@ function holding(data: string, limit = 65536): FrameScanner {
   return scanner;
 }
 
-/** The frames that are complete, one by one. */
+/** All complete frames, one by one. */
 function taken(scanner: FrameScanner, separator: Separator): string[] {
   const frames: string[] = [];
   while (scanner.find(separator, 'readuntil')) frames.push(text(scanner.take()));
   return frames;
 }
 
-test('a frame is found once its separator has come, and taken with it', (t) => {
+test('a frame is found when its separator arrives, and is returned with it', (t) => {
   const scanner = holding('on');
   t.false(scanner.find(LF, 'readline'));
   t.false(scanner.has(LF));
@@ -39,7 +42,7 @@ test('a frame is found once its separator has come, and taken with it', (t) => {
   t.is(scanner.buffer.length, 3);
 });
 
-test('frames do not depend on how the bytes were cut, nor on whether each is taken at once', (t) => {
+test('frames depend neither on how the bytes were split, nor on when each frame is taken', (t) => {
   const data = 'a\r\nbb\r\r\n\r\nccc\rd\n\r\nrest';
   const frames = ['a\r\n', 'bb\r\r\n', '\r\n', 'ccc\rd\n\r\n'];
   for (const separators of ['\r\n', ['\r\n', '\r\n\r\n\r\n']]) {
@@ -60,7 +63,7 @@ test('frames do not depend on how the bytes were cut, nor on whether each is tak
   }
 });
 
-test('a chunk that comes while frames are listed is searched when those are taken', (t) => {
+test('a chunk that arrives while frames are listed is searched after those are taken', (t) => {
   const scanner = holding('a\nb\nc');
   t.true(scanner.find(LF, 'readline'));
   t.is(text(scanner.take()), 'a\n');
@@ -70,7 +73,7 @@ test('a chunk that comes while frames are listed is searched when those are take
   t.is(scanner.buffer.store, null, 'a drained ring is given back');
 });
 
-test('another separator, or a read of bytes, drops what is listed', (t) => {
+test('a read with another separator, or of bytes, discards the listed frames', (t) => {
   const scanner = holding('a\nb;c\nd;e\n');
   t.true(scanner.find(LF, 'readline'));
   t.is(text(scanner.take()), 'a\n');
@@ -84,7 +87,7 @@ test('another separator, or a read of bytes, drops what is listed', (t) => {
   t.deepEqual(taken(scanner, LF), [';e\n']);
 });
 
-test('frames of one chunk share memory up to 8 KiB, and not that of the ring', (t) => {
+test('frames of one chunk share memory of up to 8 KiB, separate from the ring', (t) => {
   const line = 'x'.repeat(99) + '\n';
   const scanner = holding(line.repeat(1000));
   const kept: Buffer[] = [];
@@ -101,7 +104,7 @@ test('frames of one chunk share memory up to 8 KiB, and not that of the ring', (
 
 test('frames whose shared memory was detached are copied again', (t) => {
   const scanner = holding(Array.from({ length: 100 }, (_, i) => `line ${i}\n`).join(''));
-  // The first searches list few frames, and what is listed alone is not shared.
+  // The first searches list only a few frames, and a frame that is listed alone shares no memory.
   for (let i = 0; i < 30; i++) {
     t.true(scanner.find(LF, 'readline'));
     t.is(text(scanner.take()), `line ${i}\n`);
@@ -126,7 +129,7 @@ function overrun(scanner: FrameScanner, separator: Separator, action: 'readline'
   return -1;
 }
 
-test('a frame over the limit is refused and left, again and again', (t) => {
+test('a frame over the limit is refused each time, and its bytes stay', (t) => {
   const scanner = holding('ok\nfar too long\n', 5);
   t.deepEqual([scanner.find(LF, 'readuntil'), text(scanner.take())], [true, 'ok\n']);
   t.is(overrun(scanner, LF, 'readuntil'), 12);
@@ -137,14 +140,14 @@ test('a frame over the limit is refused and left, again and again', (t) => {
   t.is(unfinished.buffer.length, 6);
 });
 
-test('a line over the limit is refused once and dropped', (t) => {
+test('a line over the limit is refused once and discarded', (t) => {
   const scanner = holding('far too long\nok\n', 5);
   t.is(overrun(scanner, LF, 'readline'), 12);
   t.false(scanner.skips);
   t.deepEqual(taken(scanner, LF), ['ok\n']);
 });
 
-test('a line over the limit whose end has not come is dropped up to it', (t) => {
+test('a line over the limit whose end has not arrived is discarded up to its end', (t) => {
   const scanner = holding('far too', 5);
   t.is(overrun(scanner, LF, 'readline'), 7);
   t.is(scanner.buffer.length, 0);
@@ -155,7 +158,7 @@ test('a line over the limit whose end has not come is dropped up to it', (t) => 
   t.false(scanner.skips);
 });
 
-test('two lines that are dropped, one put back before the other, each end at an end of their own', (t) => {
+test('two discarded lines, one put back before the other, are each discarded to their own end', (t) => {
   const scanner = holding('first, too', 5);
   t.is(overrun(scanner, LF, 'readline'), 10);
   scanner.buffer.putBack(Buffer.from('second, too'));
@@ -170,7 +173,7 @@ test('two lines that are dropped, one put back before the other, each end at an 
 
 // ------------------------------------------------------------------------------------------------- strings, and all at once
 
-test('lines as strings: one by one, mixed with bytes, and all', (t) => {
+test('lines as strings: one at a time, mixed with bytes, and all at once', (t) => {
   const scanner = holding('a\r\nb\xc3\xa4\nc\nd\ne\r\nf');
   t.true(scanner.find(LF, 'lines'));
   t.is(scanner.takeText(plain), 'a');
@@ -183,7 +186,7 @@ test('lines as strings: one by one, mixed with bytes, and all', (t) => {
   t.is(scanner.buffer.length, 1);
 });
 
-test('all complete frames are lent in place, however many; nothing is listed while they are', (t) => {
+test('all complete frames are lent in place, however many; no frames are listed meanwhile', (t) => {
   const scanner = holding('x\n'.repeat(50_000) + 'y');
   const frames = scanner.lend(LF);
   t.is(frames?.length, 50_000);
@@ -197,7 +200,7 @@ test('all complete frames are lent in place, however many; nothing is listed whi
   t.is(scanner.lend(LF), undefined);
 });
 
-test('frames that are listed already are lent with the others, also after some were taken', (t) => {
+test('frames that are already listed are lent with the others, also after some were taken', (t) => {
   for (const first of [0, 1, 7]) {
     const scanner = holding('a\n'.repeat(20));
     for (let i = 0; i < first; i++) {
@@ -215,7 +218,7 @@ test('frames that are listed already are lent with the others, also after some w
   }
 });
 
-test('good frames before one over the limit are lent first', (t) => {
+test('good frames before an overlong one are lent first', (t) => {
   const scanner = holding('a\nb\nfar too long\nc\n', 5);
   t.deepEqual([...(scanner.lend(LF)?.ends ?? [])], [2, 4]);
   scanner.buffer.endLoan();
@@ -223,7 +226,7 @@ test('good frames before one over the limit are lent first', (t) => {
   t.is(scanner.buffer.length, 15);
 });
 
-test('bytes that were read into the ring are listed when they are committed', (t) => {
+test('bytes that were read into the ring are searched when they are committed', (t) => {
   const scanner = holding('on');
   t.false(scanner.find(LF, 'readline'));
   scanner.buffer.targetRing(64, 64, 0).set(Buffer.from('e\ntwo\n'));
@@ -233,7 +236,7 @@ test('bytes that were read into the ring are listed when they are committed', (t
   t.deepEqual(taken(scanner, LF), ['one\n', 'two\n']);
 });
 
-test('memory is given back while frames wait in it', (t) => {
+test('memory is released while unread bytes remain', (t) => {
   const scanner = holding('x\n'.repeat(100_000) + 'rest');
   t.is(scanner.takeTexts(plain)?.length, 100_000);
   scanner.shrink();

@@ -1,4 +1,4 @@
-/** Frames in place and lines as strings over every transport, with real data and real pauses. */
+/** Frames in place and lines as strings over every transport, with real data and pauses. */
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -12,7 +12,7 @@ import { seed } from '../seed.js';
 
 const MUCH = 6 * 1024 * 1024;
 
-/** Lines of all lengths, the most of them short, of text that is not ASCII here and there. */
+/** Lines of all lengths, most of them short, some of them not ASCII. */
 function lines(first: number): Buffer {
   let state = first;
   const random = (n: number): number => {
@@ -78,14 +78,14 @@ const transports: readonly (readonly [string, Dial])[] = [
 ];
 
 for (const [name, dial] of transports) {
-  test(`${name}: frames stay as they are while more comes in`, async (t) => {
+  test(`${name}: frames do not change while more data arrives`, async (t) => {
     const data = lines(seed(t));
     await using stream = await dial(t, data);
     const seen: Buffer[] = [];
     let left = 0;
     for (let frames; (frames = await stream.readframes()).length > 0; left++) {
       const copy = Buffer.from(frames.bytes);
-      // Turns of the event loop, in which the transport goes on reading.
+      // Turns of the event loop in which the transport continues to read.
       for (let i = left % 4; i > 0; i--) await turn();
       if (!frames.bytes.equals(copy)) t.fail('lent memory has changed');
       t.deepEqual(digest(frames), digest([copy]));
@@ -95,7 +95,7 @@ for (const [name, dial] of transports) {
     t.is(digest(seen), digest([data]));
   });
 
-  test(`${name}: lines and batches of lines, in turn, are the lines of the data`, async (t) => {
+  test(`${name}: alternating lines and batches of lines return every line of the data`, async (t) => {
     const data = lines(seed(t));
     await using stream = await dial(t, data);
     const seen: string[] = [];

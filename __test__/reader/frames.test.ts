@@ -1,4 +1,4 @@
-/** Frames in place and lines as strings. What they give for any bytes, chunks and reads between: `reader-model.test.ts`. */
+/** Frames in place and lines as strings. `reader-model.test.ts` covers any bytes, chunks and interleaved reads. */
 // Runs once for each engine: no socket is read.
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
@@ -22,7 +22,7 @@ function ended(data: string | Uint8Array, limit?: number): StreamReader {
   return reader;
 }
 
-/** A reader that is fed byte by byte, or by `size` bytes, while it is read. */
+/** A reader that is fed `size` bytes at a time while it is read. */
 function dripped(data: Uint8Array, size = 1, limit?: number): StreamReader {
   const reader = new StreamReader({ limit });
   void (async () => {
@@ -45,7 +45,7 @@ const strings = (frames: Iterable<Buffer>): string[] => [...frames].map((frame) 
 
 // --- Frames
 
-test('all complete frames, with their separators, in every way to look at them', async (t) => {
+test('readframes returns all complete frames, with their separators, by index, iteration, bytes and texts', async (t) => {
   const reader = fed('one\ntwo\n\nthree\nfo');
   const frames = await reader.readframes();
   t.is(frames.length, 4);
@@ -70,7 +70,7 @@ test('all complete frames, with their separators, in every way to look at them',
   t.deepEqual(strings(await reader.readframes()), ['four\n']);
 });
 
-test('it waits for one frame; at EOF there is none', async (t) => {
+test('readframes waits for one frame, and is empty at EOF', async (t) => {
   const reader = new StreamReader();
   const waiting = reader.readframes('\r\n');
   reader.feedData(Buffer.from('one\r'));
@@ -92,7 +92,7 @@ test('it waits for one frame; at EOF there is none', async (t) => {
   t.true(reader.atEof());
 });
 
-test('a stream that ends within a frame: IncompleteReadError with what there was, then EOF', async (t) => {
+test('EOF within a frame is an IncompleteReadError with the partial frame, then readframes is empty', async (t) => {
   const reader = ended('one\ntwo');
   t.deepEqual(strings(await reader.readframes()), ['one\n']);
   await t.throwsAsync(reader.readframes(), {
@@ -102,7 +102,7 @@ test('a stream that ends within a frame: IncompleteReadError with what there was
   t.is((await reader.readframes()).length, 0);
 });
 
-test('good frames come before an overlong one, which is refused as by readuntil, and left', async (t) => {
+test('good frames are returned before an overlong one, which stays and is refused as by readuntil', async (t) => {
   const reader = ended('one\ntwo\nmuch too long\nend\n', 5);
   t.deepEqual(strings(await reader.readframes()), ['one\n', 'two\n']);
   for (const read of [reader.readframes(), reader.readuntil('\n')]) {
@@ -119,13 +119,13 @@ test('good frames come before an overlong one, which is refused as by readuntil,
   t.is(endless.buffered, 7);
 });
 
-test('several separators: the longest that ends a frame is what is left out of its text', async (t) => {
+test('with several separators, the longest one that ends a frame is cut from its text', async (t) => {
   const frames = await fed('a\r\nb\nc|\r\n').readframes(['\n', '\r\n', '|']);
   t.deepEqual(frames.texts(), ['a\r\n', 'b\n', 'c|', '\r\n']);
   t.deepEqual(frames.texts('latin1', { keepEnds: false }), ['a', 'b', 'c', '']);
 });
 
-test('frames are valid until the next read begins, and throw from then on', async (t) => {
+test('frames are valid until the next read starts, and throw afterwards', async (t) => {
   const reads: ((reader: StreamReader) => unknown)[] = [
     (reader) => reader.read(1),
     (reader) => reader.read(0),
@@ -164,7 +164,7 @@ test('frames are valid until the next read begins, and throw from then on', asyn
   }
 });
 
-test('a read that is refused ends nothing; neither do feeding, unread and the end', async (t) => {
+test('frames stay valid after a refused read, feedData, unread and feedEof', async (t) => {
   const reader = fed('one\ntwo\nrest');
   const frames = await reader.readframes();
   await t.throwsAsync(reader.read(-2), { code: 'ERR_OUT_OF_RANGE' });
@@ -177,7 +177,7 @@ test('a read that is refused ends nothing; neither do feeding, unread and the en
   t.is((await reader.read()).length, 299_999);
 });
 
-test('memory that the transport reads into is never memory that is lent', async (t) => {
+test('the transport never reads into memory that is lent', async (t) => {
   const reader = tuned({ limit: 64 }, { largeRead: 1024, fullChunk: 32, directRead: 48, directMost: 64 });
   const line = (i: number): string => `${String(i).padStart(6, '.')}\n`;
   let fedLines = 0;
@@ -210,7 +210,7 @@ test('memory that the transport reads into is never memory that is lent', async 
   t.true(seen > 3000 && direct > 500, `${seen} lines, ${direct} times`);
 });
 
-test('more frames than an index lists at once', async (t) => {
+test('readframes returns more frames than one index can list', async (t) => {
   for (const count of [1020, 1021, 1022, 2045, 2046, 8189, 8190, 70_000]) {
     const reader = fed('\n'.repeat(count - 1) + 'é\nrest', 65536);
     const frames = await reader.readframes();
@@ -237,7 +237,7 @@ test('more frames than an index lists at once', async (t) => {
   }
 });
 
-test('an overlong frame behind a full index', async (t) => {
+test('an overlong frame is refused after a full index of frames', async (t) => {
   for (const count of [1020, 2044]) {
     const reader = ended('\n'.repeat(count) + 'too long\nok\n', 4);
     t.is((await reader.readframes()).length, count);
@@ -255,7 +255,7 @@ test('an overlong frame behind a full index', async (t) => {
   }
 });
 
-test('a signal ends the wait and nothing else', async (t) => {
+test('a signal ends the wait, and consumes nothing', async (t) => {
   const reader = fed('one');
   const reason = new Error('changed my mind');
   for (const read of [
@@ -274,7 +274,7 @@ test('a signal ends the wait and nothing else', async (t) => {
   t.deepEqual(strings(await reader.readframes()), ['one\n']);
 });
 
-test('back-pressure: frames that are taken let the source go on', async (t) => {
+test('reading frames resumes a paused source', async (t) => {
   const calls: string[] = [];
   const reader = new StreamReader({ limit: 10 });
   const intake = readerIntake(reader);
@@ -287,7 +287,7 @@ test('back-pressure: frames that are taken let the source go on', async (t) => {
   }
 });
 
-test('wrong arguments', async (t) => {
+test('invalid arguments are refused, and are not a read', async (t) => {
   const reader = fed('one\n');
   await t.throwsAsync(reader.readframes(''), { code: 'ERR_SEPARATOR_EMPTY', message: /^readframes/ });
   await t.throwsAsync(reader.readframes(7 as never), {
@@ -331,7 +331,7 @@ const encodings = [
   'UTF8' as 'utf8',
 ] as const;
 
-test('texts are what toString gives for each frame, whatever the bytes', (t) => {
+test('texts decodes each frame as toString does, whatever the bytes', (t) => {
   const piece = fc.oneof(
     fc.constantFrom('a', 'line', '\r', 'é', '€', '😀', '\ufeff', '\u2028').map((text) => Buffer.from(text)),
     fc.constantFrom(0xff, 0xc3, 0xa9, 0xe2, 0x82, 0xac, 0xf0, 0x80).map((byte) => Buffer.of(byte)),
@@ -366,7 +366,7 @@ test('texts are what toString gives for each frame, whatever the bytes', (t) => 
 
 // --- Lines
 
-/** Lines of the same bytes in every way, whole, byte by byte and in pieces. */
+/** Checks the lines of the same bytes, one by one and in batches, for several chunk sizes. */
 async function everyWay(
   t: ExecutionContext,
   data: string | Buffer,
@@ -382,7 +382,7 @@ async function everyWay(
   }
 }
 
-test('lines end at LF only, and one CR in front of it goes with it', async (t) => {
+test('lines end at LF only, and one CR before the LF is removed with it', async (t) => {
   await everyWay(t, 'a\nb\r\nc\r\r\n\r\n\nd\re\n\u2028f\u0085g\vh\n', [
     'a',
     'b',
@@ -395,7 +395,7 @@ test('lines end at LF only, and one CR in front of it goes with it', async (t) =
   await everyWay(t, 'a\r\nb\n', ['a\r\n', 'b\n'], { keepEnds: true });
 });
 
-test('what follows the last LF is the last line, as it is', async (t) => {
+test('the bytes after the last LF are the last line, unchanged', async (t) => {
   await everyWay(t, 'a\nb', ['a', 'b']);
   await everyWay(t, 'a\nb\r', ['a', 'b\r']);
   await everyWay(t, '\r', ['\r']);
@@ -404,7 +404,7 @@ test('what follows the last LF is the last line, as it is', async (t) => {
   await everyWay(t, '\n', ['']);
 });
 
-test('UTF-8: characters over chunks, invalid bytes, a byte-order mark', async (t) => {
+test('UTF-8: characters across chunks, invalid bytes, byte-order marks', async (t) => {
   await everyWay(t, 'é€😀\n😀€é\r\nplain\n', ['é€😀', '😀€é', 'plain']);
   await everyWay(t, '\ufeffone\n\ufefftwo\n', ['\ufeffone', '\ufefftwo']);
   const invalid = Buffer.from([0x61, 0xff, 0x0a, 0xe2, 0x82, 0x0a, 0xac, 0x62, 0x0d, 0x0a, 0xf0, 0x9f]);
@@ -412,7 +412,7 @@ test('UTF-8: characters over chunks, invalid bytes, a byte-order mark', async (t
   await everyWay(t, invalid, ['a\ufffd\n', '\ufffd\n', '\ufffdb\r\n', '\ufffd'], { keepEnds: true });
 });
 
-test('encodings with a character for each byte', async (t) => {
+test('latin1, binary and ascii decode one character per byte', async (t) => {
   const bytes = Buffer.from('sch\xf6n\r\n\xff\n', 'latin1');
   await everyWay(t, bytes, ['schön', 'ÿ'], { encoding: 'latin1' });
   await everyWay(t, bytes, ['schön', 'ÿ'], { encoding: 'binary' });
@@ -421,7 +421,7 @@ test('encodings with a character for each byte', async (t) => {
   await everyWay(t, Buffer.from('a\x8d\nb\r\n', 'latin1'), ['a\r', 'b'], { encoding: 'ascii' });
 });
 
-test('long lines, and lines around the size of a piece', async (t) => {
+test('long lines, and lines about as long as a slab, are decoded whole', async (t) => {
   for (const mark of ['x', 'é']) {
     const lines = [1, 4094, 4095, 4096, 4097, 8190, 8191, 8192, 8193, 1, 2, 20_000, 3].map((n) => mark.repeat(n));
     const data = Buffer.from(`${lines.join('\r\n')}\r\n`);
@@ -432,7 +432,7 @@ test('long lines, and lines around the size of a piece', async (t) => {
   }
 });
 
-test('exactly the lines that were handed out are read', async (t) => {
+test('only the lines that were returned are consumed', async (t) => {
   const reader = ended('one\ntwo\nthree\nfour\n12345rest of it\nlast\n');
   for await (const line of reader.lines()) if (line === 'two') break;
   t.is((await reader.readline()).toString(), 'three\n');
@@ -455,7 +455,7 @@ test('exactly the lines that were handed out are read', async (t) => {
   t.deepEqual(await lines.next(), { done: true, value: undefined });
 });
 
-test('a line over the limit ends the loop with one error; a new loop goes on with the next line', async (t) => {
+test('a line over the limit ends the loop with one error; a new loop continues with the next line', async (t) => {
   const bytes = Buffer.from('ok\nmuch too long\nfine\nand again too long\n\nend\n');
   for (const size of [bytes.length, 1, 5]) {
     for (const batches of [false, true]) {
@@ -478,7 +478,7 @@ test('a line over the limit ends the loop with one error; a new loop goes on wit
   }
 });
 
-test('an error of the connection comes behind the lines that were received', async (t) => {
+test('a connection error is reported after the lines that were received', async (t) => {
   for (const batches of [false, true]) {
     const reader = fed('one\ntwo\nhal');
     reader.setException(new Error('gone'));
@@ -495,8 +495,8 @@ test('an error of the connection comes behind the lines that were received', asy
   }
 });
 
-// In turn with the others, whose memory would be counted.
-test.serial('one kept line keeps little alive', async (t) => {
+// Serial: the memory of other tests would be counted.
+test.serial('a line that is kept keeps little memory alive', async (t) => {
   const chunk = Buffer.from(`${'x'.repeat(40)}\n`.repeat(1500));
   for (const batches of [false, true]) {
     const reader = new StreamReader();

@@ -1,4 +1,4 @@
-/** Memory that sockets read into, of connections that have fallen silent. */
+/** Memory that sockets read into, on connections that have become idle. */
 import test from 'ava';
 import { connect } from 'sluice';
 import { memory } from '../gc.js';
@@ -6,7 +6,7 @@ import { serving, turns, until } from '../loopback.js';
 
 const MIB = 2 ** 20;
 
-test('memory to read into is held by few connections, however many fell silent after much data', async (t) => {
+test('however many connections become idle after much data, few of them keep memory to read into', async (t) => {
   const SIZE = 262_144;
   const COUNT = 200;
   const { port } = await serving(t, async (stream) => {
@@ -25,7 +25,7 @@ test('memory to read into is held by few connections, however many fell silent a
   }
   await until(() => received === COUNT * SIZE);
   await turns(10);
-  // 32 that hold up to 256 KiB, in rings of up to twice that; 32 rings in the pool. All 200 would hold 38 MiB.
+  // 32 connections keep up to 256 KiB, in rings of up to twice that; the pool has 32 rings. All 200 would keep 38 MiB.
   t.true((await memory()) - before < 25 * MIB);
   await Promise.all(clients.map((client) => client.close()));
 });

@@ -1,4 +1,4 @@
-/** Memory of readers that have fallen silent. The looks are made by hand: nothing here waits for the time to pass. */
+/** Memory of idle readers. The tests call `look` themselves: nothing here waits for a timer. */
 // Runs once for each engine: no socket is read.
 import test from 'ava';
 import { StreamReader } from 'sluice';
@@ -6,7 +6,7 @@ import { look, watch } from '#ts/reader/idle.js';
 import { readerIntake } from '#ts/reader/reader.js';
 import { memory } from '../gc.js';
 
-// On a machine that is busy enough the time passes all the same, and the library would look, too.
+// On a busy machine the library's own timer could fire during a test.
 const { setTimeout: real } = globalThis;
 globalThis.setTimeout = ((callback: () => void, ms?: number) =>
   real(callback, callback === look ? 2 ** 31 - 1 : ms)) as typeof setTimeout;
@@ -14,7 +14,7 @@ globalThis.setTimeout = ((callback: () => void, ms?: number) =>
 const MIB = 2 ** 20;
 const text = (data: Uint8Array): string => Buffer.from(data).toString('latin1');
 
-test.serial('a reader gives its memory back when nothing has come in between two looks, once', (t) => {
+test.serial('a reader releases its memory once, when no bytes arrived between two looks', (t) => {
   const reader = {
     bytesRead: 0,
     shrunk: 0,
@@ -50,7 +50,7 @@ const reads: [string, (reader: StreamReader) => Promise<string>][] = [
 ];
 
 for (const [name, read] of reads) {
-  test.serial(`${name}: what waits with a few bytes after many keeps memory for a few, and goes on`, async (t) => {
+  test.serial(`${name}: a wait with few bytes buffered, after many, keeps little memory`, async (t) => {
     const before = await memory();
     const waiting: [StreamReader, Promise<string>][] = [];
     for (let i = 0; i < 20; i++) {
@@ -85,7 +85,7 @@ for (const [name, waits] of [
     },
   ],
 ] as [string, (reader: StreamReader) => Promise<unknown>][]) {
-  test.serial(`${name} leaves the frames that are listed behind it listed`, async (t) => {
+  test.serial(`${name} keeps the frames that are listed after it`, async (t) => {
     const reader = new StreamReader({ limit: MIB });
     // So many that the list of their ends grows, and stays large.
     reader.feedData('many\n'.repeat(4000));
@@ -105,7 +105,7 @@ for (const [name, waits] of [
   });
 }
 
-test.serial('what waits with nothing after many frames in place keeps nothing', async (t) => {
+test.serial('readframes that waits with an empty buffer after many frames keeps no memory', async (t) => {
   const before = await memory();
   const readers: StreamReader[] = [];
   for (let i = 0; i < 60; i++) {

@@ -1,4 +1,4 @@
-/** Leaving a loop while it waits: the read that it has begun ends, nothing is lost, and the stream can be read again. */
+/** Leaving a loop while it waits: its read ends, no data is lost, and the stream can be read again. */
 import path from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -31,7 +31,7 @@ const loops: readonly (readonly [string, (source: Source, signal?: AbortSignal) 
 const text = (item: Item): string => (Array.isArray(item) ? item.join() : item.toString()).trimEnd();
 
 for (const [name, loop] of loops) {
-  test(`${name}: return() ends the next() that waits, and consumes nothing`, async (t) => {
+  test(`${name}: return() ends a next() that waits, and consumes nothing`, async (t) => {
     const reader = new StreamReader();
     reader.feedData('one\nhal');
     const iterator = loop(reader);
@@ -51,7 +51,7 @@ for (const [name, loop] of loops) {
     t.is(reader.buffered, 0);
   });
 
-  test(`${name}: return() ends no read that something else has begun`, async (t) => {
+  test(`${name}: return() does not end a read that another call started`, async (t) => {
     const reader = new StreamReader();
     const others = [
       () => reader.readline(),
@@ -87,7 +87,7 @@ for (const [name, loop] of loops) {
     t.deepEqual(seen, ['one']);
   });
 
-  test(`${name}: a reader that was left while it skips an overlong line goes on skipping`, async (t) => {
+  test(`${name}: a loop left while an overlong line is skipped does not stop the skipping`, async (t) => {
     const reader = new StreamReader({ limit: 4 });
     const first = loop(reader);
     reader.feedData('too long');
@@ -100,7 +100,7 @@ for (const [name, loop] of loops) {
     t.is((await reader.readline()).toString(), 'next\n');
   });
 
-  test(`${name}: back-pressure and the hold on the stream end with the wait`, async (t) => {
+  test(`${name}: leaving the loop ends its hold on the stream, and its effect on back-pressure`, async (t) => {
     const reader = new StreamReader({ limit: 10 });
     const calls: string[] = [];
     const intake = readerIntake(reader);
@@ -136,7 +136,7 @@ for (const [name, loop] of loops.slice(1)) {
   });
 }
 
-test('lines(): a new loop over the same object goes on after one that was left while it waited', async (t) => {
+test('lines(): a new loop over the same object continues after one that was left while it waited', async (t) => {
   const reader = new StreamReader();
   const lines = reader.lines();
   reader.feedData('one\n');
@@ -157,7 +157,7 @@ test('lines(): a new loop over the same object goes on after one that was left w
 
 // ------------------------------------------------------------------------------------------------- over transports
 
-/** A stream, and what has its peer send. */
+/** A stream, and a way to make its peer send. */
 interface Wired {
   readonly stream: Stream;
   send(data: string): void;
@@ -165,7 +165,7 @@ interface Wired {
 
 type Wire = (t: ExecutionContext) => Promise<Wired>;
 
-/** Both sides of a connection to a server: the one that the loop reads is `side`. */
+/** A connection to a server; `side` is the side whose stream the loop reads. */
 async function sides(
   t: ExecutionContext,
   side: 'client' | 'server',
@@ -246,7 +246,7 @@ for (const [transport, wire] of wires) {
   });
 }
 
-test('lines({ signal }): a loop that was left does not end with the signal, and one that waits does', async (t) => {
+test('lines({ signal }): a signal does not affect a loop that was left, and ends one that waits', async (t) => {
   const { stream, send } = await sides(t, 'client', false, false);
   const controller = new AbortController();
   const left = stream.lines({ signal: controller.signal });

@@ -1,6 +1,6 @@
 /**
- * Random reads over random bytes in random chunks, against a model that is one Buffer and obvious code. The model knows all
- * the bytes from the start: whatever a read gives must follow from them, never from how they were cut.
+ * Random reads over random bytes in random chunks, compared with a model that is one Buffer and simple code. The model
+ * knows all the bytes from the start: the result of a read must follow from them, never from how they were split.
  */
 // Runs once for each engine: no socket is read.
 import test from 'ava';
@@ -21,11 +21,11 @@ type Op =
 
 interface Step {
   op: Op;
-  /** Feeds one chunk ahead before the read begins. */
+  /** Feeds one chunk before the read starts. */
   ahead: boolean;
-  /** Aborts the read when it is still waiting after this many more chunks. */
+  /** Aborts the read if it is still waiting after this many more chunks. */
   abortAfter: number | null;
-  /** Has the reader give memory back while the read waits, as one that fell silent. */
+  /** Makes the reader release memory while the read waits, as an idle one does. */
   silent: boolean;
 }
 
@@ -93,7 +93,7 @@ class Model {
   }
 }
 
-/** Feeds as a transport does: into the reader's own memory where it offers some, else from memory that is used again. */
+/** Feeds as a transport does: into the reader's own memory if it offers some, else from memory that is reused. */
 class Source {
   readonly scratch = Buffer.alloc(64);
   readonly intake: ReaderIntake;
@@ -138,7 +138,7 @@ class Source {
       this.target.set(chunk);
       this.intake.commit(chunk.length);
     }
-    // Now and then there are too many who hold memory.
+    // Now and then too many others hold memory.
     this.target = this.intake.readTarget(this.turn % 5 > 0);
   }
 }
@@ -159,14 +159,14 @@ function turns(): Promise<void> {
 
 const reason = Object.assign(new Error('changed my mind'), { code: 'ABORTED' });
 
-/** A line by its bytes, as a string. */
+/** The bytes of a line as a string. */
 function text(line: Buffer, { encoding, keepEnds }: { encoding: LineEncoding; keepEnds: boolean }): string {
   const ended = line.at(-1) === 0x0a && !keepEnds;
   const body = ended ? line.subarray(0, line.at(-2) === 0x0d ? -2 : -1) : line;
   return body.toString(encoding);
 }
 
-/** What a read of many frames at once gave. */
+/** The result of a read of many frames at once. */
 type Many = Frames | string[];
 
 function startMany(reader: StreamReader, op: Op, signal?: AbortSignal): Promise<Many> | null {
@@ -262,7 +262,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 });
 
 for (const direct of [false, true]) {
-  test(`any reads, any chunks, ${direct ? 'as a transport feeds' : 'by feedData'}: what the model says`, async (t) => {
+  test(`any reads of any chunks, ${direct ? 'fed as by a transport' : 'fed by feedData'}, return what the model returns`, async (t) => {
     const run = fc.asyncProperty(
       bytes,
       fc.array(step, { maxLength: 60, size: 'max' }),
@@ -376,7 +376,7 @@ for (const direct of [false, true]) {
         intact();
         t.is(reader.bytesRead, all.length);
         if (ending === 'eof') {
-          // What an overlong line left to skip has been dropped by the model at once and by the reader as it came.
+          // The rest of an overlong line: the model discarded it at once, the reader as it arrived.
           t.deepEqual(await reader.read(), model.rest);
           t.true(reader.atEof());
         }

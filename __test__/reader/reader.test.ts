@@ -14,7 +14,7 @@ function fed(data: string, limit?: number): StreamReader {
   return reader;
 }
 
-/** Whether the promise is still waiting after everything that could settle it has run. */
+/** Whether the promise is still pending after everything that could settle it has run. */
 async function waits(promise: Promise<unknown>): Promise<boolean> {
   const waiting = Symbol('waiting');
   const turn = new Promise((resolve) => setImmediate(resolve, waiting));
@@ -27,7 +27,7 @@ async function failure<E extends Error>(t: ExecutionContext, promise: Promise<un
   return error as unknown as E;
 }
 
-/** The same bytes whole, byte by byte, and in pieces of three, with the end of the stream behind them. */
+/** The same bytes at once, byte by byte, and in pieces of three, followed by EOF. */
 const cuttings: [string, number][] = [
   ['whole', Infinity],
   ['byte by byte', 1],
@@ -41,7 +41,7 @@ function feedCut(reader: StreamReader, data: string, size: number): void {
 
 // ------------------------------------------------------------------------------------------------- the constructor
 
-test('limit is 64 KiB where none is given', (t) => {
+test('limit is 64 KiB by default', (t) => {
   t.is(new StreamReader().limit, 65536);
   t.is(new StreamReader({ limit: 3 }).limit, 3);
 });
@@ -56,13 +56,13 @@ for (const limit of [0, -1, Number.NaN, Infinity, 1.5, 2 ** 53]) {
   });
 }
 
-test('a limit that is no number is refused', (t) => {
+test('a limit that is not a number is refused', (t) => {
   const error = t.throws<TypeError & { code?: string }>(() => new StreamReader({ limit: '9' as unknown as number }));
   t.is(error.code, 'ERR_INVALID_ARG_TYPE');
   t.true(error.message.includes('"9"'), error.message);
 });
 
-test('options that are none are refused: thrown by the constructor, a rejection elsewhere', async (t) => {
+test('invalid options: the constructor throws, and reads reject', async (t) => {
   for (const wrong of [null, 5] as unknown[]) {
     t.throws(() => new StreamReader(wrong as object), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' });
     await failure(t, fed('abc').read(2, wrong as object), 'ERR_INVALID_ARG_TYPE');
@@ -73,13 +73,13 @@ test('options that are none are refused: thrown by the constructor, a rejection 
 
 // -------------------------------------------------------------------------------------------------------- feeding
 
-test('feeding nothing changes nothing', (t) => {
+test('feeding no bytes changes nothing', (t) => {
   const reader = fed('');
   t.is(reader.buffered, 0);
   t.is(reader.bytesRead, 0);
 });
 
-test('buffered counts what is unread, bytesRead what has come', async (t) => {
+test('buffered counts the unread bytes, bytesRead all bytes fed', async (t) => {
   const reader = fed('line1\nline2\n');
   t.is(reader.buffered, 12);
   t.is(text(await reader.readline()), 'line1\n');
@@ -87,7 +87,7 @@ test('buffered counts what is unread, bytesRead what has come', async (t) => {
   t.is(reader.bytesRead, 12);
 });
 
-test('data after the end is refused', (t) => {
+test('feedData after feedEof is refused', (t) => {
   const reader = fed('x');
   reader.feedEof();
   const error = t.throws<Error & { code?: string }>(() => reader.feedData(Buffer.from('yy')));
@@ -95,7 +95,7 @@ test('data after the end is refused', (t) => {
   t.throws(() => reader.feedData(7 as unknown as Uint8Array), { instanceOf: TypeError });
 });
 
-test('what is fed is copied', async (t) => {
+test('feedData copies its argument', async (t) => {
   const reader = new StreamReader();
   const chunk = Buffer.from('abc\n');
   reader.feedData(chunk);
@@ -105,7 +105,7 @@ test('what is fed is copied', async (t) => {
 
 // ----------------------------------------------------------------------------------------------------------- read
 
-test('read(0) is empty at once, also with data, at the end and after an error', async (t) => {
+test('read(0) is empty at once, also with data, at EOF and after an error', async (t) => {
   const reader = fed('abc');
   t.is((await reader.read(0)).length, 0);
   reader.setException(new Error('boom'));
@@ -113,7 +113,7 @@ test('read(0) is empty at once, also with data, at the end and after an error', 
   t.is(reader.buffered, 3);
 });
 
-test('read(n) takes what there is, up to n', async (t) => {
+test('read(n) returns the bytes that are buffered, at most n', async (t) => {
   const reader = fed('line1');
   t.is(text(await reader.read(30)), 'line1');
   reader.feedData(Buffer.from('line2'));
@@ -121,7 +121,7 @@ test('read(n) takes what there is, up to n', async (t) => {
   t.is(text(await reader.read(30)), 'ne2');
 });
 
-test('read(n) waits for the first byte, and ends empty', async (t) => {
+test('read(n) waits for the first byte, and at EOF resolves with an empty buffer', async (t) => {
   const reader = new StreamReader();
   const first = reader.read(1024);
   t.true(await waits(first));
@@ -134,7 +134,7 @@ test('read(n) waits for the first byte, and ends empty', async (t) => {
   t.true(reader.atEof());
 });
 
-test('read(-1) gathers everything up to the end, whatever the limit', async (t) => {
+test('read(-1) returns everything up to EOF, whatever the limit', async (t) => {
   const reader = new StreamReader({ limit: 3 });
   reader.feedData(Buffer.from('chunk1\n'));
   const all = reader.read(-1);
@@ -146,7 +146,7 @@ test('read(-1) gathers everything up to the end, whatever the limit', async (t) 
   t.is((await reader.read()).length, 0);
 });
 
-test('read(-1) of several MB is what was fed', async (t) => {
+test('read(-1) returns several MB unchanged', async (t) => {
   const reader = new StreamReader();
   const all = reader.read();
   const chunk = Buffer.alloc(100_003, 'sluice');
@@ -164,7 +164,7 @@ for (const n of [-2, 1.5, Number.NaN, 2 ** 53]) {
 
 // ------------------------------------------------------------------------------------------------------- readline
 
-test('readline takes lines out of one chunk and keeps the rest', async (t) => {
+test('readline returns lines of one chunk and keeps the rest', async (t) => {
   const reader = fed('line1\nline2\nline3');
   t.is(text(await reader.readline()), 'line1\n');
   t.is(text(await reader.readline()), 'line2\n');
@@ -176,7 +176,7 @@ test('readline takes lines out of one chunk and keeps the rest', async (t) => {
 });
 
 for (const [name, size] of cuttings) {
-  test(`readline, ${name}: lines, an empty line, the rest at the end`, async (t) => {
+  test(`readline, ${name}: lines, an empty line, the rest at EOF`, async (t) => {
     const reader = new StreamReader();
     feedCut(reader, 'one\r\n\ntwo', size);
     reader.feedEof();
@@ -188,7 +188,7 @@ for (const [name, size] of cuttings) {
     t.true(reader.atEof());
   });
 
-  test(`readline, ${name}: an overlong line is one error, then the next line`, async (t) => {
+  test(`readline, ${name}: an overlong line is one error, then comes the next line`, async (t) => {
     const reader = new StreamReader({ limit: 4 });
     const first = reader.readline();
     feedCut(reader, 'far too long\nok\n', size);
@@ -200,7 +200,7 @@ for (const [name, size] of cuttings) {
   });
 }
 
-test('readline skips an overlong line whose end has not come yet, and other reads do not see it', async (t) => {
+test('readline skips an overlong line whose end has not arrived, and other reads do not see it', async (t) => {
   const reader = fed('x'.repeat(10), 4);
   await failure(t, reader.readline(), 'ERR_LIMIT_OVERRUN');
   t.is(reader.buffered, 0);
@@ -211,7 +211,7 @@ test('readline skips an overlong line whose end has not come yet, and other read
   t.is(text(await next), 'abc');
 });
 
-test('a large readexactly behind an overlong line begins at the next line', async (t) => {
+test('a large readexactly after an overlong line starts at the next line', async (t) => {
   const reader = fed('x'.repeat(10), 4);
   await failure(t, reader.readline(), 'ERR_LIMIT_OVERRUN');
   const body = reader.readexactly(100_000);
@@ -220,7 +220,7 @@ test('a large readexactly behind an overlong line begins at the next line', asyn
   t.true((await body).equals(Buffer.alloc(100_000, 'b')));
 });
 
-test('a line of exactly the limit is not over it, one byte more is', async (t) => {
+test('a line as long as the limit is allowed, one byte more is not', async (t) => {
   const reader = fed('1234\n12345\nok\n', 4);
   t.is(text(await reader.readline()), '1234\n');
   const error = await failure<LimitOverrunError>(t, reader.readline(), 'ERR_LIMIT_OVERRUN');
@@ -228,7 +228,7 @@ test('a line of exactly the limit is not over it, one byte more is', async (t) =
   t.is(text(await reader.readline()), 'ok\n');
 });
 
-test('lines beyond 8 KiB and many small ones come out whole and never change', async (t) => {
+test('lines beyond 8 KiB and many small ones are complete and never change', async (t) => {
   const reader = new StreamReader({ limit: 1 << 20 });
   const lines = Array.from({ length: 3000 }, (_, i) => `${i}:${'x'.repeat((i * 37) % 200)}\n`);
   lines.splice(1500, 0, `${'long'.repeat(20_000)}\n`);
@@ -257,7 +257,7 @@ test('a small result keeps at most 8 KiB alive', async (t) => {
 // ------------------------------------------------------------------------------------------------------ readuntil
 
 for (const [name, size] of cuttings) {
-  test(`readuntil, ${name}: a separator of several bytes, trailing data left`, async (t) => {
+  test(`readuntil, ${name}: a separator of several bytes; data after it stays`, async (t) => {
     const reader = new StreamReader();
     const first = reader.readuntil('AAA');
     feedCut(reader, 'some dataAAAmoreAAAtail', size);
@@ -266,7 +266,7 @@ for (const [name, size] of cuttings) {
     t.is(reader.buffered, 4);
   });
 
-  test(`readuntil, ${name}: of several separators the earliest end wins`, async (t) => {
+  test(`readuntil, ${name}: of several separators the earliest match end wins`, async (t) => {
     const reader = new StreamReader();
     const parts: Promise<Buffer>[] = [];
     feedCut(reader, 'one\r\ntwo\nthree\r\r\nend;;', size);
@@ -277,7 +277,7 @@ for (const [name, size] of cuttings) {
     t.deepEqual((await Promise.all(parts)).map(text), ['one\r\n', 'two\n', 'three\r\r\n', 'end;', ';']);
   });
 
-  test(`readuntil, ${name}: the end of the stream gives the rest with the error`, async (t) => {
+  test(`readuntil, ${name}: EOF rejects with the rest as partial data`, async (t) => {
     const reader = new StreamReader();
     const frame = reader.readuntil('\r\n\r\n');
     feedCut(reader, 'some\r\n\rdata', size);
@@ -289,7 +289,7 @@ for (const [name, size] of cuttings) {
   });
 }
 
-test('readuntil over the limit leaves the data: not found, then found', async (t) => {
+test('readuntil over the limit leaves the data, with or without a separator', async (t) => {
   const reader = fed('some dataAA', 3);
   const missing = await failure<LimitOverrunError>(t, reader.readuntil('AAA'), 'ERR_LIMIT_OVERRUN');
   t.regex(missing.message, /not found/);
@@ -303,7 +303,7 @@ test('readuntil over the limit leaves the data: not found, then found', async (t
   t.is(text(await reader.readuntil('AAA')), 'AAA');
 });
 
-test('readuntil over the limit, a long separator: consumed counts what it cannot begin in, as in asyncio', async (t) => {
+test('readuntil over the limit with a long separator: consumed stops where a match could begin, as in asyncio', async (t) => {
   const separator = `${'-'.repeat(20)}X`;
   for (const size of [1, 7, 100]) {
     const reader = new StreamReader({ limit: 60 });
@@ -311,7 +311,7 @@ test('readuntil over the limit, a long separator: consumed counts what it cannot
     waiting.catch(() => {});
     for (let fed = 0; fed < 100; fed += size) reader.feedData('-'.repeat(Math.min(size, 100 - fed)));
     const error = await failure<LimitOverrunError>(t, waiting, 'ERR_LIMIT_OVERRUN');
-    // At the first byte that is too much, or at the first chunk that has it.
+    // At the first byte over the limit, or at the chunk that holds it.
     const buffered = Math.min(100, Math.ceil((60 + 21) / size) * size);
     t.is(error.consumed, buffered - 20);
     reader.feedData('X');
@@ -322,13 +322,13 @@ test('readuntil over the limit, a long separator: consumed counts what it cannot
   }
 });
 
-test('the limit counts a frame without its separator', async (t) => {
+test('the limit does not count the separator', async (t) => {
   const reader = fed('abc\r\n\r\nabcd\r\n\r\n', 3);
   t.is(text(await reader.readuntil('\r\n\r\n')), 'abc\r\n\r\n');
   t.is((await failure<LimitOverrunError>(t, reader.readuntil('\r\n\r\n'), 'ERR_LIMIT_OVERRUN')).consumed, 4);
 });
 
-test('of separators that end together the longest counts for the limit', async (t) => {
+test('of separators with the same match end, the limit excludes the longest', async (t) => {
   t.is(text(await fed('abc\r\n', 3).readuntil(['\n', '\r\n'])), 'abc\r\n');
 });
 
@@ -351,7 +351,7 @@ for (const separator of ['', new Uint8Array(0), [], ['a', '']]) {
   });
 }
 
-test('a separator that is no bytes is refused', async (t) => {
+test('a separator of the wrong type is refused', async (t) => {
   for (const wrong of [7, null, [7], { length: 1 }] as unknown[]) {
     await failure(t, fed('abc').readuntil(wrong as string), 'ERR_INVALID_ARG_TYPE');
   }
@@ -359,7 +359,7 @@ test('a separator that is no bytes is refused', async (t) => {
 
 // ---------------------------------------------------------------------------------------------------- readexactly
 
-test('readexactly(0) is empty, also at the end', async (t) => {
+test('readexactly(0) is empty, also at EOF', async (t) => {
   const reader = fed('');
   reader.feedEof();
   t.is((await reader.readexactly(0)).length, 0);
@@ -374,7 +374,7 @@ for (const n of [-1, 2 ** 53, 0.5, Number.NaN]) {
 
 for (const [name, size] of cuttings) {
   for (const n of [5, 70_000]) {
-    test(`readexactly(${n}), ${name}: across chunks and the limit, the rest stays`, async (t) => {
+    test(`readexactly(${n}), ${name}: across chunks and beyond the limit; data after it stays`, async (t) => {
       const reader = new StreamReader({ limit: 2 });
       const data = 'abcdefg'.repeat(n);
       const body = reader.readexactly(n);
@@ -385,7 +385,7 @@ for (const [name, size] of cuttings) {
   }
 }
 
-test('readexactly at the end: the partial data and the number expected', async (t) => {
+test('readexactly at EOF rejects with the partial data and the expected number', async (t) => {
   for (const n of [10, 100_000]) {
     const reader = fed('four');
     const body = reader.readexactly(n);
@@ -398,7 +398,7 @@ test('readexactly at the end: the partial data and the number expected', async (
   }
 });
 
-test('readexactly of more than can be allocated: a reason, and nothing lost', async (t) => {
+test('readexactly of more than can be allocated rejects, and consumes nothing', async (t) => {
   const reader = fed('still here\n');
   const error = await failure<RangeError>(t, reader.readexactly(Number.MAX_SAFE_INTEGER), 'ERR_BUFFER_TOO_LARGE');
   t.true(error.message.includes('9007199254740991'), error.message);
@@ -408,7 +408,7 @@ test('readexactly of more than can be allocated: a reason, and nothing lost', as
 
 // --------------------------------------------------------------------------------------- peek, unread and readinto
 
-test('peek waits for n, consumes nothing, and gives fewer only at the end', async (t) => {
+test('peek waits for n bytes, consumes nothing, and returns fewer only at EOF', async (t) => {
   const reader = fed('ab', 1);
   const peeked = reader.peek(4);
   t.true(await waits(peeked));
@@ -430,7 +430,7 @@ test('a peeked buffer does not change when the bytes are read', async (t) => {
   t.is(text(peeked), 'first\n');
 });
 
-test('unread puts bytes in front, between listed lines, and at the end', async (t) => {
+test('unread puts bytes back before all others, between listed lines, and at EOF', async (t) => {
   const reader = fed('one\ntwo\nthree\n');
   t.is(text(await reader.readline()), 'one\n');
   reader.unread(Buffer.from('zero\nhalf '));
@@ -444,7 +444,7 @@ test('unread puts bytes in front, between listed lines, and at the end', async (
   t.is(text(await reader.readline()), 'last');
 });
 
-test('unread of more than the ring holds', async (t) => {
+test('unread can put back more than the ring has room for', async (t) => {
   const reader = fed('tail');
   const front = Buffer.alloc(200_000, 'f');
   reader.unread(front);
@@ -452,7 +452,7 @@ test('unread of more than the ring holds', async (t) => {
   t.true((await reader.read()).equals(Buffer.concat([front, Buffer.from('tail')])));
 });
 
-test('unread while a read waits is refused, naming it', async (t) => {
+test('unread while a read waits is refused with the name of that read', async (t) => {
   const reader = new StreamReader();
   const waiting = reader.readexactly(2);
   const error = t.throws<Error & { code?: string }>(() => reader.unread(Buffer.from('x')));
@@ -463,7 +463,7 @@ test('unread while a read waits is refused, naming it', async (t) => {
   t.throws(() => reader.unread(7 as unknown as Uint8Array), { instanceOf: TypeError });
 });
 
-test('readinto fills the caller’s memory with 1 to length bytes, 0 at the end', async (t) => {
+test("readinto fills the caller's memory with 1 to length bytes, and resolves with 0 at EOF", async (t) => {
   const reader = new StreamReader();
   const memory = new Uint8Array(4);
   const first = reader.readinto(memory);
@@ -481,7 +481,7 @@ test('readinto fills the caller’s memory with 1 to length bytes, 0 at the end'
 
 // ------------------------------------------------------------------------------------------------------ iteration
 
-test('iteration gives lines with their ends; leaving the loop consumes nothing more', async (t) => {
+test('iteration returns lines with their ends; leaving the loop consumes nothing more', async (t) => {
   const reader = fed('a\nb\nc\nd');
   reader.feedEof();
   const lines: string[] = [];
@@ -494,7 +494,7 @@ test('iteration gives lines with their ends; leaving the loop consumes nothing m
   t.deepEqual(lines, ['a\n', 'b\n', 'd']);
 });
 
-test('an overlong line ends the loop with its error; a new loop goes on behind it', async (t) => {
+test('an overlong line ends the loop with its error; a new loop continues after that line', async (t) => {
   const reader = fed('ok\nmuch too long\nfine\n', 4);
   reader.feedEof();
   const lines: string[] = [];
@@ -508,7 +508,7 @@ test('an overlong line ends the loop with its error; a new loop goes on behind i
 
 // --------------------------------------------------------------------------------------------------------- errors
 
-test('bytes come before the error, for every read that they satisfy', async (t) => {
+test('buffered bytes come before the error, for every read that they satisfy', async (t) => {
   const boom = new Error('boom');
   const reader = fed('one\ntwo\nrest');
   reader.setException(boom);
@@ -527,7 +527,7 @@ test('bytes come before the error, for every read that they satisfy', async (t) 
   t.is(await t.throwsAsync(reader.readinto(new Uint8Array(1))), boom);
 });
 
-test('the error reaches the read that waits', async (t) => {
+test('an error rejects a read that waits, and leaves the buffered bytes', async (t) => {
   const boom = new Error('boom');
   for (const wait of [
     (r: StreamReader) => r.readline(),
@@ -542,7 +542,7 @@ test('the error reaches the read that waits', async (t) => {
   }
 });
 
-test('an error behind the end of the stream does not turn the end into a failure', async (t) => {
+test('an error after EOF does not make reads fail', async (t) => {
   const reader = fed('rest');
   reader.feedEof();
   reader.setException(new Error('late'));
@@ -553,7 +553,7 @@ test('an error behind the end of the stream does not turn the end into a failure
 
 // -------------------------------------------------------------------------------------------------- one at a time
 
-test('a second read is refused at once, and names both', async (t) => {
+test('a second read is refused at once, and the error names both', async (t) => {
   const reader = new StreamReader();
   const first = reader.readline();
   const seconds: [string, () => Promise<unknown>][] = [
@@ -574,7 +574,7 @@ test('a second read is refused at once, and names both', async (t) => {
   t.is(text(await first), 'line\n');
 });
 
-test('also while lines are listed: a waiting peek is not overtaken', async (t) => {
+test('a read is refused while peek waits, also if lines are listed', async (t) => {
   const reader = fed('a\nb\nc\n');
   await reader.readline();
   await reader.readline();
@@ -610,7 +610,7 @@ for (const [name, start] of [
   });
 }
 
-test('an aborted readinto leaves the caller’s memory alone from then on', async (t) => {
+test("an aborted readinto does not write to the caller's memory afterwards", async (t) => {
   const reader = new StreamReader();
   const memory = Buffer.alloc(200_000, '-');
   const controller = new AbortController();
@@ -624,7 +624,7 @@ test('an aborted readinto leaves the caller’s memory alone from then on', asyn
   t.is(text(await reader.read(4)), 'late');
 });
 
-test('readinto whose memory is detached while it waits is told so, and consumes nothing', async (t) => {
+test('readinto rejects if its memory is detached while it waits, and consumes nothing', async (t) => {
   for (const eof of [false, true]) {
     const reader = new StreamReader();
     const memory = new Uint8Array(10);
@@ -637,7 +637,7 @@ test('readinto whose memory is detached while it waits is told so, and consumes 
   }
 });
 
-test('a small limit keeps small what is read at once', async (t) => {
+test('a small limit keeps the target for direct reads small', async (t) => {
   const tuning = { largeRead: 5000, fullChunk: 10, directRead: 16, directMost: 100 };
   for (const [limit, most] of [
     [1, 16],
@@ -654,7 +654,7 @@ test('a small limit keeps small what is read at once', async (t) => {
   }
 });
 
-test('a large read that is ended by the failed read of another stream leaves the bytes', async (t) => {
+test('a large read that ends with the IncompleteReadError of another stream leaves the bytes', async (t) => {
   const other = new StreamReader();
   other.feedData('other');
   other.feedEof();
@@ -673,7 +673,7 @@ test('a large read that is ended by the failed read of another stream leaves the
   t.is(text(await reader.readline()), 'hello\n');
 });
 
-test('a signal in the place of the options is refused, not passed over', async (t) => {
+test('a signal passed as the options is refused, not ignored', async (t) => {
   const { signal } = new AbortController();
   const reader = fed('line\n');
   const error = await failure(t, reader.readline(signal as never), 'ERR_INVALID_ARG_TYPE');
@@ -681,7 +681,7 @@ test('a signal in the place of the options is refused, not passed over', async (
   t.is(text(await reader.readline({ signal })), 'line\n');
 });
 
-test('a signal that is none is refused', async (t) => {
+test('an invalid signal is refused', async (t) => {
   await failure(t, fed('').readline({ signal: {} as AbortSignal }), 'ERR_INVALID_ARG_TYPE');
 });
 
@@ -738,7 +738,7 @@ test('bytes that did not come from the source count against the limit from its n
   }
 });
 
-test('lines that are taken resume, too', async (t) => {
+test('reading lines resumes a paused source, too', async (t) => {
   const reader = new StreamReader({ limit: 10 });
   const source = new Source(reader);
   t.false(readerIntake(reader).feed(Buffer.from('1234567\n'.repeat(4))));
@@ -749,7 +749,7 @@ test('lines that are taken resume, too', async (t) => {
   t.deepEqual(source.calls, ['resume']);
 });
 
-test('a read of more than the limit goes on reading, and pauses again when it is done', async (t) => {
+test('a read of more than the limit resumes reading, which pauses again afterwards', async (t) => {
   for (const wait of [
     (r: StreamReader) => r.readexactly(100),
     (r: StreamReader) => r.peek(100),
@@ -765,7 +765,7 @@ test('a read of more than the limit goes on reading, and pauses again when it is
     while (await waits(promise)) {
       const flowing = source.feed(5000);
       chunks++;
-      // Only the chunk that satisfies the read may leave too much behind.
+      // Only the chunk that satisfies the read may leave too much buffered.
       t.is(flowing, (await waits(promise)) || reader.buffered <= 20, `after chunk ${chunks}`);
     }
     t.true(chunks > 0);
@@ -790,7 +790,7 @@ test('an aborted large read leaves a full buffer, so reading pauses with the nex
 
 // ------------------------------------------------------------------------------------------ memory that is lent out
 
-test('a busy source reads into the ring; unread and a late commit do not meet in memory', async (t) => {
+test('a busy source reads into the ring; unread and a late commit do not overlap in memory', async (t) => {
   const reader = tuned({ limit: 1000 }, { largeRead: 1000, fullChunk: 10, directRead: 16, directMost: 16 });
   t.is(readerIntake(reader).readTarget(), null);
   readerIntake(reader).feed(Buffer.from('0123456789'));
@@ -802,15 +802,15 @@ test('a busy source reads into the ring; unread and a late commit do not meet in
   t.is(text(await reader.read(1000)), `${'in front of '.repeat(20)}0123456789abcdefghijklmnop`);
 });
 
-test('a busy source fills the room that the ring has, within bounds: larger ones for who reads as fast', async (t) => {
+test('a busy source fills the free space of the ring, within bounds; a reader that keeps up gets larger targets', async (t) => {
   const reader = tuned({ limit: 1000 }, { largeRead: 5000, fullChunk: 10, directRead: 16, directMost: 24 });
   const room = (): number => readerIntake(reader).readTarget()?.length ?? 0;
-  // Room for more than that.
+  // Memory for more than that.
   readerIntake(reader).feed(Buffer.alloc(1000, 'x'));
   await reader.readexactly(1000);
   readerIntake(reader).feed(Buffer.alloc(10));
   t.is(room(), 16);
-  // Nobody has read what came before, but there is little of it.
+  // The previous bytes are unread, but they are few.
   readerIntake(reader).commit(16);
   t.is(room(), 24);
   readerIntake(reader).commit(24);
@@ -827,7 +827,7 @@ test('a busy source fills the room that the ring has, within bounds: larger ones
   t.is(reader.buffered, 15);
 });
 
-test('a large read is filled by the transport in place; what comes behind it goes to the ring', async (t) => {
+test('the transport fills a large read in place; bytes after it go to the ring', async (t) => {
   const reader = new StreamReader();
   readerIntake(reader).feed(Buffer.from('head'));
   const promise = reader.readexactly(100_000);
@@ -841,7 +841,7 @@ test('a large read is filled by the transport in place; what comes behind it goe
   t.not(readerIntake(reader).readTarget()?.buffer, result.buffer);
 });
 
-test('behind a large read that was filled in place the ring gets little, since the next one may be as large', async (t) => {
+test('after a large read that was filled in place the next target is small, since the next read may be as large', async (t) => {
   const reader = tuned({ limit: 1000 }, { largeRead: 100, fullChunk: 10, directRead: 16, directMost: 64 });
   const promise = reader.readexactly(100);
   readerIntake(reader).feed(Buffer.alloc(10));
@@ -854,7 +854,7 @@ test('behind a large read that was filled in place the ring gets little, since t
   t.is(reader.buffered, 16);
 });
 
-test('memory lent for a read that was aborted still delivers its bytes', async (t) => {
+test('bytes committed to the memory of an aborted read are delivered', async (t) => {
   const reader = new StreamReader();
   const controller = new AbortController();
   const promise = reader.readexactly(100_000, { signal: controller.signal });
@@ -866,7 +866,7 @@ test('memory lent for a read that was aborted still delivers its bytes', async (
   t.is(text(await reader.readline()), 'late\n');
 });
 
-test('memory lent before a line turned out overlong: its tail is skipped there, too', async (t) => {
+test('an overlong line is also skipped in memory that was lent before the line became overlong', async (t) => {
   const reader = tuned({ limit: 4 }, { largeRead: 1000, fullChunk: 10, directRead: 16, directMost: 16 });
   readerIntake(reader).feed(Buffer.from('x'.repeat(10)));
   const target = readerIntake(reader).readTarget() as Uint8Array;
@@ -878,7 +878,7 @@ test('memory lent before a line turned out overlong: its tail is skipped there, 
   t.is(reader.buffered, 0);
 });
 
-test('a reader shows its state', async (t) => {
+test('inspect shows the state of a reader', async (t) => {
   const reader = fed('abcd', 123);
   t.is(inspect(reader), 'StreamReader { buffered: 4, limit: 123 }');
   const waiting = reader.readline();

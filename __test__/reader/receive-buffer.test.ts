@@ -1,4 +1,4 @@
-/** The unread bytes of a reader, alone: without frames, without waiting. What reads make of them: `reader.test.ts`. */
+/** The unread bytes of a reader, without frames or waiting. The reads that use them are tested in `reader.test.ts`. */
 // Runs once for each engine: no socket is read.
 import test from 'ava';
 import { Separator } from '#ts/buffer/separator.js';
@@ -19,14 +19,14 @@ function holding(data: string): ReceiveBuffer {
   return buffer;
 }
 
-/** Lends everything up to `end`, as frames that end there. */
+/** Lends everything up to `end`, as one frame. */
 function lend(buffer: ReceiveBuffer, end: number): Frames {
   const frames = new Frames(LF, buffer.inPlace(buffer.position, end), Uint32Array.of(end));
   buffer.lend(frames, end);
   return frames;
 }
 
-test('bytes are taken in the order in which they came; copies take nothing', (t) => {
+test('bytes are taken in the order in which they arrived; copies consume nothing', (t) => {
   const buffer = holding('abc');
   append(buffer, 'defg');
   t.is(buffer.length, 7);
@@ -42,13 +42,13 @@ test('bytes are taken in the order in which they came; copies take nothing', (t)
   t.is(text(buffer.take(0)), '');
 });
 
-test('a copy that cannot be allocated is a RangeError, and takes nothing', (t) => {
+test('a copy that cannot be allocated is a RangeError, and consumes nothing', (t) => {
   const buffer = holding('abc');
   t.throws(() => buffer.take(2 ** 52), { instanceOf: RangeError, code: 'ERR_BUFFER_TOO_LARGE' });
   t.is(text(buffer.take(3)), 'abc');
 });
 
-test('a drained buffer owns no ring, unless it is kept for what comes next', (t) => {
+test('a drained buffer owns no ring, unless it is kept for the next bytes', (t) => {
   const buffer = new ReceiveBuffer();
   t.is(buffer.store, null);
   append(buffer, 'abc');
@@ -63,7 +63,7 @@ test('a drained buffer owns no ring, unless it is kept for what comes next', (t)
   t.is(buffer.store, null);
 });
 
-test('positions go on while bytes are taken and come in, until the count restarts', (t) => {
+test('positions increase while bytes are taken and arrive, until the count restarts', (t) => {
   const buffer = holding('abcdef');
   buffer.passed(2);
   buffer.settle();
@@ -79,7 +79,7 @@ test('positions go on while bytes are taken and come in, until the count restart
   t.is(text(buffer.inPlace(0, 4)), 'efgh');
 });
 
-test('positions go on over a drained buffer', (t) => {
+test('positions continue after the buffer was drained', (t) => {
   const buffer = holding('abc');
   buffer.passed(3);
   buffer.settle();
@@ -90,7 +90,7 @@ test('positions go on over a drained buffer', (t) => {
   t.is(text(buffer.take(2)), 'de');
 });
 
-test('bytes in place lie in the ring; where they wrap, they are copied', (t) => {
+test('bytes in place lie in the ring; if they wrap around, they are copied', (t) => {
   const buffer = holding('0'.repeat(1000));
   const { ring } = buffer.open();
   const { capacity } = ring;
@@ -108,7 +108,7 @@ test('bytes in place lie in the ring; where they wrap, they are copied', (t) => 
   buffer.advance(buffer.length);
 });
 
-test('bytes that are put back come first, also in a buffer that was drained', (t) => {
+test('bytes that are put back come first, also in a drained buffer', (t) => {
   const buffer = holding('abcd');
   buffer.advance(2);
   buffer.putBack(Buffer.from('xyz'));
@@ -118,9 +118,9 @@ test('bytes that are put back come first, also in a buffer that was drained', (t
   t.is(text(buffer.take(1)), '!');
 });
 
-// ------------------------------------------------------------------------------------------------- memory in other hands
+// ------------------------------------------------------------------------------------------------- memory that is lent
 
-test('lent frames stay as they are while bytes come in, which follow those that were not lent', (t) => {
+test('lent frames do not change while bytes arrive, which follow those that were not lent', (t) => {
   const buffer = holding('one\ntw');
   const frames = lend(buffer, 4);
   t.true(buffer.lends);
@@ -136,7 +136,7 @@ test('lent frames stay as they are while bytes come in, which follow those that 
   t.is(text(buffer.take(4)), 'twoo');
 });
 
-test('when everything was lent, bytes that come in get another ring', (t) => {
+test('when everything is lent, bytes that arrive get another ring', (t) => {
   const buffer = holding('one\n');
   const lent = buffer.store;
   const { bytes } = lend(buffer, 4);
@@ -157,7 +157,7 @@ test('bytes can be put back while frames are lent', (t) => {
   buffer.endLoan();
 });
 
-test('a ring that is left is made as large as what is about to be read into it', (t) => {
+test('a ring that replaces a lent one is large enough for the next read into it', (t) => {
   const buffer = holding('one\ntwo');
   lend(buffer, 4);
   buffer.leaveLoan(100_000);
@@ -166,7 +166,7 @@ test('a ring that is left is made as large as what is about to be read into it',
   t.is(text(buffer.take(3)), 'two');
 });
 
-test('no frames at EOF are a loan of nothing: they expire, too', (t) => {
+test('an empty Frames at EOF is a loan as well: it expires, too', (t) => {
   const buffer = new ReceiveBuffer();
   const none = new Frames(LF);
   buffer.lend(none);
@@ -176,7 +176,7 @@ test('no frames at EOF are a loan of nothing: they expire, too', (t) => {
   t.throws(() => none.length, { code: 'ERR_FRAMES_EXPIRED' });
 });
 
-test('the transport reads into the ring: at least and at most so much', (t) => {
+test('the target for the transport has a size within the bounds, and lies in the ring', (t) => {
   const buffer = holding('abc');
   const target = buffer.targetRing(1000, 1500, 0);
   t.true(target.length >= 1000 && target.length <= 1500, String(target.length));
@@ -192,7 +192,7 @@ test('the transport reads into the ring: at least and at most so much', (t) => {
 });
 
 for (const [name, write] of [
-  ['come in', (buffer: ReceiveBuffer) => append(buffer, 'xyz')],
+  ['arrive', (buffer: ReceiveBuffer) => append(buffer, 'xyz')],
   ['are put back', (buffer: ReceiveBuffer) => buffer.putBack(Buffer.from('xyz'))],
 ] as const) {
   test(`memory that the transport holds is not written to when bytes ${name}`, (t) => {
@@ -203,11 +203,11 @@ for (const [name, write] of [
     t.is(text(target), '.'.repeat(64));
     t.false(buffer.targets(buffer.store?.ring), 'the ring was replaced');
     t.is(buffer.target, target, 'the transport may still fill it');
-    t.is(text(buffer.take(6)), name === 'come in' ? 'abcxyz' : 'xyzabc');
+    t.is(text(buffer.take(6)), name === 'arrive' ? 'abcxyz' : 'xyzabc');
   });
 }
 
-test('a ring that the transport has memory of is neither given back nor trimmed', (t) => {
+test('a ring that the transport reads into is neither returned to the pool nor trimmed', (t) => {
   const buffer = holding('abc');
   buffer.targetRing(64, 64, 0);
   const { store } = buffer;
@@ -222,7 +222,7 @@ test('a ring that the transport has memory of is neither given back nor trimmed'
   t.is(buffer.store, null);
 });
 
-test('a lent ring that was left goes to another reader only when the transport has no memory of it', (t) => {
+test('a lent ring that was replaced goes to another reader only once the transport does not hold it', (t) => {
   for (const held of [true, false]) {
     const buffer = holding('one\ntwo');
     const lent = buffer.store;
@@ -238,7 +238,7 @@ test('a lent ring that was left goes to another reader only when the transport h
   }
 });
 
-test('the transport reads into what is missing of a fill', (t) => {
+test('the transport reads into the missing part of a fill', (t) => {
   const buffer = new ReceiveBuffer();
   const fill = Fill.of(10);
   fill.take(Buffer.from('abcd'));
@@ -252,7 +252,7 @@ test('the transport reads into what is missing of a fill', (t) => {
   t.is(buffer.store, null);
 });
 
-test('a ring much larger than what is in it is spacious, and is trimmed without a loss', (t) => {
+test('a ring much larger than its contents is spacious, and trimming it loses no bytes', (t) => {
   const buffer = holding('a'.repeat(100_000));
   t.false(buffer.isSpacious());
   buffer.advance(99_990);

@@ -408,8 +408,8 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'frames-transports',
       tests: [
-        'TLS: frames stay as they are while more comes in',
-        'TLS: lines and batches of lines, in turn, are the lines of the data',
+        'TLS: frames do not change while more data arrives',
+        'TLS: alternating lines and batches of lines return every line of the data',
       ],
       reason: 'TLS that is paused and resumed stands still',
     },
@@ -530,8 +530,8 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'reader-model',
       tests: [
-        'any reads, any chunks, as a transport feeds: what the model says',
-        'any reads, any chunks, by feedData: what the model says',
+        'any reads of any chunks, fed as by a transport, return what the model returns',
+        'any reads of any chunks, fed by feedData, return what the model returns',
       ],
       reason: 'on a busy machine it takes longer than the time limit',
       unsteady: true,
