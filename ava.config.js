@@ -11,7 +11,7 @@ export const LONGEST = [
   'bench',
   'tls-contract',
   'socket',
-  'unclosed',
+  'abandoned',
   'cluster-unix',
   'ring',
   'reader-model',

@@ -16,17 +16,17 @@ export interface LeftOut {
 
 /** What cannot be shown where a pipe has no socket, or TLS wants a TCP socket below it. */
 const upgradesOverPipes = [
-  'a Unix socket: an upgrade of both sides, plain before and encrypted after',
-  'two pipes: a certificate that is not the one awaited closes the connection',
-  'two pipes: a side that is ready long before the other',
-  'two pipes: an upgrade of both sides, plain before and encrypted after',
-  "two pipes: plain bytes after the answer close the client's side and are never read",
-  "two pipes: plain bytes after the command close the server's side and are never read",
-  'two pipes: plain bytes and then the end of the peer: reads reject, rather than end as at EOF',
-  'two pipes: plain bytes that come while the handshake is awaited end it',
-  'two pipes: the peer that ends in the middle of the handshake, and one that never begins',
-  'two pipes: what was written before goes first, on the side of the client',
-  'two pipes: what was written before goes first, on the side of the server',
+  'a Unix socket: an upgrade of both sides: plain before, encrypted after',
+  'two pipes: a certificate for another name closes the connection',
+  'two pipes: one side may start the handshake long before the other',
+  'two pipes: an upgrade of both sides: plain before, encrypted after',
+  "two pipes: plain bytes after the answer close the client's side, and are never read",
+  "two pipes: plain bytes after the command close the server's side, and are never read",
+  'two pipes: plain bytes followed by EOF: reads reject, and do not end as at EOF',
+  'two pipes: plain bytes during the handshake end it',
+  'two pipes: a peer that ends during the handshake, or never starts it, is an error',
+  'two pipes: earlier writes are sent in plain text first, by the client',
+  'two pipes: earlier writes are sent in plain text first, by the server',
 ];
 
 /** What is told in the words, or by the codes, of OpenSSL. */
@@ -63,7 +63,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'stream',
-      tests: ['writeBufferSize counts what the kernel has not taken yet, and inspect shows it as queued'],
+      tests: ['writeBufferSize counts the bytes that the kernel has not taken, and inspect shows them as queued'],
       reason: 'net.Socket over the fd of a pipe reads nothing',
       unsteady: true,
     },
@@ -163,8 +163,8 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       file: 'sendfile',
       tests: [
         '(no test)',
-        'files that cannot be sent: the error says why, the stream goes on, nothing is left open',
-        'over TLS, and in the order of the calls when the connection is upgraded meanwhile',
+        'files that cannot be sent: the error says why, the stream stays usable, no fd is left open',
+        'sendfile over TLS; around startTls, the order of the calls decides what is encrypted',
       ],
       reason: 'a file handle that is closed has an error of another code; rejections count as unhandled earlier',
       unsteady: true,
@@ -280,7 +280,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'stream',
-      tests: ['writeBufferSize counts what the kernel has not taken yet, and inspect shows it as queued'],
+      tests: ['writeBufferSize counts the bytes that the kernel has not taken, and inspect shows them as queued'],
       reason: 'net.Socket over the fd of a pipe reads nothing',
       unsteady: true,
     },
@@ -540,10 +540,10 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       file: 'sendfile',
       tests: [
         '(no test)',
-        'a large file: every byte, after what was written before, in constant memory; nothing is left open',
-        'files that cannot be sent: the error says why, the stream goes on, nothing is left open',
-        'over TLS, and in the order of the calls when the connection is upgraded meanwhile',
-        'without the binary the position is moved ahead, and not back',
+        'sendfile sends every byte of a large file after earlier writes, in constant memory, and leaves no fd open',
+        'files that cannot be sent: the error says why, the stream stays usable, no fd is left open',
+        'sendfile over TLS; around startTls, the order of the calls decides what is encrypted',
+        'without the binary the position is moved forward only',
       ],
       reason: 'sendfile over TLS does not come to its end; children are started with flags of Node',
       unsteady: true,
@@ -594,12 +594,12 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'start-tls',
-      tests: ['a handshake that fails closes the socket and rejects with the reason'],
+      tests: ['a failed handshake closes the socket and rejects with the reason'],
       reason: 'errors of rustls have other words',
     },
     {
       file: 'start-tls-transports',
-      tests: [...upgradesOverPipes, 'a Duplex: an upgrade of both sides, plain before and encrypted after'],
+      tests: [...upgradesOverPipes, 'a Duplex: an upgrade of both sides: plain before, encrypted after'],
       reason:
         'an fd that node:fs has opened cannot be given to net.Socket; TLS over a Unix socket waits for bytes that it has',
       unsteady: true,

@@ -1,7 +1,7 @@
-// Runs once: it is about what is sent; what comes in is dropped.
+// Runs once: it is about outgoing data; incoming data is dropped.
 /**
- * How long a close may take: the peer sets the pace while bytes are being sent, as long as it takes something now and then; once
- * the kernel has everything, a peer that neither reads nor ends is waited for in absolute terms.
+ * How long close may take. While bytes are being sent, a peer that keeps taking some has as long as it needs; once the
+ * kernel has everything, close waits about a second for a peer that neither reads nor ends.
  */
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
@@ -32,15 +32,15 @@ import { closedByPeer, deferred, gather, portOf, quiet, until } from '../loopbac
 type Kind = 'tcp' | 'unix' | 'tls' | 'startTls';
 const KINDS: readonly Kind[] = ['tcp', 'unix', 'tls', 'startTls'];
 
-/** More than the kernel takes for a peer that does not read. */
+/** More than the kernel accepts for a peer that does not read. */
 const MUCH = 20_000_000;
 
-/** What a slow peer reads at once: it takes a part of what the kernel holds, and less than a timeout to read that. */
+/** How much a slow peer reads at once: part of what the kernel holds, and quick to read compared with the timeout. */
 const SLOWLY = 2 ** 19;
 
 const BULK = randomBytes(MUCH);
 
-/** Long enough for a close that is bounded by a second, and shorter than the 30 s that one without that bound takes. */
+/** Long enough for a close that is bounded by a second, and shorter than the 30 s of a close without that bound. */
 const FAR_MS = 20_000;
 
 function socketFile(t: ExecutionContext): string {
@@ -49,7 +49,7 @@ function socketFile(t: ExecutionContext): string {
   return path.join(folder, 's');
 }
 
-/** A stream, and a peer of Node's that reads nothing and keeps its side open. */
+/** A stream, and a peer made with Node that reads nothing and keeps its side open. */
 async function streamAndPeer(
   t: ExecutionContext,
   kind: Kind,
@@ -98,7 +98,7 @@ async function servedOf(t: ExecutionContext, kind: Kind, options: StreamServerOp
   const handler: ClientHandler = async (stream) => {
     if (kind === 'startTls') await stream.startTls(identity, { sslShutdownTimeout });
     served.resolve(stream);
-    // Closed by the test, not by the end of the handler.
+    // The test closes the stream, not the end of the handler.
     await stream.waitClosed().catch(() => {});
   };
   const file = socketFile(t);
@@ -117,7 +117,7 @@ async function servedOf(t: ExecutionContext, kind: Kind, options: StreamServerOp
   return [await served.promise, secured];
 }
 
-/** Fails where `closing` takes as long as a close without the bound. */
+/** Fails if `closing` takes as long as a close without the bound. */
 async function soon(t: ExecutionContext, closing: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const far = new Promise<string>((resolve) => {
@@ -131,7 +131,7 @@ for (const kind of KINDS) {
   for (const side of ['client', 'server'] as const) {
     const where = `${kind}, ${side}`;
 
-    test(`${where}: close gives up a peer that takes nothing for closeTimeout`, async (t) => {
+    test(`${where}: close gives up when the peer takes nothing for closeTimeout`, async (t) => {
       const [stream, peer] = await streamAndPeer(t, kind, side, { closeTimeout: 200 });
       void stream.write(Buffer.alloc(MUCH));
       const flushed = stream.flush();
@@ -142,7 +142,7 @@ for (const kind of KINDS) {
       await closedByPeer(peer);
     });
 
-    // One at a time: the peer, which is in this process, has to get its turn.
+    // Serial: the peer, which is in this process, needs its turns.
     test.serial(
       `${where}: a peer that reads slowly gets everything although that takes longer than closeTimeout`,
       async (t) => {
@@ -170,7 +170,7 @@ for (const kind of KINDS) {
       },
     );
 
-    test(`${where}: close with a peer that keeps its side open and reads nothing takes about a second`, async (t) => {
+    test(`${where}: close with a peer that reads nothing and keeps its side open takes about a second`, async (t) => {
       const [stream, peer] = await streamAndPeer(t, kind, side);
       const sent = randomBytes(100_000);
       await stream.write(sent);
@@ -178,14 +178,15 @@ for (const kind of KINDS) {
       t.true((await gather(peer)).equals(sent), 'what the kernel had taken arrives after the close');
     });
 
-    test(`${where}: a peer that reads slowly and sends meanwhile gets everything where the kernel can be asked`, async (t) => {
+    test(`${where}: a slow peer that also sends gets everything if the kernel reports what is unsent`, async (t) => {
       const [stream, peer] = await streamAndPeer(t, kind, side);
       const sent = BULK.subarray(0, 4_000_000);
       const chunks: Buffer[] = [];
       const ended = deferred();
       let taken = 0;
       let total = 0;
-      // About 1 MB a second: most of it lies in the kernel when the flush is over, for longer than the second that it could take.
+      // About 1 MB a second: when the flush is done the kernel still holds most of it, for longer than the second that
+      // close waits.
       peer.on('data', (chunk: Buffer) => {
         chunks.push(chunk);
         total += chunk.length;
@@ -197,7 +198,8 @@ for (const kind of KINDS) {
       });
       peer.once('end', ended.resolve).once('close', ended.resolve);
       peer.resume();
-      // Not to the end: what lies in the kernel of the peer is out of sight, and a write to a connection that is gone costs it that.
+      // Not until the end: what the peer's kernel holds is unknown, and a write to a closed connection would discard
+      // it.
       const timer = setInterval(() => total < 1_200_000 && peer.write('ping\n'), 50);
       t.teardown(() => clearInterval(timer));
       void stream.write(sent);
@@ -206,11 +208,11 @@ for (const kind of KINDS) {
       const received = Buffer.concat(chunks);
       if (engine === 'native' && process.platform === 'linux')
         t.true(received.equals(sent), `${received.length} bytes`);
-      // Without the system call a second is all that such a peer gets.
+      // Without the system call such a peer gets only a second.
       else t.true(received.equals(sent.subarray(0, received.length)));
     });
 
-    test(`${where}: close with a peer that goes on sending takes about a second`, async (t) => {
+    test(`${where}: close with a peer that keeps sending takes about a second`, async (t) => {
       const [stream, peer] = await streamAndPeer(t, kind, side);
       const timer = setInterval(() => peer.write('drip'), 20);
       t.teardown(() => clearInterval(timer));
@@ -283,14 +285,14 @@ for (const kind of ['tcp', 'tls'] as const) {
   });
 }
 
-test('a Duplex: close gives up a peer that takes nothing for closeTimeout, and waits for one that reads slowly', async (t) => {
+test('Duplex: close gives up a peer that takes nothing for closeTimeout, and waits for one that reads slowly', async (t) => {
   const stuck = new Duplex({ read() {}, write() {}, final() {} });
   const stream = await connect({ sock: stuck, closeTimeout: 100 });
   void stream.write('nobody takes it');
   await t.throwsAsync(stream.close(), { code: 'ETIMEDOUT' });
   t.true(stuck.destroyed);
 
-  // In one write, of which it takes 64 KiB at a time, for longer than the timeout in all.
+  // One write, of which it takes 64 KiB at a time, in total for longer than the timeout.
   const chunks: Buffer[] = [];
   const slow = new Duplex({
     read() {},
@@ -311,7 +313,7 @@ test('a Duplex: close gives up a peer that takes nothing for closeTimeout, and w
   t.true(chunks.length * 20 > 100, 'it took longer than the timeout');
 });
 
-test('a write pipe has no closeTimeout unless it is given one', async (t) => {
+test('a write pipe has no closeTimeout by default', async (t) => {
   const pipe = new PassThrough({ highWaterMark: 10 });
   const stream = await connectWritePipe(pipe);
   const sent = randomBytes(1000);
@@ -328,7 +330,7 @@ test('a write pipe has no closeTimeout unless it is given one', async (t) => {
   await t.throwsAsync(given.close(), { code: 'ETIMEDOUT' });
 });
 
-test('closeTimeout is checked by every call that takes it', async (t) => {
+test('every call with a closeTimeout option checks it', async (t) => {
   for (const [ms, code] of [
     [0, 'ERR_OUT_OF_RANGE'],
     [-1, 'ERR_OUT_OF_RANGE'],
@@ -345,7 +347,7 @@ test('closeTimeout is checked by every call that takes it', async (t) => {
   }
 });
 
-test('where the runtime does not show what the kernel has taken, whole batches are the progress', async (t) => {
+test('if the runtime does not show what the kernel took, only complete batches count as progress', async (t) => {
   const [stream, peer] = await streamAndPeer(t, 'tcp', 'client', { closeTimeout: 200 });
   const { _handle: handle } = stream.getExtraInfo('socket') as { _handle: object };
   Object.defineProperty(handle, 'writeQueueSize', { value: undefined });

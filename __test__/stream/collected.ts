@@ -1,14 +1,14 @@
 /**
- * Programs that let go of streams, run by `unclosed.test.ts` with `--expose-gc`: `node --expose-gc collected.js NAME`.
+ * Programs that abandon streams, run by `abandoned.test.ts` with `--expose-gc`: `node --expose-gc collected.js NAME`.
  *
- * Each prints what came of it as one line of JSON, the warnings of the process with it, and must end by itself.
+ * Each prints its result and the warnings of the process as one line of JSON, and must end by itself.
  */
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as after } from 'node:timers/promises';
-/* eslint-disable @typescript-eslint/no-deprecated -- a pair is one of the things to let go of */
+/* eslint-disable @typescript-eslint/no-deprecated -- a pair is one of the things that can be abandoned */
 import { StreamServer, connect, openConnection, type Stream, type StreamReader, type StreamWriter } from 'sluice';
 import { certificates } from '../certificates.js';
 
@@ -23,10 +23,10 @@ process.on('warning', ({ name, code, message }: Warning) => {
   if (name !== 'DeprecationWarning') warnings.push({ type: name, code, message });
 });
 
-/** More than the buffers of two sockets take. */
+/** More than the buffers of two sockets hold. */
 const MUCH = 32 * 1024 * 1024;
 
-/** Collects what can be collected, again and again, so that what must stay had every chance to go. */
+/** Collects garbage again and again, so that whatever can be collected is. */
 async function collect(rounds = 8): Promise<void> {
   for (let i = 0; i < rounds; i++) {
     gc();
@@ -40,7 +40,7 @@ async function warned(n: number): Promise<void> {
   await collect();
 }
 
-/** A server of Node whose connections read nothing by themselves; gone when all of them are. */
+/** A server made with Node whose sockets do not read by themselves. */
 class Peers {
   readonly sockets: Socket[] = [];
   readonly #server = createServer({
@@ -78,7 +78,10 @@ class Peers {
   }
 }
 
-/** Counts what a socket receives until it is closed, or until it has ended, which it answers once `answer` has resolved. */
+/**
+ * Counts the bytes that a socket receives until it is closed. After its end of file it ends its own side once `answer`
+ * resolves.
+ */
 async function received(socket: Socket, answer: Promise<void> = Promise.resolve()): Promise<number> {
   let bytes = 0;
   socket.on('data', (chunk: Buffer) => (bytes += chunk.length));
@@ -97,8 +100,8 @@ function open(): Promise<Stream> {
 }
 
 const programs: Record<string, () => Promise<unknown>> = {
-  /** Three streams that nobody holds, one that is held. */
-  async forgotten() {
+  /** Three abandoned streams, and one that is kept. */
+  async abandoned() {
     const held = await open();
     for (let i = 0; i < 3; i++) await open();
     await peers.socket(3);
@@ -109,7 +112,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     return { open: open4, port: peers.port };
   },
 
-  /** A stream over a `Duplex` that the user still has. */
+  /** An abandoned stream over a `Duplex` that the user keeps. */
   async duplex() {
     const duplex = new PassThrough();
     await connect({ sock: duplex });
@@ -117,7 +120,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     return { destroyed: duplex.destroyed };
   },
 
-  /** Streams that were closed, by whichever call and side. */
+  /** Streams that were closed, by any call and from either side. */
   async closed() {
     await (async () => {
       const streams = [await open(), await open(), await open(), await open(), await open()] as const;
@@ -134,7 +137,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     return Promise.all(peers.sockets.map((socket) => received(socket)));
   },
 
-  /** Reads that wait, of every kind, of streams that nobody holds but they. */
+  /** Waiting reads of every kind, whose streams are kept by nothing else. */
   async reads() {
     const start = async (read: (stream: Stream) => Promise<unknown>): Promise<{ read: Promise<unknown> }> => {
       return { read: read(await open()) };
@@ -181,7 +184,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     return { before, results };
   },
 
-  /** A read that is called off no longer keeps its stream. */
+  /** A read that was aborted no longer keeps its stream. */
   async signal() {
     const controller = new AbortController();
     const read = await (async () => {
@@ -198,7 +201,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     return { before, name };
   },
 
-  /** Calls that wait for the writing side, of streams that nobody holds but they. */
+  /** Waiting calls of the writing side, whose streams are kept by nothing else. */
   async writes() {
     const start = async (write: (stream: Stream) => unknown): Promise<{ call: unknown }> => {
       return { call: write(await open()) };
@@ -216,7 +219,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     await peers.socket(waiting.length - 1);
     await collect();
     const before = warnings.length;
-    // A half-closed connection whose peer answers is over, and no longer a forgotten one.
+    // A half-closed connection whose peer ends as well is closed, and no longer an abandoned one.
     let reported!: () => void;
     const afterwards = new Promise<void>((resolve) => (reported = resolve));
     const bytes = peers.sockets.map((socket, i) => received(socket, i === 4 ? afterwards : undefined));
@@ -248,7 +251,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     return { before, codes: await Promise.all(codes) };
   },
 
-  /** An async handler that does not look at its stream any more, and a plain one that has forgotten it. */
+  /** An async handler that no longer uses its stream, and a plain one that has abandoned it. */
   async handlers() {
     let settle!: () => void;
     const settled = new Promise<void>((resolve) => (settle = resolve));
@@ -277,7 +280,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     return { running, atEnd };
   },
 
-  /** Encrypted streams, from the start and after an upgrade: one of each forgotten, one of each with a read that waits. */
+  /** Encrypted streams, from the start and after an upgrade: one of each abandoned, one of each with a waiting read. */
   async encrypted() {
     const { ca, server: identity } = await certificates();
     const streams: Stream[] = [];
@@ -313,7 +316,7 @@ const programs: Record<string, () => Promise<unknown>> = {
     while (streams.length < 4) await collect(1);
     await warned(2);
     const before = warnings.length;
-    // Those of the streams that are still there.
+    // To the streams that still exist.
     await Promise.all(streams.map((stream) => stream.write('line\n').catch(() => {})));
     const lines = await Promise.all(reads.map(async ({ line }) => (await line).toString()));
     reads.length = 0;

@@ -1,6 +1,6 @@
 /**
- * A peer that says its last words and is gone while the thread of the test stands still: so what it sent lies in the kernel, and the
- * test's event loop has read none of it. It lives in a worker thread, and is told by messages what to do.
+ * A peer in a worker thread that sends its last bytes and goes while the main thread is blocked: its bytes are in the
+ * kernel, and the test's event loop has read none of them. The main thread controls it by messages.
  */
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
@@ -15,7 +15,10 @@ export type Kind = 'tcp' | 'unix' | 'tls';
 /** Where a peer listens, or connects to. */
 export type Place = { readonly path: string } | { readonly host: string; readonly port: number };
 
-/** How a peer goes: it reads `read` bytes, sends `words`, and closes, with an end of file or, where something is unread, by a reset. */
+/**
+ * How a peer goes: it reads `read` bytes, sends `words`, and closes, with an end of file or, if it leaves bytes unread,
+ * with a reset.
+ */
 export interface Departure {
   readonly read: number;
   readonly words: Uint8Array;
@@ -39,24 +42,24 @@ export class DepartingPeer {
     t.teardown(() => this.#worker.terminate());
   }
 
-  /** Listens; resolves with the place to connect to. */
+  /** Listens; resolves with the address to connect to. */
   async listen(kind: Kind, path: string): Promise<Place> {
     const { server: identity } = await certificates();
     const place = kind === 'unix' ? { path } : { host: '127.0.0.1', port: 0 };
     return (await this.#order({ do: 'listen', kind, identity, place })) as Place;
   }
 
-  /** Connects; resolves when that is done, over TLS with the handshake. */
+  /** Connects; resolves when connected, over TLS after the handshake. */
   async connect(kind: Kind, place: Place): Promise<void> {
     await this.#order({ do: 'connect', kind, place });
   }
 
-  /** Sends something; resolves when the kernel has it. */
+  /** Sends bytes; resolves when the kernel has them. */
   async say(words: Uint8Array): Promise<void> {
     await this.#order({ do: 'say', words });
   }
 
-  /** Returns when the peer is gone, and the event loop has not turned. */
+  /** Returns when the peer is gone; the event loop does not turn meanwhile. */
   departNow(departure: Departure): void {
     this.#worker.postMessage({ do: 'depart', ...departure } satisfies Order);
     if (Atomics.wait(this.#gone, 0, 0, 50_000) === 'timed-out') throw new Error('the peer did not depart');

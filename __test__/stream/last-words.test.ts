@@ -1,5 +1,5 @@
 // Runs once for each way of reading: the rings behind the streams see no difference.
-/** What a peer sent before it went away is read, also where a write of ours is the first call to fail. */
+/** Bytes that a peer sent before it went away are read, even if a write of ours is the first call to fail. */
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -60,14 +60,14 @@ async function accepted(t: ExecutionContext, kind: Kind, file: string, peer: Dep
   return stream;
 }
 
-/** Resolves when the kernel has it, also what TLS makes of it. */
+/** Resolves when the kernel has the bytes, after encryption with TLS. */
 async function sent(stream: Stream, text: string): Promise<void> {
   await stream.write(text);
   await stream.flush();
   await turn();
 }
 
-/** Writes until a write fails; resolves with its code. */
+/** Writes until a write fails; resolves with the code of its error. */
 async function writeUntilRefused(stream: Stream): Promise<string> {
   for (;;) {
     try {
@@ -80,7 +80,7 @@ async function writeUntilRefused(stream: Stream): Promise<string> {
   }
 }
 
-/** Everything up to the end, and the code of the error that it ends with; null at EOF. */
+/** Everything up to the end, and the code of the error at the end; null at EOF. */
 async function readAll(stream: Stream): Promise<[Buffer, string | null]> {
   const chunks: Buffer[] = [];
   try {
@@ -110,7 +110,7 @@ const OVER_SOCKETS: readonly [string, (socket: Socket) => Promise<{ reading: Str
 ];
 
 for (const [name, over] of OVER_SOCKETS) {
-  test(`${name}: words before a reset are read although the next write fails first`, async (t) => {
+  test(`${name}: bytes before a reset are read although the next write fails first`, async (t) => {
     const peer = new DepartingPeer(t);
     const socket = netConnect((await peer.listen('tcp', '')) as NetConnectOpts);
     await once(socket, 'connect');
@@ -130,7 +130,7 @@ for (const kind of ['tcp', 'unix', 'tls'] as const) {
   for (const side of ['a client', 'a handler'] as const) {
     const where = `${kind}, ${side}`;
 
-    test(`${where}: words before an orderly end are read although the next write fails first`, async (t) => {
+    test(`${where}: bytes before an orderly end are read although the next write fails first`, async (t) => {
       const [stream, peer] = await streamTo(t, kind, side);
       const words = randomBytes(2016);
       await sent(stream, '0123456789');
@@ -140,7 +140,7 @@ for (const kind of ['tcp', 'unix', 'tls'] as const) {
       t.regex(await writeUntilRefused(stream), /^(EPIPE|ECONNRESET)$/);
     });
 
-    test(`${where}: words before a reset are read although the next write fails first`, async (t) => {
+    test(`${where}: bytes before a reset are read although the next write fails first`, async (t) => {
       const [stream, peer] = await streamTo(t, kind, side);
       const words = randomBytes(2016);
       await sent(stream, '0123456789');
@@ -153,7 +153,7 @@ for (const kind of ['tcp', 'unix', 'tls'] as const) {
       await t.throwsAsync(stream.write('after the loss'), { code: code as string });
     });
 
-    test(`${where}: what back-pressure left in the kernel is read although the next write fails first`, async (t) => {
+    test(`${where}: bytes that back-pressure left in the kernel are read although the next write fails first`, async (t) => {
       const [stream, peer] = await streamTo(t, kind, side);
       const [first, words] = [randomBytes(8000), randomBytes(30_000)];
       await sent(stream, '0123456789');
@@ -166,7 +166,7 @@ for (const kind of ['tcp', 'unix', 'tls'] as const) {
   }
 }
 
-test('where the runtime does not show the descriptor, the loss is reported after what had been read', async (t) => {
+test('if the runtime does not show the descriptor, the loss is reported after the bytes that were already read', async (t) => {
   const [stream, peer] = await streamTo(t, 'tcp', 'a client');
   const { _handle: handle } = stream.getExtraInfo('socket') as { _handle: object };
   Object.defineProperty(handle, 'fd', { value: -1 });

@@ -1,4 +1,4 @@
-// Runs once for each engine: the position of a file is moved by the addon; what is read is not what is sent.
+// Runs once for each engine: the addon moves the position of a file; incoming data does not matter.
 import { createHash, randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -25,9 +25,9 @@ import { seed } from '../seed.js';
 
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-// eslint-disable-next-line no-restricted-syntax -- only Linux tells the position of an open file
+// eslint-disable-next-line no-restricted-syntax -- only Linux shows the position of an open file
 const onLinux = process.platform === 'linux' ? test : test.skip;
-// eslint-disable-next-line no-restricted-syntax -- without the binary, and on Windows, no position can be set
+// eslint-disable-next-line no-restricted-syntax -- without the binary, and on Windows, the position cannot be set
 const moving = engine === 'native' && process.platform !== 'win32' ? test : test.skip;
 
 async function fileOf(t: ExecutionContext, data: Uint8Array | string): Promise<string> {
@@ -36,7 +36,7 @@ async function fileOf(t: ExecutionContext, data: Uint8Array | string): Promise<s
   return path;
 }
 
-/** A stream over memory, and what came out of it so far. */
+/** A stream over memory, and the text sent so far. */
 async function memory(): Promise<{ stream: Stream; text: () => string }> {
   const far = new PassThrough();
   const chunks: Buffer[] = [];
@@ -56,7 +56,7 @@ async function all(t: ExecutionContext, send: (stream: Stream) => Promise<unknow
 }
 
 test.serial(
-  'a large file: every byte, after what was written before, in constant memory; nothing is left open',
+  'sendfile sends every byte of a large file after earlier writes, in constant memory, and leaves no fd open',
   async (t) => {
     const before = openFds();
     const data = randomBytes(24 * 1024 * 1024 + 7);
@@ -80,7 +80,7 @@ test.serial(
   },
 );
 
-test('a path, a URL, a FileHandle, an fd; what was open stays open', async (t) => {
+test('sendfile takes a path, a URL, a FileHandle or an fd, and leaves open files open', async (t) => {
   const path = await fileOf(t, '0123456789');
   const handle = await open(path);
   const fd = openSync(path, 'r');
@@ -93,7 +93,7 @@ test('a path, a URL, a FileHandle, an fd; what was open stays open', async (t) =
   closeSync(fd);
 });
 
-test('offset and count', async (t) => {
+test('sendfile sends count bytes from offset, or fewer at the end of the file', async (t) => {
   const path = await fileOf(t, '0123456789');
   const { stream, text } = await memory();
   t.is(await stream.sendfile(path, 3), 7);
@@ -106,7 +106,7 @@ test('offset and count', async (t) => {
   await stream.close();
 });
 
-test('an empty file', async (t) => {
+test('sendfile of an empty file sends nothing', async (t) => {
   const { stream, text } = await memory();
   t.is(await stream.sendfile(await fileOf(t, '')), 0);
   await stream.write('after');
@@ -115,7 +115,7 @@ test('an empty file', async (t) => {
   await stream.close();
 });
 
-/** Where the next read without a position begins: by the byte that it brings, of a file in which each is another one. */
+/** Where the next read without a position starts, as the byte there: each byte of the file differs. */
 function positionOf(fd: number): number | 'EOF' {
   const byte = Buffer.alloc(1);
   return readSync(fd, byte, 0, 1, null) === 1 ? byte[0]! : 'EOF';
@@ -123,7 +123,7 @@ function positionOf(fd: number): number | 'EOF' {
 
 const COUNTING = Uint8Array.from({ length: 256 }, (_, i) => i);
 
-moving('the position of an open file: behind what was sent, wherever it was before', async (t) => {
+moving('the position of an open file is after the bytes sent, wherever it was before', async (t) => {
   const path = await fileOf(t, COUNTING);
   const { stream } = await memory();
   const fd = openSync(path, 'r');
@@ -152,7 +152,7 @@ moving('the position of an open file: behind what was sent, wherever it was befo
   await stream.close();
 });
 
-onLinux('without the binary the position is moved ahead, and not back', async (t) => {
+onLinux('without the binary the position is moved forward only', async (t) => {
   const path = await fileOf(t, COUNTING);
   const source = `
     import { openSync, readSync } from 'node:fs';
@@ -177,7 +177,7 @@ onLinux('without the binary the position is moved ahead, and not back', async (t
   ]);
 });
 
-moving('nothing sent: the position stays', async (t) => {
+moving('if nothing is sent, the position does not change', async (t) => {
   const path = await fileOf(t, COUNTING);
   const { stream } = await memory();
   const fd = openSync(path, 'r');
@@ -190,8 +190,8 @@ moving('nothing sent: the position stays', async (t) => {
   await stream.close();
 });
 
-moving('a sending that fails leaves the position behind what was sent', async (t) => {
-  // Each eight bytes tell their own place.
+moving('a failed sendfile leaves the position after the bytes sent', async (t) => {
+  // Each eight bytes hold their own position.
   const data = Buffer.alloc(16 * 1024 * 1024);
   for (let at = 0; at < data.length; at += 8) data.writeDoubleLE(at, at);
   const path = await fileOf(t, data);
@@ -201,7 +201,7 @@ moving('a sending that fails leaves the position behind what was sent', async (t
     return word.readDoubleLE(0);
   };
 
-  // By the signal: what has not gone out yet is from there on.
+  // By the signal: the rest of the file starts there.
   const { stream, peer } = await streamAndPeer(t);
   const fd = openSync(path, 'r');
   const controller = new AbortController();
@@ -219,7 +219,7 @@ moving('a sending that fails leaves the position behind what was sent', async (t
   await stream.close();
   closeSync(fd);
 
-  // By the loss of the connection, and for a file that was closed meanwhile: the error is that of the connection.
+  // By the loss of the connection, also for a file that was closed meanwhile: the error is that of the connection.
   for (const close of [false, true]) {
     const { stream, peer } = await streamAndPeer(t);
     const handle = await open(path);
@@ -237,7 +237,7 @@ moving('a sending that fails leaves the position behind what was sent', async (t
   }
 });
 
-test('what is written meanwhile comes behind the file, in the order of the calls', async (t) => {
+test('writes during sendfile are sent after the file, in the order of the calls', async (t) => {
   const path = await fileOf(t, randomBytes(700_001));
   const other = await fileOf(t, 'the second');
   const { readFile } = await import('node:fs/promises');
@@ -259,7 +259,7 @@ test('what is written meanwhile comes behind the file, in the order of the calls
   t.is(digest(data), digest(Buffer.concat([Buffer.from('before '), file, Buffer.from(tail)])));
 });
 
-test('a buffer that is changed after a held write does not change what is sent', async (t) => {
+test('changing a buffer after a write during sendfile does not change what is sent', async (t) => {
   const path = await fileOf(t, 'file ');
   const { stream, text } = await memory();
   const buffer = Buffer.from('right');
@@ -291,7 +291,7 @@ test('writeEof and close wait for the file', async (t) => {
   }
 });
 
-test('held writes count for back-pressure', async (t) => {
+test('writes during sendfile count for back-pressure', async (t) => {
   const path = await fileOf(t, Buffer.alloc(16 * 1024 * 1024));
   const { stream, peer } = await streamAndPeer(t);
   const sending = stream.sendfile(path);
@@ -306,7 +306,7 @@ test('held writes count for back-pressure', async (t) => {
   await stream.abort();
 });
 
-test('a file that shrinks or grows while it is sent', async (t) => {
+test('a file that shrinks or grows while it is sent: sendfile returns the number of bytes sent', async (t) => {
   const size = 32 * 1024 * 1024;
   for (const change of ['shrinks', 'grows'] as const) {
     const path = await fileOf(t, Buffer.alloc(size, 'a'));
@@ -327,7 +327,7 @@ test('a file that shrinks or grows while it is sent', async (t) => {
   }
 });
 
-test('fallback: false', async (t) => {
+test('sendfile with fallback: false rejects with ERR_SENDFILE_NOT_AVAILABLE', async (t) => {
   const { stream, text } = await memory();
   await t.throwsAsync(stream.sendfile(await fileOf(t, 'x'), 0, undefined, { fallback: false }), {
     instanceOf: StateError,
@@ -339,7 +339,7 @@ test('fallback: false', async (t) => {
   await stream.close();
 });
 
-test.serial('files that cannot be sent: the error says why, the stream goes on, nothing is left open', async (t) => {
+test.serial('files that cannot be sent: the error says why, the stream stays usable, no fd is left open', async (t) => {
   const dir = directory(t);
   const path = join(dir, 'none');
   const { path: pipe, reader, writer } = fifo(dir);
@@ -374,7 +374,7 @@ test.serial('files that cannot be sent: the error says why, the stream goes on, 
     { code: 'EBADF', syscall: 'read', cause: { code: 'EBADF' } },
   );
   closeSync(writeOnly);
-  // A FIFO that nobody writes to: to open it must not wait.
+  // A FIFO without a writer: opening it must not wait.
   const lonely = join(dir, 'lonely');
   execFileSync('mkfifo', [lonely]);
   await t.throwsAsync(stream.sendfile(lonely), { code: 'ERR_INVALID_FD_TYPE' });
@@ -392,7 +392,7 @@ test.serial('files that cannot be sent: the error says why, the stream goes on, 
   closeSync(writer);
 });
 
-test('arguments that are none', async (t) => {
+test('sendfile refuses invalid arguments', async (t) => {
   const { stream } = await memory();
   const send = stream.sendfile.bind(stream) as (...values: unknown[]) => Promise<number>;
   for (const value of [undefined, null, {}, true]) {
@@ -418,7 +418,7 @@ test('arguments that are none', async (t) => {
   await stream.close();
 });
 
-test('a stream that is closed', async (t) => {
+test('sendfile on a closed stream rejects with ECONNRESET', async (t) => {
   const path = await fileOf(t, 'x');
   const { stream } = await streamAndPeer(t);
   await stream.close();
@@ -426,7 +426,7 @@ test('a stream that is closed', async (t) => {
 });
 
 test.serial(
-  'a peer that goes away in the middle: it rejects, what waits behind it, too, and the file is closed',
+  'when the peer goes away, sendfile and the calls after it reject, and the file is closed again',
   async (t) => {
     const path = await fileOf(t, Buffer.alloc(32 * 1024 * 1024));
     const before = openFds();
@@ -445,12 +445,12 @@ test.serial(
     }
     await t.throwsAsync(stream.sendfile(path), { code: (stream.exception() as ConnectionError).code });
     await stream.abort();
-    // But for the listener. A thread closes the file, in its own time.
+    // Except for the listener. Node closes the file on another thread, with some delay.
     await until(() => before === null || (openFds() ?? 0) <= before + 1);
   },
 );
 
-test('abort in the middle', async (t) => {
+test('abort rejects the sendfile in progress and the waiting one', async (t) => {
   const path = await fileOf(t, Buffer.alloc(32 * 1024 * 1024));
   const { stream } = await streamAndPeer(t);
   const sending = stream.sendfile(path);
@@ -461,7 +461,7 @@ test('abort in the middle', async (t) => {
   await t.throwsAsync(waiting, { instanceOf: ConnectionError, code: 'ECONNRESET' });
 });
 
-test('a signal ends the sending and leaves the stream usable', async (t) => {
+test('a signal ends sendfile, and the stream stays usable', async (t) => {
   const path = await fileOf(t, Buffer.alloc(32 * 1024 * 1024, 'f'));
   const { stream, peer } = await streamAndPeer(t);
   const reason = new Error('enough');
@@ -488,7 +488,7 @@ test('a signal ends the sending and leaves the stream usable', async (t) => {
   await stream.close();
 });
 
-test('reading goes on meanwhile', async (t) => {
+test('reading works during sendfile', async (t) => {
   const path = await fileOf(t, Buffer.alloc(4 * 1024 * 1024, 'f'));
   const { stream, peer } = await streamAndPeer(t);
   const sending = stream.sendfile(path);
@@ -499,7 +499,7 @@ test('reading goes on meanwhile', async (t) => {
   await stream.abort();
 });
 
-test('any order of writes and files: the bytes arrive in the order of the calls', async (t) => {
+test('any sequence of writes and files is sent in the order of the calls', async (t) => {
   let state = seed(t) >>> 0;
   const random = (below: number): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -530,7 +530,7 @@ test('any order of writes and files: the bytes arrive in the order of the calls'
   t.is(digest(data), digest(Buffer.concat(expected)));
 });
 
-test('over a socket of the user that is clogged at first', async (t) => {
+test('sendfile to a peer that does not read at first sends the whole file', async (t) => {
   const content = randomBytes(9_000_000);
   const path = await fileOf(t, content);
   const server = net.createServer({ pauseOnConnect: true });
@@ -551,7 +551,7 @@ test('over a socket of the user that is clogged at first', async (t) => {
   await closing;
 });
 
-test('over TLS, and in the order of the calls when the connection is upgraded meanwhile', async (t) => {
+test('sendfile over TLS; around startTls, the order of the calls decides what is encrypted', async (t) => {
   const content = randomBytes(3_000_000);
   const path = await fileOf(t, content);
   const { ca, server: identity } = await certificates();
@@ -559,7 +559,7 @@ test('over TLS, and in the order of the calls when the connection is upgraded me
   const { stream, peer } = await streamAndPeer(t);
   const plain: Buffer[] = [];
   let size = 0;
-  // The peer takes the file as it is, then answers the handshake.
+  // The peer takes the file in plain text, then answers the handshake.
   const upgraded = new Promise<tls.TLSSocket>((resolve) => {
     const onData = (chunk: Buffer): void => {
       plain.push(chunk);

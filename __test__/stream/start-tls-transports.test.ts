@@ -1,5 +1,5 @@
-/** startTls over what is no TCP socket: Unix sockets, a Duplex, two pipes. */
-// Runs once for each way of reading: an upgrade takes the socket, and leaves the ring.
+/** startTls over other transports than TCP: Unix sockets, a Duplex, two pipes. */
+// Runs once for each way of reading: an upgrade concerns the socket, not the ring.
 import { once } from 'node:events';
 import { Socket, connect as netConnect, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -11,20 +11,20 @@ import { certificates } from '../certificates.js';
 import { directory, fifo } from '../fifo.js';
 import { deferred, quiet, turns, until } from '../loopback.js';
 
-/** One end of a connection as Node has it, of which nothing was read. */
+/** One end of a connection as a Node stream, unread so far. */
 type Raw = Duplex;
 
 interface Kind {
   readonly name: string;
-  /** A stream of the client's side, and what is at its other end. */
+  /** A stream of the client's side, and the other end. */
   client(t: ExecutionContext): Promise<{ stream: Stream; peer: Raw }>;
-  /** A stream of the server's side, and what is at its other end. */
+  /** A stream of the server's side, and the other end. */
   server(t: ExecutionContext): Promise<{ stream: Stream; peer: Raw }>;
   /** Both sides as streams. */
   both(t: ExecutionContext): Promise<{ client: Stream; server: Stream }>;
 }
 
-/** A server-side stream and the socket that was connected to it. */
+/** A Unix server, and the stream of its first connection. */
 async function unixServer(t: ExecutionContext): Promise<{ path: string; accepted: Promise<Stream> }> {
   const accepted = deferred<Stream>();
   const path = join(directory(t), 'socket');
@@ -57,7 +57,7 @@ const unix: Kind = {
   },
 };
 
-/** A way for bytes in both directions that Node knows nothing of: what the sides get is a plain `Duplex`. */
+/** A connection that Node knows nothing about: each side gets a plain `Duplex`. */
 function over(name: string, pair: (t: ExecutionContext) => [Raw, Raw]): Kind {
   const serving = (sock: Raw): Promise<Stream> => connect({ sock, serverSide: true });
   return {
@@ -77,14 +77,14 @@ function over(name: string, pair: (t: ExecutionContext) => [Raw, Raw]): Kind {
   };
 }
 
-/** Two named pipes that lead in opposite directions. */
+/** Two named pipes in opposite directions. */
 function pipes(t: ExecutionContext): [Raw, Raw] {
   const dir = directory(t);
   const [there, back] = [fifo(dir, 'there'), fifo(dir, 'back')];
   const end = (reader: number, writer: number): Raw => {
     const readable = new Socket({ fd: reader, writable: false });
     const writable = new Socket({ fd: writer, readable: false });
-    // Node leaves the reading one open when the writing one was finished before.
+    // Node leaves the readable side open if the writable side finished first.
     t.teardown(() => [quiet(readable), quiet(writable)].map((socket) => socket.destroy()));
     return Duplex.from({ readable, writable });
   };
@@ -93,7 +93,7 @@ function pipes(t: ExecutionContext): [Raw, Raw] {
 
 const kinds: readonly Kind[] = [unix, over('a Duplex', () => duplexPair()), over('two pipes', pipes)];
 
-/** The stream and its other end are gone when the test is over. */
+/** The stream and its other end are destroyed when the test is over. */
 function disposed<T extends { stream: Stream; peer: Raw }>(t: ExecutionContext, ends: T): T {
   quiet(ends.peer as never);
   t.teardown(async () => {
@@ -103,7 +103,7 @@ function disposed<T extends { stream: Stream; peer: Raw }>(t: ExecutionContext, 
   return ends;
 }
 
-/** That the upgrade is refused because of injected bytes, which closes the connection, and that they are gone. */
+/** Injected bytes make the upgrade reject, which closes the connection, and are gone. */
 async function isRefused(t: ExecutionContext, stream: Stream, upgrade: Promise<void>): Promise<void> {
   const reason = await t.throwsAsync(upgrade, { instanceOf: StateError, code: 'ERR_TLS_PLAINTEXT_PENDING' });
   t.true(stream.isClosing());
@@ -118,7 +118,7 @@ const serverHostname = 'localhost';
 const LARGE = 3_000_000;
 
 for (const kind of kinds) {
-  test(`${kind.name}: an upgrade of both sides, plain before and encrypted after`, async (t) => {
+  test(`${kind.name}: an upgrade of both sides: plain before, encrypted after`, async (t) => {
     const { ca, server: identity } = await certificates();
     const { client, server } = await kind.both(t);
     t.teardown(() => Promise.all([client.abort(), server.abort()]));
@@ -139,16 +139,16 @@ for (const kind of kinds) {
     t.truthy(server.getExtraInfo('cipher'));
     await t.throwsAsync(client.startTls({ ca }, { serverHostname }), { instanceOf: StateError, code: 'ERR_TLS_STATE' });
     const closed = client.close();
-    // The end comes as an end, not as a reset.
+    // The close arrives as EOF, not as a reset.
     await serving;
     const answered = server.close();
     await closed;
-    // In memory nobody tells it that the client is gone.
+    // A connection in memory does not show it that the client is gone.
     await server.abort();
     await answered;
   });
 
-  test(`${kind.name}: a side that is ready long before the other`, async (t) => {
+  test(`${kind.name}: one side may start the handshake long before the other`, async (t) => {
     const { ca, server: identity } = await certificates();
     const { client, server } = await kind.both(t);
     t.teardown(() => Promise.all([client.abort(), server.abort()]));
@@ -160,7 +160,7 @@ for (const kind of kinds) {
     t.is(String(await server.readline()), 'hello\n');
   });
 
-  test(`${kind.name}: what was written before goes first, on the side of the client`, async (t) => {
+  test(`${kind.name}: earlier writes are sent in plain text first, by the client`, async (t) => {
     const { ca, server: identity } = await certificates();
     const { stream, peer } = disposed(t, await kind.client(t));
     const before = Buffer.concat([Buffer.alloc(LARGE, 'p'), Buffer.from('end of plain\n')]);
@@ -176,7 +176,7 @@ for (const kind of kinds) {
     t.is(String(await taken(secured, 7)), 'secret\n');
   });
 
-  test(`${kind.name}: what was written before goes first, on the side of the server`, async (t) => {
+  test(`${kind.name}: earlier writes are sent in plain text first, by the server`, async (t) => {
     const { ca, server: identity } = await certificates();
     const { stream, peer } = disposed(t, await kind.server(t));
     const before = Buffer.concat([Buffer.alloc(LARGE, 'p'), Buffer.from('end of plain\n')]);
@@ -186,14 +186,14 @@ for (const kind of kinds) {
     await turns(20);
     t.true((await taken(peer, before.length)).equals(before));
     const secured = quiet(tls.connect({ socket: peer, ca, servername: serverHostname }));
-    // In memory the handshake may be over before Node tells of it: what is written waits for it either way.
+    // In memory the handshake may be over before Node reports it: either way the write waits for it.
     secured.write('hello\n');
     await upgrade;
     t.is(String(await stream.readline()), 'hello\n');
     t.is(String(await taken(secured, 7)), 'secret\n');
   });
 
-  test(`${kind.name}: plain bytes after the command close the server's side and are never read`, async (t) => {
+  test(`${kind.name}: plain bytes after the command close the server's side, and are never read`, async (t) => {
     const { server: identity } = await certificates();
     const { stream, peer } = disposed(t, await kind.server(t));
     peer.write('STARTTLS\nDELETE EVERYTHING\n');
@@ -202,7 +202,7 @@ for (const kind of kinds) {
     await isRefused(t, stream, stream.startTls(identity));
   });
 
-  test(`${kind.name}: plain bytes after the answer close the client's side and are never read`, async (t) => {
+  test(`${kind.name}: plain bytes after the answer close the client's side, and are never read`, async (t) => {
     const { ca } = await certificates();
     const { stream, peer } = disposed(t, await kind.client(t));
     peer.write('220 go ahead\n250 injected\n');
@@ -211,7 +211,7 @@ for (const kind of kinds) {
     await isRefused(t, stream, stream.startTls({ ca }, { serverHostname }));
   });
 
-  test(`${kind.name}: plain bytes and then the end of the peer: reads reject, rather than end as at EOF`, async (t) => {
+  test(`${kind.name}: plain bytes followed by EOF: reads reject, and do not end as at EOF`, async (t) => {
     const { ca, server: identity } = await certificates();
     const client = disposed(t, await kind.client(t));
     const server = disposed(t, await kind.server(t));
@@ -224,7 +224,7 @@ for (const kind of kinds) {
     }
   });
 
-  test(`${kind.name}: plain bytes that come while the handshake is awaited end it`, async (t) => {
+  test(`${kind.name}: plain bytes during the handshake end it`, async (t) => {
     const { ca } = await certificates();
     const { stream, peer } = disposed(t, await kind.client(t));
     const upgrade = stream.startTls({ ca }, { serverHostname });
@@ -238,11 +238,11 @@ for (const kind of kinds) {
     await t.throwsAsync(stream.readline(), { is: error });
   });
 
-  test(`${kind.name}: a certificate that is not the one awaited closes the connection`, async (t) => {
+  test(`${kind.name}: a certificate for another name closes the connection`, async (t) => {
     const { ca, otherHost } = await certificates();
     const { client, server } = await kind.both(t);
     t.teardown(() => Promise.all([client.abort(), server.abort()]));
-    // With TLS 1.3 the server is done before the client has looked at the certificate.
+    // With TLS 1.3 the server is done before the client has checked the certificate.
     const serving = server.startTls(otherHost).then(
       () => server.read(),
       () => null,
@@ -252,12 +252,12 @@ for (const kind of kinds) {
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',
     });
     t.true(client.isClosing());
-    // What is in memory only does not tell its other end.
+    // A connection in memory does not show the close to the other end.
     await server.abort();
     t.is((await serving)?.length ?? 0, 0);
   });
 
-  test(`${kind.name}: the peer that ends in the middle of the handshake, and one that never begins`, async (t) => {
+  test(`${kind.name}: a peer that ends during the handshake, or never starts it, is an error`, async (t) => {
     const { ca, server: identity } = await certificates();
     const ending = disposed(t, await kind.client(t));
     const upgrade = ending.stream.startTls({ ca }, { serverHostname });
@@ -274,7 +274,7 @@ for (const kind of kinds) {
   });
 }
 
-/** Exactly this many bytes of a stream of Node; what is behind them stays in it. */
+/** Exactly this many bytes of a Node stream; later bytes stay in it. */
 async function taken(raw: Raw, count: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for (let left = count; left > 0;) {

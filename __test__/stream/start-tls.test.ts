@@ -1,4 +1,4 @@
-// Runs once for each way of reading: an upgrade takes the socket, and leaves the ring.
+// Runs once for each way of reading: an upgrade concerns the socket, not the ring.
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
@@ -26,7 +26,7 @@ function upgrading(identity: tls.TlsOptions): ClientHandler {
   };
 }
 
-/** A stream of a server of ours, and the plain socket at its other end. */
+/** A stream of our server, and the plain socket at the other end. */
 async function served(t: ExecutionContext): Promise<{ stream: Stream; peer: Socket }> {
   const accepted = deferred<Stream>();
   const { port } = await serving(t, (stream) => accepted.resolve(stream));
@@ -34,7 +34,7 @@ async function served(t: ExecutionContext): Promise<{ stream: Stream; peer: Sock
   return { stream: await accepted.promise, peer };
 }
 
-/** Has the socket of a test speak TLS as the client, from what it is given as the bytes received. */
+/** Makes a socket of the test a TLS client. */
 function clientOver(t: ExecutionContext, socket: Socket, ca: string): tls.TLSSocket {
   const client = tls.connect({ socket, ca, servername: 'localhost' }).on('error', () => {});
   t.teardown(() => client.destroy());
@@ -69,7 +69,7 @@ test('an upgrade of both sides: plain before, encrypted after, on the same strea
   t.deepEqual(errors, []);
 });
 
-test('what was written before goes out plain, what is written meanwhile goes out encrypted', async (t) => {
+test('writes before startTls are sent in plain text, writes after it are encrypted', async (t) => {
   const { ca, server } = await certificates();
   const { stream, peer } = await streamAndPeer(t);
   const before = Buffer.alloc(8_000_000, 'p');
@@ -80,7 +80,7 @@ test('what was written before goes out plain, what is written meanwhile goes out
   await turns(20);
   void stream.write('more\n');
 
-  // The peer takes exactly the plain bytes; what comes behind them must be a handshake.
+  // The peer takes exactly the plain bytes; what follows must be a handshake.
   let left = before.length + 13;
   let last = Buffer.alloc(0);
   while (left > 0) {
@@ -107,7 +107,7 @@ test('what was written before goes out plain, what is written meanwhile goes out
   t.is(received.join(''), 'secret\nmore\n');
 });
 
-test('the start of the handshake, received together with what is read: whole, and split at every kind of place', async (t) => {
+test('the first bytes of the handshake may arrive together with the command, whole or split anywhere', async (t) => {
   const { ca } = await certificates();
   const { server } = await certificates();
   for (const split of [0, 1, 2, 5, 40, 200, Infinity]) {
@@ -118,7 +118,7 @@ test('the start of the handshake, received together with what is read: whole, an
       await stream.write(`got ${String(await stream.readline())}`);
     });
     const socket = await dial(t, port);
-    // What the client says goes through here: its first bytes leave in one segment with the command.
+    // The client's bytes pass through here: its first bytes leave in one segment with the command.
     const { port: entry } = await listen(t, (client) => {
       let first = true;
       client.on('data', (chunk: Buffer) => {
@@ -141,7 +141,7 @@ test('the start of the handshake, received together with what is read: whole, an
   }
 });
 
-/** That an upgrade was refused because of `reason`: the connection is closed, and the injected bytes are gone. */
+/** The upgrade was refused because of `reason`: the connection is closed, and the injected bytes are gone. */
 async function isRefused(t: ExecutionContext, stream: Stream, reason: Error | undefined): Promise<void> {
   t.true(stream.isClosing());
   t.is(stream.buffered, 0);
@@ -161,7 +161,7 @@ async function isRefused(t: ExecutionContext, stream: Stream, reason: Error | un
   await t.throwsAsync(stream.close(), { is: loss });
 }
 
-test('injection at the server: plain bytes after the command close the connection and are never read', async (t) => {
+test('injection at the server: plain bytes after the command close the connection, and are never read', async (t) => {
   const { server } = await certificates();
   const { stream, peer } = await served(t);
   peer.write('STARTTLS\nDELETE EVERYTHING\n');
@@ -180,7 +180,7 @@ test('injection at the server: plain bytes after the command close the connectio
   await closed;
 });
 
-test('injection at the client: plain bytes after the answer close the connection and are never read', async (t) => {
+test('injection at the client: plain bytes after the answer close the connection, and are never read', async (t) => {
   const { ca } = await certificates();
   const { stream, peer } = await streamAndPeer(t);
   peer.write('220 go ahead\n250 injected\n');
@@ -198,7 +198,7 @@ test('injection at the client: plain bytes after the answer close the connection
   t.deepEqual(received, [], 'what is written during the upgrade never goes out as plaintext');
 });
 
-test('injection before the peer ends its side: later reads reject, rather than end as at EOF', async (t) => {
+test('injection before the peer ends its side: later reads reject, and do not end as at EOF', async (t) => {
   const { ca, server } = await certificates();
   const client = await streamAndPeer(t);
   const accepted = await served(t);
@@ -215,7 +215,7 @@ test('injection before the peer ends its side: later reads reject, rather than e
   }
 });
 
-test('injection while earlier writes go out: the connection is closed, what was injected is never read', async (t) => {
+test('injection while earlier writes are sent: the connection is closed, and the injected bytes are never read', async (t) => {
   const { ca } = await certificates();
   const { stream, peer } = await streamAndPeer(t);
   void stream.write(Buffer.alloc(8_000_000));
@@ -227,14 +227,14 @@ test('injection while earlier writes go out: the connection is closed, what was 
   if ((error as StateError).code === 'ERR_TLS_PLAINTEXT_PENDING') {
     await isRefused(t, stream, error as StateError);
   } else {
-    // It came too late to be seen before the handshake, and is no handshake.
+    // They came too late to be seen before the handshake, and are no handshake.
     t.regex((error as ConnectionError).code, /^ERR_SSL_/);
     await t.throwsAsync(stream.read(), { is: error as ConnectionError });
   }
   await all;
 });
 
-test('a refused upgrade ends a handler of a server like any other lost connection', async (t) => {
+test('a refused upgrade ends the handler of a server like any other lost connection', async (t) => {
   const { server } = await certificates();
   const refused = deferred<unknown>();
   const { port, errors } = await serving(t, async (stream) => {
@@ -256,7 +256,7 @@ test('a refused upgrade ends a handler of a server like any other lost connectio
   );
 });
 
-test('bytes that look like a handshake and are none: the handshake fails, the connection is closed', async (t) => {
+test('bytes that only start like a handshake: the handshake fails, and the connection is closed', async (t) => {
   const { server } = await certificates();
   const { stream, peer } = await served(t);
   peer.write('STARTTLS\n');
@@ -274,7 +274,7 @@ test('bytes that look like a handshake and are none: the handshake fails, the co
   await t.throwsAsync(stream.drain(), { code: error?.code ?? '' });
 });
 
-test('a handshake that fails closes the socket and rejects with the reason', async (t) => {
+test('a failed handshake closes the socket and rejects with the reason', async (t) => {
   const { ca, otherHost, expired } = await certificates();
   for (const [identity, code] of [
     [otherHost, 'ERR_TLS_CERT_ALTNAME_INVALID'],
@@ -293,7 +293,7 @@ test('a handshake that fails closes the socket and rejects with the reason', asy
   }
 });
 
-test('a handshake that takes too long, on either side', async (t) => {
+test('a handshake that takes too long is ETIMEDOUT, on either side', async (t) => {
   const { ca, server } = await certificates();
   const client = await streamAndPeer(t);
   const gone = closedByPeer(client.peer);
@@ -309,7 +309,7 @@ test('a handshake that takes too long, on either side', async (t) => {
   await closed;
 });
 
-test('the signal: before the handshake the stream stays plain, during it the connection is closed', async (t) => {
+test('a signal before the handshake leaves the stream plain; during it, it closes the connection', async (t) => {
   const { ca } = await certificates();
   const { stream, peer } = await streamAndPeer(t);
   const serverHostname = 'localhost';
@@ -339,7 +339,7 @@ test('the signal: before the handshake the stream stays plain, during it the con
   await isAborted(t, stream, reason);
 });
 
-/** That the stream was lost by the signal of `startTls`, for whoever uses it from now on. */
+/** The signal of `startTls` closed the connection; all later calls report that. */
 async function isAborted(t: ExecutionContext, stream: Stream, reason: unknown): Promise<void> {
   const message = /^startTls: TLS handshake with 127\.0\.0\.1:\d+: ended by the signal$/;
   const loss = await t.throwsAsync(stream.read(), { instanceOf: ConnectionError, code: 'ECONNABORTED', message });
@@ -351,7 +351,7 @@ async function isAborted(t: ExecutionContext, stream: Stream, reason: unknown): 
   await t.throwsAsync(stream.waitClosed(), { is: loss });
 }
 
-test.serial('the signal: a reason that is no error, and one that comes as the handshake ends', async (t) => {
+test.serial('the reason of a signal need not be an error; a signal may come as the handshake ends', async (t) => {
   const { ca, server } = await certificates();
   const { stream, peer } = await streamAndPeer(t);
   const silent = new AbortController();
@@ -384,7 +384,7 @@ test.serial('the signal: a reason that is no error, and one that comes as the ha
   await gone;
 });
 
-test('close and abort during the handshake end it', async (t) => {
+test('close and abort end a handshake', async (t) => {
   const { ca } = await certificates();
   for (const how of ['close', 'abort'] as const) {
     const { stream, peer } = await streamAndPeer(t);
@@ -400,7 +400,7 @@ test('close and abort during the handshake end it', async (t) => {
   }
 });
 
-test('the peer that closes during the handshake, or has ended before', async (t) => {
+test('a peer that closes during the handshake, or has ended before, is ECONNRESET', async (t) => {
   const { ca } = await certificates();
   const during = await streamAndPeer(t);
   during.peer.once('data', () => during.peer.end());
@@ -416,14 +416,14 @@ test('the peer that closes during the handshake, or has ended before', async (t)
     code: 'ECONNRESET',
     message: 'startTls: the peer has ended its side',
   });
-  // As if its end had come in the middle of the handshake.
+  // As if its EOF had come during the handshake.
   t.true((before.stream.getExtraInfo('socket') as Socket).destroyed);
   t.true(before.stream.isClosing());
   await t.throwsAsync(before.stream.read(), { is: ended });
   t.is((await t.throwsAsync(before.stream.write('PASS secret\n')))?.cause, ended);
 });
 
-test('one read at a time: a read that waits refuses the upgrade, the upgrade refuses reads', async (t) => {
+test('one read at a time: a waiting read refuses the upgrade, and the upgrade refuses reads', async (t) => {
   const { ca } = await certificates();
   const { stream, peer } = await streamAndPeer(t);
   const line = stream.readline();
@@ -443,7 +443,7 @@ test('one read at a time: a read that waits refuses the upgrade, the upgrade ref
   await t.throwsAsync(upgrade, { any: true });
 });
 
-test('what is asked for is checked, and changes nothing', async (t) => {
+test('invalid arguments are refused, and change nothing', async (t) => {
   const { ca, server } = await certificates();
   const { stream, peer } = await streamAndPeer(t);
   await t.throwsAsync(stream.startTls('yes' as never), { code: 'ERR_INVALID_ARG_TYPE' });
@@ -468,7 +468,7 @@ test('what is asked for is checked, and changes nothing', async (t) => {
   await stream.close();
   await t.throwsAsync(stream.startTls({ ca }), { code: 'ECONNRESET', message: /closing/ });
 
-  // Over a socket of the user's there is no host to take the name from.
+  // Over a socket of the user's there is no host that could be the name.
   const plain = await listen(t);
   await using unnamed = await connect({ sock: await dial(t, plain.port) });
   await t.throwsAsync(unnamed.startTls({ ca }), { code: 'ERR_INVALID_ARG_TYPE', message: /serverHostname/ });

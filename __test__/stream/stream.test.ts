@@ -22,14 +22,14 @@ import { certificates } from '../certificates.js';
 import { directory, fifo } from '../fifo.js';
 import { gather, quiet, streamAndPeer, turns, until } from '../loopback.js';
 
-/** The SuppressedError of a failing `await using`, or the error itself. */
+/** Whether the error of a failing `await using` is the error itself, not a SuppressedError. */
 function plain(error: unknown): boolean {
   return error instanceof Error && error.name !== 'SuppressedError';
 }
 
 // ------------------------------------------------------------------------------------------------ reading and writing
 
-test('every way of reading works over a socket', async (t) => {
+test('every read method works over a socket', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   peer.write('line\nuntil;exact12345rest\nlook');
   t.is(String(await stream.readline()), 'line\n');
@@ -51,7 +51,7 @@ test('every way of reading works over a socket', async (t) => {
   t.is(stream.bytesRead, 31);
 });
 
-test('every way of writing works over a socket', async (t) => {
+test('every write method works over a socket', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   const received = gather(peer);
   await stream.write('a');
@@ -65,7 +65,7 @@ test('every way of writing works over a socket', async (t) => {
   t.is(String(await received), 'abcdé');
 });
 
-test('lines are iterated with their end, and leaving the loop leaves the stream open', async (t) => {
+test('iteration returns lines with their ends, and leaving the loop keeps the stream open', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   peer.end('one\ntwo\nthree\nlast');
   for await (const line of stream) {
@@ -80,7 +80,7 @@ test('lines are iterated with their end, and leaving the loop leaves the stream 
   t.false(stream.isClosing());
 });
 
-test('a signal ends a wait, and the stream goes on', async (t) => {
+test('a signal ends a wait, and the stream stays usable', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   const controller = new AbortController();
   const reason = new Error('enough');
@@ -95,7 +95,7 @@ test('a signal ends a wait, and the stream goes on', async (t) => {
   t.is(String(await stream.readline()), 'hello\n');
 });
 
-test('a second read rejects and names both', async (t) => {
+test('a second read rejects with both names', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   const first = stream.readline();
   const error = await t.throwsAsync(stream.readexactly(1), { instanceOf: StateError, code: 'ERR_CONCURRENT_READ' });
@@ -104,7 +104,7 @@ test('a second read rejects and names both', async (t) => {
   t.is(String(await first), 'x\n');
 });
 
-test('the limit holds on a socket', async (t) => {
+test('the limit applies to a stream over a socket', async (t) => {
   const { stream, peer } = await streamAndPeer(t, { limit: 8 });
   t.is(stream.limit, 8);
   peer.write('much too long a line\nshort\n');
@@ -112,16 +112,16 @@ test('the limit holds on a socket', async (t) => {
   t.is(String(await stream.readline()), 'short\n');
 });
 
-test('a peer that sends without end fills the buffer up to twice the limit and one read', async (t) => {
+test('a peer that never stops sending fills the buffer up to twice the limit and one read', async (t) => {
   const limit = 100_000;
   const { stream, peer } = await streamAndPeer(t, { limit });
   const chunk = Buffer.alloc(65536, 'x');
-  // As long as the peer gets rid of anything, there is something on its way.
+  // While the peer can still write, more data is on its way.
   while (peer.write(chunk) || (await Promise.race([once(peer, 'drain').then(() => true), turns(200)])) === true);
   t.true(stream.buffered > limit, `${stream.buffered}`);
   t.true(stream.buffered <= 2 * limit + 65536, `${stream.buffered}`);
   t.is((await stream.readexactly(3 * limit)).length, 3 * limit);
-  // Who takes bytes as fast as they come has more read at once.
+  // A reader that keeps up gets larger reads.
   t.true(stream.buffered <= 2 * limit + 262_144, `${stream.buffered}`);
 });
 
@@ -151,13 +151,13 @@ test('half-close leaves the other direction working, on both sides', async (t) =
   t.is(String(await late), 'still there');
 });
 
-test('writing after writeEof is refused by name', async (t) => {
+test('writing after writeEof rejects with ERR_WRITE_AFTER_EOF', async (t) => {
   const { stream } = await streamAndPeer(t);
   await stream.writeEof();
   await t.throwsAsync(stream.write('x'), { instanceOf: StateError, code: 'ERR_WRITE_AFTER_EOF' });
 });
 
-test('what arrived before a reset is read first, then every read rejects with the reason', async (t) => {
+test('bytes that arrived before a reset are read first, then every read rejects with the reason', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   peer.write('one\ntwo\npar');
   await until(() => stream.buffered === 11);
@@ -180,12 +180,12 @@ test('a waiting read rejects when the peer resets', async (t) => {
   await t.throwsAsync(line, { instanceOf: ConnectionError, code: 'ECONNRESET' });
 });
 
-test('after the EOF of the peer a later loss does not change what reading gave', async (t) => {
+test('after EOF a later loss does not change the result of reads', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   peer.end('all\n');
   t.is(String(await stream.readline()), 'all\n');
   t.is((await stream.readline()).length, 0);
-  // The socket of the peer is gone altogether, so what is sent to it is answered by a reset.
+  // The socket of the peer is closed entirely, so that more data is answered by a reset.
   peer.destroy();
   while (!stream.isClosing()) {
     void stream.write('x');
@@ -196,7 +196,7 @@ test('after the EOF of the peer a later loss does not change what reading gave',
   t.true(stream.exception() instanceof ConnectionError);
 });
 
-test('nobody need look at a connection error', async (t) => {
+test('a connection error that is not handled is neither unhandled nor uncaught', async (t) => {
   const unhandled: unknown[] = [];
   const note = (error: unknown): void => {
     unhandled.push(error);
@@ -220,7 +220,7 @@ test('nobody need look at a connection error', async (t) => {
   t.deepEqual(unhandled, []);
 });
 
-test('a tight loop of write and drain against a dead peer ends', async (t) => {
+test('a loop of write and drain against a dead peer ends', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   peer.resetAndDestroy();
   const loop = async (): Promise<void> => {
@@ -234,7 +234,7 @@ test('a tight loop of write and drain against a dead peer ends', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ closing
 
-test('close sends what is queued; calls share it', async (t) => {
+test('close sends the queue, and may be called again', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   const data = Buffer.alloc(4 * 1024 * 1024, 'x');
   void stream.write(data);
@@ -259,7 +259,7 @@ test('close ends a waiting read as EOF does, even while it flushes', async (t) =
       peer.write('part');
       await until(() => stream.buffered === 4);
       const pending = read(stream);
-      // More than the kernel takes, to a peer that does not read: the flush is still under way when the read has ended.
+      // More than the kernel accepts for a peer that does not read: the flush is still in progress when the read ends.
       void stream.write(Buffer.alloc(16 * 1024 * 1024));
       const closed = stream[how]();
       t.is(String(await pending), 'part', `${name} ${how}`);
@@ -269,7 +269,7 @@ test('close ends a waiting read as EOF does, even while it flushes', async (t) =
   }
 });
 
-test('close makes a waiting readexactly and readuntil incomplete', async (t) => {
+test('close makes a waiting readexactly or readuntil reject with IncompleteReadError', async (t) => {
   for (const read of [(stream: Stream) => stream.readexactly(10), (stream: Stream) => stream.readuntil(';')]) {
     const { stream, peer } = await streamAndPeer(t);
     peer.write('part');
@@ -282,7 +282,7 @@ test('close makes a waiting readexactly and readuntil incomplete', async (t) => 
   }
 });
 
-test('what was received before close can be read after it, what comes later is dropped', async (t) => {
+test('bytes received before close can be read after it, later bytes are dropped', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   peer.write('early\nrest');
   await until(() => stream.buffered === 10);
@@ -300,7 +300,7 @@ test('what was received before close can be read after it, what comes later is d
   t.true(stream.atEof());
 });
 
-test('close flushes to a peer that first gets rid of its own bytes', async (t) => {
+test('close flushes to a peer that first sends its own bytes', async (t) => {
   const { stream, peer } = await streamAndPeer(t, { limit: 1024 });
   const theirs = Buffer.alloc(32 * 1024 * 1024);
   const ours = Buffer.alloc(8 * 1024 * 1024);
@@ -317,7 +317,7 @@ test('close flushes to a peer that first gets rid of its own bytes', async (t) =
   t.true(stream.buffered <= 2048 + 65536);
 });
 
-test('abort drops what is queued and never rejects', async (t) => {
+test('abort drops the queue and never rejects', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   const data = Buffer.alloc(64 * 1024 * 1024);
   const written = stream.write(data);
@@ -357,7 +357,7 @@ test('await using closes the stream with a flush', async (t) => {
   t.true(opened.isClosing());
 });
 
-test('await using does not throw again what a call has rejected with', async (t) => {
+test('await using does not throw the error that a call has already reported', async (t) => {
   const calls: [string, (stream: Stream) => Promise<unknown>, boolean][] = [
     ['a waiting read', (stream) => stream.readline(), false],
     ['a later read', (stream) => stream.readexactly(1), true],
@@ -387,7 +387,7 @@ test('await using does not throw again what a call has rejected with', async (t)
   }
 });
 
-test('await using throws a loss that nobody was told of', async (t) => {
+test('await using throws a loss that no call has reported', async (t) => {
   const before = await streamAndPeer(t);
   await t.throwsAsync(
     async () => {
@@ -403,7 +403,7 @@ test('await using throws a loss that nobody was told of', async (t) => {
     async () => {
       await using stream = during.stream;
       void stream.write(Buffer.alloc(1 << 26));
-      // From a later turn than the one in which the block ends.
+      // In a later turn than the one in which the block ends.
       setImmediate(() => during.peer.resetAndDestroy());
     },
     { instanceOf: ConnectionError },
@@ -433,7 +433,7 @@ const WRITING: [string, (stream: Stream) => Promise<unknown>][] = [
   ['writeEof', (stream) => stream.writeEof()],
 ];
 
-test('a write-only stream refuses to be read', async (t) => {
+test('a write-only stream refuses reads', async (t) => {
   const written: Buffer[] = [];
   const sink = new Writable({
     write(chunk: Buffer, _encoding, callback) {
@@ -456,7 +456,7 @@ test('a write-only stream refuses to be read', async (t) => {
   t.regex(inspect(stream), /^Stream \{ mode: WRITE, closed \}$/);
 });
 
-test('a read-only stream refuses to be written', async (t) => {
+test('a read-only stream refuses writes', async (t) => {
   const source = new Readable({ read() {} });
   source.push('in\n');
   const stream = new Stream(new DuplexTransport(source, StreamMode.READ));
@@ -471,7 +471,7 @@ test('a read-only stream refuses to be written', async (t) => {
   await stream.close();
 });
 
-test('a refused write that nobody awaits is no unhandled rejection', async (t) => {
+test('a refused write that is not awaited is no unhandled rejection', async (t) => {
   const unhandled: unknown[] = [];
   const note = (error: unknown): void => {
     unhandled.push(error);
@@ -495,7 +495,7 @@ test('the modes are flags', (t) => {
 
 // ------------------------------------------------------------------------------------------------ facts
 
-test('the facts of a connection', async (t) => {
+test('getExtraInfo, mode, isServerSide and exception of a connection', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   t.is(stream.mode, StreamMode.READWRITE);
   t.false(stream.isServerSide());
@@ -509,7 +509,7 @@ test('the facts of a connection', async (t) => {
   t.like(stream.getExtraInfo('peername'), { address: '127.0.0.1' });
 });
 
-test('watermarks are set through the stream', async (t) => {
+test('watermarks can be set on the stream', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   stream.setWriteBufferLimits({ high: 0 });
   let taken = false;
@@ -523,7 +523,7 @@ test('watermarks are set through the stream', async (t) => {
   t.throws(() => stream.setWriteBufferLimits({ high: -1 }), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' });
 });
 
-test('writeBufferSize counts what the kernel has not taken yet, and inspect shows it as queued', async (t) => {
+test('writeBufferSize counts the bytes that the kernel has not taken, and inspect shows them as queued', async (t) => {
   const size = 8_000_000;
   const { ca, server } = await certificates();
   const path = join(directory(t), 'socket');
@@ -558,7 +558,7 @@ test('writeBufferSize counts what the kernel has not taken yet, and inspect show
   }
 });
 
-test('writeBufferSize is 0 without a writing side, and when what was queued is dropped', async (t) => {
+test('writeBufferSize is 0 without a writing side, and after the queue was dropped', async (t) => {
   const readOnly = new Stream(new DuplexTransport(new PassThrough(), StreamMode.READ));
   t.is(readOnly.writeBufferSize, 0);
   await readOnly.abort();
@@ -570,7 +570,7 @@ test('writeBufferSize is 0 without a writing side, and when what was queued is d
   t.notRegex(inspect(stream), /queued/);
 });
 
-/** Starts a server of Node's; called, it gives the socket that was accepted. */
+/** Starts a Node server; the returned function gives the accepted socket. */
 async function accepting(
   t: ExecutionContext,
   server: Server,
@@ -587,7 +587,7 @@ async function accepting(
   return Object.assign(() => accepted, { port: () => (server.address() as AddressInfo).port });
 }
 
-test('inspect shows the state', async (t) => {
+test('inspect shows the state of a stream', async (t) => {
   const { stream, peer } = await streamAndPeer(t, { limit: 123 });
   const peername = `peername: 127.0.0.1:${peer.localPort}`;
   peer.end('four');
@@ -608,7 +608,7 @@ test('inspect shows the state', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ bad input
 
-test('bad arguments get typed errors that name the value, and the stream goes on', async (t) => {
+test('invalid arguments get typed errors that name the value, and the stream stays usable', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   const range = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
   const type = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
@@ -625,7 +625,7 @@ test('bad arguments get typed errors that name the value, and the stream goes on
   t.is(String(await stream.readline()), 'fine\n');
 });
 
-test('a stream over a Duplex that is no socket', async (t) => {
+test('a stream can run over a Duplex that is not a socket', async (t) => {
   const echo = new PassThrough();
   await using stream = await connect({ sock: echo });
   await stream.write('there and back\n');

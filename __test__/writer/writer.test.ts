@@ -1,5 +1,8 @@
 // Runs once: nothing is read.
-/* eslint @typescript-eslint/no-floating-promises: off -- what the writer returns need not be awaited: that is part of the test */
+/*
+ * eslint @typescript-eslint/no-floating-promises: off -- the promises of the writer need not be awaited: that is part
+ * of the test
+ */
 import net, { type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { createHash } from 'node:crypto';
@@ -12,13 +15,13 @@ import { StreamWriter, writerOutlet } from '#ts/writer/writer.js';
 import { seed } from '../seed.js';
 import { RecordingSink, turns } from '../transport-contract.js';
 
-/** A transport without a network: it takes everything, or, clogged, nothing until it is told to. */
+/** A transport without a network. It accepts everything or, while clogged, nothing. */
 class FakeTransport implements Transport {
   readonly mode = StreamMode.READWRITE;
   canWriteEof = true;
   isClosing = false;
   clogged = false;
-  /** What each batch held, as a string, and what was called in between. */
+  /** The calls, and the size of each batch among them. */
   readonly calls: string[] = [];
   readonly batches: { pieces: number; bytes: number }[] = [];
   readonly taken: Buffer[] = [];
@@ -49,7 +52,7 @@ class FakeTransport implements Transport {
     return true;
   }
 
-  /** The kernel takes the batch that waits. What it takes is looked at only now, as the kernel does. */
+  /** The kernel accepts the pending batch. Its bytes are copied only now, as by the kernel. */
   unclog(stay = false): void {
     this.clogged = stay;
     const pending = this.#pending;
@@ -63,7 +66,7 @@ class FakeTransport implements Transport {
     this.calls.push('eof');
   }
 
-  /** What the writer said it would wait for the peer. */
+  /** The time that the writer announced for the peer to read. */
   closeTimeout: number | null = null;
 
   expectClose(timeout: number): void {
@@ -111,7 +114,7 @@ function make(clogged = false): { transport: FakeTransport; writer: StreamWriter
   return { transport, writer: new StreamWriter(transport) };
 }
 
-/** Whether the promise has settled by the time a few turns have gone. */
+/** The state of the promise after a few turns of the event loop. */
 async function state(promise: Promise<unknown>): Promise<'pending' | 'resolved' | 'rejected'> {
   let result: 'pending' | 'resolved' | 'rejected' = 'pending';
   promise.then(
@@ -151,7 +154,7 @@ const KB = 1024;
 
 // Writing and coalescing
 
-test('the first write of a turn leaves at once, the others together at its end', async (t) => {
+test('the first write of a turn is sent at once, the others together at its end', async (t) => {
   const { transport, writer } = make();
   writer.write('first');
   t.deepEqual(transport.calls, ['write 5']);
@@ -169,7 +172,7 @@ test('the first write of a turn leaves at once, the others together at its end',
   t.is(transport.calls.length, 3);
 });
 
-test('a chain of awaited replies is one turn', async (t) => {
+test('replies that are awaited one after the other are one turn', async (t) => {
   const { transport, writer } = make();
   for (let i = 0; i < 100; i++) {
     await Promise.resolve();
@@ -180,7 +183,7 @@ test('a chain of awaited replies is one turn', async (t) => {
   t.is(transport.text, 'reply\n'.repeat(100));
 });
 
-test('several writers of one turn each send their own', async (t) => {
+test('several writers in one turn send separately', async (t) => {
   const made = Array.from({ length: 5 }, () => make());
   for (let i = 0; i < 3; i++) for (const [n, { writer }] of made.entries()) writer.write(`${n}${i} `);
   await turns(1);
@@ -190,7 +193,7 @@ test('several writers of one turn each send their own', async (t) => {
   });
 });
 
-test('small and large pieces keep their order; large ones are not copied', async (t) => {
+test('small and large pieces keep their order', async (t) => {
   const { transport, writer } = make();
   const large = Buffer.alloc(20 * KB, 'L');
   const middle = 'm'.repeat(5000);
@@ -205,7 +208,7 @@ test('small and large pieces keep their order; large ones are not copied', async
   t.is(writer.bytesWritten, expected.length);
 });
 
-test('strings are UTF-8, whatever is in them and wherever the slab ends', async (t) => {
+test('strings are UTF-8, whatever the text and wherever the slab ends', async (t) => {
   const texts = ['', 'ascii', 'ÿ', '€uro', '😀', '\ud800 alone', 'x'.repeat(4095), 'ß'.repeat(4096), '漢'.repeat(3000)];
   const { transport, writer } = make();
   const expected: Buffer[] = [];
@@ -219,7 +222,7 @@ test('strings are UTF-8, whatever is in them and wherever the slab ends', async 
   t.true(Buffer.concat(transport.taken).equals(Buffer.concat(expected)));
 });
 
-test('a small piece may be changed as soon as write returns, also while the peer is clogged', async (t) => {
+test('a small piece may be changed as soon as write returns, even while the peer is clogged', async (t) => {
   const { transport, writer } = make(true);
   const memory = Buffer.from('one ');
   writer.write(memory);
@@ -235,7 +238,7 @@ test('a small piece may be changed as soon as write returns, also while the peer
   t.is(transport.text, 'one two ');
 });
 
-test('one batch in flight: what comes meanwhile leaves when it is done', async (t) => {
+test('only one batch is in flight; later writes are sent when it is done', async (t) => {
   const { transport, writer } = make(true);
   writer.write('one');
   writer.write('two');
@@ -252,7 +255,7 @@ test('one batch in flight: what comes meanwhile leaves when it is done', async (
   t.is(writer.writeBufferSize, 0);
 });
 
-test('a queue that reaches the high watermark does not wait for the end of the turn', (t) => {
+test('a queue that reaches the high watermark is sent before the turn ends', (t) => {
   const { transport, writer } = make();
   writer.write('x');
   for (let i = 0; i < 15; i++) writer.write(Buffer.alloc(4 * KB));
@@ -261,7 +264,7 @@ test('a queue that reaches the high watermark does not wait for the end of the t
   t.deepEqual(transport.calls, ['write 1', `write ${64 * KB}`]);
 });
 
-test('writelines: one batch, atomic where a piece is wrong', async (t) => {
+test('writelines sends one batch, and an invalid piece refuses all of it', async (t) => {
   const { transport, writer } = make();
   writer.writelines(['a', Buffer.from('b'), 'c'.repeat(5000), new Uint8Array([100])]);
   t.is(transport.batches.length, 1);
@@ -286,7 +289,7 @@ test('writelines: one batch, atomic where a piece is wrong', async (t) => {
   t.is(transport.batches.length, 3);
 });
 
-test('what is neither text nor bytes is refused at once, by name, also after close', (t) => {
+test('data of the wrong type is refused at once, by name, also after close', (t) => {
   const { transport, writer } = make();
   for (const wrong of [42, null, undefined, {}, ['a'], new ArrayBuffer(1), new Uint16Array(1), true, 1n, Symbol('s')]) {
     t.throws(() => writer.write(wrong as never), {
@@ -300,7 +303,7 @@ test('what is neither text nor bytes is refused at once, by name, also after clo
   t.throws(() => writer.write(42 as never), { code: 'ERR_INVALID_ARG_TYPE' });
 });
 
-test('nothing is written by writing nothing', async (t) => {
+test('an empty write sends nothing', async (t) => {
   const { transport, writer } = make();
   await writer.write('');
   await writer.write(new Uint8Array(0));
@@ -312,7 +315,7 @@ test('nothing is written by writing nothing', async (t) => {
 
 // Watermarks
 
-test('one resolved promise up to the high watermark; above it waiting, down to the low one', async (t) => {
+test('drain is one resolved promise up to the high watermark; above it, it waits for the low one', async (t) => {
   const { transport, writer } = make(true);
   const room = writer.drain();
   t.is(writer.writelines(Array.from({ length: 16 }, () => Buffer.alloc(4 * KB))), room);
@@ -323,7 +326,7 @@ test('one resolved promise up to the high watermark; above it waiting, down to t
   const drains = [writer.drain(), writer.drain(), more];
   t.is(await state(Promise.race(drains)), 'pending');
 
-  // 64 KiB gone, 1 byte and what was added since stay: above low, then at low.
+  // 64 KiB are sent; 1 byte and the second write remain: above low, then at low.
   writer.write(Buffer.alloc(16 * KB));
   transport.unclog(true);
   t.is(writer.writeBufferSize, 16 * KB + 1);
@@ -334,7 +337,7 @@ test('one resolved promise up to the high watermark; above it waiting, down to t
   t.is(writer.drain(), room);
 });
 
-test('memory can be used again once its write was awaited, whatever its size', async (t) => {
+test('memory can be reused once its write was awaited, whatever its size', async (t) => {
   for (const size of [4 * KB, 4 * KB + 1, 32 * KB]) {
     const { transport, writer } = make(true);
     writer.write('in flight');
@@ -356,7 +359,7 @@ test('memory can be used again once its write was awaited, whatever its size', a
   t.is(writer.write(Buffer.alloc(32 * KB)), writer.drain(), 'what the kernel has taken needs no wait');
 });
 
-test('a large write that is never taken rejects with the loss, and need not be awaited', async (t) => {
+test('a large write that is never sent rejects with the loss, and need not be awaited', async (t) => {
   const { writer } = make(true);
   const written = writer.write(Buffer.alloc(32 * KB));
   writer.write(Buffer.alloc(32 * KB));
@@ -365,8 +368,8 @@ test('a large write that is never taken rejects with the loss, and need not be a
   t.regex(error.message, /^write: /);
 });
 
-test('watermarks are set by the rules of asyncio', async (t) => {
-  // How much can be written, in steps of 4 KiB, before a writer has to wait.
+test('setWriteBufferLimits follows the rules of asyncio', async (t) => {
+  // How much can be written, in steps of 4 KiB, before drain waits.
   const fullAt = (limits?: { high?: number; low?: number }): number => {
     const { writer } = make(true);
     writer.setWriteBufferLimits(limits);
@@ -402,7 +405,7 @@ test('watermarks are set by the rules of asyncio', async (t) => {
   await turns(1);
 });
 
-test('the low watermark: a quarter of the high one unless it is given', async (t) => {
+test('the low watermark is a quarter of the high one by default', async (t) => {
   for (const [limits, low] of [
     [{ high: 1000 }, 250],
     [{ high: 1000, low: 999 }, 999],
@@ -422,7 +425,7 @@ test('the low watermark: a quarter of the high one unless it is given', async (t
   }
 });
 
-test('raising the watermarks lets those who wait go on', async (t) => {
+test('raising the watermarks resolves waiting drains', async (t) => {
   const { writer } = make(true);
   writer.write(Buffer.alloc(100 * KB));
   const drain = writer.drain();
@@ -431,7 +434,7 @@ test('raising the watermarks lets those who wait go on', async (t) => {
   t.is(await state(drain), 'resolved');
 });
 
-test('high: 0 waits for every byte', async (t) => {
+test('with high: 0 every write waits until it is sent', async (t) => {
   const { transport, writer } = make(true);
   writer.setWriteBufferLimits({ high: 0 });
   const room = writer.drain();
@@ -444,7 +447,7 @@ test('high: 0 waits for every byte', async (t) => {
 
 // flush
 
-test('flush: every byte written before it, none after it', async (t) => {
+test('flush waits for every byte written before it, and for none written after it', async (t) => {
   const { transport, writer } = make(true);
   await writer.flush();
   writer.write('one');
@@ -461,7 +464,7 @@ test('flush: every byte written before it, none after it', async (t) => {
   t.is(transport.text, 'onetwo');
 });
 
-test('flush does not wait for the end of the turn', (t) => {
+test('flush sends the queue before the turn ends', (t) => {
   const { transport, writer } = make();
   writer.write('a');
   writer.write('b');
@@ -471,7 +474,7 @@ test('flush does not wait for the end of the turn', (t) => {
 
 // Closing
 
-test('close flushes, closes once, and is one promise for all', async (t) => {
+test('close flushes, closes once, and returns the same promise each time', async (t) => {
   const { transport, writer } = make(true);
   writer.write('a');
   writer.write('b');
@@ -494,7 +497,7 @@ test('close flushes, closes once, and is one promise for all', async (t) => {
   t.is(transport.calls.filter((call) => call === 'close').length, 1);
 });
 
-test('close with nothing queued closes at once; the queue of the same turn goes first', (t) => {
+test('close with an empty queue closes at once; writes of the same turn are sent first', (t) => {
   const idle = make();
   void idle.writer.close();
   t.deepEqual(idle.transport.calls, ['close']);
@@ -505,7 +508,7 @@ test('close with nothing queued closes at once; the queue of the same turn goes 
   t.deepEqual(busy.transport.calls, ['write 1', 'write 2', 'close']);
 });
 
-test('close and waitClosed reject with the error that the connection was lost by', async (t) => {
+test('close and waitClosed reject with the error that ended the connection', async (t) => {
   const loss = new ConnectionError('ECONNRESET', 'read: connection reset by peer');
   const { writer } = make(true);
   writer.write('x');
@@ -530,7 +533,7 @@ test('waitClosed does not close', async (t) => {
   await closed;
 });
 
-test('after close: writing and draining reject with ECONNRESET, flush waits for what is still queued', async (t) => {
+test('after close, write and drain reject with ECONNRESET, and flush waits for the queue', async (t) => {
   const { transport, writer } = make(true);
   writer.write('x');
   writer.close();
@@ -549,7 +552,7 @@ test('after close: writing and draining reject with ECONNRESET, flush waits for 
   t.is(writer.bytesWritten, 1);
 });
 
-test('abort drops the queue; all who wait are told', async (t) => {
+test('abort drops the queue, and every waiting call rejects', async (t) => {
   const { transport, writer } = make(true);
   writer.write(Buffer.alloc(70 * KB));
   writer.write('queued');
@@ -581,7 +584,7 @@ test('abort ends a close that cannot flush', async (t) => {
   await closed;
 });
 
-test('a loss rejects all who wait, with its code and the error as the cause', async (t) => {
+test('a loss rejects every waiting call, with its code and the error as the cause', async (t) => {
   const loss = new ConnectionError('EPIPE', 'write 192.0.2.1:80: broken pipe');
   const { writer } = make(true);
   writer.write(Buffer.alloc(70 * KB));
@@ -612,7 +615,7 @@ test('a loss rejects all who wait, with its code and the error as the cause', as
   await t.throwsAsync(other.close(), { is: foreign });
 });
 
-test('nobody is obliged to await: no rejection of any of these is unhandled', async (t) => {
+test('no promise has to be awaited: none of their rejections is unhandled', async (t) => {
   const unhandled: unknown[] = [];
   const note = (reason: unknown): void => {
     unhandled.push(reason);
@@ -641,7 +644,7 @@ test('nobody is obliged to await: no rejection of any of these is unhandled', as
 
 // Half-close
 
-test('writeEof follows what was written, once; then writing is refused', async (t) => {
+test('writeEof is sent once, after all writes; later writes are refused', async (t) => {
   const { transport, writer } = make(true);
   t.true(writer.canWriteEof());
   writer.write('a');
@@ -662,7 +665,7 @@ test('writeEof follows what was written, once; then writing is refused', async (
   t.is(writer.writeEof(), eof);
 });
 
-test('close during a half-close: the end is sent, then the connection closed', async (t) => {
+test('close during a half-close: the EOF is sent, then the connection is closed', async (t) => {
   const { transport, writer } = make(true);
   writer.write('a');
   const eof = writer.writeEof();
@@ -672,11 +675,11 @@ test('close during a half-close: the end is sent, then the connection closed', a
   await eof;
 });
 
-test('writeEof where there is no half-close rejects with an error of its own', async (t) => {
+test('writeEof on a transport without half-close rejects with ERR_WRITE_EOF_UNSUPPORTED', async (t) => {
   const { transport, writer } = make();
   transport.canWriteEof = false;
   t.false(writer.canWriteEof());
-  // Nobody has to look at it.
+  // This rejection need not be handled.
   void writer.writeEof();
   await t.throwsAsync(writer.writeEof(), { instanceOf: StateError, code: 'ERR_WRITE_EOF_UNSUPPORTED' });
   writer.write('still open');
@@ -685,7 +688,7 @@ test('writeEof where there is no half-close rejects with an error of its own', a
 
 // Signals
 
-test('a signal ends the wait with its reason, and nothing else', async (t) => {
+test('a signal ends the wait with its reason, and has no other effect', async (t) => {
   const { transport, writer } = make(true);
   writer.write(Buffer.alloc(70 * KB));
   const reason = new Error('enough');
@@ -717,7 +720,7 @@ test('a signal ends the wait with its reason, and nothing else', async (t) => {
 
 // Fairness
 
-test('loops that only ever await the writer let the event loop turn', async (t) => {
+test('loops that await only the writer let the event loop turn', async (t) => {
   const loops: Record<string, (writer: StreamWriter) => Promise<void>> = {
     'write, drain': async (writer) => {
       writer.write('tick');
@@ -744,7 +747,7 @@ test('loops that only ever await the writer let the event loop turn', async (t) 
   }
 });
 
-test('a loss that is not reported yet is waited for by drain, not overlooked', async (t) => {
+test('drain waits for a loss that is not reported yet', async (t) => {
   const { transport, writer } = make();
   transport.isClosing = true;
   t.true(writer.isClosing());
@@ -758,7 +761,7 @@ test('a loss that is not reported yet is waited for by drain, not overlooked', a
   await t.throwsAsync(flush, { code: 'EPIPE' });
 });
 
-test('facts come from the transport, or the fallback', (t) => {
+test('getExtraInfo asks the transport, and falls back to the default', (t) => {
   const { transport, writer } = make();
   t.is(writer.getExtraInfo('peername'), 'nobody');
   t.is(writer.getExtraInfo('cipher'), undefined);
@@ -768,7 +771,7 @@ test('facts come from the transport, or the fallback', (t) => {
 
 // A model
 
-test('any order of calls: the bytes arrive in order, each once', async (t) => {
+test('any sequence of calls delivers the bytes in order, each once', async (t) => {
   let random = seed(t) >>> 0;
   const below = (n: number): number => {
     random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
@@ -838,7 +841,7 @@ async function connected(
   };
   transport.start(sink);
   peer.on('error', () => {
-    // Tests look at our side.
+    // Only our side is tested.
   });
   t.teardown(async () => {
     writer.abort();
@@ -873,7 +876,7 @@ test('over a socket: everything arrives, with back-pressure', async (t) => {
   t.true(most <= 65536 + 50_000, `${most} bytes buffered`);
 });
 
-test('over a socket: a clogged peer makes writers wait, and close delivers all', async (t) => {
+test('over a socket: a clogged peer makes drain wait, and close delivers everything', async (t) => {
   const { writer, peer } = await connected(t);
   let waits = 0;
   const piece = Buffer.alloc(64 * KB, 'p');
@@ -897,7 +900,7 @@ test('over a socket: a clogged peer makes writers wait, and close delivers all',
   await closed;
 });
 
-test('over a socket: a tight loop against a dead peer ends', async (t) => {
+test('over a socket: a loop of write and drain against a dead peer ends', async (t) => {
   for (const way of ['reset', 'closed'] as const) {
     const { writer, peer } = await connected(t);
     if (way === 'reset') peer.resetAndDestroy();
@@ -919,7 +922,7 @@ test('over a socket: a tight loop against a dead peer ends', async (t) => {
   }
 });
 
-test('over a socket: abort with a full queue', async (t) => {
+test('over a socket: abort with a full queue rejects flush, and close resolves', async (t) => {
   const { writer, sink } = await connected(t);
   for (let i = 0; i < 64; i++) writer.write(Buffer.alloc(256 * KB));
   const flush = writer.flush();
@@ -929,7 +932,7 @@ test('over a socket: abort with a full queue', async (t) => {
   t.deepEqual(sink.closes, [null]);
 });
 
-test('over a socket: half-close, then the answer', async (t) => {
+test('over a socket: after a half-close the answer of the peer is received', async (t) => {
   const { writer, sink, peer } = await connected(t);
   const question: Buffer[] = [];
   peer.on('data', (chunk: Buffer) => question.push(chunk));
@@ -944,7 +947,7 @@ test('over a socket: half-close, then the answer', async (t) => {
   await writer.close();
 });
 
-test('a writer shows its state', (t) => {
+test('inspect shows the state of a writer', (t) => {
   const { writer } = make(true);
   writer.write('abcd');
   t.is(inspect(writer), 'StreamWriter { buffered: 4, high: 65536, low: 16384 }');
@@ -954,7 +957,7 @@ test('a writer shows its state', (t) => {
   t.is(inspect(writer), "StreamWriter { buffered: 0, high: 65536, low: 16384, closed, exception: 'cut' }");
 });
 
-test('close tells the transport how long a peer may take nothing', (t) => {
+test('close passes closeTimeout to the transport', (t) => {
   for (const [options, expected] of [
     [undefined, 30_000],
     [{}, 30_000],

@@ -1,4 +1,4 @@
-// Runs once: it is about who holds a stream; the engine holds none, and each way of reading has its test.
+// Runs once: it is about what keeps a stream alive; the engine does not, and each way of reading has its test.
 import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +14,7 @@ interface Outcome<T> {
   }[];
 }
 
-/** Runs one of the programs of `collected.ts` up to its end. */
+/** Runs one of the programs of `collected.ts` to its end. */
 async function run<T>(t: ExecutionContext, name: string, ...flags: string[]): Promise<Outcome<T>> {
   const file = fileURLToPath(new URL('./collected.js', import.meta.url));
   const { stdout, stderr } = await promisify(execFile)(
@@ -27,7 +27,7 @@ async function run<T>(t: ExecutionContext, name: string, ...flags: string[]): Pr
   return JSON.parse(stdout) as Outcome<T>;
 }
 
-/** The warnings are `n` reports of unclosed streams. */
+/** The warnings are `n` reports of abandoned streams. */
 function reports(t: ExecutionContext, { warnings }: Outcome<unknown>, n: number): void {
   t.deepEqual(
     warnings.map(({ type, code }) => [type, code]),
@@ -36,7 +36,7 @@ function reports(t: ExecutionContext, { warnings }: Outcome<unknown>, n: number)
 }
 
 test('a stream that is collected while it is open is closed, and reported once with its peer', async (t) => {
-  const outcome = await run<{ open: boolean; port: number }>(t, 'forgotten');
+  const outcome = await run<{ open: boolean; port: number }>(t, 'abandoned');
   t.true(outcome.result.open, 'the stream that is held is left alone');
   reports(t, outcome, 3);
   for (const { message } of outcome.warnings) {
@@ -44,19 +44,19 @@ test('a stream that is collected while it is open is closed, and reported once w
   }
 });
 
-test('a stream over a Duplex that is collected destroys it', async (t) => {
+test('a stream over a Duplex that is collected destroys the Duplex', async (t) => {
   const outcome = await run<{ destroyed: boolean }>(t, 'duplex');
   t.true(outcome.result.destroyed);
   reports(t, outcome, 1);
   t.is(outcome.warnings[0]?.message, 'a stream was garbage collected while it was open');
 });
 
-test('a stream that is closed, aborted, disposed of or lost is not reported', async (t) => {
+test('a stream that was closed, aborted, disposed of or lost is not reported', async (t) => {
   const outcome = await run(t, 'closed');
   reports(t, outcome, 0);
 });
 
-test('a stream is not collected while a read waits, and goes afterwards', async (t) => {
+test('a waiting read keeps its stream; afterwards the stream is collected', async (t) => {
   const outcome = await run<{ before: number; results: unknown[] }>(t, 'reads');
   t.is(outcome.result.before, 0);
   t.deepEqual(outcome.result.results, [
@@ -74,7 +74,7 @@ test('a stream is not collected while a read waits, and goes afterwards', async 
   reports(t, outcome, 10);
 });
 
-test('reads by data events hold their stream just as well', async (t) => {
+test('a waiting read keeps its stream also if the socket is read by data events', async (t) => {
   process.env['SLUICE_READS'] = 'data';
   t.teardown(() => delete process.env['SLUICE_READS']);
   const outcome = await run<{ before: number; results: unknown[] }>(t, 'reads');
@@ -83,13 +83,13 @@ test('reads by data events hold their stream just as well', async (t) => {
   reports(t, outcome, 10);
 });
 
-test('a read that its signal has ended no longer keeps the stream', async (t) => {
+test('a read that was aborted no longer keeps its stream', async (t) => {
   const outcome = await run(t, 'signal');
   t.deepEqual(outcome.result, { before: 0, name: 'AbortError' });
   reports(t, outcome, 1);
 });
 
-test('a stream is not collected while written bytes are on their way, also when nobody waits for them', async (t) => {
+test('a stream is not collected until its written bytes are sent, even if no call waits for them', async (t) => {
   const outcome = await run<{
     before: number;
     bytes: number[];
@@ -104,21 +104,21 @@ test('a stream is not collected while written bytes are on their way, also when 
   reports(t, outcome, 5);
 });
 
-test('what waits for a connection that is lost hears of it', async (t) => {
+test('calls that wait on a lost connection reject', async (t) => {
   const outcome = await run<{ before: number; codes: string[] }>(t, 'lost');
   t.is(outcome.result.before, 0);
   t.deepEqual(outcome.result.codes, ['ECONNRESET', 'ECONNRESET', 'ECONNRESET']);
   reports(t, outcome, 0);
 });
 
-test('a server keeps the stream of a running handler, and lets go of one that a plain handler has forgotten', async (t) => {
+test('a server keeps the stream of a running handler, but not one that a plain handler has abandoned', async (t) => {
   const outcome = await run(t, 'handlers');
   t.deepEqual(outcome.result, { running: true, atEnd: 0 });
   reports(t, outcome, 1);
   t.regex(outcome.warnings[0]?.message ?? '', /^a stream of a server with 127\.0\.0\.1:\d+ was garbage collected/);
 });
 
-test('encrypted streams are no different, also after an upgrade', async (t) => {
+test('encrypted streams are collected and reported alike, also after an upgrade', async (t) => {
   const outcome = await run(t, 'encrypted');
   t.deepEqual(outcome.result, { before: 2, lines: ['line\n', 'line\n'] });
   reports(t, outcome, 4);
