@@ -1,7 +1,7 @@
 /**
- * What every transport does, whatever carries its bytes: run over a list of pair makers.
+ * The contract of every transport, run on each of a list of pair makers.
  *
- * Only the `Transport` interface is used, with a sink that writes down what it is told.
+ * The tests use only the `Transport` interface, with a sink that records its calls.
  */
 import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -9,11 +9,11 @@ import type { ExecutionContext, TestFn } from 'ava';
 import type { Transport, TransportSink } from '#ts/transports/transport.js';
 import { seed } from './seed.js';
 
-/** Two connected transports, and how to leave nothing behind. */
+/** Two connected transports, and how to clean up after them. */
 export interface Pair {
   readonly a: Transport;
   readonly b: Transport;
-  /** Makes the peer of `b` go away as a crashed one does; absent where there is no such thing. */
+  /** Makes the peer of `b` go away as a crashed one does; absent where that is impossible. */
   reset?(): void;
   dispose(): void | Promise<void>;
 }
@@ -21,13 +21,13 @@ export interface Pair {
 export interface PairMaker {
   readonly name: string;
   make(): Promise<Pair>;
-  /** Whether the loss of one end reaches the other by itself: so with sockets, not with a pair in memory. */
+  /** Whether the loss of one end is visible at the other: for sockets, but not for a pair in memory. */
   readonly connected: boolean;
-  /** False where a half-close is not offered, although the end of one direction leaves the other (TLS). Default true. */
+  /** False where half-close is not offered, although each direction ends separately (TLS). Default true. */
   readonly halfClose?: boolean;
 }
 
-/** `body` where direct reads are forbidden, or not: the start of a transport looks at the environment. */
+/** Runs `body` with direct reads forbidden or allowed: a transport looks at the environment when it starts. */
 export function withReads<T>(reads: 'data' | 'direct', body: () => T): T {
   const before = process.env['SLUICE_READS'];
   if (reads === 'data') process.env['SLUICE_READS'] = 'data';
@@ -40,18 +40,18 @@ export function withReads<T>(reads: 'data' | 'direct', body: () => T): T {
   }
 }
 
-/** A sink that writes down what it is told. */
+/** A sink that records its calls. */
 export class RecordingSink implements TransportSink {
   readonly chunks: Buffer[] = [];
   readonly closes: (Error | null)[] = [];
   bytes = 0;
   reads = 0;
   eofs = 0;
-  /** Calls that came after `closed`. */
+  /** Calls after `closed`. */
   late = 0;
-  /** What feed and commit answer. */
+  /** What feed and commit return. */
   goOn = true;
-  /** Where the next bytes are to go. */
+  /** The memory for the next bytes. */
   target: () => Uint8Array | null = () => null;
   onBytes: (() => void) | null = null;
 
@@ -95,7 +95,7 @@ export class RecordingSink implements TransportSink {
     return this.closes.length > 0;
   }
 
-  /** Waits until `condition` holds, looked at after each event. */
+  /** Waits until `condition` holds; checks it after each event. */
   until(condition: () => boolean): Promise<void> {
     if (condition()) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ condition, resolve }));
@@ -130,7 +130,7 @@ export function written(transport: Transport, data: Uint8Array | string): Promis
   });
 }
 
-/** Gives everything that could still happen the time to happen. */
+/** Gives everything that may still happen the time to happen. */
 export async function turns(count = 20): Promise<void> {
   for (let i = 0; i < count; i++) await turn();
 }
@@ -147,7 +147,8 @@ function pattern(length: number, offset = 0): Buffer {
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /**
- * Few tests at a time: how long a close may take is a matter of seconds, which a hundred tests at once use up on a slow machine.
+ * Limits how many tests run at once: close is bounded by a few seconds, which a hundred tests at once use up on a slow
+ * machine.
  */
 class Gate {
   readonly #waiting: (() => void)[] = [];
@@ -221,7 +222,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(b.text, 'early');
     });
 
-    run('a batch of pieces arrives whole, whatever their number', async (t, pair) => {
+    run('a batch of any number of pieces arrives completely', async (t, pair) => {
       const { b } = started(pair);
       const pieces = Array.from({ length: 3000 }, (_, i) => Buffer.from(`${i}\n`));
       const expected = Buffer.concat(pieces);
@@ -233,7 +234,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(pair.a.pendingBytes, 0);
     });
 
-    run('memory of the sink is filled where the transport can, and nothing is lost between', async (t, pair) => {
+    run('bytes are read into the memory of the sink where supported, and none are lost', async (t, pair) => {
       const { b } = started(pair);
       const memory = Buffer.alloc(1000);
       let asked = 0;
@@ -244,7 +245,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(digest(b.data), digest(data));
     });
 
-    run('a read answered by false is the last until reading is resumed', async (t, pair) => {
+    run('after the sink returns false, no more bytes are delivered until resumeReading', async (t, pair) => {
       const { b } = started(pair);
       b.goOn = false;
       const data = pattern(1024 * 1024);
@@ -265,7 +266,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(digest(b.data), digest(data));
     });
 
-    run('pauseReading outside of a read stops it; the end waits behind the bytes', async (t, pair) => {
+    run('pauseReading stops the delivery of bytes, and EOF comes after them', async (t, pair) => {
       const { b } = started(pair);
       pair.b.pauseReading();
       await written(pair.a, 'held back');
@@ -278,7 +279,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(b.text, 'held back');
     });
 
-    run('half-close: one direction ends, the other goes on, then both have ended', async (t, pair) => {
+    run('half-close ends one direction; the connection closes when both have ended', async (t, pair) => {
       const { a, b } = started(pair);
       t.is(pair.a.canWriteEof, maker.halfClose ?? true);
       await written(pair.a, 'question');
@@ -299,7 +300,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.deepEqual([a.late, b.late, a.eofs, b.eofs], [0, 0, 1, 1]);
     });
 
-    run('a clogged peer: the batch stays pending, and is done when the peer reads', async (t, pair) => {
+    run('a batch is pending while the peer does not read, and completes when it does', async (t, pair) => {
       const a = new RecordingSink();
       pair.a.start(a);
       const data = pattern(LARGE);
@@ -317,7 +318,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(digest(b.data), digest(data));
     });
 
-    run('close: what was written arrives, then the end; reported once, on a later turn', async (t, pair) => {
+    run('close delivers the written bytes, then EOF, and is reported once, on a later turn', async (t, pair) => {
       const { a, b } = started(pair);
       await written(pair.a, 'last words');
       pair.a.close();
@@ -335,7 +336,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(a.late, 0);
     });
 
-    run('close with unread bytes: the peer still gets everything, and no error', async (t, pair) => {
+    run('close with unread bytes still delivers everything to the peer, without an error', async (t, pair) => {
       const { a, b } = started(pair);
       a.goOn = false;
       void written(pair.b, pattern(512 * 1024));
@@ -352,7 +353,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(a.late, 0);
     });
 
-    run('close ends although the peer sends without end', async (t, pair) => {
+    run('close completes although the peer never stops sending', async (t, pair) => {
       const { a, b } = started(pair);
       const chunk = pattern(256 * 1024);
       let sending = true;
@@ -373,7 +374,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       await sender;
     });
 
-    run('close while the peer closes', async (t, pair) => {
+    run('both sides may close at the same time', async (t, pair) => {
       const { a, b } = started(pair);
       pair.a.close();
       pair.b.close();
@@ -383,7 +384,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.deepEqual([a.closes, b.closes], [[null], [null]]);
     });
 
-    run('close after a half-close, and after the end of the peer', async (t, pair) => {
+    run('close completes after a half-close, and after EOF from the peer', async (t, pair) => {
       const { a, b } = started(pair);
       pair.a.writeEof();
       await b.until(() => b.eofs === 1);
@@ -394,7 +395,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.deepEqual([a.closes, b.closes], [[null], [null]]);
     });
 
-    run('abort with a pending batch: dropped, not done, reported once, on a later turn', async (t, pair) => {
+    run('abort drops a pending batch, and is reported once, on a later turn', async (t, pair) => {
       const a = new RecordingSink();
       pair.a.start(a);
       let done = 0;
@@ -411,7 +412,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(a.late, 0);
     });
 
-    run('abort during close, and close during abort', async (t, pair) => {
+    run('abort during close and close during abort are reported once', async (t, pair) => {
       const { a, b } = started(pair);
       pair.a.close();
       pair.a.abort();
@@ -425,7 +426,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.deepEqual([a.closes[0], b.closes[0]], [null, null]);
     });
 
-    run('close and abort before start are reported after it', async (t, pair) => {
+    run('close and abort before start are reported after start', async (t, pair) => {
       pair.a.close();
       pair.b.abort();
       await turns();
@@ -442,7 +443,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.deepEqual([a.bytes, a.eofs, b.bytes, b.eofs], [0, 0, 0, 0]);
     });
 
-    run('abort from within a read', async (t, pair) => {
+    run('the sink may abort while it receives bytes', async (t, pair) => {
       const { a, b } = started(pair);
       b.onBytes = () => {
         pair.b.abort();
@@ -455,7 +456,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(a.closes.length, maker.connected ? a.closes.length : 0);
     });
 
-    run('pause, resume, write and half-close after the end do nothing', async (t, pair) => {
+    run('pauseReading, resumeReading, write and writeEof do nothing after the end', async (t, pair) => {
       const { a } = started(pair);
       pair.a.abort();
       await a.until(() => a.isClosed);
@@ -475,7 +476,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(a.late, 0);
     });
 
-    run('a sink that throws ends its own connection and nothing else', async (t, pair) => {
+    run('a sink that throws ends only its own connection', async (t, pair) => {
       const { b } = started(pair);
       const refusal = new RangeError('no memory for that');
       b.onBytes = () => {
@@ -486,7 +487,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.deepEqual(b.closes, [refusal]);
     });
 
-    run('many batches both ways at once, in random sizes, with a reader that stops and goes', async (t, pair) => {
+    run('random batches in both directions arrive unchanged while reading pauses and resumes', async (t, pair) => {
       let state = seed(t) >>> 0;
       const random = (below: number): number => {
         state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -531,7 +532,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(b.bytes, 0);
     });
 
-    run('writing to a peer that is gone ends with the reason', async (t, pair) => {
+    run('writing to a peer that is gone ends the connection with the reason', async (t, pair) => {
       const { b } = started(pair);
       pair.a.abort();
       await b.until(() => b.eofs === 1 || b.isClosed);
@@ -545,14 +546,14 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.true(reason instanceof Error);
       t.true(['EPIPE', 'ECONNRESET'].includes(reason?.code ?? ''), reason?.code);
       t.is(reason?.name, 'ConnectionError');
-      // The kernel takes what comes before the reset, and TLS may tell so on a later turn.
+      // The kernel takes bytes that come before the reset, and with TLS that may be reported on a later turn.
       const told = done;
       t.true(told === 0 || maker.halfClose === false);
       await turns();
       t.is(done, told);
     });
 
-    run('a reset: the bytes first, then the reason', async (t, pair) => {
+    run('a reset is reported with its reason, after the bytes', async (t, pair) => {
       if (pair.reset === undefined) {
         t.pass('a Unix socket knows no reset');
         return;
@@ -572,7 +573,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
       t.is(b.eofs, 0);
     });
 
-    run('a reset while reading is stopped: what came in before is not lost', async (t, pair) => {
+    run('bytes that arrived before a reset are delivered although reading was paused', async (t, pair) => {
       if (pair.reset === undefined) {
         t.pass('a Unix socket knows no reset');
         return;

@@ -1,11 +1,11 @@
-// Runs once: a handle moves from one socket of Node to another; no stream is made.
+// Runs once: a handle moves from one Node socket to another; no stream is made.
 import net, { type AddressInfo, type OnReadOpts } from 'node:net';
 import { once } from 'node:events';
 import test from 'ava';
 import { adopt, lendNoMore } from '#ts/transports/node-internals.js';
 import { turns } from '../transport-contract.js';
 
-/** Node and Deno have handles that can be moved; the library finds out by looking at them. */
+/** Node and Deno have handles that can be moved; the library detects that by their properties. */
 const movable = process.versions['bun'] === undefined;
 
 async function accepted(
@@ -35,7 +35,7 @@ function reads(): { onread: OnReadOpts; text: () => string } {
 
 const close = (server: net.Server): Promise<unknown> => new Promise((resolve) => server.close(resolve));
 
-test('the handle moves to a socket that is paused and reads by onread', async (t) => {
+test('the handle moves to a paused socket that reads by onread', async (t) => {
   const { server, client, socket } = await accepted();
   const { onread, text } = reads();
   const moved = adopt(socket, onread);
@@ -68,7 +68,7 @@ test('the handle moves to a socket that is paused and reads by onread', async (t
   t.pass('the server has counted it out');
 });
 
-test('the accepted socket is left without connection: writing fails, destroying it harms nobody', async (t) => {
+test('the accepted socket is left without a connection: destroying it does not affect the other', async (t) => {
   const { server, client, socket } = await accepted();
   const adopted = adopt(socket, reads().onread);
   if (adopted === null) {
@@ -88,7 +88,7 @@ test('the accepted socket is left without connection: writing fails, destroying 
   await close(server);
 });
 
-test('a server that reads at once: nothing was read yet within the event, so it is moved', async (t) => {
+test('a socket of a server that reads at once is moved, since nothing was read during the event', async (t) => {
   const server = net.createServer();
   const { onread, text } = reads();
   const moved = new Promise<net.Socket | null>((resolve) => {
@@ -111,7 +111,7 @@ test('a server that reads at once: nothing was read yet within the event, so it 
   server.close();
 });
 
-test('what is not a fresh accepted socket is left alone', async (t) => {
+test('a socket that is not freshly accepted is left alone', async (t) => {
   const { onread } = reads();
   t.is(adopt(new net.Socket(), onread), null, 'no handle');
 
@@ -128,7 +128,7 @@ test('what is not a fresh accepted socket is left alone', async (t) => {
   await close(server);
 });
 
-test('a handle without what is needed: the socket is as it was', async (t) => {
+test('if the handle lacks a function, the socket is left unchanged', async (t) => {
   for (const name of ['useUserBuffer', 'readStart', 'readStop']) {
     const { server, client, socket } = await accepted();
     const handle = Reflect.get(socket, '_handle') as Record<string, unknown>;
@@ -143,7 +143,7 @@ test('a handle without what is needed: the socket is as it was', async (t) => {
   }
 });
 
-test('onread that Node refuses: the socket is as it was', async (t) => {
+test('if Node refuses onread, the socket is left unchanged', async (t) => {
   const { server, client, socket } = await accepted();
   const refused: OnReadOpts = {
     buffer: () => {
@@ -159,7 +159,7 @@ test('onread that Node refuses: the socket is as it was', async (t) => {
   await close(server);
 });
 
-test('memory is lent no more: an empty piece for a handle that TLS cannot be laid over, nothing for others', (t) => {
+test('lendNoMore gives an empty buffer to a handle that TLS cannot wrap, and does nothing for others', (t) => {
   const lent: Uint8Array[] = [];
   const handle = {
     useUserBuffer: (memory: Uint8Array) => void lent.push(memory),

@@ -1,4 +1,6 @@
-/** Servers of processes that run out of file descriptors, and connections that are refused before a server sees them. */
+/**
+ * Servers in processes that run out of file descriptors, and connections that are refused before the server sees them.
+ */
 import test from 'ava';
 import { once } from 'node:events';
 import { Socket, connect as netConnect, createServer, type AddressInfo } from 'node:net';
@@ -17,7 +19,7 @@ import { KINDS } from '../server/servers.js';
 const posix = process.platform === 'win32' ? test.skip : test;
 
 for (const kind of KINDS) {
-  posix(`the connection that takes the last descriptor is reported, and the server goes on (${kind})`, async (t) => {
+  posix(`the connection that takes the last descriptor is reported, and the server continues (${kind})`, async (t) => {
     const { ca, server: identity } = await certificates();
     const file = path.join(directory(t), 'sock');
     const program = `
@@ -53,12 +55,12 @@ for (const kind of KINDS) {
       (found) => (report.text = found[1] ?? ''),
       () => {},
     );
-    // Linux says which descriptor a connection gets; elsewhere the peers see that there is none.
+    // Linux tells which descriptor a connection gets; elsewhere only the peers notice that there are none left.
     const over = (): boolean => ended > 0 && (report.text !== undefined || process.platform !== 'linux');
     while (!over()) {
       const peer = quiet(netConnect(where)).resume();
       peers.push(peer);
-      // A Unix socket whose queue is full refuses by itself.
+      // A Unix socket whose queue is full refuses connections itself.
       const connected = await once(peer, 'connect').then(
         () => true,
         () => false,
@@ -76,7 +78,7 @@ for (const kind of KINDS) {
 
     for (const peer of peers) peer.destroy();
     for (;;) {
-      // The server hears of the ends a little later.
+      // The server notices a little later that the others have ended.
       try {
         await using stream = await (kind === 'Unix'
           ? connectUnix(file)
@@ -94,7 +96,7 @@ for (const kind of KINDS) {
   });
 }
 
-test('a connection with descriptors to spare is not reported, nor one of which no descriptor is known', async (t) => {
+test('a connection is not reported if descriptors are left, or if its descriptor is unknown', async (t) => {
   const sock = createServer();
   t.teardown(() => sock.close());
   await once(sock.listen(0, '127.0.0.1'), 'listening');
@@ -110,7 +112,7 @@ test('a connection with descriptors to spare is not reported, nor one of which n
   t.is(lastDescriptor(new Socket()), null);
 });
 
-test('what the maxConnections of sock refuses is reported once, until a connection is accepted again', async (t) => {
+test('connections refused by maxConnections of sock are reported once, until one is accepted again', async (t) => {
   const errors: unknown[] = [];
   const onError = (error: unknown): void => void errors.push(error);
   const unix = path.join(directory(t), 'sock');
@@ -136,7 +138,7 @@ test('what the maxConnections of sock refuses is reported once, until a connecti
       for (;;) {
         first = await peer();
         first.write('ping\n');
-        // Refused where the server has not heard of the end of the one before yet.
+        // Refused if the server has not noticed yet that the previous one has ended.
         const [outcome] = await Promise.race([
           once(first, 'data').then(() => ['served']),
           closedByPeer(first).then(() => ['refused']),

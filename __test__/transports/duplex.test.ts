@@ -1,4 +1,4 @@
-// Runs once: a stream of Node has one way to be read, and the sink is not a reader.
+// Runs once: a Node stream is read in one way only, and the sink is not a reader.
 import * as streams from 'node:stream';
 import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
 import test from 'ava';
@@ -8,7 +8,7 @@ import { DuplexTransport } from '#ts/transports/duplex.js';
 import { StreamMode } from '#ts/transports/transport.js';
 import { RecordingSink, transportContract, turns, written } from '../transport-contract.js';
 
-/** Two connected streams in memory, each calling back only when the other wants more. */
+/** Two connected streams in memory; each calls back only when the other wants more. */
 class End extends Duplex {
   peer: End | null = null;
   #wanted: (() => void) | null = null;
@@ -25,7 +25,7 @@ class End extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     this.#wanted = callback;
-    // In pieces, as a socket would: what is fed must not depend on what was written.
+    // In pieces, as from a socket: the chunks read must not depend on the chunks written.
     for (let at = 0; at < chunk.length; at += 65536) this.peer?.push(chunk.subarray(at, at + 65536));
   }
 
@@ -35,7 +35,7 @@ class End extends Duplex {
   }
 }
 
-/** In object mode, with chunks of nothing between those that are pushed. */
+/** In object mode, with empty chunks before each chunk. */
 class ObjectEnd extends End {
   constructor() {
     super({ objectMode: true });
@@ -76,7 +76,7 @@ transportContract(test, [
   },
 ]);
 
-test('a stream that decodes is refused by the name of its encoding, in object mode, too', (t) => {
+test('a stream that decodes is refused with the name of its encoding, also in object mode', (t) => {
   for (const options of [{ encoding: 'utf8' }, { encoding: 'utf8', objectMode: true }] as const) {
     t.throws(() => new DuplexTransport(new PassThrough(options)), {
       instanceOf: TypeError,
@@ -86,7 +86,7 @@ test('a stream that decodes is refused by the name of its encoding, in object mo
   }
 });
 
-test('what was written may be used again although the stream keeps it', async (t) => {
+test('written memory may be reused even if the stream keeps a reference to it', async (t) => {
   const through = new PassThrough();
   const transport = new DuplexTransport(through);
   const sink = new RecordingSink();
@@ -102,7 +102,7 @@ test('what was written may be used again although the stream keeps it', async (t
   transport.abort();
 });
 
-test('a Readable alone: bytes, the end, and nothing to write to', async (t) => {
+test('a Readable delivers bytes and EOF, and cannot be written to', async (t) => {
   const source = Readable.from([Buffer.from('one'), Buffer.from('two')], { objectMode: false });
   const transport = new DuplexTransport(source, StreamMode.READ);
   const sink = new RecordingSink();
@@ -116,7 +116,7 @@ test('a Readable alone: bytes, the end, and nothing to write to', async (t) => {
   t.deepEqual(sink.closes, [null]);
 });
 
-test('a Readable alone is closed by destroying it', async (t) => {
+test('close destroys a Readable', async (t) => {
   const source = new Readable({ read: () => undefined });
   const transport = new DuplexTransport(source, StreamMode.READ);
   const sink = new RecordingSink();
@@ -128,7 +128,7 @@ test('a Readable alone is closed by destroying it', async (t) => {
   t.is(sink.eofs, 0);
 });
 
-test('a Writable alone: flushed and ended by close', async (t) => {
+test('close flushes and ends a Writable', async (t) => {
   const chunks: Buffer[] = [];
   let ended = false;
   const drain = new Writable({
@@ -152,7 +152,7 @@ test('a Writable alone: flushed and ended by close', async (t) => {
   t.deepEqual([sink.closes, sink.eofs], [[null], 0]);
 });
 
-/** A stream under a transport whose sink has taken 5 bytes and wants no more. */
+/** A stream under a transport whose sink has received 5 bytes and wants no more. */
 async function full(): Promise<{ stream: Duplex; sink: RecordingSink }> {
   const stream = new Duplex({ read: () => undefined, write: (_chunk, _encoding, callback) => callback() });
   const transport = new DuplexTransport(stream);
@@ -164,7 +164,7 @@ async function full(): Promise<{ stream: Duplex; sink: RecordingSink }> {
   return { stream, sink };
 }
 
-test('a stream that fails: the bytes it holds first, then its own error', async (t) => {
+test('a stream that fails: its buffered bytes are delivered before its error', async (t) => {
   const { stream, sink } = await full();
   stream.push('held ');
   stream.push('back');
@@ -178,7 +178,7 @@ test('a stream that fails: the bytes it holds first, then its own error', async 
   t.is(sink.late, 0);
 });
 
-test('a stream destroyed without a reason: the bytes once, then ECONNRESET', async (t) => {
+test('a stream destroyed without an error: its bytes are delivered once, then ECONNRESET', async (t) => {
   const { stream, sink } = await full();
   stream.push('held');
   stream.destroy();
@@ -188,7 +188,7 @@ test('a stream destroyed without a reason: the bytes once, then ECONNRESET', asy
   t.true(sink.closes[0] instanceof ConnectionError);
 });
 
-test('a write that fails, at once and later, is reported by closed alone', async (t) => {
+test('a write that fails, immediately or later, is reported only by closed', async (t) => {
   for (const later of [false, true]) {
     const failure = new Error('disk full');
     const stream = new Duplex({
@@ -208,7 +208,7 @@ test('a write that fails, at once and later, is reported by closed alone', async
   }
 });
 
-test('a stream whose write throws ends its own connection and nothing else', async (t) => {
+test('a stream whose write throws ends only its own connection', async (t) => {
   for (const many of [false, true]) {
     const failure = new Error('not implemented');
     const stream = new Duplex({
@@ -227,7 +227,7 @@ test('a stream whose write throws ends its own connection and nothing else', asy
   }
 });
 
-test('a stream that never says that it is closed is reported all the same', async (t) => {
+test('a stream that never emits close is reported as closed all the same', async (t) => {
   const stream = new Duplex({
     emitClose: false,
     read: () => undefined,
@@ -241,7 +241,7 @@ test('a stream that never says that it is closed is reported all the same', asyn
   t.deepEqual(sink.closes, [null]);
 });
 
-test('one that was destroyed before is reported, with its error where it has one', async (t) => {
+test('a stream that was destroyed before is reported as closed, with its error if it has one', async (t) => {
   const stream = new PassThrough();
   stream.destroy();
   await turns();
@@ -255,7 +255,7 @@ test('one that was destroyed before is reported, with its error where it has one
   const failed = new PassThrough();
   const failure = new Error('long ago');
   failed.on('error', () => {
-    // It is looked at below.
+    // It is checked below.
   });
   failed.destroy(failure);
   await turns();
@@ -265,7 +265,7 @@ test('one that was destroyed before is reported, with its error where it has one
   t.deepEqual(failedSink.closes, [failure]);
 });
 
-test('the pair of Node itself', async (t) => {
+test('duplexPair of Node works', async (t) => {
   const { duplexPair } = streams as unknown as { duplexPair?: () => [Duplex, Duplex] };
   if (duplexPair === undefined) {
     t.pass('this Node has none');
@@ -288,7 +288,7 @@ test('the pair of Node itself', async (t) => {
   t.deepEqual([sinkA.closes, sinkB.closes], [[null], [null]]);
 });
 
-test('the error of a connection keeps the code, and says where in words', (t) => {
+test('a connection error keeps its code, and its message names the address', (t) => {
   const system = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', errno: -104, syscall: 'read' });
   const wrapped = connectionError(system, '192.0.2.1:80');
   t.true(wrapped instanceof ConnectionError);
@@ -300,7 +300,7 @@ test('the error of a connection keeps the code, and says where in words', (t) =>
   t.is(connectionError(own, 'x'), own);
 });
 
-test('a close whose end of file the stream never takes is given up after the time that was expected for it', async (t) => {
+test('close gives up when the stream never takes the end of file within the expected time', async (t) => {
   const stream = new Duplex({
     read: () => undefined,
     write: (_chunk, _encoding, callback) => callback(),
@@ -317,14 +317,14 @@ test('a close whose end of file the stream never takes is given up after the tim
   t.true(stream.destroyed);
 });
 
-/** A transport that doubts each end, as one over a TCP socket does where it finds the peer gone. */
+/** A transport that doubts each EOF, as one over a TCP socket does if its peer is gone. */
 class Doubting extends DuplexTransport {
   protected override doubtsEnd(): boolean {
     return true;
   }
 }
 
-test('an end that is doubted is reported before the connection is, also where that follows at once', async (t) => {
+test('a doubted EOF is reported before closed, also if closed follows at once', async (t) => {
   const stream = new Duplex({ read: () => undefined, write: (_chunk, _encoding, callback) => callback() });
   const transport = new Doubting(stream);
   const sink = new RecordingSink();

@@ -1,4 +1,4 @@
-/** File descriptors that are of the wrong kind: a process is given them, and says what each call makes of them. */
+/** File descriptors of the wrong kind: a child process gets them and prints what each call says. */
 // Runs once: every fd is refused before anything is read.
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -21,13 +21,13 @@ function socketFds(): Map<string, number> {
       const target = readlinkSync(`/proc/self/fd/${fd}`);
       if (target.startsWith('socket:')) found.set(target, Number(fd));
     } catch {
-      // The fd of the listing itself is gone.
+      // The fd of the listing itself, which is closed by now.
     }
   }
   return found;
 }
 
-/** The fd of the only socket that is new since `make` was called. */
+/** The fd of the only socket that `make` created. */
 async function fdOf(make: () => Promise<unknown>): Promise<number> {
   const before = socketFds();
   await make();
@@ -44,7 +44,7 @@ interface Told {
   open: boolean;
 }
 
-/** What `call` rejects with in a process that has `fd` as its fd 3, as `fd`. */
+/** The error of `call` in a process where `fd` is 3. */
 function refusal(call: string, fd: number): Told {
   const code = `
     import * as S from ${JSON.stringify(pathToFileURL(join(root, 'dist', 'index.js')).href)};
@@ -67,7 +67,7 @@ const MAKING = {
   connectWritePipe: 'S.connectWritePipe(fd)',
 };
 
-onLinux('a socket that listens, of TCP or a Unix one, is no stream', async (t) => {
+onLinux('a listening socket, TCP or Unix, cannot be a stream', async (t) => {
   const path = join(directory(t), 'socket');
   for (const place of [{ port: 0, host: '127.0.0.1' }, { path }]) {
     const server = createServer();
@@ -81,7 +81,7 @@ onLinux('a socket that listens, of TCP or a Unix one, is no stream', async (t) =
   }
 });
 
-onLinux('a socket of datagrams is neither a stream nor a listener; the fd is left alone', async (t) => {
+onLinux('a datagram socket can be neither a stream nor a listener, and its fd stays open', async (t) => {
   const udp = createSocket('udp4');
   t.teardown(() => udp.close());
   const fd = await fdOf(() => {
@@ -106,7 +106,7 @@ onLinux('a socket of datagrams is neither a stream nor a listener; the fd is lef
   });
 });
 
-onLinux('a connected socket is no listener, and one of TCP is no Unix socket', async (t) => {
+onLinux('a connected socket cannot be a listener, and a TCP socket cannot be a Unix socket', async (t) => {
   const path = join(directory(t), 'socket');
   const listener = 'neither connected nor of datagrams';
   for (const [place, call, expected] of [
@@ -140,7 +140,7 @@ onLinux('a connected socket is no listener, and one of TCP is no Unix socket', a
   }
 });
 
-onLinux('an fd that this process has something over already', async (t) => {
+onLinux('an fd that this process uses already is refused with EEXIST', async (t) => {
   const server = createServer();
   t.teardown(() => server.close());
   const fd = await fdOf(() => once(server.listen(0, '127.0.0.1'), 'listening'));

@@ -1,4 +1,4 @@
-/** One stream or server over a socket, a stream or a listener, once. */
+/** A socket, a stream or a listener serves one stream or server, once. */
 // Runs once: it is about what is refused, before anything is read.
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type Socket } from 'node:net';
@@ -27,7 +27,7 @@ async function refuses(t: ExecutionContext, action: string, made: Promise<unknow
   });
 }
 
-test('each direction is taken once, and can be given back', (t) => {
+test('each direction can be claimed once, and given back', (t) => {
   const thing = {};
   const giveBack = take('test', 'thing', thing, StreamMode.READ);
   checkUnused('test', 'thing', thing, StreamMode.WRITE);
@@ -48,7 +48,7 @@ test('each direction is taken once, and can be given back', (t) => {
   checkUnused('test', 'thing', {}, StreamMode.READWRITE);
 });
 
-test('a socket, and a Duplex, while its stream is open and when it is closed', async (t) => {
+test('a socket or Duplex is refused while its stream is open, and after it was closed', async (t) => {
   const [left, right] = await socketpair();
   const [near, far] = duplexPair();
   t.teardown(() => {
@@ -60,7 +60,7 @@ test('a socket, and a Duplex, while its stream is open and when it is closed', a
     await refuses(t, 'connect', connect({ sock }));
     await refuses(t, 'connectReadPipe', connectReadPipe(sock), 'read');
     await refuses(t, 'connectWritePipe', connectWritePipe(sock), 'written');
-    // The first stream has noticed nothing.
+    // The first stream is not affected.
     await stream.write('still here');
     await stream.abort();
     await refuses(t, 'connect', connect({ sock }));
@@ -68,7 +68,7 @@ test('a socket, and a Duplex, while its stream is open and when it is closed', a
   t.is(String(far.read()), 'still here');
 });
 
-test('of two calls for a socket that is connecting the second is refused, and the first goes on', async (t) => {
+test('of two calls for a connecting socket, the second is refused and the first succeeds', async (t) => {
   const { port } = await listen(t, (socket) => socket.end('hello'));
   const sock = netConnect(port, '127.0.0.1');
   const first = connect({ sock });
@@ -77,7 +77,7 @@ test('of two calls for a socket that is connecting the second is refused, and th
   t.is(String(await stream.read()), 'hello');
 });
 
-test('the socket that a stream has made for itself', async (t) => {
+test('the socket of a stream made by connect is refused', async (t) => {
   const { port } = await listen(t);
   const stream = await connect('127.0.0.1', port);
   const sock = stream.getExtraInfo('socket') as Socket;
@@ -86,7 +86,7 @@ test('the socket that a stream has made for itself', async (t) => {
   await stream.abort();
 });
 
-test('a Unix socket', async (t) => {
+test('a Unix socket is refused while its stream is open', async (t) => {
   const server = createServer((socket) => socket.resume()).listen(`\0sluice-in-use-${process.pid}`);
   const listening = await Promise.race([
     once(server, 'listening').then(() => true),
@@ -104,7 +104,7 @@ test('a Unix socket', async (t) => {
   await stream.abort();
 });
 
-test('a pipe: a Duplex serves one stream in each direction', async (t) => {
+test('a Duplex serves one stream in each direction', async (t) => {
   const duplex = new PassThrough();
   const reading = await connectReadPipe(duplex);
   await refuses(t, 'connectReadPipe', connectReadPipe(duplex), 'read');
@@ -121,14 +121,14 @@ test('a pipe: a Duplex serves one stream in each direction', async (t) => {
   await refuses(t, 'connectReadPipe', Promise.all([connectReadPipe(readable), connectReadPipe(readable)]), 'read');
 });
 
-test('standard output is lent to any number', async (t) => {
+test('any number of streams may share standard output', async (t) => {
   const [one, two] = [await connectWritePipe(process.stdout), await connectWritePipe(process.stdout)];
   await one.close();
   t.false(two.isClosing());
   await two.close();
 });
 
-test('what was refused for another reason can be given again', async (t) => {
+test('a socket that was refused for another reason can be used again', async (t) => {
   const [left, right] = await socketpair();
   left.setEncoding('utf8');
   await t.throwsAsync(connect({ sock: left }), { instanceOf: TypeError });
@@ -159,7 +159,7 @@ test('a net.Server serves one server, once', async (t) => {
   await first.close();
   await refuses(t, 'bind', second.bind());
 
-  // One that it could not use is left as it was.
+  // A listener of the wrong kind is left as it was.
   const other = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
   t.teardown(() => other.close());
   const wrong = new UnixStreamServer(() => {}, null, { sock: other });

@@ -1,5 +1,5 @@
-/** Sockets that somebody else has made and handed over as fds, as a supervisor does by socket activation. */
-// Runs once: it is about which fds are taken, and for what.
+/** Sockets that another process made and handed over as fds, as a supervisor does by socket activation. */
+// Runs once: it is about which fds are accepted.
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,9 @@ import test, { type ExecutionContext } from 'ava';
 import { directory } from '../fifo.js';
 import { Process, installed } from '../program.js';
 
-/** Makes sockets of all kinds, each under an fd of its own, and becomes the program. Node has no way to hand over a listener. */
+/**
+ * Makes sockets of all kinds, each with its own fd, and then executes the program. Node cannot hand over a listener.
+ */
 const LAUNCHER = `
 import json, os, socket, sys
 fds = {}
@@ -40,7 +42,7 @@ give('unixFresh', socket.socket(socket.AF_UNIX))
 give('datagram', socket.socket(type=socket.SOCK_DGRAM)).bind(('127.0.0.1', 0))
 os.execv(sys.argv[2], [*sys.argv[2:], json.dumps(fds)])`;
 
-/** What the scenario prints; null where the machine cannot run it. The process ends by itself, and says nothing else. */
+/** What the scenario prints; null if the machine cannot run it. The process ends by itself, and prints nothing else. */
 async function run(t: ExecutionContext, scenario: string): Promise<{ outcome: unknown; file: string } | null> {
   if (process.platform === 'win32') {
     t.log('sockets have no fds here');
@@ -56,7 +58,7 @@ async function run(t: ExecutionContext, scenario: string): Promise<{ outcome: un
   return { outcome: JSON.parse(stdout), file };
 }
 
-test('a TCP socket that listens: its address, who was there before, who comes later', async (t) => {
+test('a listening TCP socket: the server has its address, and accepts earlier and later connections', async (t) => {
   const result = await run(t, 'serveTcp');
   if (result === null) return;
   const { port, ...outcome } = result.outcome as { port: number };
@@ -65,14 +67,14 @@ test('a TCP socket that listens: its address, who was there before, who comes la
   t.true(port > 0);
 });
 
-test('a Unix socket that listens: who was there before; the file stays', async (t) => {
+test('a listening Unix socket: the server accepts earlier connections, and the file stays', async (t) => {
   const result = await run(t, 'serveUnix');
   if (result === null) return;
   t.deepEqual(result.outcome, { answers: ['heard early\n'], bound: false });
   t.true((await stat(result.file)).isSocket());
 });
 
-test('connected sockets, of TCP and of Unix', async (t) => {
+test('connected sockets, TCP and Unix, become streams', async (t) => {
   const result = await run(t, 'talk');
   if (result === null) return;
   const [tcp, unix] = result.outcome as object[];
@@ -80,7 +82,7 @@ test('connected sockets, of TCP and of Unix', async (t) => {
   t.like(unix, { limit: 50, whole: true, back: 'and back\n' });
 });
 
-test('fds that are no such sockets: one typed error for each, which names the fd', async (t) => {
+test('other fds are refused with a typed error each, which names the fd', async (t) => {
   const result = await run(t, 'refused');
   if (result === null) return;
   const expected: Record<string, [name: RegExp, code: string, message: RegExp]> = {

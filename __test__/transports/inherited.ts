@@ -1,6 +1,6 @@
 /**
- * A process that was given sockets as fds: `node inherited.js SCENARIO FDS`, where FDS is an object from names to fds, as JSON.
- * Prints as JSON what came of it. Run by `inherited.test.ts`.
+ * A process that was given sockets as fds: `node inherited.js SCENARIO FDS`, where FDS is a JSON object from names to
+ * fds. Prints the result as JSON. Run by `inherited.test.ts`.
  */
 import { connect as netConnect, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
@@ -21,14 +21,14 @@ const echo: ClientHandler = async (stream) => {
   await stream.write(`heard ${String(await stream.readline())}`);
 };
 
-/** The fd of that name. */
+/** The fd with this name. */
 function fd(name: string): number {
   const found = fds[name];
   if (found === undefined) throw new Error(`no fd ${name}`);
   return found;
 }
 
-/** Whether anybody listens on the port. */
+/** Whether the port accepts connections. */
 async function listens(port: number): Promise<boolean> {
   const socket = netConnect(port, '127.0.0.1');
   const connected = await once(socket, 'connect').then(
@@ -46,14 +46,14 @@ async function ask(stream: Stream, word: string): Promise<string> {
   return answer;
 }
 
-/** A server over a TCP socket that listened before this process was there, and had connections. */
+/** A server over a TCP socket that listened, and had connections, before this process started. */
 async function serveTcp(): Promise<object> {
   const server = new StreamServer(echo, null, 0, { sock: fd('listener') });
   await server.bind();
   const { address, port } = server.sockets[0]?.address() as AddressInfo;
   const { length } = server.sockets;
   await server.startServing();
-  // It has sent its line before the server was made.
+  // This client sent its line before the server was made.
   await using early = await connect({ sock: fd('early') });
   const answers = [String(await early.read()), await ask(await connect(address, port), 'late')];
   await server.close();
@@ -95,7 +95,7 @@ interface Failure {
   readonly message: string;
 }
 
-/** What cannot be: by the name of the call and that of the fd. */
+/** Calls that must fail, by the name of the call and of the fd. */
 async function refused(): Promise<Record<string, Failure | null>> {
   const failures: Record<string, Failure | null> = {};
   const attempt = async (what: string, call: () => Promise<unknown>): Promise<void> => {
@@ -129,7 +129,7 @@ async function refused(): Promise<Record<string, Failure | null>> {
   await attempt('connect datagram', () => connect({ sock: fd('datagram') }));
   await attempt('connect closed', () => connect({ sock: 999 }));
   await attempt('connectUnix two', () => connectUnix({ sock: fd('two') }));
-  // How a Unix socket is shows when it is used: Node has no way to ask for the peer.
+  // An unconnected Unix socket shows when it is used: Node cannot ask for its peer.
   await attempt('connectUnix unixFresh', async () => {
     const stream = await connectUnix({ sock: fd('unixFresh') });
     void stream.write('anyone?\n');

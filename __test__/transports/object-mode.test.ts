@@ -1,4 +1,4 @@
-/** Streams over streams of Node in object mode, whose chunks are strings or bytes: pipes, and `connect({ sock })`. */
+/** Streams over Node streams in object mode, whose chunks are strings or bytes: pipes, and `connect({ sock })`. */
 import { Buffer } from 'node:buffer';
 import { Duplex, PassThrough, Readable, Writable, duplexPair } from 'node:stream';
 import tls from 'node:tls';
@@ -8,7 +8,7 @@ import { ConnectionError, connect, connectReadPipe, connectWritePipe, type Strea
 import { certificates } from '../certificates.js';
 import { turns, until } from '../loopback.js';
 
-/** A source of these chunks, each of them an object of its own. */
+/** A source that pushes these chunks one by one. */
 function chunksOf(chunks: readonly unknown[]): Readable {
   const left = [...chunks];
   return new Readable({
@@ -35,7 +35,7 @@ test('connectReadPipe reads the strings and bytes of a stream in object mode', a
   t.is(stream.exception(), null);
 });
 
-test('empty chunks of a stream in object mode are neither data nor the end', async (t) => {
+test('empty chunks of a stream in object mode are neither data nor EOF', async (t) => {
   const source = new Readable({ objectMode: true, read() {} });
   await using stream = await connectReadPipe(source);
   const reading = stream.read(10);
@@ -53,7 +53,7 @@ test('empty chunks of a stream in object mode are neither data nor the end', asy
   t.true(stream.atEof());
 });
 
-test('each string is its UTF-8 by itself: a surrogate alone, or cut off from its pair, becomes U+FFFD', async (t) => {
+test('each string is encoded on its own: a lone surrogate, or half of a split pair, becomes U+FFFD', async (t) => {
   await using stream = await connectReadPipe(Readable.from(['a\ud83d', '\ude00b', '\ud83d\ude00', '\udc00']));
   t.is(String(await stream.read()), 'a\ufffd\ufffdb\u{1f600}\ufffd');
 });
@@ -69,7 +69,7 @@ const strange: readonly [name: string, chunk: unknown, shown: string][] = [
 ];
 
 for (const [name, chunk, shown] of strange) {
-  test(`a chunk that is neither a string nor bytes ends the stream after what came before it: ${name}`, async (t) => {
+  test(`a chunk that is neither a string nor bytes ends the stream, after the chunks before it: ${name}`, async (t) => {
     const source = chunksOf(['before\n', 'rest', chunk, 'behind\n']);
     const stream = await connectReadPipe(source);
     t.is(String(await stream.readline()), 'before\n');
@@ -88,7 +88,7 @@ for (const [name, chunk, shown] of strange) {
   });
 }
 
-test('a strange chunk that waits in a source which is destroyed meanwhile is the reason, after the bytes before it', async (t) => {
+test('a source is destroyed while an invalid chunk waits: the error names the chunk, after the bytes before it', async (t) => {
   const source = new PassThrough({ objectMode: true });
   const stream = await connectReadPipe(source, { limit: 4 });
   source.write('0123456789');
@@ -105,7 +105,7 @@ test('a null among the chunks is an error of the source', async (t) => {
   await t.throwsAsync(stream.read(), { code: 'ERR_STREAM_NULL_VALUES' });
 });
 
-test('a source in object mode waits while nobody reads, and everything arrives in order', async (t) => {
+test('a source in object mode waits while its stream is not read, and everything arrives in order', async (t) => {
   const count = 5000;
   let made = 0;
   const source = Readable.from(
@@ -122,7 +122,7 @@ test('a source in object mode waits while nobody reads, and everything arrives i
   t.is(n, count);
 });
 
-test('closing drops what a source in object mode still gives, whatever it is', async (t) => {
+test('close drops later chunks of a source in object mode, even invalid ones', async (t) => {
   const [near, far] = duplexPair({ objectMode: true });
   const stream = await connect({ sock: near });
   far.write('hello\n');
@@ -134,7 +134,7 @@ test('closing drops what a source in object mode still gives, whatever it is', a
   await closed;
   t.is(stream.exception(), null);
 
-  // Each direction with a stream of its own, of which the reading one is closed first.
+  // One stream for each direction; the reading one is closed first.
   const [both, other] = duplexPair({ objectMode: true });
   const [reading, writing] = await Promise.all([connectReadPipe(both), connectWritePipe(both)]);
   await reading.close();
@@ -147,7 +147,7 @@ test('closing drops what a source in object mode still gives, whatever it is', a
   t.is(writing.exception(), null);
 });
 
-test('a Writable in object mode gets all that is written as Buffers, and back-pressure holds', async (t) => {
+test('a Writable in object mode receives Buffers, with back-pressure', async (t) => {
   const chunks: unknown[] = [];
   const waiting: (() => void)[] = [];
   const target = new Writable({
@@ -179,7 +179,7 @@ test('a Writable in object mode gets all that is written as Buffers, and back-pr
   t.is(String(Buffer.concat(chunks as Buffer[])), `text ü\nab${String(large)}`);
 });
 
-test('connect({ sock }) over a Duplex in object mode: both directions, and a strange chunk ends it', async (t) => {
+test('connect({ sock }) over a Duplex in object mode works both ways, until an invalid chunk ends it', async (t) => {
   const [near, far] = duplexPair({ objectMode: true });
   const received: unknown[] = [];
   far.on('data', (chunk: unknown) => received.push(chunk));
@@ -205,7 +205,7 @@ test('connect({ sock }) over a Duplex in object mode: both directions, and a str
   t.true(near.destroyed);
 });
 
-/** What the other end sees is bytes; what this one gives is objects, with empty ones among them. */
+/** The other end sees bytes; this end gives objects, some of them empty. */
 function halfObjects(): [near: Duplex, far: Duplex] {
   const [a, far] = duplexPair();
   const near = new Duplex({
@@ -226,7 +226,7 @@ function halfObjects(): [near: Duplex, far: Duplex] {
   return [near, far];
 }
 
-test('TLS over a Duplex in object mode, at once and by startTls, on both sides', async (t) => {
+test('TLS over a Duplex in object mode, from the start and by startTls, on both sides', async (t) => {
   const { ca, server: identity } = await certificates();
   const ssl = { ca };
   const serverHostname = 'localhost';
@@ -246,12 +246,12 @@ test('TLS over a Duplex in object mode, at once and by startTls, on both sides',
     const stream = await open(near);
     t.teardown(() => stream.abort());
     t.true((await stream.read()).equals(body));
-    // In memory nothing tells the other end, which is gone, of the end of this one.
+    // In memory this end does not notice that the other is gone.
     await stream.abort();
     t.true(near.destroyed);
   }
 
-  // The handshake has begun in chunks that were received before.
+  // The handshake starts in chunks that were received before startTls.
   const [near, far] = halfObjects();
   const server = await connect({ sock: near, serverSide: true });
   t.teardown(() => server.abort());
@@ -267,7 +267,7 @@ test('TLS over a Duplex in object mode, at once and by startTls, on both sides',
   await server.abort();
 });
 
-test('a strange chunk in the middle of TLS ends the connection with an error', async (t) => {
+test('an invalid chunk during the handshake ends the connection with an error', async (t) => {
   const { ca } = await certificates();
   const [near, far] = duplexPair({ objectMode: true });
   const stream = await connect({ sock: near });
@@ -279,7 +279,7 @@ test('a strange chunk in the middle of TLS ends the connection with an error', a
   await t.throwsAsync(stream.read(), { is: error });
 });
 
-/** What a program may destroy a stream with, and what of it the message of the error shows. */
+/** What a program may destroy a stream with, and how the error message shows it. */
 const REASONS: readonly [string, unknown, RegExp][] = [
   ['a string', 'gone', /the stream was destroyed with "gone"/],
   ['a number', 7, /the stream was destroyed with 7/],
@@ -288,7 +288,7 @@ const REASONS: readonly [string, unknown, RegExp][] = [
 ];
 
 for (const [what, reason, message] of REASONS) {
-  test(`a Node stream that is destroyed with ${what} fails reads and writes with a ConnectionError`, async (t) => {
+  test(`a Node stream destroyed with ${what} fails reads and writes with a ConnectionError`, async (t) => {
     async function* failing(): AsyncGenerator<string> {
       yield 'line\n';
       await Promise.resolve();

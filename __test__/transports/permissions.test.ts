@@ -1,8 +1,8 @@
 /**
- * Processes that Node lets do less: without addons, without files, without the network, without code made of strings. What
- * there is of that differs from Node to Node; each test asks the one that runs it.
+ * Processes that Node restricts: without addons, without files, without the network, without code from strings. The
+ * restrictions differ between versions of Node; each test checks the one that runs it.
  */
-// Runs once for each engine: processes are what is restricted, and loading the addon is one of the things.
+// Runs once for each engine: loading the addon is one of the things that are restricted.
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import { engine } from 'sluice';
 import { LONGEST_MS, root } from '../program.js';
 
 const flags = process.allowedNodeEnvironmentFlags;
-/** The flag of the permission model, which has lost its prefix with Node 24; null where there is none. */
+/** The flag of the permission model, which has no prefix since Node 24; null where there is none. */
 const PERMISSION = ['--permission', '--experimental-permission'].find((flag) => flags.has(flag)) ?? null;
 /** Since Node 25 the network is one of the permissions. */
 const NETWORK = flags.has('--allow-net') ? ['--allow-net'] : [];
@@ -21,7 +21,7 @@ const NETWORK = flags.has('--allow-net') ? ['--allow-net'] : [];
 // eslint-disable-next-line no-restricted-syntax -- there is no permission model on Bun and Deno
 const restricted = PERMISSION === null ? test.skip : test;
 
-/** A program that says which engine it uses, whether the model is on, and what a server and a client have told each other. */
+/** A program that prints its engine, whether the permission model is on, and what a server and a client exchanged. */
 const TALK = `
   const { StreamServer, connect, engine } = await import('sluice');
   const server = new StreamServer(async (stream) => {
@@ -57,7 +57,7 @@ function says(t: ExecutionContext, { status, stdout, stderr }: Ran): unknown {
   return JSON.parse(stdout);
 }
 
-restricted('without addons the TypeScript engine serves, and the reason is kept', (t) => {
+restricted('without addons the TypeScript engine is used, and SLUICE_DEBUG prints the reason', (t) => {
   const allowed = [PERMISSION as string, '--allow-fs-read=*', ...NETWORK];
   const ran = run(TALK, allowed, { SLUICE_ENGINE: '', SLUICE_DEBUG: '1' });
   t.deepEqual(says(t, ran), { engine: 'typescript', restricted: true, lines: LINES });
@@ -65,7 +65,7 @@ restricted('without addons the TypeScript engine serves, and the reason is kept'
   if (engine === 'native') t.regex(ran.stderr, /built on this machine: .*addon.* disabled/);
 });
 
-restricted('without addons the native engine, forced, is one error that says so', (t) => {
+restricted('without addons SLUICE_ENGINE=native is one error that gives the reason', (t) => {
   const allowed = [PERMISSION as string, '--allow-fs-read=*', ...NETWORK];
   const { status, stderr } = run(TALK, allowed, { SLUICE_ENGINE: 'native' });
   t.is(status, 1);
@@ -73,7 +73,7 @@ restricted('without addons the native engine, forced, is one error that says so'
   if (engine === 'native') t.regex(stderr, /addon.* disabled/);
 });
 
-restricted('addons that are allowed are used', (t) => {
+restricted('addons are used if they are allowed', (t) => {
   const allowed = [PERMISSION as string, '--allow-fs-read=*', '--allow-addons', ...NETWORK];
   t.deepEqual(says(t, run(TALK, allowed, { SLUICE_ENGINE: engine })), { engine, restricted: true, lines: LINES });
 });
@@ -84,7 +84,7 @@ restricted('only the files of the package have to be readable', (t) => {
   t.deepEqual(says(t, ran), { engine: 'typescript', restricted: true, lines: LINES });
 });
 
-// eslint-disable-next-line no-restricted-syntax -- the network is no permission before Node 25
+// eslint-disable-next-line no-restricted-syntax -- the network is not a permission before Node 25
 (PERMISSION !== null && NETWORK.length > 0 ? test : test.skip)(
   'without the network every way to a connection is one error that names the flag',
   async (t) => {
@@ -116,7 +116,7 @@ restricted('only the files of the package have to be readable', (t) => {
     for (const [way, [typed, code, message]] of Object.entries(told)) {
       t.true(typed, way);
       t.is(code, 'ERR_ACCESS_DENIED', way);
-      // The name is looked up first, and Node says no more of that.
+      // The name is looked up first, and Node gives no details about that.
       if (way !== 'connectName') t.regex(message, /^(bind|connect|socketpair)\b.*--allow-net/, way);
     }
     t.regex(String(told['listen']), /bind 127\.0\.0\.1:0: /);
@@ -124,7 +124,7 @@ restricted('only the files of the package have to be readable', (t) => {
   },
 );
 
-test('whether the network is forbidden is asked only of a runtime that knows of it', (t) => {
+test('networkDenied asks only a runtime that has this permission', (t) => {
   const runtime = (known: boolean, has?: (scope: string) => boolean): Parameters<typeof networkDenied>[0] => ({
     allowedNodeEnvironmentFlags: new Set(known ? ['--allow-net'] : []),
     ...(has === undefined ? {} : { permission: { has } }),
@@ -136,7 +136,7 @@ test('whether the network is forbidden is asked only of a runtime that knows of 
   t.like(networkDenied(runtime(true, (scope) => scope !== 'net')), { code: 'ERR_ACCESS_DENIED', permission: 'Net' });
 });
 
-test('no code is made of strings', (t) => {
+test('no code is generated from strings', (t) => {
   const ran = run(TALK, ['--disallow-code-generation-from-strings'], { SLUICE_ENGINE: engine });
   t.deepEqual(says(t, ran), { engine, restricted: false, lines: LINES });
 });

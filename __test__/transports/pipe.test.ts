@@ -15,8 +15,8 @@ import { directory, fifo } from '../fifo.js';
 import { RecordingSink, transportContract, turns, withReads, written, type PairMaker } from '../transport-contract.js';
 
 /**
- * One end of two pipes that lead in opposite directions. It closes as a duplex one does: it sends its end, and then drops what
- * still comes in until nothing does.
+ * One end of two pipes in opposite directions. It closes as a duplex does: it sends its EOF, then drops incoming bytes
+ * until there are none.
  */
 class BothWays implements Transport {
   readonly mode = StreamMode.READWRITE;
@@ -152,7 +152,7 @@ function pipes(reads: 'direct' | 'data'): PairMaker {
 
 transportContract(test, [pipes('direct'), pipes('data')]);
 
-test('an fd: one direction, the end when the writer closes, and then closed by itself', async (t) => {
+test('a pair of fds carries bytes and EOF in one direction, and is then closed', async (t) => {
   const { reader, writer } = fifo(directory(t));
   const source = readPipe('test', reader);
   const target = writePipe('test', writer);
@@ -172,7 +172,7 @@ test('an fd: one direction, the end when the writer closes, and then closed by i
   t.deepEqual([sink.closes, other.closes], [[null], [null]]);
 });
 
-test('an fd that is no pipe: refused with what it is', (t) => {
+test('an fd that is not a pipe is refused with the kind of file it is', (t) => {
   for (const [path, kind] of [
     ['/etc/passwd', 'a regular file'],
     [tmpdir(), 'a directory'],
@@ -189,8 +189,8 @@ test('an fd that is no pipe: refused with what it is', (t) => {
   }
 });
 
-// eslint-disable-next-line no-restricted-syntax -- only Linux shows the fd of a socket of datagrams
-(process.platform === 'linux' ? test.serial : test.skip)('the socket of datagrams is no pipe', async (t) => {
+// eslint-disable-next-line no-restricted-syntax -- only Linux shows the fd of a datagram socket
+(process.platform === 'linux' ? test.serial : test.skip)('a datagram socket is not a pipe', async (t) => {
   const opened = (): string[] => readdirSync('/proc/self/fd').filter((fd) => kindOf(fd) === 'socket');
   const before = new Set(opened());
   const udp = createSocket('udp4');
@@ -206,7 +206,7 @@ test('an fd that is no pipe: refused with what it is', (t) => {
   });
 });
 
-/** What an fd is, or null where it is gone: that of the listing itself. */
+/** The kind of an fd, or null if it is closed, as that of the listing itself. */
 function kindOf(fd: string): string | null {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`).split(':')[0] ?? null;
@@ -215,7 +215,7 @@ function kindOf(fd: string): string | null {
   }
 }
 
-test('an fd that is not open, and numbers that are none', (t) => {
+test('a closed fd is EBADF, and an invalid number ERR_OUT_OF_RANGE', (t) => {
   const error = t.throws(() => readPipe('connectReadPipe', 987_654), { instanceOf: ConnectionError, code: 'EBADF' });
   t.is(error?.message, 'connectReadPipe: fd 987654: bad file descriptor');
   for (const fd of [-1, 1.5, Number.NaN, 2 ** 31]) {
@@ -223,7 +223,7 @@ test('an fd that is not open, and numbers that are none', (t) => {
   }
 });
 
-test('values that are no pipe', (t) => {
+test('a value that is not a pipe is refused', (t) => {
   const decoding = new PassThrough();
   decoding.setEncoding('latin1');
   const source = new Readable({ read() {} });
@@ -238,7 +238,7 @@ test('values that are no pipe', (t) => {
   });
 });
 
-test('the wrong end of a pipe: refused before anything is made of it', (t) => {
+test('the wrong end of a pipe is refused before anything is made of it', (t) => {
   const { reader, writer } = fifo(directory(t));
   const error = { instanceOf: TypeError, code: 'ERR_INVALID_FD_TYPE' };
   t.throws(() => readPipe('connectReadPipe', writer), {
@@ -249,14 +249,14 @@ test('the wrong end of a pipe: refused before anything is made of it', (t) => {
     ...error,
     message: `connectWritePipe: fd ${reader} is the reading end of a pipe, and must be the writing end, open for writing`,
   });
-  // They are as they were: nothing was sent, and both are open.
+  // Both ends are unchanged: nothing was sent, and both are open.
   t.is(writeSync(writer, 'x'), 1);
   t.is(readSync(reader, Buffer.alloc(9)), 1);
   closeSync(reader);
   closeSync(writer);
 });
 
-test('a read that fails is reported as the loss of the pipe', async (t) => {
+test('a read error is reported as the loss of the pipe', async (t) => {
   const server = createServer();
   t.teardown(() => server.close());
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -272,7 +272,7 @@ test('a read that fails is reported as the loss of the pipe', async (t) => {
   t.like(sink.closes[0], { name: 'ConnectionError', code: 'ECONNRESET' });
 });
 
-test('a stream of the other direction: refused, one that has come to its end is not', async (t) => {
+test('a stream of the wrong direction is refused, one that has ended is not', async (t) => {
   const child = spawn(process.execPath, ['--version'], { stdio: ['pipe', 'ignore', 'ignore'] });
   t.teardown(() => child.kill());
   child.stdin.on('error', () => {});
@@ -300,7 +300,7 @@ test('a stream of the other direction: refused, one that has come to its end is 
   t.is(sink.eofs, 1);
 });
 
-test('character devices', async (t) => {
+test('character devices work as pipes', async (t) => {
   const source = readPipe('test', openSync('/dev/zero', 'r'));
   const sink = new RecordingSink();
   sink.goOn = false;

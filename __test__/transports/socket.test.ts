@@ -18,7 +18,7 @@ import {
   type PairMaker,
 } from '../transport-contract.js';
 
-/** Runs `body` with a server on loopback; every socket it accepts is handed over. */
+/** Starts a server on loopback; `accept` resolves with the next accepted socket. */
 async function listening(): Promise<{ server: net.Server; port: number; accept(): Promise<net.Socket> }> {
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true });
   const accepted: net.Socket[] = [];
@@ -115,7 +115,7 @@ transportContract(test, [
   plain,
 ]);
 
-test('the way of reading: direct on both sides, data where it is forced or over a user’s socket', async (t) => {
+test("reads are direct on both sides, and by data events if that is forced or over a user's socket", async (t) => {
   const direct = await tcpPair('direct');
   t.is(direct.client.readPath, 'direct');
   t.is(direct.served.readPath, movable ? 'direct' : 'data');
@@ -130,7 +130,7 @@ test('the way of reading: direct on both sides, data where it is forced or over 
   }
 });
 
-test('direct reads go into the memory that the sink gives', async (t) => {
+test('direct reads go into the memory of the sink', async (t) => {
   const pair = await tcpPair('direct');
   const sink = new RecordingSink();
   const memory = Buffer.alloc(1 << 20);
@@ -148,7 +148,7 @@ test('direct reads go into the memory that the sink gives', async (t) => {
   await pair.dispose();
 });
 
-test('facts of the connection, also after the close', async (t) => {
+test('getExtraInfo gives the addresses of a TCP connection, also after it was closed', async (t) => {
   const pair = await tcpPair('direct');
   const sink = new RecordingSink();
   pair.client.start(sink);
@@ -169,7 +169,7 @@ test('facts of the connection, also after the close', async (t) => {
   await pair.dispose();
 });
 
-test('facts of a Unix socket are paths', async (t) => {
+test('getExtraInfo gives the path of a Unix socket', async (t) => {
   const pair = await unix.make();
   const path = pair.a.getExtraInfo('peername');
   t.true(typeof path === 'string' && path.endsWith('/s'));
@@ -181,7 +181,7 @@ test('facts of a Unix socket are paths', async (t) => {
   await pair.dispose();
 });
 
-test('connect: refused, with the code of the system, the address and the cause', async (t) => {
+test("connect: a refusal has the system's code, the address and the cause", async (t) => {
   const { server, port } = await listening();
   await closed(server);
   const error = await t.throwsAsync(SocketTransport.connect({ host: '127.0.0.1', port }), {
@@ -192,7 +192,7 @@ test('connect: refused, with the code of the system, the address and the cause',
   t.true(error?.cause instanceof Error);
 });
 
-test('connect: a Unix path that nobody listens on', async (t) => {
+test('connect: a Unix path without a socket is ENOENT', async (t) => {
   const path = join(tmpdir(), 'sluice-nobody-listens-here');
   await t.throwsAsync(SocketTransport.connect({ path }), {
     code: 'ENOENT',
@@ -200,7 +200,7 @@ test('connect: a Unix path that nobody listens on', async (t) => {
   });
 });
 
-test('connect: a name that does not resolve', async (t) => {
+test('connect: a name that does not resolve is ENOTFOUND', async (t) => {
   const lookup: ConnectSocketOptions['lookup'] = (_name, _options, callback) => {
     const error = Object.assign(new Error('getaddrinfo ENOTFOUND nowhere'), {
       code: 'ENOTFOUND',
@@ -212,7 +212,7 @@ test('connect: a name that does not resolve', async (t) => {
   await t.throwsAsync(SocketTransport.connect({ host: 'nowhere', port: 1, lookup }), { code: 'ENOTFOUND' });
 });
 
-test('connect: an argument that Node refuses rejects, and leaves nothing behind', async (t) => {
+test('connect: an argument that Node refuses makes it reject', async (t) => {
   await t.throwsAsync(SocketTransport.connect({ host: '127.0.0.1', port: 70000 }), { code: 'ERR_SOCKET_BAD_PORT' });
 });
 
@@ -233,7 +233,7 @@ test('connect: the signal ends the attempt with its reason; a late abort does no
   await turns();
   t.false(transport.isClosing);
   transport.abort();
-  // The attempt that was ended may have got as far as the backlog.
+  // The aborted attempt may have reached the backlog.
   for (;;) {
     const socket = await accept();
     const same = socket.remotePort === (transport.getExtraInfo('sockname') as SocketAddress).port;
@@ -243,7 +243,7 @@ test('connect: the signal ends the attempt with its reason; a late abort does no
   await closed(server);
 });
 
-test('connect: from a local address and port of one’s own', async (t) => {
+test('connect: localAddress sets the local address', async (t) => {
   const { server, port, accept } = await listening();
   const transport = await SocketTransport.connect({ host: '127.0.0.1', port, localAddress: '127.0.0.1' });
   const socket = await accept();
@@ -254,7 +254,7 @@ test('connect: from a local address and port of one’s own', async (t) => {
   await closed(server);
 });
 
-test('accepted sockets: the server counts them until they close, and closes', async (t) => {
+test('accepted sockets: the server counts them until they close, and can close then', async (t) => {
   const pair = await tcpPair('direct');
   const served = new RecordingSink();
   const client = new RecordingSink();
@@ -272,7 +272,7 @@ test('accepted sockets: the server counts them until they close, and closes', as
   t.true(serverClosed);
 });
 
-test('accepted sockets: maxConnections goes on counting', async (t) => {
+test('accepted sockets: maxConnections still counts them', async (t) => {
   const { server, port, accept } = await listening();
   server.maxConnections = 1;
   const first = await SocketTransport.connect({ host: '127.0.0.1', port });
@@ -299,7 +299,7 @@ test('accepted sockets: maxConnections goes on counting', async (t) => {
   await closed(server);
 });
 
-test('accepted sockets: one that has been read from, or destroyed, is not moved', async (t) => {
+test('accepted sockets: one that was read from or destroyed is not moved', async (t) => {
   const { server, port, accept } = await listening();
   const client = await SocketTransport.connect({ host: '127.0.0.1', port });
   const clientSink = new RecordingSink();
@@ -349,7 +349,7 @@ test('accepted sockets: a peer that resets before the move is reported', async (
   await closed(server);
 });
 
-test('over a user’s socket: what it holds comes first, its options stay', async (t) => {
+test("over a user's socket: its buffered bytes come first, and it stays half-open after EOF", async (t) => {
   const { server, port, accept } = await listening();
   const client = net.connect(port, '127.0.0.1');
   const socket = await accept();
@@ -366,7 +366,7 @@ test('over a user’s socket: what it holds comes first, its options stay', asyn
   t.is(sink.text, 'before after');
   socket.end();
   await sink.until(() => sink.eofs === 1);
-  // Made with allowHalfOpen false, it would have ended its own side by now.
+  // With allowHalfOpen false it would have ended its own side by now.
   await turns();
   t.false(transport.isClosing);
   await written(transport, 'still here');
@@ -375,7 +375,7 @@ test('over a user’s socket: what it holds comes first, its options stay', asyn
   await closed(server);
 });
 
-test('over a user’s socket: at its end, destroyed with a reason, and destroyed by its user', async (t) => {
+test("over a user's socket: one that has ended, was destroyed with a reason, or is destroyed later", async (t) => {
   const { server, port, accept } = await listening();
 
   const ended = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
@@ -396,7 +396,7 @@ test('over a user’s socket: at its end, destroyed with a reason, and destroyed
   const failed = net.connect(port, '127.0.0.1');
   const reason = new Error('its own reason');
   failed.on('error', () => {
-    // It is looked at below.
+    // It is checked below.
   });
   (await accept()).destroy();
   failed.destroy(reason);
@@ -421,12 +421,12 @@ test('over a user’s socket: at its end, destroyed with a reason, and destroyed
 });
 
 for (const reads of ['direct', 'data'] as const) {
-  test(`an end of file stays one when a reset follows it: ${reads}`, async (t) => {
+  test(`EOF that is followed by a reset is still EOF: ${reads}`, async (t) => {
     const pair = await tcpPair(reads);
     const sink = new RecordingSink();
     pair.served.start(sink);
     const peer = raw(pair.client);
-    // The peer answers, ends, and is gone before what we send reaches it.
+    // The peer answers, ends, and is gone before our data reaches it.
     sink.goOn = false;
     await written(pair.client, 'x');
     await sink.until(() => sink.bytes === 1);
@@ -448,12 +448,12 @@ for (const reads of ['direct', 'data'] as const) {
 }
 
 for (const reads of ['direct', 'data'] as const) {
-  test(`a reset behind bytes that are read late is no end of file: ${reads}`, async (t) => {
+  test(`a reset after bytes that are read late is not EOF: ${reads}`, async (t) => {
     const pair = await tcpPair(reads);
     const sink = new RecordingSink();
     pair.served.start(sink);
     const peer = raw(pair.client);
-    // More than one read, less than the buffers of the kernel hold, and a reader that is slow.
+    // More than one read, less than the kernel buffers, and a slow reader.
     sink.goOn = false;
     await new Promise<void>((resolve) => peer.write(Buffer.alloc(200_000, 'x'), () => resolve()));
     await turns();
@@ -469,7 +469,7 @@ for (const reads of ['direct', 'data'] as const) {
   });
 }
 
-test('a socket that fails before start: no uncaught error, the reason is kept', async (t) => {
+test('a socket that fails before start is no uncaught error, and its reason is kept', async (t) => {
   const pair = await tcpPair('direct');
   const reason = new Error('cable cut');
   raw(pair.client).destroy(reason);
@@ -483,7 +483,7 @@ test('a socket that fails before start: no uncaught error, the reason is kept', 
   await pair.dispose();
 });
 
-test('unref lets the process end, ref keeps it', async (t) => {
+test('unref lets the process end, ref keeps it alive', async (t) => {
   const pair = await tcpPair('direct');
   const resources = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
   pair.client.start(new RecordingSink());
@@ -498,9 +498,8 @@ test('unref lets the process end, ref keeps it', async (t) => {
 });
 
 for (const reads of ['data', 'direct'] as const) {
-  // In turn with the others: the clock stands still, so that the longest time that a close waits, which a busy machine may need
-  // for less than this, is not over before the peer has read.
-  test.serial(`close: a peer that goes on sending, and reads late, gets all that was sent: ${reads}`, async (t) => {
+  // Serial, with a stopped clock: on a busy machine the longest time of a close could be over before the peer has read.
+  test.serial(`close: a peer that keeps sending and reads late gets everything that was sent: ${reads}`, async (t) => {
     const { now } = Date;
     const stopped = now();
     Date.now = () => stopped;
@@ -515,7 +514,7 @@ for (const reads of ['data', 'direct'] as const) {
     let failure: Error | null = null;
     let got = 0;
     peer.on('error', (error) => (failure = error));
-    // So much is more than its system takes for it: the rest waits here.
+    // More than the peer's system takes for it: the rest waits here.
     let pieces = 0;
     const sending = setInterval(() => {
       peer.write('more');

@@ -1,4 +1,4 @@
-// Runs once: it is about the two sockets, which are of Node.
+// Runs once: it is about the two sockets, which are Node's.
 import test from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
@@ -6,7 +6,7 @@ import { Server, Socket, connect as netConnect, type AddressInfo } from 'node:ne
 import { ConnectionError, connect, socketpair } from 'sluice';
 import { gather, quiet, turns } from '../loopback.js';
 
-test('what is written to one end is read from the other, in both directions', async (t) => {
+test('bytes written to one end are read from the other, in both directions', async (t) => {
   const [left, right] = await socketpair();
   t.true(left instanceof Socket);
   t.true(right instanceof Socket);
@@ -19,7 +19,7 @@ test('what is written to one end is read from the other, in both directions', as
   t.is(String(await back), 'back');
 });
 
-test('the two ends know each other, and pairs do not mix', async (t) => {
+test('the ends of a pair are connected to each other, and pairs do not mix', async (t) => {
   const pairs = await Promise.all(Array.from({ length: 8 }, () => socketpair()));
   for (const [i, [left, right]] of pairs.entries()) {
     t.is(left.localPort, right.remotePort);
@@ -32,7 +32,7 @@ test('the two ends know each other, and pairs do not mix', async (t) => {
   }
 });
 
-test('waiting for data on one end of a pair with a stream', async (t) => {
+test('a stream over one end waits for data from the other', async (t) => {
   const [left, right] = await socketpair();
   await using stream = await connect({ sock: left });
   const read = stream.read(100);
@@ -41,8 +41,8 @@ test('waiting for data on one end of a pair with a stream', async (t) => {
   right.destroy();
 });
 
-test.serial('a stranger that connects first is dropped', async (t) => {
-  // Stands in front of the listener: whoever listens is connected to at once, before its own other end.
+test.serial('a foreign connection that arrives first is dropped', async (t) => {
+  // Replaces listen: a foreign client connects to the listener before the pair does.
   const strangers: Socket[] = [];
   const listen = Server.prototype.listen;
   t.teardown(() => {
@@ -56,7 +56,7 @@ test.serial('a stranger that connects first is dropped', async (t) => {
       const stranger = quiet(netConnect(port, address));
       strangers.push(stranger);
       stranger.once('connect', () => {
-        // Accepted for sure by then.
+        // It is accepted by then.
         void turns(5).then(ready);
       });
     });
@@ -73,7 +73,7 @@ test.serial('a stranger that connects first is dropped', async (t) => {
   right.destroy();
 });
 
-test.serial('an error of the system rejects', async (t) => {
+test.serial('a system error rejects', async (t) => {
   const listen = Server.prototype.listen;
   t.teardown(() => {
     Server.prototype.listen = listen;
@@ -88,7 +88,7 @@ test.serial('an error of the system rejects', async (t) => {
   t.is(error.cause, failure);
 });
 
-test('large data crosses a pair unharmed', async (t) => {
+test('large data crosses a pair unchanged', async (t) => {
   const [left, right] = await socketpair();
   const data = Buffer.alloc(3 * 1024 * 1024, 'abcdefg');
   const received = gather(right);
