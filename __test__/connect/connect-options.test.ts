@@ -1,4 +1,4 @@
-/** The options of connect that say where and how. */
+/** The options of connect that choose where and how to connect. */
 // Runs once: it is about how a connection is made, before anything is read.
 import test from 'ava';
 import { ADDRCONFIG } from 'node:dns';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { connect, type ConnectOptions } from 'sluice';
 import { listen } from '../loopback.js';
 
-test('proto, flags, happyEyeballsDelay and interleave are taken', async (t) => {
+test('proto, flags, happyEyeballsDelay and interleave are accepted', async (t) => {
   const { port } = await listen(t, (socket) => socket.end('here'));
   const cases: ConnectOptions[] = [
     { proto: 6, flags: ADDRCONFIG, family: 4 },
@@ -21,7 +21,7 @@ test('proto, flags, happyEyeballsDelay and interleave are taken', async (t) => {
   }
 });
 
-test('values that are none', async (t) => {
+test('invalid values of these options are RangeErrors', async (t) => {
   const cases: [object, RegExp][] = [
     [{ proto: 17 }, /proto .* not 17/],
     [{ flags: -1 }, /flags .* not -1/],
@@ -37,7 +37,7 @@ test('values that are none', async (t) => {
   }
 });
 
-test('sock: an fd that is not of a socket is refused and stays open', async (t) => {
+test('sock: an fd that is not a socket is refused and stays open', async (t) => {
   const fd = openSync(fileURLToPath(import.meta.url), 'r');
   await t.throwsAsync(connect({ sock: fd }), {
     instanceOf: TypeError,
@@ -48,7 +48,7 @@ test('sock: an fd that is not of a socket is refused and stays open', async (t) 
   await t.throwsAsync(connect({ sock: -1 }), { code: 'ERR_OUT_OF_RANGE' });
 });
 
-test('a connecting socket that decodes is refused when it is connected, and closed', async (t) => {
+test('a connecting socket that decodes is refused once it is connected, and destroyed', async (t) => {
   const { port } = await listen(t, (socket) => socket.resume());
   const sock = net.connect(port, '127.0.0.1');
   sock.setEncoding('utf8');

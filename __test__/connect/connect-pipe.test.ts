@@ -29,7 +29,7 @@ function child(t: ExecutionContext, command: string, args: readonly string[] = [
   return started;
 }
 
-/** The two ends of one connection. */
+/** The two ends of a connection. */
 async function bothEnds(t: ExecutionContext, sockets: boolean): Promise<[Duplex, Duplex]> {
   if (sockets) {
     const pair = await socketpair();
@@ -60,7 +60,7 @@ async function bothEnds(t: ExecutionContext, sockets: boolean): Promise<[Duplex,
   return ends as [Duplex, Duplex];
 }
 
-/** A program that has sluice as `S`; `stdio` is what it gets for its own. */
+/** A program that has sluice as `S`, with `stdio` as its standard streams. */
 function script(
   t: ExecutionContext,
   body: string,
@@ -89,8 +89,8 @@ async function pipeStreams(t: ExecutionContext, limit?: number): Promise<{ readi
   return { reading, writing };
 }
 
-// In turn with the others: it counts the fds of the process.
-test.serial('a named pipe: bytes through it, and the end', async (t) => {
+// Serial: it counts the fds of the process.
+test.serial('bytes and EOF pass through a named pipe', async (t) => {
   const before = openFds();
   const { reading, writing } = await pipeStreams(t, 77);
   t.is(reading.limit, 77);
@@ -103,11 +103,11 @@ test.serial('a named pipe: bytes through it, and the end', async (t) => {
   t.true(reading.atEof());
   await Promise.all([reading.waitClosed(), writing.waitClosed()]);
   await Promise.all([reading.close(), writing.close()]);
-  // Fewer, where the runtime still had a file of its own open before.
+  // Fewer, if the runtime had a file of its own open before.
   t.true((openFds() ?? 0) <= (before ?? 0));
 });
 
-test('the mode is enforced', async (t) => {
+test('a read pipe refuses writes, and a write pipe refuses reads', async (t) => {
   const { reading, writing } = await pipeStreams(t);
   const error = { instanceOf: StateError, code: 'ERR_STREAM_READ_ONLY', message: 'write: The stream is read-only' };
   await t.throwsAsync(reading.write('x'), error);
@@ -119,7 +119,7 @@ test('the mode is enforced', async (t) => {
   });
 });
 
-test('close of a reading stream returns while the writer is there, and the writer hears of it', async (t) => {
+test('close of a read pipe resolves while the writer is open, whose next write fails', async (t) => {
   const { reading, writing } = await pipeStreams(t);
   const waiting = reading.read(5);
   await reading.close();
@@ -133,8 +133,8 @@ test('close of a reading stream returns while the writer is there, and the write
   await t.throwsAsync(writing.waitClosed(), { instanceOf: ConnectionError, code: 'EPIPE' });
 });
 
-// In turn with the others: it counts the fds of the process.
-test.serial('a clogged pipe: write and drain wait, and go on when somebody reads', async (t) => {
+// Serial: it counts the fds of the process.
+test.serial('write and drain wait while a pipe is full, and resolve when it is read', async (t) => {
   const { reader, writer } = fifo(directory(t));
   const before = openFds();
   const writing = await connectWritePipe(writer);
@@ -165,9 +165,9 @@ test('a reader that goes away rejects the pending write and drain with EPIPE', a
   t.is((writing.exception() as ConnectionError).code, 'EPIPE');
 });
 
-test('nobody reads: a writing process has to wait, and nothing is lost', async (t) => {
+test('a process that writes to a pipe waits while its stream is not read, and no data is lost', async (t) => {
   const total = 8 * 1024 * 1024;
-  // It reports what it has written so far on its standard error.
+  // It reports each block written on its standard error.
   const body = `
     const { writeSync } = await import('node:fs');
     const block = Buffer.alloc(65536);
@@ -203,7 +203,7 @@ test('nobody reads: a writing process has to wait, and nothing is lost', async (
   t.is(hash.digest('hex'), expected.digest('hex'));
 });
 
-test('the stdout of a child, line by line; its stdin written to', async (t) => {
+test('the stdout of a child is read line by line, its stdin is written to', async (t) => {
   const cat = child(t, 'cat');
   const lines = await connectReadPipe(cat.stdout as NonNullable<typeof cat.stdout>);
   const input = await connectWritePipe(cat.stdin as NonNullable<typeof cat.stdin>);
@@ -219,7 +219,7 @@ test('the stdout of a child, line by line; its stdin written to', async (t) => {
   await lines.close();
 });
 
-test('a child that does not read: back-pressure; a child that is gone: EPIPE', async (t) => {
+test('a child that does not read causes back-pressure; one that was killed, EPIPE', async (t) => {
   const sleeper = child(t, 'sleep', ['60']);
   const input = await connectWritePipe(sleeper.stdin as NonNullable<typeof sleeper.stdin>);
   let taken = false;
@@ -231,20 +231,20 @@ test('a child that does not read: back-pressure; a child that is gone: EPIPE', a
   await t.throwsAsync(input.write('more'), { instanceOf: ConnectionError, code: 'EPIPE' });
 });
 
-test('a pipe that its owner destroys with a write under way: EPIPE, however Node ends the write', async (t) => {
+test('a pipe that is destroyed during a write rejects with EPIPE, whatever error Node gives', async (t) => {
   const sleeper = child(t, 'sleep', ['60']);
   const stdin = sleeper.stdin as NonNullable<typeof sleeper.stdin>;
   const input = await connectWritePipe(stdin);
   const writing = input.write(Buffer.alloc(4 * 1024 * 1024));
   await turns(5);
-  // As Node does when it hears of a child's end before the system has told of the pipe's.
+  // As Node does when it notices the end of a child before that of its pipe.
   stdin.destroy(Object.assign(new Error('write ECANCELED'), { code: 'ECANCELED' }));
   await t.throwsAsync(writing, { instanceOf: ConnectionError, code: 'EPIPE', message: /^(?!.*\bread\b)/ });
   await t.throwsAsync(input.write('more'), { instanceOf: ConnectionError, code: 'EPIPE' });
 });
 
-test('a child that has taken what was written and is gone: close resolves, a write rejects with EPIPE', async (t) => {
-  // One leaves unread what it was sent, which the system tells by a reset.
+test('after a child has read everything and ended, close resolves and a write rejects with EPIPE', async (t) => {
+  // One child leaves data unread, which the system reports as a reset.
   for (const unread of [false, true]) {
     for (const writes of [false, true]) {
       const done = unread ? child(t, 'sleep', ['60']) : child(t, 'head', ['-1']);
@@ -303,9 +303,9 @@ for (const kind of ['sockets', 'Duplexes']) {
   }
 }
 
-test('fs streams of a named pipe', async (t) => {
+test('fs streams of a named pipe are accepted', async (t) => {
   const { path, reader, writer } = fifo(directory(t));
-  // Both ends are open, so that neither of the two waits for the other; a second pair is what the streams use.
+  // Both ends are open already, so that neither open waits for the other.
   const reading = await connectReadPipe(createReadStream(path));
   const writing = await connectWritePipe(createWriteStream(path));
   await writing.write('through fs\n');
@@ -317,7 +317,7 @@ test('fs streams of a named pipe', async (t) => {
   await reading.close();
 });
 
-test('an fd of a socket, one direction of it', async (t) => {
+test('a connected Unix socket can be a read pipe', async (t) => {
   const path = join(directory(t), 'socket');
   const program = script(
     t,
@@ -334,8 +334,8 @@ test('an fd of a socket, one direction of it', async (t) => {
   await stream.close();
 });
 
-test('a socket as standard input: fd 0', async (t) => {
-  // Node gives its children sockets for pipes.
+test('fd 0 can be a socket', async (t) => {
+  // Node gives its children sockets as pipes.
   const program = script(
     t,
     `const stream = await S.connectReadPipe(0);
@@ -348,7 +348,7 @@ test('a socket as standard input: fd 0', async (t) => {
   t.is(code, 0);
 });
 
-test('closing process.stdin does not keep the process', async (t) => {
+test('a closed stream over process.stdin does not keep the process alive', async (t) => {
   const program = script(
     t,
     `const stream = await S.connectReadPipe(process.stdin);
@@ -364,7 +364,7 @@ test('closing process.stdin does not keep the process', async (t) => {
 });
 
 for (const pipe of ['process.stdout', '1']) {
-  test(`${pipe}: closing the stream flushes it and leaves the standard output open`, async (t) => {
+  test(`${pipe}: closing the stream flushes it and leaves standard output open`, async (t) => {
     const program = script(
       t,
       `const big = 'x'.repeat(300000) + '\\n';
@@ -386,7 +386,7 @@ for (const pipe of ['process.stdout', '1']) {
   });
 }
 
-test('many streams over the standard output: no warning of a leak, and no listener is left', async (t) => {
+test('many streams over standard output cause no leak warning, and leave no listener', async (t) => {
   const program = script(
     t,
     `const before = process.stdout.getMaxListeners();
@@ -433,7 +433,7 @@ test('a broken standard output rejects, and does not end the process', async (t)
   t.is(result.code, 0);
 });
 
-test('standard output to a file', async (t) => {
+test('standard output may be a file, its fd may not', async (t) => {
   const path = join(directory(t), 'out');
   const fd = openSync(path, 'w+');
   const body = `const stream = await S.connectWritePipe(process.stdout); await stream.write('to a file\\n'); await stream.close();
@@ -449,8 +449,8 @@ test('standard output to a file', async (t) => {
 });
 
 // eslint-disable-next-line no-restricted-syntax -- script(1) has other options elsewhere
-(process.platform === 'linux' ? test : test.skip)('a terminal, by its fds', async (t) => {
-  // script(1) gives the program a terminal for its own.
+(process.platform === 'linux' ? test : test.skip)('the fds of a terminal can be read and written', async (t) => {
+  // script(1) gives the program a terminal of its own.
   const body = `
     const fs = await import('node:fs');
     const stream = await S.connectWritePipe(fs.openSync('/dev/tty', 'w'));
@@ -476,7 +476,7 @@ test('standard output to a file', async (t) => {
   t.is(status, 0);
 });
 
-test('other streams of Node', async (t) => {
+test('other Node streams, a PassThrough and a Writable, are accepted', async (t) => {
   const through = new PassThrough();
   const reading = await connectReadPipe(through);
   t.is(reading.getExtraInfo('pipe'), through);
@@ -501,7 +501,7 @@ test('other streams of Node', async (t) => {
 });
 
 for (const end of ['close', 'writeEof and close', 'disposal'] as const) {
-  test(`a Transform has taken all before all has come out: ${end} cuts nothing off`, async (t) => {
+  test(`a Transform accepts everything before all its output is read: ${end} truncates nothing`, async (t) => {
     const data = randomBytes(300_000);
     const gzip = createGzip();
     const stream = await connectWritePipe(gzip);
@@ -522,7 +522,7 @@ for (const end of ['close', 'writeEof and close', 'disposal'] as const) {
   });
 }
 
-test('a Transform is destroyed by abort, and by the second of two streams over it', async (t) => {
+test('a Transform is destroyed by abort, and when the second of two streams over it is closed', async (t) => {
   const aborted = createGzip();
   const stream = await connectWritePipe(aborted);
   await stream.write('x');
@@ -539,7 +539,7 @@ test('a Transform is destroyed by abort, and by the second of two streams over i
   t.true(both.destroyed);
 });
 
-test('a stream that has ended or is destroyed already', async (t) => {
+test('a stream that has ended reads as EOF, a destroyed one rejects with its error', async (t) => {
   const over = new PassThrough();
   over.end();
   over.resume();
@@ -552,7 +552,7 @@ test('a stream that has ended or is destroyed already', async (t) => {
   await t.throwsAsync((await connectReadPipe(broken)).read(), { message: 'broken before' });
 });
 
-test('arguments that are none: rejections, and the fd is left as it was', async (t) => {
+test('invalid arguments reject, and the fd is left unchanged', async (t) => {
   const { reader, writer } = fifo(directory(t));
   for (const make of [connectReadPipe, connectWritePipe] as ((...values: unknown[]) => Promise<Stream>)[]) {
     await t.throwsAsync(make('/tmp/fifo'), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' });

@@ -13,7 +13,7 @@ import { directory, openFds } from '../fifo.js';
 import { gather, quiet, until } from '../loopback.js';
 import { transportContract, type PairMaker } from '../transport-contract.js';
 
-/** A plain server that answers a line with a line; `accepted` has its sockets. */
+/** A plain server; `accepted` has its sockets. */
 async function listening(
   t: Pick<ExecutionContext, 'teardown'>,
   path: string,
@@ -72,25 +72,25 @@ async function exchange(t: ExecutionContext, path: string, target: string | URL 
   await stream.close();
 }
 
-test('a path: bytes both ways, then the end', async (t) => {
+test('connectUnix to a path: bytes in both directions, then EOF', async (t) => {
   await exchange(t, join(directory(t), 'socket'));
 });
 
-test('a file: URL', async (t) => {
+test('connectUnix accepts a file: URL', async (t) => {
   const path = join(directory(t), 'a socket');
   await exchange(t, path, pathToFileURL(path));
 });
 
 // eslint-disable-next-line no-restricted-syntax -- only Linux has abstract names
-(process.platform === 'linux' ? test : test.skip)('an abstract name', async (t) => {
+(process.platform === 'linux' ? test : test.skip)('connectUnix accepts an abstract name', async (t) => {
   await exchange(t, `\0sluice-test-${process.pid}-${Date.now()}`);
 });
 
-test('the longest path works; one byte more is refused with the numbers', async (t) => {
+test('the longest path works; one more byte is refused with both numbers', async (t) => {
   const dir = directory(t);
   const most = process.platform === 'linux' ? 107 : 103;
   await exchange(t, join(dir, 'x'.repeat(most - dir.length - 1)));
-  // Measured in bytes, not in characters.
+  // Counted in bytes, not in characters.
   const long = join(dir, `${'x'.repeat(most - dir.length - 2)}ü`);
   await t.throwsAsync(connectUnix(long), {
     instanceOf: RangeError,
@@ -99,8 +99,8 @@ test('the longest path works; one byte more is refused with the numbers', async 
   });
 });
 
-// In turn with the others: it counts the fds of the process.
-test.serial('no such socket, nobody listening, a file that is no socket: one error that names the path', async (t) => {
+// Serial: it counts the fds of the process.
+test.serial('no such file, no listener, or a file that is not a socket: one error that names the path', async (t) => {
   const dir = directory(t);
   const before = openFds();
   const missing = join(dir, 'missing');
@@ -123,7 +123,7 @@ test.serial('no such socket, nobody listening, a file that is no socket: one err
   await until(() => openFds() === before);
 });
 
-test('arguments that are none', async (t) => {
+test('invalid arguments are refused', async (t) => {
   const wrong = connectUnix as (...values: unknown[]) => Promise<unknown>;
   for (const value of [undefined, null, 5, ['x'], {}, Buffer.from('/tmp/x')]) {
     await t.throwsAsync(wrong(value), {
@@ -148,8 +148,8 @@ test('arguments that are none', async (t) => {
   await t.throwsAsync(wrong({ path: '/x', sock: new net.Socket() }), { message: /sock cannot be combined with path/ });
 });
 
-// In turn with the others: it counts the fds of the process.
-test.serial('a signal, before and meanwhile', async (t) => {
+// Serial: it counts the fds of the process.
+test.serial('a signal rejects before and while connecting, and has no effect afterwards', async (t) => {
   const path = join(directory(t), 'socket');
   await listening(t, path);
   const before = openFds();
@@ -164,11 +164,11 @@ test.serial('a signal, before and meanwhile', async (t) => {
   late.abort(reason);
   await stream.write('still here');
   await stream.close();
-  // The server has its ends still: one for each connection that came to be.
+  // The server still has its end of each connection that was made.
   await until(() => (openFds() ?? 0) - (before ?? 0) <= 2);
 });
 
-test('sock: a socket that is connected; one of TCP is refused', async (t) => {
+test('sock: a connected Unix socket is accepted, a TCP socket is refused', async (t) => {
   const path = join(directory(t), 'socket');
   const { accepted, server } = await listening(t, path);
   const connection = once(server, 'connection');
@@ -191,7 +191,7 @@ test('sock: a socket that is connected; one of TCP is refused', async (t) => {
   right.destroy();
 });
 
-test('ssl: TLS over a Unix socket, with the name in the certificate', async (t) => {
+test('ssl: TLS over a Unix socket checks the name in the certificate', async (t) => {
   const { ca, server: identity } = await certificates();
   const path = join(directory(t), 'socket');
   const server = tls.createServer(identity, (socket) => {

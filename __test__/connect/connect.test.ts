@@ -24,7 +24,7 @@ const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
 
 // ------------------------------------------------------------------------------------------------ host and port
 
-test('connects to an address and to a name', async (t) => {
+test('connect accepts an address and a name', async (t) => {
   const { port, sockets } = await listen(t);
   for (const host of ['127.0.0.1', 'localhost']) {
     const stream = await connect(host, port, { limit: 99 });
@@ -35,7 +35,7 @@ test('connects to an address and to a name', async (t) => {
   await until(() => sockets.length === 2);
 });
 
-test('connects to an IPv6 address', async (t) => {
+test('connect accepts an IPv6 address', async (t) => {
   const listening = await listen(t, undefined, '::1').catch(() => null);
   if (listening === null) {
     t.log('this machine has no IPv6');
@@ -48,7 +48,7 @@ test('connects to an IPv6 address', async (t) => {
 });
 
 test.serial(
-  'the addresses of a name are tried until one connects; when none does, the error lists them all',
+  'the addresses of a name are tried until one connects; if none does, the error lists them all',
   async (t) => {
     resolving(t, ['127.0.0.2', '127.0.0.3', '127.0.0.1']);
     const { port, close } = await listen(t, (socket) => socket.end('here'), '127.0.0.1', await sparePort(t));
@@ -68,7 +68,7 @@ test.serial(
   },
 );
 
-test('when the only address fails the error is its own', async (t) => {
+test('if the only address fails, the error is that of the attempt', async (t) => {
   const port = await sparePort(t);
   const error = (await t.throwsAsync(connect('127.0.0.1', port), { instanceOf: ConnectionError })) as AttemptError;
   t.like(error, { code: 'ECONNREFUSED', address: '127.0.0.1', family: 4 });
@@ -76,14 +76,14 @@ test('when the only address fails the error is its own', async (t) => {
   t.true(error.cause instanceof ConnectionError);
 });
 
-test('a name that is not found', async (t) => {
+test('a name that is not found rejects with its host and port', async (t) => {
   const error = await t.throwsAsync(connect('no-such-host.invalid', 80), { instanceOf: ConnectionError });
   t.regex(error?.message ?? '', /^connect no-such-host\.invalid:80: /);
   t.true(error?.cause instanceof Error);
 });
 
 test.serial(
-  'a resolver that answers with no address: ENOTFOUND, with the name, for connect, localAddr and bind',
+  'a resolver that returns no address is ENOTFOUND with the name, for connect, localAddr and bind',
   async (t) => {
     resolving(t, []);
     const code = 'ENOTFOUND';
@@ -107,7 +107,7 @@ test.serial(
       code,
       message: 'connect 127.0.0.1:80: localAddr nowhere.example:0: no address found for nowhere.example',
     });
-    // A name has addresses, and is none.
+    // The name has addresses, but none of this family.
     resolving(t, ['127.0.0.1']);
     await t.throwsAsync(connect('four.example', 80, { family: 6 }), {
       instanceOf: ConnectionError,
@@ -129,7 +129,7 @@ test('an address of the other family is refused', async (t) => {
   });
 });
 
-test('localAddr is where the connection comes from', async (t) => {
+test('localAddr sets the local address and port', async (t) => {
   const { port, sockets } = await listen(t);
   const first = await connect('127.0.0.1', port, { localAddr: ['127.0.0.1', 0] });
   const from = (first.getExtraInfo('sockname') as { port: number }).port;
@@ -196,7 +196,7 @@ test.serial('TCP_NODELAY is on and SO_KEEPALIVE off by default, on both sides', 
 
 // ------------------------------------------------------------------------------------------------ signals
 
-test('an aborted signal ends the attempt at any time', async (t) => {
+test('a signal ends the attempt at any time', async (t) => {
   const reason = new Error('enough');
   const { port } = await listen(t);
   t.is(await t.throwsAsync(connect('127.0.0.1', port, { signal: AbortSignal.abort(reason) })), reason);
@@ -212,7 +212,7 @@ test('an aborted signal ends the attempt at any time', async (t) => {
   }
 });
 
-test.serial('a signal that is aborted between the connection and its stream closes the connection', async (t) => {
+test.serial('a signal aborted between connection and stream closes the connection', async (t) => {
   const reason = new Error('enough');
   const { port, sockets } = await listen(t);
   const controller = new AbortController();
@@ -233,7 +233,7 @@ test.serial('a signal that is aborted between the connection and its stream clos
   await once(sockets[0] as Socket, 'end');
 });
 
-test('once connected the signal has no more to do with the stream', async (t) => {
+test('after connect has resolved, the signal has no effect', async (t) => {
   const controller = new AbortController();
   const { stream, peer } = await streamAndPeer(t, { signal: controller.signal });
   controller.abort();
@@ -243,7 +243,7 @@ test('once connected the signal has no more to do with the stream', async (t) =>
 
 // ------------------------------------------------------------------------------------------------ sock
 
-test('a connected socket: what it has received already is read first', async (t) => {
+test('a connected socket: its buffered bytes are read first', async (t) => {
   const [left, right] = await socketpair();
   right.write('early ');
   await once(left, 'readable');
@@ -254,7 +254,7 @@ test('a connected socket: what it has received already is read first', async (t)
   t.is(String(await stream.read()), 'early late');
 });
 
-test('a socket that is still connecting is waited for', async (t) => {
+test('connect waits for a socket that is still connecting', async (t) => {
   const { port } = await listen(t, (socket) => socket.end('hello'));
   const sock = netConnect(port, '127.0.0.1');
   t.true(sock.connecting);
@@ -262,7 +262,7 @@ test('a socket that is still connecting is waited for', async (t) => {
   t.is(String(await stream.read()), 'hello');
 });
 
-test('a socket that cannot connect', async (t) => {
+test('a socket that cannot connect rejects', async (t) => {
   const port = await sparePort(t);
   await t.throwsAsync(connect({ sock: netConnect(port, '127.0.0.1') }), {
     instanceOf: ConnectionError,
@@ -277,7 +277,7 @@ test('a socket that cannot connect', async (t) => {
   await t.throwsAsync(connect({ sock: new Socket() }), { instanceOf: ConnectionError, code: 'ENOTCONN' });
 });
 
-test('a socket that is destroyed with an error as soon as it is connected makes a stream that is lost', async (t) => {
+test('a socket destroyed with an error as soon as it is connected becomes a lost stream', async (t) => {
   const { port } = await listen(t);
   const sock = netConnect(port, '127.0.0.1');
   const failure = new Error('changed my mind');
@@ -287,7 +287,7 @@ test('a socket that is destroyed with an error as soon as it is connected makes 
   t.is(stream.exception(), failure);
 });
 
-test('a signal ends the wait for a socket and destroys it; a connected one is left alone', async (t) => {
+test('a signal ends the wait for a connecting socket and destroys it; a connected one is left alone', async (t) => {
   const reason = new Error('enough');
   const { port } = await listen(t);
   const controller = new AbortController();
@@ -304,7 +304,7 @@ test('a signal ends the wait for a socket and destroys it; a connected one is le
   right.destroy();
 });
 
-test('any Duplex of bytes carries a stream', async (t) => {
+test('any Duplex of bytes can carry a stream', async (t) => {
   const loop = new PassThrough();
   const stream = await connect({ sock: loop });
   await stream.write('around\n');
@@ -327,7 +327,7 @@ test('any Duplex of bytes carries a stream', async (t) => {
   await one.close();
 });
 
-test('an error of a Duplex is the error of the stream, never an uncaught one', async (t) => {
+test('an error of a Duplex is the error of its stream, and never uncaught', async (t) => {
   const sock = new PassThrough();
   const stream = await connect({ sock });
   const failure = new Error('out of order');
@@ -335,7 +335,7 @@ test('an error of a Duplex is the error of the stream, never an uncaught one', a
   t.is(await t.throwsAsync(stream.readline()), failure);
 });
 
-test('the half that a plain peer closes leaves the other one open', async (t) => {
+test("the peer's half-close leaves the other direction open", async (t) => {
   const { port } = await listen(t, (socket) => socket.end('first word'));
   const sock = netConnect(port, '127.0.0.1');
   const { sockets } = await listen(t);
@@ -347,7 +347,7 @@ test('the half that a plain peer closes leaves the other one open', async (t) =>
   await stream.close();
 });
 
-test('a stream answers over the whole of a plain conversation', async (t) => {
+test('lines written to a plain peer all arrive, then EOF in both directions', async (t) => {
   const { stream, peer } = await streamAndPeer(t);
   const received = gather(peer);
   for (let i = 0; i < 100; i++) await stream.write(`line ${i}\n`);
@@ -359,7 +359,7 @@ test('a stream answers over the whole of a plain conversation', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ bad input
 
-test('bad arguments reject with typed errors that name the value', async (t) => {
+test('invalid arguments reject with typed errors that name the value', async (t) => {
   const cases: [unknown[], typeof TYPE | typeof RANGE, RegExp][] = [
     [[], TYPE, /host must be a string, not undefined/],
     [[null, 80], TYPE, /host .* not null/],

@@ -10,7 +10,7 @@ import { openFds } from '../fifo.js';
 import { deferred, listen, quiet, resolving, sparePort, turns, until } from '../loopback.js';
 import { Process } from '../program.js';
 
-test.serial('a first address that refuses: the next is tried at once', async (t) => {
+test.serial('if the first address refuses, the next is tried at once', async (t) => {
   const { port } = await listen(t, (socket) => socket.end('here'));
   resolving(t, ['127.0.0.2', '127.0.0.1']);
   for (const happyEyeballsDelay of [null, 60_000]) {
@@ -20,7 +20,7 @@ test.serial('a first address that refuses: the next is tried at once', async (t)
   }
 });
 
-test.serial('all failing: the error lists every attempt; one address: its own error', async (t) => {
+test.serial('if all attempts fail, the error lists them; a single address has its own error', async (t) => {
   const port = await sparePort(t);
   resolving(t, ['127.0.0.2', '127.0.0.3']);
   const error = await t.throwsAsync<AggregateError>(connect('two.example', port), { instanceOf: AggregateError });
@@ -35,7 +35,7 @@ test.serial('all failing: the error lists every attempt; one address: its own er
   await t.throwsAsync(connect('one.example', port), { instanceOf: ConnectionError, code: 'ECONNREFUSED' });
 });
 
-/** The attempts to connect, in their order, from now to the end of the test. */
+/** All attempts to connect, in order, until the test ends. */
 function attempted(t: ExecutionContext): { readonly host: string; readonly socket: Socket }[] {
   const attempts: { host: string; socket: Socket }[] = [];
   const { connect: original } = Socket.prototype;
@@ -43,7 +43,7 @@ function attempted(t: ExecutionContext): { readonly host: string; readonly socke
     Socket.prototype.connect = original;
   });
   Socket.prototype.connect = function (this: Socket, ...given: unknown[]) {
-    // net.connect() hands its arguments on in a list of their own.
+    // net.connect() wraps its arguments in another array.
     const [options] = given.flat(2) as { host: string }[];
     attempts.push({ host: String(options?.host), socket: this });
     return Reflect.apply(original, this, given) as Socket;
@@ -51,14 +51,15 @@ function attempted(t: ExecutionContext): { readonly host: string; readonly socke
   return attempts;
 }
 
-// ------------------------------------------------------------------------------------------------ addresses that are silent
+// ------------------------------------------------------------------------------------------------ addresses that do
+// not answer
 
-/** A listener whose queue takes this many connections, and one more. */
+/** The queue of this listener takes this many connections, and one more. */
 const BACKLOG = 1;
 
 /**
- * Listens, and then does nothing but wait for a byte on its standard input: no connection is accepted before. Each gets the
- * word `late` then.
+ * Listens, and then only waits for a byte on its standard input: until then it accepts no connection. Then each gets
+ * the word `late`.
  */
 const LISTENER = `
   const fs = require('node:fs');
@@ -74,14 +75,14 @@ const LISTENER = `
     });
   }`;
 
-/** Whether a listener of this address is known that can be made silent; logs the reason where it is not. */
+/** Whether a listener on this system can be made silent; logs the reason if not. */
 function canBeSilent(t: ExecutionContext): boolean {
   if (process.platform === 'linux') return true;
   t.log('only Linux is known to say nothing at all when the queue of a listener is full');
   return false;
 }
 
-/** How many connections wait to be accepted, as the kernel counts them. */
+/** How many connections wait to be accepted, as counted by the kernel. */
 function queued(address: string, port: number): number {
   const hex = (n: number, digits: number): string => n.toString(16).toUpperCase().padStart(digits, '0');
   const bytes = address.split('.').map((byte) => hex(Number(byte), 2));
@@ -92,8 +93,8 @@ function queued(address: string, port: number): number {
 }
 
 /**
- * Addresses that answer nothing, with a port that is also that of plain servers at `good`, which say where they are: a packet that
- * asks for a connection is dropped while the queue of the listener is full.
+ * Makes `addresses` silent on a port where plain servers at `good` answer with their address: while the queue of a
+ * listener is full, the kernel drops packets that ask for a connection.
  */
 async function silent(
   t: ExecutionContext,
@@ -101,7 +102,7 @@ async function silent(
   good: readonly string[] = [],
 ): Promise<{ port: number; child: Process }> {
   for (;;) {
-    // The port is anybody's until it is taken at all of the addresses.
+    // Another process may take the port until it is bound at all addresses.
     const first = await listen(t, (socket) => socket.end('127.0.0.1'));
     const { port } = first;
     const others = good.filter((host) => host !== '127.0.0.1');
@@ -128,7 +129,7 @@ async function silent(
   }
 }
 
-/** A server that says where it is; false where the port is taken. */
+/** A server that sends its address; false if the port is in use. */
 async function greeter(t: ExecutionContext, host: string, port: number): Promise<boolean> {
   const server = createServer((socket) => quiet(socket).end(host));
   const listening = deferred<boolean>();
@@ -138,7 +139,7 @@ async function greeter(t: ExecutionContext, host: string, port: number): Promise
   return listening.promise;
 }
 
-test.serial('a first address that never answers: the second wins, and the first is closed', async (t) => {
+test.serial('if the first address never answers, the second wins and the first is closed', async (t) => {
   if (!canBeSilent(t)) return;
   const { port } = await silent(t, ['127.0.0.9'], ['127.0.0.1']);
   resolving(t, ['127.0.0.9', '127.0.0.1']);
@@ -156,13 +157,13 @@ test.serial('a first address that never answers: the second wins, and the first 
     t.like(stream.getExtraInfo('peername'), { address: '127.0.0.1' });
     t.is(String(await stream.read()), '127.0.0.1');
     await stream.close();
-    // The plain server's end of the connection goes with ours.
+    // The plain server's end of the connection is closed with ours.
     await until(() => openFds() === before);
     attempts.length = 0;
   }
 });
 
-test.serial('behind a silent address comes the other family, unless interleave says otherwise', async (t) => {
+test.serial('after a silent address comes the other family, unless interleave says otherwise', async (t) => {
   if (!canBeSilent(t)) return;
   if ((await listen(t, undefined, '::1').catch(() => null)) === null) {
     t.log('this machine has no IPv6');
@@ -184,7 +185,7 @@ test.serial('behind a silent address comes the other family, unless interleave s
       ['127.0.0.9', second],
       `interleave ${interleave}`,
     );
-    // With a machine that is busy enough the third may have come in.
+    // On a busy machine the third may have connected.
     t.true(['127.0.0.1', '::1'].includes(String(await stream.read())));
     attempts.length = 0;
   }
@@ -192,14 +193,14 @@ test.serial('behind a silent address comes the other family, unless interleave s
 
 test.serial('an address that answers long after the delay still connects', async (t) => {
   if (!canBeSilent(t)) return;
-  // Alone, and in front of one that refuses as soon as it has its turn.
+  // Alone, and before an address that refuses at once.
   for (const others of [[], ['127.0.0.1']]) {
     const { port, child } = await silent(t, ['127.0.0.9']);
     resolving(t, ['127.0.0.9', ...others]);
     const attempts = attempted(t);
     const connecting = connect('slow.example', port, { happyEyeballsDelay: 250 });
     await until(() => attempts.length === 1 + others.length);
-    // What the delay cuts off is cut off by now. The kernel asks again after a second.
+    // The delay has passed by now. The kernel asks again after a second.
     await delay(400);
     t.false(attempts[0]?.socket.destroyed);
     child.type('!');
@@ -210,7 +211,7 @@ test.serial('an address that answers long after the delay still connects', async
   }
 });
 
-test.serial('without a delay the next address has its turn when the silent one has failed', async (t) => {
+test.serial('without a delay the next address is tried only when the silent one has failed', async (t) => {
   if (!canBeSilent(t)) return;
   const { port, child } = await silent(t, ['127.0.0.9'], ['127.0.0.1']);
   resolving(t, ['127.0.0.9', '127.0.0.1']);
@@ -229,10 +230,10 @@ test.serial('without a delay the next address has its turn when the silent one h
   t.is(String(await stream.read()), '127.0.0.1');
 });
 
-test.serial('all failing, the silent one last: listed in the order of the addresses', async (t) => {
+test.serial('if all attempts fail, the silent one last, the error lists them in address order', async (t) => {
   if (!canBeSilent(t)) return;
   const { port, child } = await silent(t, ['127.0.0.9']);
-  // Linux reaches a broadcast address by TCP in no way, and needs no network to know.
+  // On Linux, TCP to the broadcast address always fails, even without a network.
   resolving(t, ['127.0.0.9', '255.255.255.255', '127.0.0.2']);
   const attempts = attempted(t);
   const connecting = connect('three.example', port, { happyEyeballsDelay: 0 });
@@ -255,7 +256,7 @@ test.serial('all failing, the silent one last: listed in the order of the addres
   t.true(attempts.every(({ socket }) => socket.destroyed));
 });
 
-test.serial('an abort while all attempts are silent: the reason of the signal, and all are closed', async (t) => {
+test.serial('an abort while all attempts are silent rejects with its reason, and closes them all', async (t) => {
   if (!canBeSilent(t)) return;
   const { port } = await silent(t, ['127.0.0.8', '127.0.0.9']);
   const attempts = attempted(t);

@@ -20,14 +20,14 @@ import { seed } from '../seed.js';
 
 // ---------------------------------------------------------------------------------------------------------- interleave
 
-/** `'664'` as three addresses that tell their position. */
+/** Addresses of these families (`'664'`) that encode their position. */
 function addressesOf(families: string): Address[] {
   return Array.from(families, (family, i) =>
     family === '6' ? { address: `2001:db8::${i}`, family: 6 } : { address: `192.0.2.${i}`, family: 4 },
   );
 }
 
-// The expected positions are what CPython 3.11 answers.
+// The expected positions are the results of CPython 3.11.
 for (const [families, firstFamilyCount, expected] of [
   ['', 0, []],
   ['', 1, []],
@@ -62,7 +62,7 @@ for (const firstFamilyCount of [-1, 0.5, NaN, Infinity, '1' as unknown as number
   });
 }
 
-test('interleave: every order is a permutation that keeps each family in order and alternates after the head start', (t) => {
+test('interleave: every order keeps each family in order and alternates after the head start', (t) => {
   const families = fc.array(fc.constantFrom('4', '6'), { maxLength: 12 }).map((list) => list.join(''));
   t.notThrows(() => {
     fc.assert(
@@ -90,7 +90,7 @@ test('interleave: every order is a permutation that keeps each family in order a
 
 // ----------------------------------------------------------------------------------------------- the state, step by step
 
-/** The steps without what they carry: `arm, start 0`. */
+/** The steps without their data: `arm, start 0`. */
 function told(steps: readonly RaceStep<string>[]): string {
   return steps.map((step) => ('index' in step ? `${step.kind} ${step.index}` : step.kind)).join(', ');
 }
@@ -113,7 +113,7 @@ test('state: the timer starts the next attempt, and the first success ends the r
   t.is(told(state.cancel()), '');
 });
 
-test('state: only the failure of the attempt started last starts the next one early', (t) => {
+test('state: only the failure of the last attempt started starts the next one early', (t) => {
   const state = new RaceState<string>(4, true);
   state.begin();
   state.elapsed();
@@ -126,14 +126,14 @@ test('state: only the failure of the attempt started last starts the next one ea
   t.is(state.phase, 'failed');
 });
 
-test('state: without a timer an attempt waits for the failure of the one before', (t) => {
+test('state: without a timer an attempt starts when the one before has failed', (t) => {
   const state = new RaceState<string>(2, false);
   t.is(told(state.begin()), 'start 0');
   t.is(told(state.failed(0, 'a')), 'start 1');
   t.is(told(state.succeeded(1, 'one')), 'win 1');
 });
 
-test('state: an aborted attempt may fail later without a word', (t) => {
+test('state: an aborted attempt may fail later without effect', (t) => {
   const state = new RaceState<string>(2, true);
   state.begin();
   state.elapsed();
@@ -143,7 +143,7 @@ test('state: an aborted attempt may fail later without a word', (t) => {
   t.deepEqual(state.attempts, ['failed', 'discarded']);
 });
 
-test('state: events that cannot have happened are refused', (t) => {
+test('state: impossible events are refused', (t) => {
   t.throws(() => new RaceState(0, true).begin(), { message: 'a race needs an attempt' });
   const state = new RaceState<string>(2, false);
   t.throws(() => state.failed(0, 'a'), { message: 'attempt 0 is waiting' });
@@ -159,7 +159,7 @@ test('state: events that cannot have happened are refused', (t) => {
   t.throws(() => cancelled.begin(), { message: 'the race has begun: cancelled' });
 });
 
-/** What is to hold after every event, told by the steps alone. */
+/** Tracks what must hold after every event, from the steps alone. */
 class StepKeeper {
   readonly started: number[] = [];
   readonly aborted = new Set<number>();
@@ -209,7 +209,7 @@ function possible(state: RaceState<string>): RaceEvent[] {
 }
 
 for (const staggered of [true, false]) {
-  test(`state: every sequence of events of up to three attempts, ${staggered ? 'with' : 'without'} a timer`, (t) => {
+  test(`state: invariants hold for every sequence of events of up to three attempts, ${staggered ? 'with' : 'without'} a timer`, (t) => {
     const wrong: string[] = [];
     const ends = new Set<string>();
     let sequences = 0;
@@ -223,24 +223,24 @@ for (const staggered of [true, false]) {
       };
       check('starts are in order', keeper.started.join() === [...keeper.started.keys()].join());
       check('every start shows', keeper.started.length === count - has('waiting'));
-      check('timer as told', keeper.timer === state.armed);
+      check('timer as in the steps', keeper.timer === state.armed);
       check('a timer only while it can start something', state.armed === (racing && staggered && has('waiting') > 0));
       check('one ending', keeper.endings === (racing || state.phase === 'idle' ? 0 : 1));
-      check('nobody runs unless racing', has('running') === 0 || racing);
-      check('a race has a runner', !racing || has('running') > 0);
+      check('attempts run only while racing', has('running') === 0 || racing);
+      check('a race has a running attempt', !racing || has('running') > 0);
       check(
         'while some wait, the last one started runs',
         !racing || has('waiting') === 0 || state.attempts[keeper.started.length - 1] === 'running',
       );
       check('one winner', has('won') === (state.phase === 'won' ? 1 : 0));
       check(
-        'the losers were told',
+        'the losers were aborted',
         [...keeper.aborted].every((index) => ['aborted', 'failed', 'discarded'].includes(state.attempts[index] ?? '')),
       );
       check('late success closed', keeper.discarded === has('discarded'));
-      check('nobody aborted while racing', !racing || keeper.aborted.size === 0);
+      check('no attempt is aborted while racing', !racing || keeper.aborted.size === 0);
       check('failed only when all have', state.phase !== 'failed' || has('failed') === count);
-      check('side by side only with a timer', staggered || has('running') <= 1);
+      check('more than one attempt at a time only with a timer', staggered || has('running') <= 1);
 
       const next = possible(state);
       if (next.length === 0) {
@@ -263,7 +263,7 @@ for (const staggered of [true, false]) {
 /** Lets every promise that can settle do so. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** A clock that moves when told; timers of one moment fire in the order in which they were set. */
+/** A clock that a test advances; timers for the same moment fire in the order in which they were set. */
 class FakeClock {
   now = 0;
   #timers: { at: number; callback: () => void }[] = [];
@@ -282,7 +282,7 @@ class FakeClock {
     this.#timers = this.#timers.filter((other) => other !== timer);
   }
 
-  /** Fires timer after timer; `before` sees each moment once all is said and done in it. */
+  /** Fires one timer after the other; calls `before` at each moment, after all its effects. */
   async run(before: () => void = () => {}): Promise<void> {
     for (;;) {
       await settled();
@@ -299,15 +299,15 @@ class FakeClock {
   }
 }
 
-/** The failures of a race; that of a single address stands for itself. */
+/** The failures of a race; a single address has its own error. */
 const attemptErrors = (error: unknown): AttemptError[] =>
   error instanceof AggregateError ? (error.errors as AttemptError[]) : [error as AttemptError];
 
-/** How an attempt fares: after `ms` from its start, unless it throws at once or is told to stop and obeys. */
+/** The result of an attempt: `ms` after its start, unless it throws at once or obeys its signal. */
 interface Plan {
   readonly fate: 'connects' | 'fails' | 'never' | 'throws';
   readonly ms: number;
-  /** Whether it stops when its signal is aborted; it runs on to its fate otherwise. */
+  /** Whether it stops when its signal is aborted; otherwise it continues to its result. */
   readonly obeys: boolean;
 }
 
@@ -317,7 +317,7 @@ type Outcome =
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'never' };
 
-/** One race over simulated attempts. */
+/** A race over simulated attempts. */
 class Simulation {
   readonly clock = new FakeClock();
   readonly controller = new AbortController();
@@ -406,8 +406,8 @@ class Simulation {
 }
 
 /**
- * What must come of it, without any notion of events: each start follows from the one before, the end is the least of three
- * moments, and a start counts when it comes before the end.
+ * Computes the expected result without events: each start follows from the one before, the end is the earliest of three
+ * moments, and a start counts if it comes before the end.
  */
 function foretold(
   plans: readonly Plan[],
@@ -442,8 +442,8 @@ function foretold(
   return { starts: starts.filter((start, i) => start !== Infinity && counts(start, i)), end, outcome };
 }
 
-// Each attempt's duration has a bit of its own below 1024, and the abort has another: no two independent events coincide,
-// so that what is foretold does not depend on which of them goes first.
+// Each duration sets its own bit below 1024, and the abort another one: no two independent events coincide, so the
+// expected result does not depend on which comes first.
 const planOf = (index: number): fc.Arbitrary<Plan> =>
   fc.record({
     fate: fc.constantFrom('connects', 'fails', 'fails', 'never', 'throws'),
@@ -466,7 +466,7 @@ const schedules = fc.record({
   ),
 });
 
-test('race: random schedules end as foretold, and nothing runs afterwards', async (t) => {
+test('race: random schedules end as computed, and nothing runs afterwards', async (t) => {
   const seen: Record<Outcome['kind'], number> = { won: 0, failed: 0, cancelled: 0, never: 0 };
   let late = 0;
 
@@ -571,7 +571,7 @@ for (const { name, plans, delay, starts, winner, at } of [
     winner: 0,
     at: 5000,
   },
-  { name: 'one address that takes its time', plans: [connects(9000)], delay: 250, starts: [0], winner: 0, at: 9000 },
+  { name: 'a single slow address connects', plans: [connects(9000)], delay: 250, starts: [0], winner: 0, at: 9000 },
   {
     name: 'a failure starts the delay anew',
     plans: [never, fails(100), never, connects(10)],
@@ -588,10 +588,17 @@ for (const { name, plans, delay, starts, winner, at } of [
     winner: 2,
     at: 510,
   },
-  { name: 'no delay at all', plans: [connects(9), never, connects(5)], delay: 0, starts: [0, 0, 0], winner: 2, at: 5 },
+  {
+    name: 'a delay of 0 starts all at once',
+    plans: [connects(9), never, connects(5)],
+    delay: 0,
+    starts: [0, 0, 0],
+    winner: 2,
+    at: 5,
+  },
   ...(
     [
-      ['null: one after another', null],
+      ['null: one after the other', null],
       ['undefined: the same', undefined],
       ['Infinity: the same', Infinity],
     ] as const
@@ -618,7 +625,7 @@ for (const { name, plans, delay, starts, winner, at } of [
   });
 }
 
-test('race: an attempt that loses learns why', async (t) => {
+test('race: an attempt that loses gets the reason from its signal', async (t) => {
   const simulation = new Simulation([never, connects(1)]);
   simulation.begin(10);
   await simulation.clock.run();
@@ -630,7 +637,7 @@ test('race: an attempt that loses learns why', async (t) => {
   });
 });
 
-test('race: what connects after the race was won is discarded', async (t) => {
+test('race: a connection made after the race was won is discarded', async (t) => {
   const simulation = new Simulation([{ fate: 'connects', ms: 400, obeys: false }, connects(10)]);
   simulation.begin(250);
   await simulation.clock.run();
@@ -642,7 +649,7 @@ test('race: what connects after the race was won is discarded', async (t) => {
 
 const coded = (code: string | undefined, message: string): Error => Object.assign(new Error(message), { code });
 
-/** A race that fails with these reasons, one for each address, and the error it ends with. */
+/** A race that fails with these reasons, one for each address; resolves with its error. */
 function failure<E extends Error = AggregateError>(
   t: ExecutionContext,
   reasons: readonly unknown[],
@@ -661,7 +668,7 @@ function failure<E extends Error = AggregateError>(
   );
 }
 
-test('race: all attempts failing is one error that lists each, in order', async (t) => {
+test('race: if all attempts fail, one error lists each, in order', async (t) => {
   const reasons = [coded('ETIMEDOUT', 'no answer'), coded('ETIMEDOUT', 'connect ETIMEDOUT'), coded('ETIMEDOUT', '')];
   const error = await failure(t, reasons);
   t.is(
@@ -681,9 +688,9 @@ test('race: all attempts failing is one error that lists each, in order', async 
   t.true(attemptErrors(error).every((each) => each instanceof ConnectionError));
 });
 
-test('race: where the attempts failed in different ways, the code is that of the last address', async (t) => {
+test('race: if the attempts failed differently, the code is that of the last address', async (t) => {
   t.like(await failure(t, [coded('ENETUNREACH', 'a'), coded('ECONNREFUSED', 'b')]), { code: 'ECONNREFUSED' });
-  // The order of the addresses decides, not which of them failed last.
+  // The order of the addresses decides, not which attempt failed last.
   const simulation = new Simulation([]);
   const [first, last] = addressesOf('64');
   const running = race({
@@ -701,14 +708,14 @@ test('race: where the attempts failed in different ways, the code is that of the
   t.like(error, { code: 'ECONNREFUSED' });
 });
 
-test('race: one single address that fails', async (t) => {
+test('race: a single address that fails has its own error', async (t) => {
   const reason = coded('ECONNREFUSED', 'connect ECONNREFUSED 192.0.2.0:80');
   const error = await failure(t, [reason], ConnectionError);
   t.is(error.message, 'connect example.org:80: 192.0.2.0 ECONNREFUSED (connect ECONNREFUSED 192.0.2.0:80)');
   t.like(error, { code: 'ECONNREFUSED', address: '192.0.2.0', family: 4, cause: reason });
 });
 
-test('race: a reason without a code, or that is no error, is listed as well', async (t) => {
+test('race: a reason without a code, or that is not an error, is listed as well', async (t) => {
   const error = await failure(t, [new Error('odd'), undefined, 'text', { code: 7 }, coded('', 'empty')]);
   t.is(
     error.message,
@@ -718,7 +725,7 @@ test('race: a reason without a code, or that is no error, is listed as well', as
   t.like(error, { code: 'UNKNOWN' });
 });
 
-test('race: no address is a typed error', async (t) => {
+test('race: an empty list of addresses is a typed error', async (t) => {
   const simulation = new Simulation([]);
   await t.throwsAsync(race(simulation.options(250)), {
     instanceOf: ConnectionError,
@@ -736,7 +743,7 @@ for (const delay of [-1, NaN, -Infinity, '250' as unknown as number]) {
   });
 }
 
-test('race: a delay longer than the runtime can wait is not cut to nothing', async (t) => {
+test('race: a delay longer than the runtime can wait is capped, not ignored', async (t) => {
   const simulation = new Simulation([never, connects(1)]);
   simulation.begin(Number.MAX_VALUE);
   t.deepEqual(simulation.asked, [2 ** 31 - 1]);
@@ -747,7 +754,7 @@ test('race: a delay longer than the runtime can wait is not cut to nothing', asy
 
 // -------------------------------------------------------------------------------------------------------------- abort
 
-test('race: aborted before: nothing is started', async (t) => {
+test('race: aborted before the start, no attempt starts', async (t) => {
   const simulation = new Simulation([connects(1)]);
   simulation.controller.abort(simulation.reason);
   simulation.begin(250);
@@ -757,7 +764,7 @@ test('race: aborted before: nothing is started', async (t) => {
   t.deepEqual(simulation.asked, []);
 });
 
-test('race: aborted while attempts run: all are told why, and what connects nevertheless is discarded', async (t) => {
+test('race: aborted while attempts run, all get the reason, and later connections are discarded', async (t) => {
   const simulation = new Simulation([never, { fate: 'connects', ms: 500, obeys: false }, connects(1)]);
   simulation.clock.after(400, () => simulation.controller.abort(simulation.reason));
   simulation.begin(250);
@@ -774,7 +781,7 @@ test('race: aborted while attempts run: all are told why, and what connects neve
   t.is(getEventListeners(simulation.controller.signal, 'abort').length, 0);
 });
 
-test('race: aborted after: the winner keeps its connection', async (t) => {
+test('race: aborted afterwards, the winner keeps its connection', async (t) => {
   const simulation = new Simulation([connects(1), never]);
   simulation.begin(250);
   await simulation.clock.run();
@@ -785,7 +792,7 @@ test('race: aborted after: the winner keeps its connection', async (t) => {
   t.deepEqual(simulation.discarded, []);
 });
 
-test('race: aborted by an attempt while it is being started', async (t) => {
+test('race: an attempt may abort the race while it starts', async (t) => {
   const simulation = new Simulation([never, never]);
   const { attempt, ...options } = simulation.options(250);
   const running = race({
@@ -801,7 +808,7 @@ test('race: aborted by an attempt while it is being started', async (t) => {
   t.true(simulation.signals[0]?.aborted);
 });
 
-test('race: aborted by a loser as it is told to stop: the winner has won', async (t) => {
+test('race: a loser that aborts the race when it is stopped does not affect the winner', async (t) => {
   const simulation = new Simulation([never, connects(1)]);
   const { attempt, ...options } = simulation.options(10);
   const running = race({
@@ -815,7 +822,7 @@ test('race: aborted by a loser as it is told to stop: the winner has won', async
   t.is((await running).value, 1);
 });
 
-test('race: the list may change once the race has begun', async (t) => {
+test('race: the list may change after the race has started', async (t) => {
   const simulation = new Simulation([fails(5), connects(5)]);
   const addresses = [...simulation.addresses];
   const running = race({ ...simulation.options(250), addresses });
@@ -824,7 +831,7 @@ test('race: the list may change once the race has begun', async (t) => {
   t.is((await running).address, simulation.addresses[1] as Address);
 });
 
-test('race: on the timers of the runtime', async (t) => {
+test('race: the default clock is that of the runtime', async (t) => {
   const addresses = addressesOf('64');
   const result = await race({
     addresses,

@@ -51,7 +51,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
   bun: [
     {
       file: 'connect',
-      tests: ['a resolver that answers with no address: ENOTFOUND, with the name, for connect, localAddr and bind'],
+      tests: ['a resolver that returns no address is ENOTFOUND with the name, for connect, localAddr and bind'],
       reason: 'functions of node:dns cannot be replaced by a test',
       unsteady: true,
     },
@@ -99,8 +99,8 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'connect',
       tests: [
-        'localAddr is where the connection comes from',
-        'the addresses of a name are tried until one connects; when none does, the error lists them all',
+        'localAddr sets the local address and port',
+        'the addresses of a name are tried until one connects; if none does, the error lists them all',
       ],
       reason:
         'functions of node:dns cannot be replaced by a test; an address to come from that is none is told in other words',
@@ -270,7 +270,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
   deno: [
     {
       file: 'connect',
-      tests: ['a resolver that answers with no address: ENOTFOUND, with the name, for connect, localAddr and bind'],
+      tests: ['a resolver that returns no address is ENOTFOUND with the name, for connect, localAddr and bind'],
       reason: 'functions of node:dns cannot be replaced by a test',
       unsteady: true,
     },
@@ -323,29 +323,29 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       file: 'connect',
       tests: [
         'TCP_NODELAY is on and SO_KEEPALIVE off by default, on both sides',
-        'localAddr is where the connection comes from',
-        'the addresses of a name are tried until one connects; when none does, the error lists them all',
+        'localAddr sets the local address and port',
+        'the addresses of a name are tried until one connects; if none does, the error lists them all',
       ],
       reason: 'functions of node:dns cannot be replaced by a test, and the options of sockets are told differently',
     },
     {
       file: 'connect-pipe',
       tests: [
-        '1: closing the stream flushes it and leaves the standard output open',
+        '1: closing the stream flushes it and leaves standard output open',
         'a broken standard output rejects, and does not end the process',
-        'a clogged pipe: write and drain wait, and go on when somebody reads',
-        'a named pipe: bytes through it, and the end',
+        'write and drain wait while a pipe is full, and resolve when it is read',
+        'bytes and EOF pass through a named pipe',
         'a reader that goes away rejects the pending write and drain with EPIPE',
-        'a socket as standard input: fd 0',
-        'a terminal, by its fds',
-        'an fd of a socket, one direction of it',
-        'close of a reading stream returns while the writer is there, and the writer hears of it',
-        'closing process.stdin does not keep the process',
-        'many streams over the standard output: no warning of a leak, and no listener is left',
-        'nobody reads: a writing process has to wait, and nothing is lost',
-        'process.stdout: closing the stream flushes it and leaves the standard output open',
-        'standard output to a file',
-        'the mode is enforced',
+        'fd 0 can be a socket',
+        'the fds of a terminal can be read and written',
+        'a connected Unix socket can be a read pipe',
+        'close of a read pipe resolves while the writer is open, whose next write fails',
+        'a closed stream over process.stdin does not keep the process alive',
+        'many streams over standard output cause no leak warning, and leave no listener',
+        'a process that writes to a pipe waits while its stream is not read, and no data is lost',
+        'process.stdout: closing the stream flushes it and leaves standard output open',
+        'standard output may be a file, its fd may not',
+        'a read pipe refuses writes, and a write pipe refuses reads',
       ],
       reason:
         'an fd that node:fs has opened cannot be given to net.Socket, and children are started with flags of Node',
@@ -359,7 +359,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'connect-unix',
-      tests: ['a signal, before and meanwhile'],
+      tests: ['a signal rejects before and while connecting, and has no effect afterwards'],
       reason: 'on a busy machine a signal came too late',
       unsteady: true,
     },
