@@ -172,8 +172,8 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'server',
       tests: [
-        'a broken connection that waited is handed on as a stream that is lost',
-        'a peer that sends without end is held back',
+        'a waiting connection that broke is passed to the handler as a lost stream',
+        'a peer that never stops sending gets back-pressure',
         'running out of file descriptors does not end the server',
       ],
       reason: 'a connection that was reset before it was taken, and exhausted fds, are not told; more is read ahead',
@@ -182,9 +182,9 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'server-ports',
       tests: [
-        'a port that is given is tried once',
-        'a privileged port without the privilege: one error that names host and port',
-        'port 0: when each port is taken at the second host, one error that names it',
+        'an explicit port is tried once',
+        'a privileged port without the privilege is one error that names host and port',
+        'port 0: if every port is in use at the second host, one error names the last',
       ],
       reason: 'errors of bind carry no errno',
     },
@@ -246,9 +246,9 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'unix-server',
       tests: [
-        'a directory that does not exist',
-        'of many processes that find a stale file one gets it',
-        'sock: the fd of a socket that listens',
+        'a directory that does not exist is ENOENT',
+        'of many processes that find a stale file, one gets the path',
+        'sock can be the fd of a listening socket',
       ],
       reason: 'errors of bind carry no errno, and an inherited fd is not listened on',
       unsteady: true,
@@ -559,7 +559,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       tests: [
         'peers that reset at any moment do not end the process',
         'running out of file descriptors does not end the server',
-        'the process ends by itself when the server and its clients are closed',
+        'the process ends by itself once the server and its clients are closed',
         'without a host the server listens on all interfaces',
         "a host of undefined, null, '' or a list with null means every interface, with and without TLS",
       ],
@@ -568,14 +568,14 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'server-options',
       tests: [
-        'an address that cannot be had: one typed error, nothing left bound',
-        'no host: IPv4 and IPv6, on one port; family chooses',
+        'an unavailable address is one typed error, and nothing stays bound',
+        'without a host, the server listens on IPv4 and IPv6 on one port; family selects one',
       ],
       reason: 'dual-stack listening is not restricted to IPv6, and an address that the machine lacks is EINVAL',
     },
     {
       file: 'server-ports',
-      tests: ['a privileged port without the privilege: one error that names host and port'],
+      tests: ['a privileged port without the privilege is one error that names host and port'],
       reason: 'children are started with flags of Node',
     },
     {
@@ -699,12 +699,12 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'unix-server',
       tests: [
-        'a relative path is removed although the working directory has changed',
+        'a relative path is removed even if the working directory has changed',
         'a stale file is replaced',
-        'an abstract name has no file, and is taken once',
-        'of many processes that find a stale file one gets it',
-        'of many servers that find a stale file one gets it, and keeps it',
-        'sock: the fd of a socket that listens',
+        'an abstract name has no file, and can be used by one server',
+        'of many processes that find a stale file, one gets the path',
+        'of many servers that find a stale file, one gets the path and keeps it',
+        'sock can be the fd of a listening socket',
       ],
       reason: 'children are started with flags of Node, and binding to a path that is taken is not refused',
     },

@@ -18,11 +18,11 @@ interface Answer {
 interface Outcome {
   readonly addresses: readonly string[];
   readonly pids: readonly [number, number];
-  /** What clients got while both workers served, and when only the second did. */
+  /** The answers while both workers served, and while only the second did. */
   readonly both: readonly Answer[];
   readonly one: readonly Answer[];
   readonly codes: readonly number[];
-  /** The code of connecting when nobody served any more. */
+  /** The error code of connecting when no worker served any more. */
   readonly refused: string | null;
 }
 
@@ -50,12 +50,12 @@ async function run(t: ExecutionContext, policy: 'rr' | 'none', file: string): Pr
 if (process.platform === 'win32') {
   test('Unix sockets have no files on Windows', (t) => t.pass());
 } else {
-  test('the workers of a cluster share a Unix socket, connections are handed out in turn', async (t) => {
+  test('the workers of a cluster share a Unix socket, with connections in turn (SCHED_RR)', async (t) => {
     const { pids, both } = await run(t, 'rr', path.join(directory(t), 'sock'));
     t.deepEqual([...new Set(both.map(({ pid }) => pid))].sort(), [...pids].sort());
   });
 
-  test('the workers of a cluster share a Unix socket, whoever is first gets the connection', async (t) => {
+  test('the workers of a cluster share a Unix socket, with connections to the first to accept (SCHED_NONE)', async (t) => {
     const { both } = await run(t, 'none', path.join(directory(t), 'sock'));
     t.is(both.length, 12);
   });

@@ -7,7 +7,7 @@ import { Program } from '../program.js';
 interface Outcome {
   readonly ports: readonly [number, number];
   readonly holds: boolean;
-  /** How many requests each worker has answered, as the clients saw it and as the workers did. */
+  /** How many requests each worker answered, as counted by the clients and by the workers. */
   readonly counts: readonly [number, number];
   readonly served: readonly { readonly served: number; readonly engine: string }[];
   readonly codes: readonly number[];
@@ -34,7 +34,7 @@ async function run(t: ExecutionContext, policy: 'rr' | 'none'): Promise<Outcome>
   return outcome;
 }
 
-test('the workers of a cluster share a port, connections are handed out in turn', async (t) => {
+test('the workers of a cluster share a port, with connections in turn (SCHED_RR)', async (t) => {
   const { counts } = await run(t, 'rr');
   t.true(
     counts.every((count) => count > 0),
@@ -42,7 +42,7 @@ test('the workers of a cluster share a port, connections are handed out in turn'
   );
 });
 
-test('the workers of a cluster share a port, whoever is first gets the connection', async (t) => {
+test('the workers of a cluster share a port, with connections to the first to accept (SCHED_NONE)', async (t) => {
   const { counts } = await run(t, 'none');
   t.is(counts.length, 2);
 });

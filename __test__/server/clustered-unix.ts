@@ -1,6 +1,6 @@
 /**
- * A cluster whose two workers serve one Unix socket: `node clustered-unix.js POLICY PATH`. One worker closes its server, then the
- * other one. Prints as JSON what was seen on the way. Run by `cluster-unix.test.ts`.
+ * A cluster whose two workers serve one Unix socket: `node clustered-unix.js POLICY PATH`. One worker closes its
+ * server, then the other. Prints the results as JSON. Run by `cluster-unix.test.ts`.
  */
 import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
@@ -9,11 +9,11 @@ import { UnixStreamServer, connectUnix } from 'sluice';
 const [policy = '', file = ''] = process.argv.slice(2);
 const BLOCK = 'block '.repeat(50_000);
 
-/** Sends back what it is sent, and says who it is. */
+/** Sends back what it receives, with its process id. */
 async function work(): Promise<void> {
   const server = new UnixStreamServer(async (stream) => {
     const line = await stream.readline();
-    // The other worker, which looks whether anybody listens.
+    // The other worker, which checks whether the socket is in use.
     if (line.length === 0) return;
     const size = Number(String(line));
     const block = await stream.readexactly(size);
@@ -53,7 +53,7 @@ async function said(worker: Worker): Promise<unknown> {
   return message;
 }
 
-/** Has a worker close its server, and waits for the end of it. */
+/** Makes a worker close its server; resolves with its exit code. */
 async function end(worker: Worker): Promise<unknown> {
   const closed = said(worker);
   const exit = once(worker, 'exit');
@@ -65,7 +65,7 @@ async function end(worker: Worker): Promise<unknown> {
 
 async function lead(): Promise<void> {
   cluster.schedulingPolicy = policy === 'none' ? cluster.SCHED_NONE : cluster.SCHED_RR;
-  // A worker that fails says nothing more, and would be waited for.
+  // A worker that fails sends no more messages, so waiting for one would hang.
   cluster.on('exit', (_worker, code) => {
     if (code !== 0) process.exit(code);
   });

@@ -1,6 +1,6 @@
 /**
- * A cluster whose two workers serve one port: `node clustered.js POLICY`, where the policy is how connections are handed out.
- * Prints as JSON what each worker has served. Run by `cluster.test.ts`.
+ * A cluster whose two workers serve one port: `node clustered.js POLICY`, where the policy decides which worker gets a
+ * connection. Prints as JSON what each worker served. Run by `cluster.test.ts`.
  */
 import { Buffer } from 'node:buffer';
 import cluster, { type Worker } from 'node:cluster';
@@ -12,7 +12,7 @@ import { StreamServer, connect, engine } from 'sluice';
 const CONNECTIONS = 12;
 const BLOCK = 300_000;
 
-/** Answers one request with what it has received, and says who it is. */
+/** Answers each request with its process id and what it received. */
 async function work(): Promise<void> {
   let served = 0;
   const server = new StreamServer(
@@ -34,7 +34,7 @@ async function work(): Promise<void> {
   process.disconnect();
 }
 
-/** Sends a block to whichever worker gets the connection; who that was, and whether it all came back as it should. */
+/** Sends a block to either worker; resolves with the worker's process id, and whether the block came back intact. */
 async function request(port: number, i: number): Promise<{ pid: string; holds: boolean }> {
   const block = Buffer.alloc(BLOCK + i, `block ${i} `);
   await using stream = await connect('127.0.0.1', port);

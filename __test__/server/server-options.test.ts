@@ -1,4 +1,4 @@
-/** What a StreamServer listens on. */
+/** Where a StreamServer listens. */
 // Runs once: it is about how a server listens, before anything is read.
 import test from 'ava';
 import { createServer, type AddressInfo } from 'node:net';
@@ -14,7 +14,7 @@ async function greets(host: string, port: number): Promise<boolean> {
   return String(await stream.read()) === 'hello';
 }
 
-test('no host: IPv4 and IPv6, on one port; family chooses', async (t) => {
+test('without a host, the server listens on IPv4 and IPv6 on one port; family selects one', async (t) => {
   await using server = new StreamServer(hello);
   await server.startServing();
   const addresses = server.sockets.map((socket) => socket.address() as AddressInfo);
@@ -29,7 +29,7 @@ test('no host: IPv4 and IPv6, on one port; family chooses', async (t) => {
   );
 });
 
-test('several hosts with port 0 share a port; one given twice is listened on once', async (t) => {
+test('several hosts with port 0 share a port, and a duplicate host is listened on once', async (t) => {
   await using server = new StreamServer(hello, ['127.0.0.1', '127.0.0.2', '127.0.0.1', 'localhost']);
   await server.startServing();
   const addresses = server.sockets.map((socket) => socket.address() as AddressInfo);
@@ -38,7 +38,7 @@ test('several hosts with port 0 share a port; one given twice is listened on onc
   t.true(await greets('127.0.0.2', portOf(server)));
 });
 
-test('an address that cannot be had: one typed error, nothing left bound', async (t) => {
+test('an unavailable address is one typed error, and nothing stays bound', async (t) => {
   const port = await takePort(t, '127.0.0.2');
   const cases: [string, number, string][] = [
     ['127.0.0.2', port, 'EADDRINUSE'],
@@ -54,7 +54,7 @@ test('an address that cannot be had: one typed error, nothing left bound', async
   }
 });
 
-test('reusePort: two servers on one port, or a clear error', async (t) => {
+test('reusePort lets two servers share a port, or fails with a clear error', async (t) => {
   await using one = new StreamServer(hello, '127.0.0.1', 0, { reusePort: true });
   const failure = await one.bind().then(
     () => null,
@@ -68,7 +68,7 @@ test('reusePort: two servers on one port, or a clear error', async (t) => {
   await t.notThrowsAsync(other.bind());
 });
 
-test('sock: a net.Server that listens already', async (t) => {
+test('sock can be a net.Server that is already listening', async (t) => {
   const sock = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
   await turns(5);
   await using server = new StreamServer(hello, null, 0, { sock });
@@ -78,7 +78,7 @@ test('sock: a net.Server that listens already', async (t) => {
   t.false(sock.listening);
 });
 
-test('options that are none', (t) => {
+test('invalid options throw', (t) => {
   const cases: [StreamServerOptions, RegExp][] = [
     [{ family: 5 as never }, /family .* not 5/],
     [{ flags: 1 }, /flags .* not 1/],

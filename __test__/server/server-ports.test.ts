@@ -1,4 +1,4 @@
-/** Which ports a StreamServer gets, and what it says when it gets none. */
+/** Which ports a StreamServer gets, and its errors when it gets none. */
 // Runs once: it is about where a server listens, before anything is read.
 import test, { type ExecutionContext } from 'ava';
 import { execFileSync } from 'node:child_process';
@@ -19,9 +19,9 @@ function addressesOf(server: StreamServer): AddressInfo[] {
 }
 
 /**
- * Has the first `times` ports that a listener gets on 127.0.0.1 be taken on 127.0.0.2 by somebody else, who is that much faster.
+ * Makes another listener take the first `times` ports that are assigned on 127.0.0.1 on 127.0.0.2 first.
  *
- * @returns those ports, as they are taken, and who had them on 127.0.0.1
+ * @returns those ports, and the servers that had them on 127.0.0.1
  */
 function taken(t: ExecutionContext, times: number): { port: number; server: Server }[] {
   const found: { port: number; server: Server }[] = [];
@@ -39,7 +39,7 @@ function taken(t: ExecutionContext, times: number): { port: number; server: Serv
       found.push({ port, server: this });
       const other = createServer();
       t.teardown(() => other.close());
-      // Where it is taken already, all the better.
+      // If the port was in use there already, that serves as well.
       other.on('error', ready);
       Reflect.apply(original, other, [{ host: '127.0.0.2', port }, ready]);
     };
@@ -48,7 +48,7 @@ function taken(t: ExecutionContext, times: number): { port: number; server: Serv
   return found;
 }
 
-test.serial('port 0 and hosts of both families: one port for all', async (t) => {
+test.serial('port 0 with hosts of both families: all listen on one port', async (t) => {
   const hosts = ['127.0.0.1', '::1', '127.0.0.2'];
   if ((await listen(t, undefined, '::1').catch(() => null)) === null) {
     t.log('this machine has no IPv6');
@@ -68,7 +68,7 @@ test.serial('port 0 and hosts of both families: one port for all', async (t) => 
   }
 });
 
-test.serial('port 0: a port that is taken at the second host is given back, and another one tried', async (t) => {
+test.serial('port 0: a port in use at the second host is released, and another one is tried', async (t) => {
   const found = taken(t, 3);
   await using server = new StreamServer(hello, ['127.0.0.1', '127.0.0.2']);
   await server.startServing();
@@ -86,7 +86,7 @@ test.serial('port 0: a port that is taken at the second host is given back, and 
   }
 });
 
-test.serial('port 0: when each port is taken at the second host, one error that names it', async (t) => {
+test.serial('port 0: if every port is in use at the second host, one error names the last', async (t) => {
   const found = taken(t, Infinity);
   const server = new StreamServer(hello, ['127.0.0.1', '127.0.0.2']);
   const error = await t.throwsAsync(server.bind(), { instanceOf: ConnectionError, code: 'EADDRINUSE' });
@@ -98,7 +98,7 @@ test.serial('port 0: when each port is taken at the second host, one error that 
   await server.close();
 });
 
-test.serial('a port that is given is tried once', async (t) => {
+test.serial('an explicit port is tried once', async (t) => {
   const port = await takePort(t, '127.0.0.2');
   const tries: unknown[] = [];
   const { listen: original } = Server.prototype;
@@ -115,7 +115,7 @@ test.serial('a port that is given is tried once', async (t) => {
   await server.close();
 });
 
-/** What a process without privileges may not bind, and what it takes to be such a process; null with the reason logged. */
+/** A port that needs a privilege, and a user without it; null with the reason logged. */
 function withoutPrivileges(t: ExecutionContext): { port: number; as: { uid?: number; gid?: number } } | null {
   let least: number;
   try {
@@ -144,7 +144,7 @@ function withoutPrivileges(t: ExecutionContext): { port: number; as: { uid?: num
   return { port, as };
 }
 
-test.serial('a privileged port without the privilege: one error that names host and port', async (t) => {
+test.serial('a privileged port without the privilege is one error that names host and port', async (t) => {
   const plain = withoutPrivileges(t);
   if (plain === null) return;
   const { port, as } = plain;

@@ -1,5 +1,5 @@
-/* eslint-disable @typescript-eslint/no-deprecated -- a pair takes the option, too */
-/** `connect({ sock, serverSide: true })`: a stream of the server's side over a socket that something else has accepted. */
+/* eslint-disable @typescript-eslint/no-deprecated -- pairs have this option, too */
+/** `connect({ sock, serverSide: true })`: a stream for the server's side over a socket that other code has accepted. */
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -22,9 +22,9 @@ import { quiet } from '../loopback.js';
 
 interface Kind {
   readonly name: string;
-  /** A socket that was accepted, or what takes its place, and the client's end of it. */
+  /** An accepted socket, or a substitute, and the client's end of it. */
   ends(t: ExecutionContext): Promise<{ accepted: Duplex; client: Duplex }>;
-  /** The stream of the server's side. */
+  /** The stream for the server's side. */
   over(options: ConnectSockOptions): Promise<Stream>;
 }
 
@@ -55,7 +55,7 @@ function paired(options: DuplexOptions = {}): Promise<{ accepted: Duplex; client
 const serverHostname = 'localhost';
 
 for (const { name, ends, over } of kinds) {
-  test(`${name}: startTls of a stream that is the server's side does the server's part of the handshake`, async (t) => {
+  test(`${name}: with serverSide, startTls does the server's part of the handshake`, async (t) => {
     const { ca, server: identity } = await certificates();
     const { accepted, client } = await ends(t);
     const server = await over({ sock: accepted, serverSide: true });
@@ -73,7 +73,7 @@ for (const { name, ends, over } of kinds) {
     t.truthy(server.getExtraInfo('cipher'));
   });
 
-  test(`${name}: with ssl the call waits for the server's part of the handshake`, async (t) => {
+  test(`${name}: with serverSide and ssl, the call waits for the server's part of the handshake`, async (t) => {
     const { ca, server: identity } = await certificates();
     for (const ssl of [identity, createSecureContext(identity)]) {
       const { accepted, client } = await ends(t);
@@ -107,7 +107,7 @@ for (const { name, ends, over } of kinds) {
     t.true(silent.accepted.destroyed);
   });
 
-  test(`${name}: what the server's part of TLS cannot use is refused, and the socket is left alone`, async (t) => {
+  test(`${name}: options that do not fit the server's side are refused, and the socket is left alone`, async (t) => {
     const { server: identity } = await certificates();
     const { accepted, client } = await ends(t);
     const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
@@ -138,7 +138,7 @@ for (const { name, ends, over } of kinds) {
   });
 }
 
-test('a pair of reader and writer has the side of its stream, too', async (t) => {
+test('openConnection and openUnixConnection accept serverSide, too', async (t) => {
   const { ca, server: identity } = await certificates();
   for (const [kind, open] of [
     [kinds[0]!, openConnection],
@@ -158,7 +158,7 @@ test('a pair of reader and writer has the side of its stream, too', async (t) =>
   }
 });
 
-test('serverSide is only for a socket that exists', async (t) => {
+test('serverSide requires sock', async (t) => {
   const wrong = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
   for (const serverSide of [true, false]) {
     const message = `serverSide must be used together with sock, not ${serverSide}`;

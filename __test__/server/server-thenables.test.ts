@@ -1,21 +1,21 @@
-/** What a handler, a callback or onError returns is waited for as `await` would wait for it. */
+/** The result of a handler, a callback or onError is awaited as `await` would do it. */
 import test from 'ava';
 import { once } from 'node:events';
 import { startServer, type ClientHandler } from 'sluice';
 import { closedByPeer, dial, portOf, turns, until } from '../loopback.js';
 import { KINDS, serve } from './servers.js';
 
-// The deprecated functions warn in a test of their own.
+// The deprecation warnings are tested in another file.
 process.noDeprecation = true;
 
 type Then = (yes: (value?: unknown) => void, no: (error: unknown) => void) => unknown;
 
-/** Something with a `then` that is no promise. */
+/** An object with a `then` method that is not a promise. */
 function thenable(then: Then): PromiseLike<void> {
   return { then } as never;
 }
 
-/** What fails, each with the message `failed`, once. */
+/** Thenables that fail once, with the message `failed`. */
 const failing: Record<string, () => PromiseLike<void>> = {
   'resolves with a rejecting promise': () => thenable((yes) => yes(Promise.reject(new Error('failed')))),
   'resolves with a rejecting thenable': () => thenable((yes) => yes(thenable((_, no) => no(new Error('failed'))))),
@@ -37,7 +37,7 @@ const failing: Record<string, () => PromiseLike<void>> = {
     Object.assign(Promise.reject(new Error('failed')), { then: () => undefined }),
 };
 
-/** What succeeds, once. */
+/** Thenables that succeed once. */
 const succeeding: Record<string, () => PromiseLike<void>> = {
   'resolves, then rejects': () =>
     thenable((yes, no) => {
@@ -57,7 +57,7 @@ const succeeding: Record<string, () => PromiseLike<void>> = {
 };
 
 for (const kind of KINDS) {
-  test(`a thenable of a handler is waited for as by await: it settles once, with what it leads to (${kind})`, async (t) => {
+  test(`a thenable returned by a handler is awaited as by await, and settles once (${kind})`, async (t) => {
     for (const [name, make] of Object.entries({ ...failing, ...succeeding })) {
       const errors: unknown[] = [];
       const handler: ClientHandler = () => make();
@@ -96,7 +96,7 @@ for (const kind of KINDS) {
   });
 
   test.serial(
-    `a thenable of onError that fails becomes one pair of warnings, however it fails (${kind})`,
+    `a thenable returned by onError that fails becomes one pair of warnings, however it fails (${kind})`,
     async (t) => {
       for (const [name, make] of Object.entries({ ...failing, ...succeeding })) {
         const warnings: string[] = [];
@@ -135,10 +135,10 @@ for (const kind of KINDS) {
   );
 }
 
-test('a thenable of a callback of startServer is waited for as by await, and its pair stays open', async (t) => {
+test('a thenable returned by a callback of startServer is awaited, and its pair stays open', async (t) => {
   for (const [name, make] of Object.entries({ ...failing, ...succeeding })) {
     const errors: unknown[] = [];
-    // eslint-disable-next-line @typescript-eslint/no-deprecated -- what is deprecated is what is tested
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- the deprecated function is under test
     const server = await startServer(() => make(), '127.0.0.1', 0, {
       shutdownTimeout: 50,
       onError: (error) => void errors.push(error),

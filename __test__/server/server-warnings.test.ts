@@ -1,4 +1,4 @@
-/** What a server without onError writes to the log, and how often. */
+/** The warnings of a server without onError, and how often they come. */
 import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
@@ -18,7 +18,7 @@ interface Warned extends Error {
   readonly detail?: string;
 }
 
-/** The warnings of servers from now on, which are not printed. */
+/** The server warnings from now on; they are not printed. */
 function warningsOf(t: ExecutionContext): Warned[] {
   const warnings: Warned[] = [];
   const note = (warning: Error): void => {
@@ -33,7 +33,7 @@ function warningsOf(t: ExecutionContext): Warned[] {
   return warnings;
 }
 
-/** A handler that writes until its connection is gone; `settled` is how often it was. */
+/** A handler that writes until its connection is lost; `settled` counts how often. */
 function writing(): { handler: ClientHandler; readonly settled: number } {
   const chunk = Buffer.alloc(65536);
   let settled = 0;
@@ -51,7 +51,7 @@ function writing(): { handler: ClientHandler; readonly settled: number } {
   };
 }
 
-/** Has `count` clients break off while the server writes to them. */
+/** Makes `count` clients break the connection while the server writes to them. */
 async function breaking(count: number, dial: () => Promise<Socket>): Promise<void> {
   for (let i = 0; i < count; i++) {
     const peer = await dial();
@@ -64,7 +64,7 @@ const BROKEN = /^(?:ECONNRESET|EPIPE|ECONNABORTED)$/;
 
 for (const kind of KINDS) {
   test.serial(
-    `peers that break off are one line without a stack, then one a second with a count (${kind})`,
+    `peers that break the connection get one line without a stack, then one a second with a count (${kind})`,
     async (t) => {
       const warnings = warningsOf(t);
       const work = writing();
@@ -113,7 +113,7 @@ for (const kind of KINDS) {
     },
   );
 
-  test.serial(`what was counted is reported when the server is closed (${kind})`, async (t) => {
+  test.serial(`counted failures are reported when the server is closed (${kind})`, async (t) => {
     for (const end of ['close', 'abort'] as const) {
       const warnings = warningsOf(t);
       const work = writing();
@@ -133,7 +133,7 @@ for (const kind of KINDS) {
     }
   });
 
-  test.serial(`onError gets each peer that breaks off, and there is no warning then (${kind})`, async (t) => {
+  test.serial(`onError receives each broken connection, and there is no warning (${kind})`, async (t) => {
     const warnings = warningsOf(t);
     const errors: unknown[] = [];
     const work = writing();
@@ -149,7 +149,7 @@ for (const kind of KINDS) {
     t.deepEqual(warnings, []);
   });
 
-  test.serial(`other errors of a handler are warned of each time, with their stack (${kind})`, async (t) => {
+  test.serial(`other handler errors are each a warning with their stack (${kind})`, async (t) => {
     const warnings = warningsOf(t);
     const failures = [
       new Error('of the handler'),
@@ -168,14 +168,14 @@ for (const kind of KINDS) {
   });
 }
 
-/** What a peer sends, and the handler that fails because of it. */
+/** What a peer sends, and a handler that fails because of it. */
 const BAD_INPUT: readonly [string, string, ClientHandler][] = [
   ['ERR_LIMIT_OVERRUN', `${'x'.repeat(70_000)}\n`, (stream) => stream.readuntil('\n').then(() => {})],
   ['ERR_INCOMPLETE_READ', 'half', (stream) => stream.readexactly(8).then(() => {})],
 ];
 
 for (const kind of KINDS) {
-  test.serial(`frames over the limit or cut short are one line a second with a count (${kind})`, async (t) => {
+  test.serial(`frames that are overlong or cut off are one line a second with a count (${kind})`, async (t) => {
     for (const [code, bytes, handler] of BAD_INPUT) {
       const warnings = warningsOf(t);
       let failed = 0;
@@ -200,7 +200,7 @@ for (const kind of KINDS) {
 }
 
 test.serial(
-  'handshakes that peers make fail are reported like connections that break, and onError gets each',
+  'handshakes that fail because of the peer are reported like broken connections, and onError receives each',
   async (t) => {
     const attempts: ((peer: Socket) => void)[] = [
       (peer) => peer.write('GET / HTTP/1.0\r\n\r\n'),
@@ -224,7 +224,7 @@ test.serial(
     for (const attempt of attempts) {
       const peer = await dialPlain();
       attempt(peer);
-      // Each has failed before the next begins, so that it is known which of them is the first.
+      // Each fails before the next starts, so that the order is known.
       await closedByPeer(peer);
       await turns(10);
     }
@@ -240,7 +240,7 @@ test.serial(
   },
 );
 
-test.serial('connections over the cap are reported like connections that break', async (t) => {
+test.serial('connections over maxConnections are reported like broken connections', async (t) => {
   const warnings = warningsOf(t);
   const { server, dial } = await serve(
     t,
@@ -281,7 +281,7 @@ test.serial('a failing accept is one line without a stack', async (t) => {
   await server.close();
 });
 
-test.serial('a warning is one line, and names five codes at most', async (t) => {
+test.serial('a warning is one line, and names at most five codes', async (t) => {
   const warnings = warningsOf(t);
   const timers = manualTimers(t);
   const peers = new PeerWarnings('StreamServer');
@@ -304,7 +304,7 @@ test.serial('a warning is one line, and names five codes at most', async (t) => 
   );
 });
 
-test('three hundred resets are a few lines on the standard error, which account for each, and the process ends', async (t) => {
+test('three hundred resets are a few lines on standard error that add up, and the process ends', async (t) => {
   const program = `
     import net from 'node:net';
     import { StreamServer } from ${JSON.stringify(pathToFileURL(path.join(root, 'dist/index.js')))};
@@ -334,7 +334,7 @@ test('three hundred resets are a few lines on the standard error, which account 
   const single = stderr.match(/: the handler of 127\.0\.0\.1:\d+ failed: /g)?.length ?? 0;
   const counted = [...stderr.matchAll(/: (\d+) more connections? failed since/g)];
   t.is(single + counted.reduce((sum, [, count]) => sum + Number(count), 0), 300, stderr);
-  // Node adds a hint to the first; how many lines there are is for the clock to say.
+  // Node adds a hint to the first; the number of lines depends on time.
   t.is(stderr.trimEnd().split('\n').length, single + counted.length + 1, stderr);
   t.true(single < 300 && counted.length >= 1);
 });

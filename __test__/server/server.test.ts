@@ -40,7 +40,7 @@ interface Report {
   stream: Stream | null;
 }
 
-/** A server on a free port; what it reports ends up in the list. */
+/** A server on a free port; its reports are collected in the list. */
 function make(
   t: ExecutionContext,
   handler: ClientHandler,
@@ -66,7 +66,7 @@ async function answers(port: number): Promise<boolean> {
 
 // ------------------------------------------------------------------------------------------------ bind, start, serve
 
-test('a new server holds nothing; bind takes the address; close gives it back', async (t) => {
+test('bind claims the address, and close releases it', async (t) => {
   const given = await sparePort(t);
   const server = new StreamServer(echo, '127.0.0.1', given);
   t.teardown(() => server.close());
@@ -88,7 +88,7 @@ test('a new server holds nothing; bind takes the address; close gives it back', 
   await t.throwsAsync(connect('127.0.0.1', port), { code: 'ECONNREFUSED' });
 });
 
-test('connections that come in between bind and startServing wait, with what they have sent', async (t) => {
+test('connections made between bind and startServing wait, with the data they sent', async (t) => {
   const seen: string[] = [];
   const { server } = make(t, async (stream) => {
     seen.push(String(await stream.readline()));
@@ -107,14 +107,14 @@ test('connections that come in between bind and startServing wait, with what the
   await Promise.all(early.map((stream) => stream.close()));
 });
 
-test('a connection that waits may break, and one that waits when the server closes is closed', async (t) => {
+test('a waiting connection may break, and one that still waits is closed with the server', async (t) => {
   const { server, reports } = make(t, () => t.fail());
   await server.bind();
   const broken = await dial(t, portOf(server));
   broken.resetAndDestroy();
   await turns(10);
   const waiting = await connect('127.0.0.1', portOf(server));
-  // The connection is made before the server has accepted it: both outcomes, an end and a reset, are a closed connection.
+  // The connection is made before the server has accepted it: it ends by EOF or by a reset.
   const ended = waiting.read().then(
     ({ length }) => t.is(length, 0),
     (error: unknown) => t.true(error instanceof ConnectionError),
@@ -126,7 +126,7 @@ test('a connection that waits may break, and one that waits when the server clos
   t.deepEqual(reports, []);
 });
 
-test('a broken connection that waited is handed on as a stream that is lost', async (t) => {
+test('a waiting connection that broke is passed to the handler as a lost stream', async (t) => {
   const ended = deferred<string>();
   const { server, reports } = make(t, async (stream) => {
     try {
@@ -146,7 +146,7 @@ test('a broken connection that waited is handed on as a stream that is lost', as
   t.deepEqual(reports, []);
 });
 
-test('bind rejects with the error of the system, and can be tried again', async (t) => {
+test('bind rejects with the system error, and can be tried again', async (t) => {
   const port = await sparePort(t);
   const taken = await listen(t, undefined, '127.0.0.1', port);
   const server = new StreamServer(echo, '127.0.0.1', port);
@@ -161,7 +161,7 @@ test('bind rejects with the error of the system, and can be tried again', async 
   t.true(await answers(port));
 });
 
-test('a list of hosts is listened on; when one fails, none is', async (t) => {
+test('a server listens on all hosts of a list; if one fails, on none', async (t) => {
   const server = new StreamServer(echo, ['127.0.0.1', '127.0.0.2'], 0);
   t.teardown(() => server.close());
   await server.startServing();
@@ -214,7 +214,7 @@ test("a host of undefined, null, '' or a list with null means every interface, w
       () => (server.sockets[0]?.address() as AddressInfo).address,
       (error: unknown) => (error as ConnectionError).code,
     );
-    // A machine without IPv6 says so.
+    // A machine without IPv6 rejects.
     t.true(bound === address || (family === 6 && ['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(bound)), bound);
     t.true(server.sockets.length <= 1);
   }
@@ -231,7 +231,7 @@ test('serveForever serves until the server is closed', async (t) => {
   await served;
 });
 
-test('serveForever ends when the server is closed before it could bind', async (t) => {
+test('serveForever resolves if the server is closed before it has bound', async (t) => {
   const { server } = make(t, echo);
   const served = server.serveForever();
   await server.close();
@@ -259,7 +259,7 @@ test('serveForever closes the server and rejects when its signal is aborted', as
   await t.throwsAsync(early.bind(), STATE);
 });
 
-test('a signal that comes when the server is closing already does not make serveForever reject', async (t) => {
+test('serveForever does not reject if its signal is aborted after close', async (t) => {
   const { server } = make(t, echo);
   const controller = new AbortController();
   const served = server.serveForever({ signal: controller.signal });
@@ -270,7 +270,7 @@ test('a signal that comes when the server is closing already does not make serve
   await t.notThrowsAsync(served);
 });
 
-test('a closed server stays closed', async (t) => {
+test('a closed server cannot be started again', async (t) => {
   for (const before of [() => undefined, (server: StreamServer) => server.startServing()]) {
     const { server } = make(t, echo);
     await before(server);
@@ -284,7 +284,7 @@ test('a closed server stays closed', async (t) => {
   }
 });
 
-test('close while bind is under way leaves nothing behind', async (t) => {
+test('close during bind leaves nothing bound', async (t) => {
   const { server } = make(t, echo);
   const bound = server.bind();
   const closed = server.close();
@@ -295,7 +295,7 @@ test('close while bind is under way leaves nothing behind', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ handlers
 
-test('the handler gets a stream of the server side with the limit of the server', async (t) => {
+test('the handler receives a server-side stream with the limit of the server', async (t) => {
   const got = deferred<Stream>();
   const { server } = make(t, (stream) => got.resolve(stream), { limit: 77 });
   await server.startServing();
@@ -308,7 +308,7 @@ test('the handler gets a stream of the server side with the limit of the server'
   await client.close();
 });
 
-test('when an async handler settles its stream is closed, with a flush', async (t) => {
+test('when an async handler settles, its stream is flushed and closed', async (t) => {
   const data = Buffer.alloc(4 * 1024 * 1024, 'x');
   let stream: Stream | undefined;
   const { server, reports } = make(t, async (given) => {
@@ -323,7 +323,7 @@ test('when an async handler settles its stream is closed, with a flush', async (
   t.deepEqual(reports, []);
 });
 
-test('a plain callback leaves its stream open', async (t) => {
+test('a handler that returns no promise leaves its stream open', async (t) => {
   const got = deferred<Stream>();
   const { server } = make(t, (stream) => got.resolve(stream));
   await server.startServing();
@@ -336,7 +336,7 @@ test('a plain callback leaves its stream open', async (t) => {
   await client.close();
 });
 
-test('a handler that throws or rejects has its stream aborted and is reported; the server goes on', async (t) => {
+test('if a handler throws or rejects, its stream is aborted and the error reported; the server continues', async (t) => {
   const failures: Record<string, () => void | PromiseLike<void>> = {
     throws: () => {
       throw new Error('throws');
@@ -368,7 +368,7 @@ test('a handler that throws or rejects has its stream aborted and is reported; t
   t.true(await answers(portOf(server)));
 });
 
-test('a peer that resets makes the read of the handler fail, and nothing else', async (t) => {
+test('a reset by the peer fails the read of its handler, and nothing else', async (t) => {
   const { server, reports } = make(t, echo);
   await server.startServing();
   const peer = await dial(t, portOf(server));
@@ -379,7 +379,7 @@ test('a peer that resets makes the read of the handler fail, and nothing else', 
   t.true(await answers(portOf(server)));
 });
 
-test('a peer that sends nothing, and one that half-closes, concern nobody else', async (t) => {
+test('a silent or half-closed peer does not affect other connections', async (t) => {
   const { server, reports } = make(t, echo);
   await server.startServing();
   const silent = await dial(t, portOf(server));
@@ -391,7 +391,7 @@ test('a peer that sends nothing, and one that half-closes, concern nobody else',
   t.deepEqual(reports, []);
 });
 
-test('a peer that sends without end is held back', async (t) => {
+test('a peer that never stops sending gets back-pressure', async (t) => {
   const limit = 4096;
   const got = deferred<Stream>();
   const { server } = make(t, (stream) => got.resolve(stream), { limit });
@@ -405,12 +405,12 @@ test('a peer that sends without end is held back', async (t) => {
   t.true(stream.buffered <= 2 * limit + 65536, `${stream.buffered}`);
 });
 
-test('errors are warnings where there is no onError, and where it fails itself', async (t) => {
+test('errors are warnings if there is no onError, and if onError fails', async (t) => {
   const warnings: { name: string; message: string; code?: string }[] = [];
   const note = (warning: Error): void => {
     if (warning.name === 'StreamServerWarning') warnings.push(warning);
   };
-  // In place of Node's own listener, which prints them.
+  // Instead of Node's own listener, which prints them.
   const printers = process.listeners('warning');
   process.removeAllListeners('warning').on('warning', note);
   t.teardown(() => {
@@ -446,9 +446,9 @@ test('errors are warnings where there is no onError, and where it fails itself',
   t.regex(warnings[4]?.message ?? '', /onError rejects/);
 });
 
-test('what is thrown need not be an error', async (t) => {
+test('a handler may throw a value that is not an error', async (t) => {
   const { server, reports } = make(t, () => {
-    // eslint-disable-next-line @typescript-eslint/only-throw-error -- it is what the test is about
+    // eslint-disable-next-line @typescript-eslint/only-throw-error -- this is what the test is about
     throw null;
   });
   await server.startServing();
@@ -472,7 +472,7 @@ test('a handler that never settles does not keep the server from accepting', asy
   t.true(await answers(portOf(server)));
 });
 
-test('connections over the cap are dropped and reported once, and there is room again when one goes', async (t) => {
+test('connections over maxConnections are dropped and reported once; a closed connection makes room', async (t) => {
   const { server, reports } = make(t, echo, { maxConnections: 2 });
   await server.startServing();
   const port = portOf(server);
@@ -494,7 +494,7 @@ test('connections over the cap are dropped and reported once, and there is room 
   }
   await first.close();
   for (;;) {
-    // The server hears of the end of the first a little later.
+    // The server notices a little later that the first has ended.
     const again = await dial(t, port);
     again.end('y\n');
     if (String(await gather(again).catch(() => '')) === 'y\n') break;
@@ -502,7 +502,7 @@ test('connections over the cap are dropped and reported once, and there is room 
   await second.close();
 });
 
-test('an accept that fails is reported, not thrown, and not told again at once', async (t) => {
+test('a failing accept is reported, not thrown, and not repeated at once', async (t) => {
   const { server, reports } = make(t, echo);
   await server.startServing();
   const failure = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' });
@@ -513,7 +513,7 @@ test('an accept that fails is reported, not thrown, and not told again at once',
 
 // ------------------------------------------------------------------------------------------------ close, abort
 
-test('close ends the reads of the handlers, flushes what they wrote, and waits for them', async (t) => {
+test('close ends the reads of handlers, flushes their writes, and waits for them', async (t) => {
   const started = deferred();
   const goOn = deferred();
   const order: string[] = [];
@@ -561,7 +561,7 @@ test('close aborts the signal of a handler that takes too long', async (t) => {
   t.deepEqual(reports, []);
 });
 
-test('a handler that ends because of its signal is not reported, one that fails otherwise is', async (t) => {
+test('a handler that rejects because of its signal is not reported, any other failure is', async (t) => {
   const endings: ClientHandler[] = [
     (_stream, { signal }) => sleep(1e6, undefined, { signal }),
     async (_stream, { signal }) => {
@@ -584,7 +584,7 @@ test('a handler that ends because of its signal is not reported, one that fails 
   );
 });
 
-test('a handler that asks for its signal too late finds it aborted', async (t) => {
+test('a handler that gets its signal after close finds it aborted', async (t) => {
   const started = deferred();
   const ask = deferred();
   const answer = deferred<boolean>();
@@ -601,7 +601,7 @@ test('a handler that asks for its signal too late finds it aborted', async (t) =
   t.true(await answer.promise);
 });
 
-test('handlers that ignore their cancellation are reported, each with its peer', async (t) => {
+test('handlers that ignore their signal are reported, each with its peer', async (t) => {
   const release = deferred();
   let running = 0;
   const { server, reports } = make(
@@ -631,7 +631,7 @@ test('handlers that ignore their cancellation are reported, each with its peer',
   t.is(reports.length, 2);
 });
 
-test('what a handler meets because the server ends its connection is no failure of it', async (t) => {
+test('errors that a handler sees because the server closes its connection are not reported', async (t) => {
   const meet: ((stream: Stream) => Promise<void>)[] = [
     async (stream) => {
       await stream.readline();
@@ -666,7 +666,7 @@ test('what a handler meets because the server ends its connection is no failure 
   }
 });
 
-test('an error of its own is reported also while the server closes', async (t) => {
+test('other errors of a handler are reported even while the server closes', async (t) => {
   const started = deferred();
   const { server, reports } = make(t, async (stream) => {
     started.resolve();
@@ -683,7 +683,7 @@ test('an error of its own is reported also while the server closes', async (t) =
   );
 });
 
-test('close does not wait for ever for a peer that takes nothing', async (t) => {
+test('close does not wait forever for a peer that does not read', async (t) => {
   const written = deferred();
   const { server, reports } = make(
     t,
@@ -701,7 +701,7 @@ test('close does not wait for ever for a peer that takes nothing', async (t) => 
   t.deepEqual(reports, []);
 });
 
-test('abort drops what the handlers wrote', async (t) => {
+test('abort drops the unsent data of handlers', async (t) => {
   const size = 64 * 1024 * 1024;
   const started = deferred();
   const ended = deferred<unknown>();
@@ -725,7 +725,7 @@ test('abort drops what the handlers wrote', async (t) => {
   t.true((await gather(peer).catch(() => Buffer.alloc(0))).length < size);
 });
 
-test('abort cuts a close short that is under way', async (t) => {
+test('abort ends a close in progress', async (t) => {
   const size = 64 * 1024 * 1024;
   let streams = 0;
   const { server } = make(
@@ -794,12 +794,12 @@ test('await using closes the server', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ bad input
 
-test('the class is final', (t) => {
+test('StreamServer cannot be subclassed', (t) => {
   class Mine extends StreamServer {}
   t.throws(() => new Mine(echo), { instanceOf: TypeError, code: 'ERR_ILLEGAL_CONSTRUCTOR', message: /final/ });
 });
 
-test('a server shows its state', async (t) => {
+test('inspect shows the state of a server', async (t) => {
   const { server } = make(t, echo);
   t.is(inspect(server), 'StreamServer { not bound, sockets: [], clients: 0 }');
   await server.bind();
@@ -814,7 +814,7 @@ test('a server shows its state', async (t) => {
   t.is(inspect(server), 'StreamServer { closed, sockets: [], clients: 0 }');
 });
 
-test('bad arguments get typed errors that name the value', async (t) => {
+test('invalid arguments get typed errors that name the value', async (t) => {
   type Arguments = ConstructorParameters<typeof StreamServer>;
   const type = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
   const range = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
@@ -867,12 +867,13 @@ test('bad arguments get typed errors that name the value', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ the process
 
-/** Runs a program of its own; `descriptors` is what it may open at most. */
+/** Runs a separate program; `descriptors` limits its file descriptors. */
 async function run(program: string, descriptors?: number): Promise<{ code: number | null; out: string; err: string }> {
   const node = [process.execPath, '--input-type=module', '-e', program];
   const [command = '', ...args] =
     descriptors === undefined ? node : ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...node];
-  // Newer versions of Node read these certificates on a thread, at any moment: a descriptor too many where they are counted.
+  // Newer versions of Node read these certificates on a thread, at any moment: one descriptor too many if they are
+  // counted.
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: undefined };
   // A program that hangs, or spins, must not outlive its test.
   const limits = { timeout: LONGEST_MS, killSignal: 'SIGKILL' } as const;
@@ -882,7 +883,7 @@ async function run(program: string, descriptors?: number): Promise<{ code: numbe
   return { code, out, err };
 }
 
-test('the process ends by itself when the server and its clients are closed', async (t) => {
+test('the process ends by itself once the server and its clients are closed', async (t) => {
   const { code, out, err } = await run(`
     import { StreamServer, connect } from 'sluice';
     const server = new StreamServer(async (stream) => { await stream.read(); }, '127.0.0.1', 0);

@@ -1,4 +1,4 @@
-/** Servers of each kind, for what holds whatever a server listens on. */
+/** Servers of each kind, for tests that apply to all of them. */
 import type { ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -10,14 +10,14 @@ import { certificates } from '../certificates.js';
 import { directory } from '../fifo.js';
 import { portOf, quiet } from '../loopback.js';
 
-/** What a server speaks. */
+/** What a server listens on, and whether with TLS. */
 export type Kind = 'TCP' | 'TLS' | 'Unix';
 
 export const KINDS: readonly Kind[] = ['TCP', 'TLS', 'Unix'];
 
 export interface Served {
   readonly server: StreamServer | UnixStreamServer;
-  /** A client of Node's, after its handshake; its errors are ignored. */
+  /** A client made with Node, after its handshake; its errors are ignored. */
   readonly dial: () => Promise<Socket>;
   /** A connection without a handshake. */
   readonly dialPlain: () => Promise<Socket>;
@@ -26,7 +26,7 @@ export interface Served {
 /** The plain socket below a TLS socket. */
 const below = new WeakMap<Socket, Socket>();
 
-/** Has a connection break that the server is writing to. */
+/** Breaks a connection that the server is writing to. */
 export function breakOff(socket: Socket): void {
   const plain = below.get(socket) ?? socket;
   // Closing a Unix socket that holds unread bytes breaks it.
@@ -34,7 +34,7 @@ export function breakOff(socket: Socket): void {
   else plain.resetAndDestroy();
 }
 
-/** A server that serves, until the test is over. */
+/** A server that serves until the test is over. */
 export async function serve(
   t: ExecutionContext,
   kind: Kind,

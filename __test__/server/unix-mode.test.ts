@@ -77,7 +77,7 @@ function posix(): void {
     }
   });
 
-  test.serial('the file has the mode that was given, whatever the umask is, with and without TLS', async (t) => {
+  test.serial('the file has the given mode, whatever the umask, with and without TLS', async (t) => {
     const { ca, server: identity } = await certificates();
     const before = process.umask(0o022);
     process.umask(before);
@@ -110,7 +110,7 @@ function posix(): void {
     }
   });
 
-  test.serial('until the mode is set the socket listens where only its owner can reach it', async (t) => {
+  test.serial('until its mode is set, the socket listens where only its owner can reach it', async (t) => {
     const seen: { socket: string; directory: number; file: boolean }[] = [];
     const where = directory(t);
     const file = path.join(where, 'sock');
@@ -138,16 +138,16 @@ function posix(): void {
     t.deepEqual(readdirSync(where), ['sock']);
   });
 
-  test('startUnixServer takes a mode', async (t) => {
+  test('startUnixServer accepts a mode', async (t) => {
     const file = path.join(directory(t), 'sock');
-    // eslint-disable-next-line @typescript-eslint/no-deprecated -- what is deprecated is what is tested
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- the deprecated function is under test
     const server = await startUnixServer(() => {}, file, { mode: 0o606 });
     t.teardown(() => server.abort());
     t.is(modeOf(file), 0o606);
     await server.close();
   });
 
-  test('a stale file is replaced by one with the mode; a live one is left as it is, and nothing else stays', async (t) => {
+  test('a stale file is replaced by one with the mode, a live one is left as it is, and no other file stays', async (t) => {
     const where = directory(t);
     const file = path.join(where, 'sock');
     await stale(file);
@@ -164,7 +164,7 @@ function posix(): void {
     t.deepEqual(readdirSync(where), ['sock']);
   });
 
-  test('a directory that does not exist, or may not be written to', async (t) => {
+  test('a missing or read-only directory rejects with ENOENT or EACCES', async (t) => {
     const where = directory(t);
     const missing = path.join(where, 'no', 'sock');
     await t.throwsAsync(new UnixStreamServer(echo, missing, { mode: 0o600 }).bind(), {
@@ -183,7 +183,7 @@ function posix(): void {
     });
   });
 
-  test('the longest path, and the one that leaves no room', async (t) => {
+  test('the longest path works, and a path too long for a mode is ENAMETOOLONG', async (t) => {
     const where = directory(t);
     const longest = process.platform === 'linux' ? 107 : 103;
     for (const name of ['s', 'so', 'soc', 'some.sock', 'a-long-name.sock']) {
@@ -209,7 +209,7 @@ function posix(): void {
     }
   });
 
-  test('the file belongs to the group that its directory hands on', async (t) => {
+  test('the file inherits the group of its directory', async (t) => {
     const groups = process.getgroups?.() ?? [];
     const own = process.getegid?.();
     const other = process.getuid?.() === 0 ? 65533 : groups.find((group) => group !== own);
@@ -228,7 +228,7 @@ function posix(): void {
     }
   });
 
-  test('who may connect is what the mode says', async (t) => {
+  test('the mode decides who may connect', async (t) => {
     const as = otherUser(t);
     if (as === null) return;
     const where = directory(t);
@@ -254,7 +254,7 @@ function posix(): void {
     }
   });
 
-  test('a worker thread, which cannot set a umask, sets a mode', async (t) => {
+  test('mode works in a worker thread, which cannot set a umask', async (t) => {
     const file = path.join(directory(t), 'sock');
     const inside = `
       import { statSync } from 'node:fs';
@@ -272,7 +272,7 @@ function posix(): void {
     t.is(code, 0, stderr);
   });
 
-  test('in a worker of a cluster mode is refused, and the umask of the primary decides', async (t) => {
+  test('in a cluster worker mode is refused, and the umask of the primary decides', async (t) => {
     const file = path.join(directory(t), 'sock');
     const program = `
       import cluster from 'node:cluster';
@@ -306,7 +306,7 @@ function posix(): void {
   });
 }
 
-/** A user whom the mode can keep out; null with the reason logged. */
+/** A user that the mode can keep out; null with the reason logged. */
 function otherUser(t: ExecutionContext): { uid: number; gid: number } | null {
   if (process.getuid?.() !== 0) {
     t.log('only the superuser can run a program as another user');

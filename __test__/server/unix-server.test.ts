@@ -1,5 +1,5 @@
-/** Servers on Unix sockets: above all, what becomes of the file. */
-// Runs once: it is about the file of the socket, and who takes it.
+/** Servers on Unix sockets, above all the file of the socket. */
+// Runs once: it is about the file of the socket, and which server owns it.
 import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import { linkSync } from 'node:fs';
@@ -37,7 +37,7 @@ async function answers(file: string | URL, word = 'ping'): Promise<boolean> {
   return String(await stream.readline()) === `${word}\n`;
 }
 
-/** A handler that says who it is. */
+/** A handler that sends this name. */
 const named =
   (name: string): ClientHandler =>
   async (stream) => {
@@ -51,7 +51,7 @@ async function who(file: string): Promise<string> {
 
 // ------------------------------------------------------------------------------------------------ the server
 
-test('nothing but the socket is in its directory while it serves, and nothing when it is closed', async (t) => {
+test('only the socket is in its directory while the server serves, and nothing after close', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'sock');
   const server = await started(t, file);
@@ -65,7 +65,7 @@ test('nothing but the socket is in its directory while it serves, and nothing wh
   await t.throwsAsync(server.bind(), { code: 'ERR_SERVER_STATE' });
 });
 
-test('the stream of a handler: its names, its limit, its half-close', async (t) => {
+test("the handler's stream has the names, the limit and the half-close of a Unix connection", async (t) => {
   const file = path.join(directory(t), 'sock');
   const got = deferred<Stream>();
   await started(t, file, (stream) => got.resolve(stream), { limit: 99 });
@@ -84,7 +84,7 @@ test('the stream of a handler: its names, its limit, its half-close', async (t) 
   t.is(String(await client.read()), 'and back');
 });
 
-test('connections that come in between bind and startServing wait, and know where they are', async (t) => {
+test('connections made between bind and startServing wait, and have their sockname', async (t) => {
   const file = path.join(directory(t), 'sock');
   const server = new UnixStreamServer(async (stream) => {
     await stream.write(String(stream.getExtraInfo('sockname')));
@@ -97,7 +97,7 @@ test('connections that come in between bind and startServing wait, and know wher
   t.is(String(await client.read()), file);
 });
 
-test('a relative path is removed although the working directory has changed', async (t) => {
+test('a relative path is removed even if the working directory has changed', async (t) => {
   const where = directory(t);
   const elsewhere = path.join(where, 'elsewhere');
   await mkdir(elsewhere);
@@ -116,7 +116,7 @@ test('a relative path is removed although the working directory has changed', as
   t.deepEqual(await readdir(where), ['elsewhere']);
 });
 
-test('a file: URL, the longest path, a short name in a deep directory', async (t) => {
+test('the path may be a file: URL, the longest path, or a short name in a deep directory', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'a b%');
   await started(t, pathToFileURL(file) as never);
@@ -141,7 +141,7 @@ test('a file: URL, the longest path, a short name in a deep directory', async (t
   }
 });
 
-test('an abstract name has no file, and is taken once', async (t) => {
+test('an abstract name has no file, and can be used by one server', async (t) => {
   if (process.platform !== 'linux') {
     t.throws(() => new UnixStreamServer(echo, '\0name'), { code: 'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM' });
     return;
@@ -158,7 +158,7 @@ test('an abstract name has no file, and is taken once', async (t) => {
   await t.throwsAsync(connectUnix(name), { code: 'ECONNREFUSED' });
 });
 
-test('the class is final, and takes a path or a socket', (t) => {
+test('UnixStreamServer cannot be subclassed, and takes a path or a socket', (t) => {
   class Mine extends UnixStreamServer {}
   t.throws(() => new Mine(echo, '/tmp/x'), { instanceOf: TypeError, message: /final/ });
   const type = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
@@ -173,7 +173,7 @@ test('the class is final, and takes a path or a socket', (t) => {
 
 // ------------------------------------------------------------------------------------------------ whose file it is
 
-test('server A is bound, its file gives way to that of server B, A closes: the file of B stays', async (t) => {
+test('closing a server leaves the file of another server that has replaced it', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'sock');
   const a = await started(t, file, named('a'));
@@ -185,7 +185,7 @@ test('server A is bound, its file gives way to that of server B, A closes: the f
   t.deepEqual(await readdir(where), []);
 });
 
-test('also when the file was moved, replaced by one that is no socket, or is gone', async (t) => {
+test('closing a server leaves a file that is not its socket, and tolerates a missing one', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'sock');
   const moved = await started(t, file, named('moved'));
@@ -200,7 +200,7 @@ test('also when the file was moved, replaced by one that is no socket, or is gon
   await t.notThrowsAsync(gone.close());
 });
 
-test('a closed server does not take away what has come after it', async (t) => {
+test('closing a server again does not remove the file of a later one', async (t) => {
   const file = path.join(directory(t), 'sock');
   const a = await started(t, file, named('a'));
   await a.close();
@@ -209,7 +209,7 @@ test('a closed server does not take away what has come after it', async (t) => {
   t.is(await who(file), 'b');
 });
 
-test('a socket that somebody listens on is never taken, whoever it is', async (t) => {
+test('a socket that another server listens on is never replaced', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'sock');
   const accepted: unknown[] = [];
@@ -224,7 +224,7 @@ test('a socket that somebody listens on is never taken, whoever it is', async (t
   t.deepEqual(await readdir(where), ['sock']);
   t.false(server.isBound());
 
-  // It may be tried again.
+  // The server can be started again later.
   live.close();
   await once(live, 'close');
   await server.startServing();
@@ -232,7 +232,7 @@ test('a socket that somebody listens on is never taken, whoever it is', async (t
   await server.close();
 });
 
-/** Leaves a socket file that nobody listens on. */
+/** Leaves a socket file that no process listens on. */
 async function stale(file: string): Promise<void> {
   const server = createServer();
   await once(server.listen(`${file}.bound`), 'listening');
@@ -253,7 +253,7 @@ test('a stale file is replaced', async (t) => {
   t.deepEqual(await readdir(where), []);
 });
 
-test('of many servers that find a stale file one gets it, and keeps it', async (t) => {
+test('of many servers that find a stale file, one gets the path and keeps it', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'sock');
   await stale(file);
@@ -269,7 +269,7 @@ test('of many servers that find a stale file one gets it, and keeps it', async (
   t.deepEqual(await readdir(where), ['sock']);
 });
 
-test('of many processes that find a stale file one gets it', async (t) => {
+test('of many processes that find a stale file, one gets the path', async (t) => {
   const file = path.join(directory(t), 'sock');
   await stale(file);
   const program = `
@@ -289,7 +289,7 @@ test('of many processes that find a stale file one gets it', async (t) => {
   await t.throwsAsync(stat(file), { code: 'ENOENT' });
 });
 
-test('a path that is no socket is refused, and left alone', async (t) => {
+test('a path that is not a socket is refused, and left alone', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'file');
   await writeFile(file, 'precious');
@@ -307,7 +307,7 @@ test('a path that is no socket is refused, and left alone', async (t) => {
   t.deepEqual((await readdir(where)).sort(), ['directory', 'file', 'link']);
 });
 
-test('a directory that does not exist', async (t) => {
+test('a directory that does not exist is ENOENT', async (t) => {
   const file = path.join(directory(t), 'no', 'sock');
   await t.throwsAsync(new UnixStreamServer(echo, file).bind(), {
     instanceOf: ConnectionError,
@@ -316,7 +316,7 @@ test('a directory that does not exist', async (t) => {
   });
 });
 
-test('close while bind is under way leaves nothing behind', async (t) => {
+test('close during bind leaves no file', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'sock');
   await stale(file);
@@ -333,7 +333,7 @@ test('close while bind is under way leaves nothing behind', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ sock
 
-test('sock: a net.Server that is about to listen', async (t) => {
+test('sock can be a net.Server that listens later', async (t) => {
   const file = path.join(directory(t), 'sock');
   const sock = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   const server = new UnixStreamServer(echo, null, { sock });
@@ -349,7 +349,7 @@ test('sock: a net.Server that is about to listen', async (t) => {
   t.false(sock.listening);
 });
 
-test('sock: the fd of a socket that listens', async (t) => {
+test('sock can be the fd of a listening socket', async (t) => {
   if (!installed(t, 'python3')) return;
   const file = path.join(directory(t), 'sock');
   const program = `
@@ -360,7 +360,7 @@ test('sock: the fd of a socket that listens', async (t) => {
     }, null, { sock: 3, shutdownTimeout: 100 });
     await server.startServing();
     console.log('ready');`;
-  // Node has no way to hand a listening socket to a child as an fd.
+  // Node cannot pass a listening socket to a child as an fd.
   const launcher = `
 import os, socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -379,7 +379,7 @@ os.execv(sys.argv[2], sys.argv[2:])`;
   t.true((await stat(file)).isSocket());
 });
 
-test('a client that resets is reported with the name that it has', async (t) => {
+test('an error thrown by a handler is reported with its message', async (t) => {
   const file = path.join(directory(t), 'sock');
   const errors: unknown[] = [];
   await started(
