@@ -1,4 +1,4 @@
-/** A TLS client of ours with a server of Node's: nothing is lost at the beginning, and who is trusted goes by the name. */
+/** A TLS client of ours with a Node server: no data is lost at the start, and the certificate must match the name. */
 // Runs once for each way of reading: the rings behind the streams see no difference.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -11,7 +11,7 @@ import { directory } from '../fifo.js';
 import { dial, listen, listenTls, resolving, turns } from '../loopback.js';
 
 for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-  test(`${version}: data and the end that come behind the handshake, before anybody reads`, async (t) => {
+  test(`${version}: data and EOF that arrive right after the handshake are not lost`, async (t) => {
     const { ca, server } = await certificates();
     const body = Buffer.alloc(200_000, '0123456789abcdef');
     for (const size of [1, 16_384, body.length]) {
@@ -24,14 +24,14 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   });
 }
 
-test('the certificate is to be of the name that was asked for, not of the address that was connected to', async (t) => {
+test('the certificate must match serverHostname, not the address of the connection', async (t) => {
   const { ca, server, otherHost } = await certificates();
   const asked: (string | false)[] = [];
   const answer = (socket: TLSSocket): void => {
     asked.push((socket as TLSSocket & { servername: string | false }).servername);
     socket.end('x');
   };
-  // Of localhost and 127.0.0.1.
+  // Valid for localhost and 127.0.0.1.
   const port = await listenTls(t, server, answer);
   for (const serverHostname of ['other.example', '192.0.2.1', '::2']) {
     const error = await t.throwsAsync(connect('127.0.0.1', port, { ssl: { ca }, serverHostname }), {
@@ -40,7 +40,7 @@ test('the certificate is to be of the name that was asked for, not of the addres
     });
     t.true(error?.message.includes(serverHostname), error?.message);
   }
-  // The address is not in the certificate, the name is.
+  // Valid for the name, not for the address.
   const other = await listenTls(t, otherHost, answer);
   const good: [number, ConnectOptions][] = [
     [other, { serverHostname: 'other.example', ssl: { ca } }],
@@ -60,7 +60,7 @@ test('the certificate is to be of the name that was asked for, not of the addres
   }
 });
 
-test.serial('a dot at the end of a name is neither sent to the server nor looked for in its certificate', async (t) => {
+test.serial('a dot at the end of a name is neither sent to the server nor compared with its certificate', async (t) => {
   const { ca, server, otherHost } = await certificates();
   const asked: string[] = [];
   const SNICallback = (name: string, done: (error: Error | null) => void): void => {
@@ -102,19 +102,19 @@ test.serial('a dot at the end of a name is neither sent to the server nor looked
   t.deepEqual(servernames, names);
   t.deepEqual(compared, ['localhost']);
 
-  // An address is none of the names that are sent.
+  // An address is never sent as a name.
   await using numeric = await connect('127.0.0.1.', port, { ssl: { ca } });
   t.is(String(await numeric.read()), 'x');
   t.deepEqual([asked.length, servernames.at(-1)], [names.length, false]);
 
-  // The name that is compared has no dot, either.
+  // The name is compared without its dot, too.
   await t.throwsAsync(connect('localhost.', other, { ssl: { ca } }), {
     code: 'ERR_TLS_CERT_ALTNAME_INVALID',
     message: /Host: localhost\. is not in the cert's altnames/,
   });
 });
 
-test('a name of dots alone, or with more than one at its end, is refused before anything is opened', async (t) => {
+test('a name of dots only, or with several at its end, is refused before anything is opened', async (t) => {
   const { ca } = await certificates();
   const range = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
   for (const name of ['.', 'localhost..', '..']) {
@@ -137,7 +137,7 @@ async function upgraded(stream: Stream, ssl: tls.ConnectionOptions, serverHostna
   return stream;
 }
 
-test('the race goes by the connection: an address that refuses is passed over, the options of TCP are kept', async (t) => {
+test('the race is for the TCP connection: a refusing address is skipped, and TCP options apply', async (t) => {
   const { ca, server } = await certificates();
   const seen: (number | undefined)[] = [];
   const port = await listenTls(t, server, (socket) => {
@@ -158,7 +158,7 @@ test('the race goes by the connection: an address that refuses is passed over, t
   t.is(error?.message, `connect 127.0.0.1:${closed}: ECONNREFUSED (connection refused)`);
 });
 
-test('a reader that stops and goes gets every byte, in order', async (t) => {
+test('a reader that pauses and resumes gets every byte, in order', async (t) => {
   const { ca, server } = await certificates();
   const body = Buffer.alloc(5_000_000);
   for (let i = 0; i < body.length; i += 4) body.writeUInt32LE(i, i);

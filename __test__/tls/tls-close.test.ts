@@ -1,4 +1,4 @@
-/** The end of TLS: `close` waits for that of the peer, for `sslShutdownTimeout` at most. */
+/** The end of a TLS connection: `close` waits for the peer's close_notify, at most for `sslShutdownTimeout`. */
 // Runs once for each way of reading: the rings behind the streams see no difference.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -9,10 +9,10 @@ import { StreamServer, connect, type ClientHandler, type Stream } from 'sluice';
 import { certificates } from '../certificates.js';
 import { deferred, portOf } from '../loopback.js';
 
-/** Longer than any connection without TLS is waited for. */
+/** Longer than close waits without TLS. */
 const LONG_MS = 1200;
 
-/** A stream to a TLS server of Node, which leaves its side open, and the socket of that. */
+/** A stream to a Node TLS server that keeps its side open, and the socket of that server. */
 async function pair(t: ExecutionContext, sslShutdownTimeout?: number): Promise<[Stream, TLSSocket]> {
   const { server: identity, ca } = await certificates();
   const server = tls.createServer({ ...identity, allowHalfOpen: true } as tls.TlsOptions).listen(0, '127.0.0.1');
@@ -30,7 +30,7 @@ async function pair(t: ExecutionContext, sslShutdownTimeout?: number): Promise<[
   return [stream, socket];
 }
 
-/** A client of Node that reads nothing, not even the end. */
+/** A Node client that reads nothing, not even EOF. */
 async function silentClient(t: ExecutionContext, server: StreamServer, ca: string): Promise<TLSSocket> {
   const client = tls.connect({
     host: '127.0.0.1',
@@ -48,7 +48,7 @@ const readLine: ClientHandler = async (stream) => {
   await stream.readline();
 };
 
-test('close waits for the end of the peer, and drops what it sends until then', async (t) => {
+test('close waits for the end of the peer, and drops the data that arrives until then', async (t) => {
   const [stream, socket] = await pair(t, 30_000);
   socket.resume();
   let closed = false;
@@ -65,7 +65,7 @@ test('close waits for the end of the peer, and drops what it sends until then', 
   t.is((await stream.read()).length, 0);
 });
 
-test('close after the end of the peer waits for nothing', async (t) => {
+test('close after the end of the peer does not wait', async (t) => {
   const [stream, socket] = await pair(t);
   socket.end('all\n');
   t.is(String(await stream.read()), 'all\n');
@@ -75,7 +75,7 @@ test('close after the end of the peer waits for nothing', async (t) => {
   t.true(stream.isClosing());
 });
 
-test('a peer that keeps its end to itself is waited for as long as sslShutdownTimeout allows', async (t) => {
+test('close waits at most sslShutdownTimeout for a peer that keeps its side open', async (t) => {
   const [stream, socket] = await pair(t, 50);
   socket.setEncoding('latin1');
   let received = '';
@@ -88,7 +88,7 @@ test('a peer that keeps its end to itself is waited for as long as sslShutdownTi
   t.false(socket.writableEnded, 'it has not said that it is done');
 });
 
-test('abort while close waits for the end of the peer', async (t) => {
+test('abort ends a close that waits for the peer', async (t) => {
   const [stream, socket] = await pair(t, 30_000);
   const ended = once(socket.resume(), 'end');
   const closing = stream.close();
@@ -98,7 +98,7 @@ test('abort while close waits for the end of the peer', async (t) => {
   t.true(stream.isClosing());
 });
 
-test('a server that closes waits for its clients as long as shutdownTimeout allows', async (t) => {
+test('close of a server waits at most shutdownTimeout for its clients', async (t) => {
   const { server: identity, ca } = await certificates();
   const reported: unknown[] = [];
   const handling = deferred();
@@ -114,7 +114,7 @@ test('a server that closes waits for its clients as long as shutdownTimeout allo
   t.teardown(() => server.abort());
   await server.startServing();
   const client = await silentClient(t, server, ca);
-  // The client is done with the handshake before the server is.
+  // The client finishes the handshake before the server does.
   await handling.promise;
   const ended = once(client, 'end');
   await server.close();
@@ -124,7 +124,7 @@ test('a server that closes waits for its clients as long as shutdownTimeout allo
   t.false(client.writableEnded, 'it has not said that it is done');
 });
 
-test('a server gives a client sslShutdownTimeout to end its side', async (t) => {
+test('sslShutdownTimeout of a server bounds the close of its streams', async (t) => {
   const { server: identity, ca } = await certificates();
   const closed = deferred<string>();
   const server = new StreamServer(
@@ -144,7 +144,7 @@ test('a server gives a client sslShutdownTimeout to end its side', async (t) => 
   client.destroy();
 });
 
-test('startTls takes sslShutdownTimeout as well', async (t) => {
+test('startTls accepts sslShutdownTimeout, too', async (t) => {
   const { server: identity, ca } = await certificates();
   const server = new StreamServer(readLine, '127.0.0.1', 0);
   t.teardown(() => server.abort());
@@ -172,7 +172,7 @@ test('startTls takes sslShutdownTimeout as well', async (t) => {
   done.resolve();
 });
 
-test('sslShutdownTimeout is checked', async (t) => {
+test('an invalid sslShutdownTimeout is refused', async (t) => {
   const { server: identity } = await certificates();
   for (const [ms, code] of [
     [0, 'ERR_OUT_OF_RANGE'],

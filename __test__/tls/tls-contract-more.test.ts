@@ -1,4 +1,4 @@
-/** The contract of transports for TLS over what is no TCP socket. */
+/** The transport contract for TLS over other streams than TCP sockets. */
 // Runs once for each way of reading: the sink is not a reader.
 import { once } from 'node:events';
 import net, { type Socket } from 'node:net';
@@ -12,14 +12,14 @@ import { transportContract, turns, type Pair, type PairMaker } from '../transpor
 
 async function both(client: DuplexTransport, served: DuplexTransport): Promise<Pick<Pair, 'a' | 'b'>> {
   const pair = await secured(client, served);
-  // What the server sends behind the handshake: Node never tells when that fails, nor of anything written later.
+  // What the server sends right after the handshake: Node never reports its failure, nor that of later writes.
   await turns();
   return { a: pair.client, b: pair.served };
 }
 
-/** A server for one connection, what it has accepted and who has connected, both plain. */
+/** The two plain ends of a connection. */
 async function sockets(place: net.ListenOptions): Promise<{ client: Socket; served: Socket; close: () => void }> {
-  // Without a delay, as sockets of ours: what the system holds back for an acknowledgement is lost in a reset.
+  // noDelay, as for our sockets: data that the system holds back for an acknowledgement is lost in a reset.
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
   await once(server.listen(place), 'listening');
   const accepted = once(server, 'connection') as Promise<[Socket]>;

@@ -6,7 +6,7 @@ import { SocketTransport } from '#ts/transports/socket.js';
 import { secured } from '../certificates.js';
 import { RecordingSink, transportContract, turns, written, type Pair, type PairMaker } from '../transport-contract.js';
 
-/** Two plain transports over the loopback interface, and how to crash either end. */
+/** Two plain transports over the loopback interface. */
 async function tcp(): Promise<{ client: SocketTransport; served: SocketTransport; close: () => void }> {
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true });
   server.listen(0, '127.0.0.1');
@@ -38,7 +38,7 @@ function overTcp(name: string, toClient: boolean, maxVersion: 'TLSv1.2' | 'TLSv1
   };
 }
 
-/** As `startTls` does it: after bytes have gone both ways, in both ways of reading. */
+/** As `startTls` does it: after bytes have passed in both directions, with both ways of reading. */
 const upgraded: PairMaker = {
   name: 'TLS after plain bytes',
   connected: true,

@@ -1,4 +1,4 @@
-/** What callers are told when TLS fails: one typed error, which names the call or the peer, and the option to blame. */
+/** The errors when TLS fails: one typed error that names the call or the peer, and the option at fault. */
 // Runs once for each way of reading: the rings behind the streams see no difference.
 import { createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
@@ -34,12 +34,12 @@ import {
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const;
 
-/** A TLS server of ours; `errors` are what was reported. */
+/** A TLS server of ours; `errors` collects its reports. */
 function serve(t: ExecutionContext, ssl: ServerSsl, handler: ClientHandler = echo): ReturnType<typeof serving> {
   return serving(t, handler, { ssl });
 }
 
-/** A relay to `port` of one connection, whose two ends can be spoken to. */
+/** A relay of one connection to `port`, whose two sockets a test can write to. */
 async function relay(
   t: ExecutionContext,
   port: number,
@@ -53,7 +53,7 @@ async function relay(
   return { port: entry.port, client: () => entry.sockets[0]!, server: () => onward };
 }
 
-/** The error of a connection that TLS has ended. */
+/** Checks the error of a connection that TLS has ended. */
 function isTlsError(t: ExecutionContext, error: unknown, code: RegExp, message: RegExp): void {
   t.true(error instanceof ConnectionError, String(error));
   const { code: actual, message: text, cause } = error as ConnectionError;
@@ -72,7 +72,7 @@ const caught = (promise: PromiseLike<unknown>): Promise<unknown> =>
 
 // --- After the handshake
 
-test('a client of TLS 1.3 that is refused for want of a certificate hears of it by its reads and writes', async (t) => {
+test('a TLS 1.3 client refused for lack of a certificate gets the error from its reads and writes', async (t) => {
   const { ca, server } = await certificates();
   const { port, errors } = await serve(t, { ...server, ca, requestCert: true });
   const stream = await connect('127.0.0.1', port, { ssl: { ca, minVersion: 'TLSv1.3' } });
@@ -95,7 +95,7 @@ test('a client of TLS 1.3 that is refused for want of a certificate hears of it 
   t.is(errors[0]?.code, 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE');
 });
 
-// A record of application data that no key of the connection has made.
+// A record of application data that is encrypted with no key of the connection.
 const FORGED = Buffer.from(`1703030020${'ab'.repeat(32)}`, 'hex');
 
 for (const version of VERSIONS) {
@@ -109,7 +109,7 @@ for (const version of VERSIONS) {
       ],
       ['a forged record', FORGED, /BAD_RECORD_MAC$|CIPHER_OPERATION_FAILED$/, /BAD_RECORD_MAC$/],
     ] as const) {
-      test(`${what} in a connection of ${version}, to the ${side}: a typed error on both sides`, async (t) => {
+      test(`${what} in a connection of ${version}, to the ${side}, is a typed error on both sides`, async (t) => {
         const { ca, server } = await certificates();
         const { port, errors } = await serve(t, server);
         const between = await relay(t, port);
@@ -134,7 +134,7 @@ for (const version of VERSIONS) {
   }
 }
 
-test('a write that is on its way when TLS fails', async (t) => {
+test('a pending drain rejects with the TLS error', async (t) => {
   const { ca, server } = await certificates();
   const hold = deferred();
   t.teardown(hold.resolve);
@@ -150,7 +150,7 @@ test('a write that is on its way when TLS fails', async (t) => {
   t.regex((error as Error).message, /^drain: the connection is lost: read 127\.0\.0\.1:\d+: TLS: decryption failed/);
 });
 
-test('an error of OpenSSL that Node tells as one of the system keeps its reason; errors of others are left alone', async (t) => {
+test('an OpenSSL error that Node reports as a system error keeps its reason; other errors are left alone', async (t) => {
   const { ca, server } = await certificates();
   const { port } = await serve(t, server);
   const text =
@@ -168,7 +168,7 @@ test('an error of OpenSSL that Node tells as one of the system keeps its reason;
   await read;
 });
 
-test('a reset after the handshake is told as without TLS', async (t) => {
+test('a reset after the handshake is reported as without TLS', async (t) => {
   const { ca, server } = await certificates();
   const { port, errors } = await serve(t, server);
   const between = await relay(t, port);
@@ -192,9 +192,9 @@ test('a reset after the handshake is told as without TLS', async (t) => {
 interface Refusal {
   readonly ssl: Record<string, unknown>;
   readonly code: string | RegExp;
-  /** What follows `<the call>: ssl: `. */
+  /** The message after `<the call>: ssl: `. */
   readonly says: RegExp;
-  /** Whether Node or OpenSSL said it first. */
+  /** Whether the error of Node or OpenSSL is its cause. */
   readonly caused?: boolean;
 }
 
@@ -297,7 +297,7 @@ function isRefusal(t: ExecutionContext, error: unknown, call: string, name: stri
   t.notRegex(message, /error:|\n/, what);
 }
 
-test('options that are refused: which call, which option, before anything is opened', async (t) => {
+test('invalid options are refused with the call and the option, before anything is opened', async (t) => {
   const listener = await listen(t);
   const { port } = listener;
   const socketPath = path.join(directory(t), 's');
@@ -325,7 +325,7 @@ test('options that are refused: which call, which option, before anything is ope
   t.is(String(await stream.readline()), 'plain\n', 'the stream is as it was');
 });
 
-test('startTls of a server: options that are refused leave the stream as it was', async (t) => {
+test('startTls of a server: invalid options leave the stream unchanged', async (t) => {
   const accepted = deferred<Stream>();
   const server = new StreamServer((stream) => accepted.resolve(stream), '127.0.0.1', 0);
   await server.startServing();
@@ -341,7 +341,7 @@ test('startTls of a server: options that are refused leave the stream as it was'
   t.is(String(await stream.readline()), 'plain\n');
 });
 
-test('callbacks that are no functions, for the side that has them', async (t) => {
+test('callbacks that are not functions are refused, on the side that uses them', async (t) => {
   const { server } = await certificates();
   for (const name of ['checkServerIdentity', 'pskCallback']) {
     await t.throwsAsync(connect('127.0.0.1', 9, { ssl: { [name]: 5 } }), {
@@ -361,7 +361,7 @@ test('callbacks that are no functions, for the side that has them', async (t) =>
   );
 });
 
-test('an option with the value undefined is one that was not given', async (t) => {
+test('an option with the value undefined counts as missing', async (t) => {
   const { ca, server } = await certificates();
   const { port, errors } = await serve(t, { ...server, SNICallback: undefined, minVersion: undefined });
   const ssl = { ca, checkServerIdentity: undefined, minDHSize: undefined, ALPNProtocols: undefined } as ClientSsl;
@@ -380,9 +380,15 @@ type Check = (hostname: string, certificate: PeerCertificate) => Error | undefin
 
 const CHECKS: [string, Check, string, RegExp, unknown][] = [
   ['throws', () => fails(boom), 'ECONNABORTED', /checkServerIdentity has thrown: boom$/, boom],
-  ['throws no error', () => fails('text'), 'ECONNABORTED', /checkServerIdentity has thrown: 'text'$/, 'text'],
+  ['throws a string', () => fails('text'), 'ECONNABORTED', /checkServerIdentity has thrown: 'text'$/, 'text'],
   ['returns an error', () => boom, 'ECONNABORTED', /checkServerIdentity refuses the server: boom$/, boom],
-  ['returns one with a code', () => coded, 'ERR_MINE', /checkServerIdentity refuses the server: not this one$/, coded],
+  [
+    'returns an error with a code',
+    () => coded,
+    'ERR_MINE',
+    /checkServerIdentity refuses the server: not this one$/,
+    coded,
+  ],
 ];
 
 function fails(reason: unknown): never {
@@ -418,7 +424,7 @@ for (const [what, checkServerIdentity, code, message, cause] of CHECKS) {
   });
 }
 
-test('checkServerIdentity with rejectUnauthorized: false: a verdict is ignored, an exception is not', async (t) => {
+test('checkServerIdentity with rejectUnauthorized: false: a returned error is ignored, a thrown one is not', async (t) => {
   const { ca, server } = await certificates();
   const { port } = await serve(t, server);
   const over = (checkServerIdentity: Check): Promise<Stream> =>
@@ -434,7 +440,7 @@ test('checkServerIdentity with rejectUnauthorized: false: a verdict is ignored, 
   t.is(error?.cause, boom);
 });
 
-test('checkServerIdentity is given what Node gives, and may delegate to it', async (t) => {
+test("checkServerIdentity gets Node's arguments, and may delegate to Node's function", async (t) => {
   const { ca, server, otherHost } = await certificates();
   const asked: string[] = [];
   const checkServerIdentity: Check = (hostname, certificate) => {
@@ -456,9 +462,15 @@ const later = (call: () => void): unknown => setImmediate(call);
 
 const SNI: [string, Sni, string, RegExp, unknown][] = [
   ['throws', () => fails(boom), 'ECONNABORTED', /: SNICallback has thrown: boom$/, boom],
-  ['tells an error', (_name, done) => done(boom), 'ECONNABORTED', /: SNICallback has failed: boom$/, boom],
-  ['tells one with a code', (_name, done) => done(coded), 'ERR_MINE', /: SNICallback has failed: not this one$/, coded],
-  ['tells an error later', (_name, done) => later(() => done(boom)), 'ECONNABORTED', /has failed: boom$/, boom],
+  ['passes an error', (_name, done) => done(boom), 'ECONNABORTED', /: SNICallback has failed: boom$/, boom],
+  [
+    'passes an error with a code',
+    (_name, done) => done(coded),
+    'ERR_MINE',
+    /: SNICallback has failed: not this one$/,
+    coded,
+  ],
+  ['passes an error later', (_name, done) => later(() => done(boom)), 'ECONNABORTED', /has failed: boom$/, boom],
   [
     'rejects as an async function',
     async () => Promise.reject(boom),
@@ -466,11 +478,11 @@ const SNI: [string, Sni, string, RegExp, unknown][] = [
     /: SNICallback has failed: boom$/,
     boom,
   ],
-  ['tells no error', (_name, done) => done('text' as never), 'ECONNABORTED', /has failed: 'text'$/, 'text'],
+  ['passes a string', (_name, done) => done('text' as never), 'ECONNABORTED', /has failed: 'text'$/, 'text'],
 ];
 
 for (const [what, SNICallback, code, message, cause] of SNI) {
-  test(`an SNICallback that ${what} is what the server reports`, async (t) => {
+  test(`an SNICallback that ${what} is reported by the server`, async (t) => {
     const { ca, server } = await certificates();
     for (const version of VERSIONS) {
       const { port, errors } = await serve(t, { ...server, SNICallback });
@@ -487,7 +499,7 @@ for (const [what, SNICallback, code, message, cause] of SNI) {
       t.regex(errors[0]?.message ?? '', /^StreamServer: TLS handshake with 127\.0\.0\.1:\d+: SNICallback /);
       t.regex(errors[0]?.message ?? '', message);
       t.is(errors[0]?.cause, cause);
-      // Without a name the callback is not asked: the server goes on.
+      // Without a name the callback is not called, and the server continues.
       await using other = await connect('127.0.0.1', port, { ssl: { ca } });
       await other.write('x\n');
       t.is(String(await other.readline()), 'x\n');
@@ -495,7 +507,7 @@ for (const [what, SNICallback, code, message, cause] of SNI) {
   });
 }
 
-test('ALPNCallback and pskCallback that throw are what is reported; a refusal of ALPNCallback is the refusal', async (t) => {
+test('a thrown error of ALPNCallback or pskCallback is reported; a refusal by ALPNCallback stays one', async (t) => {
   const { ca, server } = await certificates();
   const reported = async (
     options: tls.TlsOptions,
@@ -539,11 +551,11 @@ test('ALPNCallback and pskCallback that throw are what is reported; a refusal of
   t.is(String(await stream.readline()), 'x\n');
 });
 
-// --- A handshake that is cut off
+// --- Interrupted handshakes
 
 for (const version of VERSIONS) {
   for (const how of ['ends', 'is reset', 'stops'] as const) {
-    test(`a handshake of ${version} that ${how} at any place: one typed error on each side that is not done`, async (t) => {
+    test(`a handshake of ${version} that ${how} at any point is one typed error on each unfinished side`, async (t) => {
       const { ca, server } = await certificates();
       const reports: unknown[] = [];
       const patient = new StreamServer(echo, '127.0.0.1', 0, {
@@ -554,7 +566,7 @@ for (const version of VERSIONS) {
       await patient.startServing();
       t.teardown(() => patient.abort());
       const ssl = { ca, minVersion: version, maxVersion: version };
-      // How many bytes of the server's first flight, or of the client's, reach the other.
+      // How many bytes of the server's first flight, or of the client's, are relayed.
       for (const [fromServer, fromClient] of [
         [0, Infinity],
         [3, Infinity],
@@ -578,7 +590,7 @@ for (const version of VERSIONS) {
         const code = how === 'stops' ? 'ETIMEDOUT' : 'ECONNRESET';
         t.is((error as ConnectionError).code, code, place);
         t.regex((error as Error).message, /^connect 127\.0\.0\.1:\d+: TLS handshake: [^:]+(: [^:]+)?$/, place);
-        // A client's end that comes before all bytes is no beginning of a handshake either.
+        // A client that ends before all its bytes were relayed has not started a handshake either.
         await until(() => reports.length > 0);
         await turns(3);
         t.is(reports.length, 1, place);
@@ -599,7 +611,7 @@ for (const version of VERSIONS) {
   }
 }
 
-test('a handshake that has failed is reported, also when the server is closed at once', async (t) => {
+test('a failed handshake is reported, also if the server is closed right afterwards', async (t) => {
   const { server: ssl } = await certificates();
   const errors: unknown[] = [];
   const onError = (error: unknown): void => void errors.push(error);
@@ -624,7 +636,7 @@ test('a handshake that has failed is reported, also when the server is closed at
   waiting.destroy();
 });
 
-/** Passes on the first `count` bytes, then nothing more. */
+/** Relays the first `count` bytes, then nothing more. */
 function pass(from: Socket, to: Socket, count: number, then: () => void): void {
   let left = count;
   from.on('data', (chunk: Buffer) => {

@@ -1,4 +1,4 @@
-/** Has TLS handshakes fail in several ways, prints how, and must end by itself: run by a test. */
+/** Makes TLS handshakes fail in several ways, prints the codes, and must end by itself: run by `tls.test.ts`. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
@@ -33,7 +33,7 @@ await server.startServing();
 await fail((server.sockets[0]?.address() as AddressInfo).port, { ssl: { ca } });
 await server.close();
 
-// Callbacks and options of the user's that fail, with a server that is there.
+// Callbacks and options of the user that fail, with a server that accepts.
 const good = new StreamServer(
   async (stream) => {
     await stream.read();
@@ -61,7 +61,7 @@ await fail(goodPort, { ssl: { ca, checkServerIdentity: throwing } });
 await fail(goodPort, { ssl: { ca, cert: 'none', key: 'none' } });
 await fail(goodPort, { ssl: { ca }, serverHostname: 'localhost' });
 
-// What fails when the handshake is done.
+// A failure after the handshake.
 const late = await connect('127.0.0.1', goodPort, { ssl: { ca } });
 const other = tlsConnect({ port: goodPort, host: '127.0.0.1', ca }).on('error', () => {});
 await once(other, 'secureConnect');
@@ -76,7 +76,7 @@ const aborting = new AbortController();
 signal.addEventListener('abort', () => aborting.abort(new Error('enough')));
 await fail(await oneConnection((socket) => socket.resume()), { ssl: true, signal: aborting.signal });
 
-// The side of the server: a client that says nothing.
+// The server's side: a client that sends nothing.
 const failed = new Promise<void>((resolve) => {
   const patient = new StreamServer(() => {}, '127.0.0.1', 0, {
     ssl: identity,

@@ -18,7 +18,7 @@ import { certificates } from '../certificates.js';
 import { closedByPeer, deferred, dial, echo, listen, listenTls, serving, taking, until } from '../loopback.js';
 import { Program } from '../program.js';
 
-/** A TLS server of ours; `errors` are what was reported. */
+/** A TLS server of ours; `errors` collects its reports. */
 async function serve(
   t: ExecutionContext,
   options: StreamServerOptions = {},
@@ -37,7 +37,7 @@ async function nodeClient(t: ExecutionContext, port: number, options: tls.Connec
   return socket;
 }
 
-/** Relays connections to `port` in pieces of one byte, both ways. */
+/** Relays connections to `port` one byte at a time, in both directions. */
 async function drip(t: ExecutionContext, port: number): Promise<number> {
   const relay = async (from: Socket, to: Socket): Promise<void> => {
     for await (const chunk of from as AsyncIterable<Buffer>) {
@@ -59,7 +59,7 @@ async function drip(t: ExecutionContext, port: number): Promise<number> {
   return entry;
 }
 
-test('both sides of ours: lines, a large body, the facts of the connection', async (t) => {
+test('both sides ours: lines, a large body, and the facts in getExtraInfo', async (t) => {
   const { ca } = await certificates();
   const facts = deferred<Record<string, unknown>>();
   const body = Buffer.alloc(3_000_000, 'abcdefg');
@@ -105,7 +105,7 @@ test('both sides of ours: lines, a large body, the facts of the connection', asy
   t.deepEqual(errors, []);
 });
 
-test('a handshake and data that come byte by byte', async (t) => {
+test('a handshake and data that arrive byte by byte', async (t) => {
   const { ca } = await certificates();
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
     const { port, errors } = await serve(t);
@@ -117,7 +117,7 @@ test('a handshake and data that come byte by byte', async (t) => {
   }
 });
 
-test('ssl as a SecureContext, on both sides', async (t) => {
+test('ssl may be a SecureContext, on both sides', async (t) => {
   const { ca, server } = await certificates();
   const served = tls.createSecureContext(server);
   const context = deferred<unknown>();
@@ -134,7 +134,7 @@ test('ssl as a SecureContext, on both sides', async (t) => {
   t.deepEqual(errors, []);
 });
 
-test('SNI: the name is sent and checked, an address is checked and not sent; ALPN is passed on', async (t) => {
+test('SNI: a name is sent and checked, an address is checked but not sent; ALPN is negotiated', async (t) => {
   const { ca, server, otherHost } = await certificates();
   const asked: string[] = [];
   const seen: unknown[] = [];
@@ -172,7 +172,7 @@ test('SNI: the name is sent and checked, an address is checked and not sent; ALP
   ]);
 });
 
-test('a certificate that is not to be trusted: one typed error each, and the server goes on', async (t) => {
+test('an untrusted certificate is a typed error, and the server continues', async (t) => {
   const { ca, otherCa, expired, stranger, otherHost, server } = await certificates();
   const cases = [
     { name: 'wrong authority', ssl: stranger, trust: { ca }, code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' },
@@ -199,7 +199,7 @@ test('a certificate that is not to be trusted: one typed error each, and the ser
   }
 });
 
-test('a client certificate that the server asks for', async (t) => {
+test('a server can require a client certificate, and reports one it refuses', async (t) => {
   const { ca, client, stranger } = await certificates();
   const { server } = await certificates();
   const { port, errors } = await serve(t, { ssl: { ...server, ca, requestCert: true } }, async (stream) => {
@@ -209,7 +209,7 @@ test('a client certificate that the server asks for', async (t) => {
   t.is(String(await stream.readline()), 'a client\n');
   t.deepEqual(errors, []);
 
-  // With TLS 1.3 a client is done before it hears that it is refused.
+  // With TLS 1.3 a client is done before the server refuses it.
   for (const [identity, code] of [
     [stranger, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
     [{}, 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE'],
@@ -228,7 +228,7 @@ test('a client certificate that the server asks for', async (t) => {
   }
 });
 
-test('garbage instead of a handshake: an error on this connection, and the others go on', async (t) => {
+test('garbage instead of a handshake is an error on that connection only', async (t) => {
   const { ca } = await certificates();
   const { port, errors } = await serve(t);
   await using before = await connect('127.0.0.1', port, { ssl: { ca } });
@@ -254,7 +254,7 @@ test('garbage instead of a handshake: an error on this connection, and the other
   });
 });
 
-test('a peer that stops in the middle of the handshake: ETIMEDOUT, on either side, stalling nobody', async (t) => {
+test('a peer that stops during the handshake is ETIMEDOUT, on either side, and delays no other connection', async (t) => {
   const { ca } = await certificates();
   const silent = await listen(t);
   await t.throwsAsync(connect('127.0.0.1', silent.port, { ssl: true, sslHandshakeTimeout: 50 }), {
@@ -263,7 +263,7 @@ test('a peer that stops in the middle of the handshake: ETIMEDOUT, on either sid
     message: /^connect 127\.0\.0\.1:\d+: TLS handshake: not done within 50 ms$/,
   });
 
-  // The usual time, which is long enough for the other handshake on every machine.
+  // The default timeout, which is long enough for the other handshake on every machine.
   const patient = await serve(t);
   const slow = await dial(t, patient.port);
   slow.write(Buffer.of(0x16, 3, 1));
@@ -281,7 +281,7 @@ test('a peer that stops in the middle of the handshake: ETIMEDOUT, on either sid
   t.is(errors[0]?.code, 'ETIMEDOUT');
 });
 
-test('a peer that closes during the handshake: ECONNRESET', async (t) => {
+test('a peer that closes during the handshake is ECONNRESET', async (t) => {
   const { port } = await listen(t, (socket) => socket.once('data', () => socket.end()));
   await t.throwsAsync(connect('127.0.0.1', port, { ssl: true }), {
     instanceOf: ConnectionError,
@@ -295,7 +295,7 @@ test('a peer that closes during the handshake: ECONNRESET', async (t) => {
   t.is(served.errors[0]?.code, 'ECONNRESET');
 });
 
-test('the signal ends a handshake', async (t) => {
+test('a signal ends the handshake', async (t) => {
   const aborting = new AbortController();
   const reason = new Error('enough');
   const gone = deferred();
@@ -307,7 +307,7 @@ test('the signal ends a handshake', async (t) => {
   await gone.promise;
 });
 
-test('closing the server ends handshakes that are under way, silently', async (t) => {
+test('closing the server ends unfinished handshakes, without a report', async (t) => {
   const { port, server, errors } = await serve(t);
   const taken = taking(server);
   const half = await dial(t, port);
@@ -331,7 +331,7 @@ test('handshakes count as connections', async (t) => {
   first.destroy();
 });
 
-test('renegotiation ends the connection with an error, and only this one', async (t) => {
+test('renegotiation ends only its own connection, with an error', async (t) => {
   const { ca } = await certificates();
   const failed = deferred<unknown>();
   const { port } = await serve(t, {}, async (stream) => {
@@ -351,7 +351,7 @@ test('renegotiation ends the connection with an error, and only this one', async
   t.is(String(await other.readline()), 'y\n');
 });
 
-test('the end: with close_notify, and cut off without it, both are EOF; half a frame is an error', async (t) => {
+test('EOF with and without close_notify is EOF; half a frame is an IncompleteReadError', async (t) => {
   const { server, ca } = await certificates();
   let ends = 0;
   const port = await listenTls(t, server, (socket, below) => {
@@ -368,7 +368,7 @@ test('the end: with close_notify, and cut off without it, both are EOF; half a f
   }
 });
 
-test('close sends what is queued, and close_notify', async (t) => {
+test('close sends the queue, and close_notify', async (t) => {
   const { server, ca } = await certificates();
   const data = Buffer.alloc(4_000_000, 'z');
   const received = deferred<number>();
@@ -382,7 +382,7 @@ test('close sends what is queued, and close_notify', async (t) => {
   t.is(await received.promise, data.length);
 });
 
-test('what is asked for is checked before anything is opened', async (t) => {
+test('invalid options are refused before anything is opened', async (t) => {
   const { server } = await certificates();
   const wrong: [ConnectOptions, string, RegExp][] = [
     [{ serverHostname: 'x' }, 'ERR_INVALID_ARG_TYPE', /serverHostname must be used together with ssl/],
@@ -406,7 +406,7 @@ test('what is asked for is checked before anything is opened', async (t) => {
   t.throws(make({ ssl: { cert: 'no PEM', key: 'no PEM' } }), { message: /PEM|no start line/i });
 });
 
-test('sock: over a connected socket, which needs a name', async (t) => {
+test('sock: TLS over a connected socket requires serverHostname', async (t) => {
   const { ca } = await certificates();
   const { port } = await serve(t);
   const socket = await dial(t, port);
@@ -419,7 +419,7 @@ test('sock: over a connected socket, which needs a name', async (t) => {
   t.is(String(await stream.readline()), 'x\n');
 });
 
-test('sock: over a Duplex', async (t) => {
+test('sock: TLS over a Duplex', async (t) => {
   const { ca } = await certificates();
   const { port, errors } = await serve(t);
   const socket = await dial(t, port);
@@ -446,7 +446,7 @@ test('sock: over a Duplex', async (t) => {
   t.deepEqual(errors, []);
 });
 
-test('a process whose handshakes have failed, in every way, ends by itself', async (t) => {
+test('a process whose handshakes failed in several ways ends by itself', async (t) => {
   const { code, stdout, stderr } = await new Program(t, fileURLToPath(new URL('./tls-failures.js', import.meta.url)))
     .ended;
   t.is(stderr, '');
@@ -457,7 +457,7 @@ test('a process whose handshakes have failed, in every way, ends by itself', asy
   t.is(code, 0);
 });
 
-test('an abrupt listener that accepts and resets', async (t) => {
+test('a listener that accepts and resets is ECONNRESET', async (t) => {
   const server = createServer((socket) => socket.on('error', () => {}).resetAndDestroy());
   t.teardown(() => server.close());
   server.listen(0, '127.0.0.1');
