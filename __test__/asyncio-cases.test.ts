@@ -1,4 +1,4 @@
-/** The table of asyncio's test cases: every test that it names is there. */
+/** The table of asyncio's test cases: every test that it names exists. */
 // Runs once: it reads the documents and the tests.
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -6,17 +6,20 @@ import test from 'ava';
 import ts from 'typescript';
 import { root } from './program.js';
 
-/** What defines tests: `test('title', ...)`, `test.serial`, and the helpers of files that add something to a title. */
+/**
+ * The functions that define tests: `test('title', ...)`, `test.serial`, and functions of test files that extend a
+ * title.
+ */
 const DEFINING = new Set(['test', 'run', 'onBothSides', 'crosswise', 'onLinux']);
 
-/** Whether it is `test`, `test.serial`, or one of several that a condition chooses. */
+/** Whether it is `test`, `test.serial`, or a conditional choice of such functions. */
 function defines(callee: ts.Expression): boolean {
   if (ts.isParenthesizedExpression(callee) || ts.isPropertyAccessExpression(callee)) return defines(callee.expression);
   if (ts.isConditionalExpression(callee)) return defines(callee.whenTrue) || defines(callee.whenFalse);
   return ts.isIdentifier(callee) && DEFINING.has(callee.text);
 }
 
-/** The titles of the tests that a file defines, with `*` for what is computed. */
+/** The titles of the tests that a file defines, with `*` for computed parts. */
 async function titlesOf(file: string): Promise<Set<string>> {
   const text = await readFile(file, 'utf8');
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022);
@@ -53,7 +56,7 @@ async function rows(): Promise<Row[]> {
 /** `` `file`: title ``, several of them separated by line breaks; anything else is a reason. */
 const NAMED = /^`([\w.-]+\.ts)`: (.+)$/;
 
-/** `"title" in file`, as reasons mention tests. */
+/** `"title" in file`, the form in which a reason mentions a test. */
 const MENTIONED = /"([^"]+)" in `?([\w.-]+\.ts)/g;
 
 interface Reference {
@@ -61,7 +64,7 @@ interface Reference {
   readonly title: string;
 }
 
-/** The tests that an answer names, be they the answer or mentioned by a reason. */
+/** The tests that an answer names, as the answer itself or within a reason. */
 function references(answer: string): Reference[] {
   const found: Reference[] = [];
   for (const entry of answer.split('<br>')) {

@@ -1,4 +1,4 @@
-/** Cases of asyncio's own tests of Unix servers: what happens to the file of the socket. */
+/** Cases from asyncio's own tests of Unix servers: the file of the socket. */
 // Runs once: it is about the file of the socket.
 import { stat, unlink, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
@@ -28,7 +28,7 @@ async function serves(t: ExecutionContext, file: string): Promise<void> {
   t.is((await stream.readline()).toString(), 'line\n');
 }
 
-test('a Unix server serves, and its file goes when it closes', async (t) => {
+test('a Unix server serves, and removes its file when it is closed', async (t) => {
   const file = name(t);
   const server = new UnixStreamServer(echo, file);
   t.false(server.isServing());
@@ -42,7 +42,7 @@ test('a Unix server serves, and its file goes when it closes', async (t) => {
   await t.throwsAsync(server.serveForever(), { code: 'ERR_SERVER_STATE' });
 });
 
-test('a file that has gone meanwhile does not keep a Unix server from closing', async (t) => {
+test('a Unix server whose file was removed can be closed', async (t) => {
   const file = name(t);
   const server = new UnixStreamServer(echo, file);
   await server.startServing();
@@ -51,7 +51,7 @@ test('a file that has gone meanwhile does not keep a Unix server from closing', 
   t.false(await exists(file));
 });
 
-test('a file that is another one meanwhile is left alone', async (t) => {
+test('a Unix server leaves a file that has replaced its own', async (t) => {
   const file = name(t);
   const server = new UnixStreamServer(echo, file);
   t.teardown(() => server.abort());
@@ -65,9 +65,9 @@ test('a file that is another one meanwhile is left alone', async (t) => {
   await serves(t, file);
 });
 
-test('a stale file is replaced, a live one and one that is no socket are not', async (t) => {
+test('a stale socket file is replaced; a live one, or a file that is not a socket, is not', async (t) => {
   const file = name(t);
-  // Killed, it leaves its file.
+  // It was killed, so its file stays.
   const script = `require('node:net').createServer().listen(process.argv[1], () => console.log('there'))`;
   const killed = new Process(t, process.execPath, ['-e', script, file]);
   await killed.prints(/there/);
@@ -88,7 +88,7 @@ test('a stale file is replaced, a live one and one that is no socket are not', a
   t.true(await exists(regular));
 });
 
-test('a Unix server over a listening net.Server', async (t) => {
+test('a Unix server can use a listening net.Server', async (t) => {
   const file = name(t);
   const sock = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   sock.listen(file);
@@ -101,12 +101,12 @@ test('a Unix server over a listening net.Server', async (t) => {
   t.false(await exists(file));
 });
 
-test('a Unix server without a path, or with two', (t) => {
+test('a Unix server requires either a path or sock', (t) => {
   t.throws(() => new UnixStreamServer(echo), { code: 'ERR_INVALID_ARG_TYPE' });
   t.throws(() => new UnixStreamServer(echo, '/tmp/x', { sock: createServer() }), { code: 'ERR_INVALID_ARG_TYPE' });
 });
 
-test('a Unix server refuses a socket of TCP', async (t) => {
+test('a Unix server refuses a TCP socket', async (t) => {
   const sock = createServer();
   t.teardown(() => void sock.close());
   sock.listen(0, '127.0.0.1');
@@ -116,7 +116,7 @@ test('a Unix server refuses a socket of TCP', async (t) => {
   });
 });
 
-test('TLS over a Unix socket', async (t) => {
+test('a Unix server supports TLS', async (t) => {
   const file = name(t);
   const { ca, server: ssl } = await certificates();
   const server = new UnixStreamServer(echo, file, { ssl });

@@ -1,4 +1,4 @@
-/** Cases of asyncio's own tests that no other file has: sendfile over TLS, and TLS after the end. */
+/** Cases from asyncio's own tests that no other file covers: sendfile over TLS, and TLS after EOF. */
 import { Buffer } from 'node:buffer';
 import { open, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -35,7 +35,7 @@ async function file(t: ExecutionContext): Promise<string> {
   return name;
 }
 
-test('sendfile over TLS: the whole file; the position of an open one is behind it', async (t) => {
+test('sendfile over TLS sends the whole file, and leaves the position of an open one at its end', async (t) => {
   const { stream, peer } = await connected(t);
   await using handle = await open(await file(t));
   const received = peer.readexactly(DATA.length);
@@ -47,14 +47,14 @@ test('sendfile over TLS: the whole file; the position of an open one is behind i
   }
 });
 
-/** Reads to the end and closes, without which the other side waits for the answer to its own close. */
+/** Reads to EOF and closes; otherwise the close of the other side would wait. */
 async function readAndClose(peer: Stream): Promise<Buffer> {
   const received = await peer.read();
   await peer.close();
   return received;
 }
 
-test('sendfile over TLS: between what is written before and after it', async (t) => {
+test('sendfile over TLS: the file is sent between the writes before and after it', async (t) => {
   const { stream, peer } = await connected(t);
   const received = readAndClose(peer);
   void stream.write('before ');
@@ -65,7 +65,7 @@ test('sendfile over TLS: between what is written before and after it', async (t)
   t.true(Buffer.concat([Buffer.from('before '), DATA, Buffer.from(' after')]).equals(await received));
 });
 
-test('sendfile over TLS: a part of the file', async (t) => {
+test('sendfile over TLS: offset and count select a part of the file', async (t) => {
   const { stream, peer } = await connected(t);
   const received = peer.readexactly(100_100);
   const name = await file(t);
@@ -74,7 +74,7 @@ test('sendfile over TLS: a part of the file', async (t) => {
   t.true(Buffer.concat([DATA.subarray(1000, 101_000), DATA.subarray(-100)]).equals(await received));
 });
 
-test('sendfile over TLS: the peer closes when it has everything', async (t) => {
+test('sendfile over TLS: the peer may close once it has everything', async (t) => {
   const { stream, peer } = await connected(t);
   const received = peer.readexactly(DATA.length);
   const closed = received.then(() => peer.close());
@@ -85,7 +85,7 @@ test('sendfile over TLS: the peer closes when it has everything', async (t) => {
   await closed;
 });
 
-test('sendfile over TLS: the peer goes away in the middle', async (t) => {
+test('sendfile over TLS rejects if the peer aborts', async (t) => {
   const { stream, peer } = await connected(t);
   const name = await file(t);
   await writeFile(name, Buffer.alloc(64 * 1024 * 1024));
@@ -95,7 +95,7 @@ test('sendfile over TLS: the peer goes away in the middle', async (t) => {
   await t.throwsAsync(sending, { name: 'ConnectionError' });
 });
 
-test('TLS: facts, writes and reads after the close', async (t) => {
+test('TLS: after close, getExtraInfo still works, writes reject and reads are at EOF', async (t) => {
   const { stream, peer } = await connected(t);
   const received = readAndClose(peer);
   await stream.close();
@@ -107,7 +107,7 @@ test('TLS: facts, writes and reads after the close', async (t) => {
   t.is((await received).length, 0);
 });
 
-test('TLS: what the peer sent before it closed is read, also when this side has just written', async (t) => {
+test('TLS: data that the peer sent before it closed is read, even if this side has just written', async (t) => {
   const { stream, peer } = await connected(t);
   await peer.write(DATA);
   const closed = peer.close();

@@ -40,7 +40,7 @@ test('the median is the middle value, whatever the order', (t) => {
   t.throws(() => median([]), { instanceOf: RangeError });
 });
 
-test('the median leaves its argument as it is', (t) => {
+test('median does not change its argument', (t) => {
   const values = [3, 1, 2];
   median(values);
   t.deepEqual(values, [3, 1, 2]);
@@ -52,19 +52,19 @@ test('the spread is the range over the median', (t) => {
   t.is(spread([0, 0]), 0);
 });
 
-test('a ratio is taken so that more of ours is better, or less of it', (t) => {
+test('a ratio is computed so that a larger one means more, or less, of ours', (t) => {
   t.is(ratio(6, 2, 'ours / theirs'), 3);
   t.is(ratio(6, 3, 'theirs / ours'), 0.5);
 });
 
-test('a bound holds at its very value', (t) => {
+test('a bound includes its own value', (t) => {
   t.true(holds(2, { atLeast: 2 }));
   t.false(holds(1.999, { atLeast: 2 }));
   t.true(holds(1.5, { atMost: 1.5 }));
   t.false(holds(1.501, { atMost: 1.5 }));
 });
 
-test('the medians are what is judged', (t) => {
+test('the medians are judged', (t) => {
   t.deepEqual(judge('x', [4, 4, 4, 0, 100], [2, 2, 2, 50, 0], 'ours / theirs', { atLeast: 2 }), {
     name: 'x',
     value: 2,
@@ -76,13 +76,13 @@ test('the medians are what is judged', (t) => {
   t.false(judge('x', full(4), full(2), 'ours / theirs', { atMost: 1.5 }).holds);
 });
 
-test('too few rounds are compared but not judged', (t) => {
+test('with too few rounds, contenders are compared but not judged', (t) => {
   const verdict = judge('x', [4], [2], 'ours / theirs', { atLeast: 2 });
   t.is(verdict.ratio, 2);
   t.is(verdict.holds, null);
 });
 
-test('a missing contender is missing, not beaten', (t) => {
+test('a missing contender is reported as missing, not as beaten', (t) => {
   t.deepEqual(judge('x', full(4), { missing: 'not installed' }, 'ours / theirs', { atLeast: 2 }), {
     name: 'x',
     value: null,
@@ -93,7 +93,7 @@ test('a missing contender is missing, not beaten', (t) => {
   });
 });
 
-test('nothing holds when ours is missing', (t) => {
+test('no bound holds if ours is missing', (t) => {
   const verdict = judge('x', { missing: 'not built' }, full(2), 'ours / theirs', { atLeast: 2 });
   t.is(verdict.value, 2);
   t.is(verdict.ratio, null);
@@ -101,19 +101,19 @@ test('nothing holds when ours is missing', (t) => {
   t.is(remark('x', { missing: 'not built' }, full(2), 'ours / theirs').ratio, null);
 });
 
-test('what is too small to be measured is no ratio', (t) => {
+test('a value too small to measure gives no ratio', (t) => {
   t.is(remark('x', full(4), full(0), 'ours / theirs').ratio, null);
   t.is(remark('x', full(-1), full(2), 'ours / theirs').ratio, null);
   t.is(judge('x', full(0), full(2), 'theirs / ours', { atMost: 1 }).holds, null);
 });
 
-test('versions are ordered by number, not by letter', (t) => {
+test('versions are ordered by number, not alphabetically', (t) => {
   t.true(compareVersions('3.13.0', '3.9.18') > 0);
   t.true(compareVersions('3.8', '3.8.1') < 0);
   t.is(compareVersions('3.8.0', '3.8'), 0);
 });
 
-test('a block of lines holds whole lines of the length asked for, the same ones every time', (t) => {
+test('a block of lines has whole lines of the given length, the same ones every time', (t) => {
   const block = lines(1000, 64);
   t.is(block.bytes.length, 15 * 64);
   t.is(block.contents.length, 15);
@@ -121,7 +121,7 @@ test('a block of lines holds whole lines of the length asked for, the same ones 
   t.deepEqual(lines(1000, 64).bytes, block.bytes);
 });
 
-test('a block of headers holds fields, and an empty line only at the end of each', (t) => {
+test('a block of headers has fields, and an empty line only at the end of each', (t) => {
   const block = headers(3000, 1024);
   t.is(block.bytes.length, 2048);
   t.deepEqual(
@@ -131,7 +131,7 @@ test('a block of headers holds fields, and an empty line only at the end of each
   t.true(block.contents.every((content) => content.toString().split('\r\n').length > 20));
 });
 
-test('what is expected counts frames without their separators', (t) => {
+test('the expected answer counts frames without their separators', (t) => {
   const block = separated(Buffer.from('a\r\nbcd\r\n\r\n'), '\r\n');
   t.deepEqual(block.contents.map(String), ['a', 'bcd', '']);
   t.deepEqual(expectedOf(block, 3), { frames: 9, bytes: 12 });
@@ -143,19 +143,19 @@ test('a block that ends within a frame is refused', (t) => {
   t.throws(() => chopped(Buffer.alloc(9), 4), { instanceOf: RangeError });
 });
 
-test('the digest tells apart frames that hold the same bytes', (t) => {
+test('the digest distinguishes frames with the same bytes', (t) => {
   const digest = (text: string): string => verifiableOf(separated(Buffer.from(text), '\n'), 1).digest;
   t.is(digest('ab\nc\n'), digest('ab\nc\n'));
   t.not(digest('ab\nc\n'), digest('a\nbc\n'));
 });
 
-test('many connections bring more frames, and the digest of one of them', (t) => {
+test('with many connections the frames are multiplied, and the digest is that of one connection', (t) => {
   const block = separated(Buffer.from('a\nbc\n'), '\n');
   const one = verifiableOf(block, 2);
   t.deepEqual(verifiableOf(block, 2, 10), { ...one, frames: one.frames * 10, bytes: one.bytes * 10 });
 });
 
-test('blocks that are asked for at once are files of their own, each written once', async (t) => {
+test('blocks requested at the same time are separate files, each written once', async (t) => {
   const blocks = await Blocks.create();
   t.teardown(() => blocks.remove());
   const contents = [Buffer.alloc(64 * 1024, 'large'), Buffer.from('small'), Buffer.alloc(100, 'middle')];
@@ -177,7 +177,7 @@ test('an answer is refused unless it is the expected one', (t) => {
   }
 });
 
-test('the command line', (t) => {
+test('the command line is parsed, and invalid arguments are a UsageError', (t) => {
   const known = ['one', 'two'];
   t.deepEqual(parse([], known), {
     cases: [],
@@ -218,7 +218,7 @@ const listed: Case[] = [
   { name: 'c', title: '', unit: '', ratio: 'ours / theirs', group: 'more', skippedByQuick: true, plan },
 ];
 
-test('cases are asked for by name or by group; those of a group run only then, or quickly', (t) => {
+test('cases are selected by name or group; a case in a group runs only when selected, or in a quick run', (t) => {
   const names = (wanted: string[], quick = false): string =>
     chosen(listed, wanted, quick)
       .map(({ name }) => name)
@@ -233,12 +233,12 @@ test('cases are asked for by name or by group; those of a group run only then, o
   t.deepEqual(words(listed), ['a', 'more', 'all', 'b', 'c']);
 });
 
-test('no two cases have one name', (t) => {
+test('every case has its own name', (t) => {
   const names = allCases.map(({ name }) => name);
   t.is(new Set(names).size, names.length);
 });
 
-test('more connections than files are refused with both numbers', (t) => {
+test('more connections than open files are refused with both numbers', (t) => {
   t.is(tooManyFiles(1), null);
   const reason = tooManyFiles(2 ** 40);
   t.true(reason === null || /^\d+ open files are needed, and \d+ are allowed$/.test(reason), String(reason));
@@ -256,7 +256,7 @@ function sweptCase(x: number, ours: number | null, theirs: number): CaseResult {
   };
 }
 
-test('a plot has a line for each contender that ran, in ascending order, and none for a case that is in no plot', (t) => {
+test('a plot has a line for each contender that ran, in ascending order; a case without a plot has none', (t) => {
   t.deepEqual(plots(results.cases), []);
   t.deepEqual(plots([sweptCase(64, 20, 10), sweptCase(8, 2, 1), sweptCase(512, null, 30)]), [
     {
@@ -282,7 +282,7 @@ test('a plot has a line for each contender that ran, in ascending order, and non
   ]);
 });
 
-test('the picture has equal distances between equal ratios, every name, and no character that XML does not take', (t) => {
+test('a picture is valid XML, has every name, and shows equal ratios as equal distances', (t) => {
   const line = (name: string, factor: number) => ({
     name,
     points: [8, 64, 512].map((x) => ({ x, y: x * factor })),
@@ -302,7 +302,7 @@ test('the picture has equal distances between equal ratios, every name, and no c
   t.true(Math.abs(y1 - y0 - (y2 - y1)) < 0.2 && y0 > y1);
 });
 
-test('a picture of a single point is a picture', (t) => {
+test('a single point can be drawn', (t) => {
   t.notRegex(draw(swept, [{ name: 'sluice', points: [{ x: 10, y: 10 }] }]), /NaN|Infinity|undefined/);
 });
 
@@ -337,7 +337,7 @@ const results: Results = {
   ],
 };
 
-test('the table tells what holds, what does not, and what is missing', (t) => {
+test('the table shows which bounds hold, which do not, and what is missing', (t) => {
   const shown = table(results.cases[0] as Results['cases'][0]).split('\n');
   const lineOf = (name: string): string => shown.find((line) => line.startsWith(name)) ?? '';
   t.regex(lineOf('slower'), /2\.00 x {2}at least 2: holds$/);
@@ -346,20 +346,20 @@ test('the table tells what holds, what does not, and what is missing', (t) => {
   t.regex(shown.at(-1) ?? '', /^note: the sender/);
 });
 
-test('what did not run is listed, each once, with the reason', (t) => {
+test('contenders that did not run are listed once, with the reason', (t) => {
   t.deepEqual(missing(results), ['case: absent, not here']);
   const [result] = results.cases as [Results['cases'][0]];
   t.deepEqual(missing({ ...results, cases: [{ ...result, against: result.against.slice(0, 2) }] }), []);
 });
 
-test('a sender that is fast enough is not warned about', (t) => {
+test('only a sender that is too slow causes a warning', (t) => {
   const [result] = results.cases as [Results['cases'][0]];
   const samples = { ...result.samples, faster: full(3) };
   t.is(warnings(result).length, 1);
   t.is(warnings({ ...result, samples: { ...samples, sluice: full(3) } }).length, 0);
 });
 
-test('the record page holds the machine, the command and every row', (t) => {
+test('the record page has the machine, the command and every row', (t) => {
   const text = page(results, 'npm run bench', [{ title: 'a picture', file: 'a.svg' }]);
   for (const part of [
     '![a picture](a.svg)',
@@ -373,7 +373,7 @@ test('the record page holds the machine, the command and every row', (t) => {
   }
 });
 
-test('the summary is plain JSON with rounded values, and what is for information is not in it', (t) => {
+test('the summary is plain JSON with rounded values, without the informational entries', (t) => {
   t.deepEqual(JSON.parse(JSON.stringify(summary(results))), {
     machine: results.machine,
     cases: [
@@ -436,7 +436,7 @@ test('every answer is verified before anything is timed, and the contenders take
   t.deepEqual(result.samples, { a: [4, 4], b: [2, 2], d: [9, 9] });
 });
 
-test('what is there for information can be left out', async (t) => {
+test('informational entries can be omitted', async (t) => {
   const calls: string[] = [];
   const result = await runCase(judgedOnly(fakeCase(calls, 4, 2)), settings, 2, () => undefined);
   t.deepEqual(calls, ['verify a', 'verify b', 'a', 'b', 'a', 'b']);
@@ -450,7 +450,7 @@ test('a wrong answer ends the case before anything is timed', async (t) => {
   t.deepEqual(calls, ['verify a', 'verify b']);
 });
 
-test('in a quick run, too, nothing is begun after a wrong answer', async (t) => {
+test('in a quick run, too, nothing starts after a wrong answer', async (t) => {
   const calls: string[] = [];
   const entries = Array.from({ length: 50 }, (_, i) => fakeEntry(String(i), calls, i === 0 ? 0 : 1));
   const many: Case = {
@@ -467,7 +467,7 @@ test('in a quick run, too, nothing is begun after a wrong answer', async (t) => 
 
 const node = { command: process.execPath, args: ['-e'] };
 
-test('a program that fails says what it printed', async (t) => {
+test('the error of a program that fails includes what it printed', async (t) => {
   const error = await t.throwsAsync(run(node, 'console.error("no such luck"); process.exit(3)'), {
     instanceOf: ProgramError,
   });
@@ -475,7 +475,7 @@ test('a program that fails says what it printed', async (t) => {
   await t.throwsAsync(run({ command: '/nonexistent/program', args: [] }), { instanceOf: ProgramError });
 });
 
-test('a program that prints nothing does not leave the runner waiting', async (t) => {
+test('the runner does not wait for a program that ends without output', async (t) => {
   const first = withPrograms((start) => start(node, '').firstLine());
   await t.throwsAsync(first, { instanceOf: ProgramError });
 });
@@ -513,7 +513,7 @@ function bench(...words: string[]): Promise<{ code: number | null; stdout: strin
   });
 }
 
-test('every contender that is here answers correctly, and the last line is the whole result', async (t) => {
+test('every available contender answers correctly, and the last line is the whole result', async (t) => {
   t.timeout(300_000);
   const { code, stdout, stderr } = await bench('until-crlfcrlf', 'drip', '--quick', '--json');
   t.is(code, 0, stderr);
@@ -546,7 +546,7 @@ test('every contender that is here answers correctly, and the last line is the w
   }
 });
 
-test('an interrupted run leaves no files behind', async (t) => {
+test('an interrupted run leaves no files', async (t) => {
   t.timeout(300_000);
   const temporary = directory(t);
   const program = path.join(root, 'out', 'benchmarks', 'run.js');
@@ -562,7 +562,7 @@ test('an interrupted run leaves no files behind', async (t) => {
   t.deepEqual(await readdir(temporary), []);
 });
 
-test('a case that there is not is refused with the list of those that there are', async (t) => {
+test('an unknown case is refused with the list of cases', async (t) => {
   const { code, stderr } = await bench('readline-awiat');
   t.is(code, 2);
   t.regex(stderr, /^no case readline-awiat; there are .*\breadline-await\b.*\bsweep-connections-1000$/m);

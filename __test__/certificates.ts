@@ -1,6 +1,6 @@
 /**
- * Certificates for the tests, with one certificate authority to trust: made when a test first asks for them, and kept in a file
- * for the other test files, since loading what makes them takes longer than most of these run.
+ * Certificates for the tests, and an authority to trust. They are made when a test first needs them, and kept in a file
+ * for the other test files, since loading the generator takes longer than most of these run.
  */
 import { webcrypto } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { secure } from '#ts/tls/handshake.js';
 import { checkClientTls, checkServerTls } from '#ts/tls/options.js';
 import { root } from './program.js';
 
-/** A certificate and its key, both as PEM: what the options of TLS take. */
+/** A certificate and its key, as PEM, for the TLS options. */
 export interface Identity {
   readonly cert: string;
   readonly key: string;
@@ -22,17 +22,17 @@ export interface Identity {
 export interface Certificates {
   /** The authority to trust, as PEM. */
   readonly ca: string;
-  /** An authority that signed `stranger` only. */
+  /** An authority that signed only `stranger`. */
   readonly otherCa: string;
   /** For localhost, 127.0.0.1 and ::1. */
   readonly server: Identity;
   /** For other.example. */
   readonly otherHost: Identity;
-  /** For localhost, until a day ago. */
+  /** For localhost, expired yesterday. */
   readonly expired: Identity;
-  /** For localhost, of the other authority. */
+  /** For localhost, signed by the other authority. */
   readonly stranger: Identity;
-  /** For a client that has to show one. */
+  /** For a client that must present one. */
   readonly client: Identity;
 }
 
@@ -40,7 +40,7 @@ const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;
 
 const FILE = path.join(root, 'out', 'certificates.json');
-/** How old what is kept may be: valid for a day, it outlives every run that begins with it. */
+/** The maximum age of the kept certificates: they are valid for a day, longer than any run that starts with them. */
 const KEPT_MS = DAY_MS / 2;
 
 let found: Promise<Certificates> | undefined;
@@ -50,7 +50,7 @@ export function certificates(): Promise<Certificates> {
 }
 
 interface Kept {
-  /** When they were made, and the code that made them: another one may make others. */
+  /** When they were made, and a hash of the code that made them: other code may make others. */
   readonly madeAt: number;
   readonly code: string;
   readonly certificates: Certificates;
@@ -69,7 +69,7 @@ function ownCode(): Promise<string> {
   return readFile(fileURLToPath(import.meta.url), 'utf8');
 }
 
-/** Of several processes that find none each goes on with its own, and one of them leaves its own for the rest. */
+/** If several processes find no file, each continues with its own certificates, and one of them writes the file. */
 async function makeAndKeep(): Promise<Certificates> {
   const kept: Kept = { madeAt: Date.now(), code: await ownCode(), certificates: await make() };
   const draft = `${FILE}.${process.pid}`;
@@ -78,14 +78,14 @@ async function makeAndKeep(): Promise<Certificates> {
   return kept.certificates;
 }
 
-/** TLS of ours over two plain transports that are connected: a client that trusts the authority, and the server. */
+/** TLS of ours over two connected plain transports: a client that trusts the authority, and the server. */
 export async function secured(
   client: DuplexTransport,
   served: DuplexTransport,
   maxVersion: 'TLSv1.2' | 'TLSv1.3' = 'TLSv1.3',
 ): Promise<{ client: SocketTransport; served: SocketTransport }> {
   const { ca, server } = await certificates();
-  // Many a peer of the contract keeps its end to itself.
+  // Many tests of the contract have a peer that keeps its side open.
   const options = { sslShutdownTimeout: 1000 };
   const serverTls = checkServerTls('test', server, options);
   const clientTls = checkClientTls('test', { ca, maxVersion }, options, 'localhost');
@@ -101,7 +101,7 @@ interface Authority {
 let x509: typeof x509Types;
 
 async function make(): Promise<Certificates> {
-  // Wanted by the library, which finds its parts through the metadata that decorators leave.
+  // Required by the library, which finds its parts through decorator metadata.
   await import('reflect-metadata');
   x509 = await import('@peculiar/x509');
   const [ca, otherCa] = await Promise.all([authority('sluice test authority'), authority('another authority')]);

@@ -1,4 +1,4 @@
-/** The code in the documents: found, compiled against the public types, and run where the tests say so, all of it. */
+/** The code in the documents: it is extracted, compiled against the public types, and all of it is run by tests. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import ts from 'typescript';
 import { Process, root, type ProcessOptions } from './program.js';
 
-/** A block of code that has the name of a file. */
+/** A block of code that has a file name. */
 export interface Snippet {
   readonly name: string;
   readonly code: string;
@@ -18,8 +18,8 @@ export interface Block extends Snippet {
 }
 
 /**
- * The blocks of a document that have a language. The name is the second word behind the fence, as in
- * ```` ```ts echo-client.ts ````, or in the line in front of the block, as in `` `echo-client.mjs`: ``.
+ * The blocks of a document that have a language. The name is the second word after the fence, as in ```` ```ts
+ * echo-client.ts ````, or in the line before the block, as in `` `echo-client.mjs`: ``.
  */
 export async function blocks(document: string): Promise<Block[]> {
   const text = await readFile(path.join(root, document), 'utf8');
@@ -36,7 +36,7 @@ export async function snippets(document: string): Promise<Snippet[]> {
   return (await blocks(document)).filter(({ name }) => name !== '');
 }
 
-/** A folder inside of the package, so that `sluice` is found as it is in a project that has it installed. */
+/** A folder inside the package, so that `sluice` is resolved as in a project that has it installed. */
 export async function folder(t: ExecutionContext, name: string): Promise<string> {
   const made = path.join(root, 'out', `${name}-${process.pid}`);
   await mkdir(made, { recursive: true });
@@ -59,10 +59,10 @@ const PROJECT: ts.CompilerOptions = {
   noEmit: true,
 };
 
-/** Declarations that were read, which are most of the work. */
+/** Parsed declarations, which are most of the work. */
 const declarations = new Map<string, ts.SourceFile | undefined>();
 
-/** What the compiler has to say about files of a user's project. */
+/** The compiler's messages about files of a user's project. */
 export function complaints(files: readonly string[], options: ts.CompilerOptions = {}): string[] {
   const all = { ...PROJECT, ...options };
   const host = ts.createCompilerHost(all);
@@ -79,12 +79,12 @@ export function complaints(files: readonly string[], options: ts.CompilerOptions
   });
 }
 
-/** JavaScript that the Node of this machine runs; types are not looked at. */
+/** JavaScript that this Node can run; types are not checked. */
 export function transpile(code: string): string {
   return ts.transpileModule(code, { compilerOptions: { target: TARGET, module: ts.ModuleKind.ESNext } }).outputText;
 }
 
-/** The ports of the programs in the documents, which readers can remember: a test has the system choose another. */
+/** The fixed ports of the programs in the documents: a test lets the system choose others. */
 const PORTS = /\b(?:8888|6379)\b/g;
 
 /** A folder with the programs of a document, ready to run. */
@@ -105,13 +105,13 @@ export class Workplace {
     return [...this.#used];
   }
 
-  /** Starts a program. One that has a port in it needs to be given another. */
+  /** Starts a program. A program that contains a port needs another one. */
   async start(name: string, port: number | null = null, options: ProcessOptions = {}): Promise<Process> {
     const file = await this.write(name, port);
     return new Process(this.#t, process.execPath, [file], { cwd: this.folder, ...options });
   }
 
-  /** Runs a program to its end, which has to be a good one; returns what it printed. */
+  /** Runs a program to its end, which must be successful; returns what it printed. */
   async run(name: string, port: number | null = null): Promise<string> {
     const { code, stdout, stderr } = await (await this.start(name, port)).ended;
     this.#t.is(stderr, '');
@@ -119,20 +119,20 @@ export class Workplace {
     return stdout;
   }
 
-  /** Starts a server of a document on a free port, and waits until it says `Serving on` with the port. */
+  /** Starts a server of a document on a free port, and waits until it prints `Serving on` with the port. */
   async serve(name: string, options: ProcessOptions = {}): Promise<{ server: Process; port: number }> {
     const server = await this.start(name, 0, options);
-    // Some runtimes show an address over several lines.
+    // Some runtimes print an address on several lines.
     const [, port] = await server.prints(/^Serving on\b[^]*?\bport:? (\d+)\b/m);
     return { server, port: Number(port) };
   }
 
-  /** What a module of the document exports. */
+  /** The exports of a module of the document. */
   async load(name: string): Promise<unknown> {
     return import(pathToFileURL(await this.write(name)).href);
   }
 
-  /** Writes a program that is run at once, and those that it imports. Returns its path. */
+  /** Writes a program to be run, and those that it imports. Returns its path. */
   async write(name: string, port: number | null = null): Promise<string> {
     const code = this.#programs.get(name);
     if (code === undefined) throw new Error(`the document has no ${name}`);
@@ -147,7 +147,7 @@ export class Workplace {
   }
 }
 
-/** A document of which every program has a test that runs it, and every block of code is a program. */
+/** A document in which every block of code is a program, and every program is run by a test. */
 export class Guide {
   readonly #document: string;
   readonly #tested = new Set<string>();
@@ -157,12 +157,12 @@ export class Guide {
     this.#document = document;
   }
 
-  /** The programs of the document by their names, in its order. */
+  /** The programs of the document by name, in order. */
   async programs(): Promise<Map<string, string>> {
     return new Map((await snippets(this.#document)).map(({ name, code }) => [name, code]));
   }
 
-  /** A test that runs programs of the document: all those that it names. */
+  /** A test that runs programs of the document, all of those it names. */
   test(
     names: string | readonly string[],
     title: string,
@@ -178,10 +178,10 @@ export class Guide {
     });
   }
 
-  /** The test that nothing of the document is left out, and that it all compiles. To be called behind the other tests. */
+  /** The test that nothing of the document is left out, and that everything compiles. Call it after the other tests. */
   testWhole(): void {
     const tested = [...this.#tested].sort();
-    test(`${this.#document}: every block of code is a program that a test runs, and uses the public types rightly`, async (t) => {
+    test(`${this.#document}: every block of code is a program that a test runs, and that compiles against the public types`, async (t) => {
       const found = await blocks(this.#document);
       t.deepEqual(found.map(({ name }) => name).sort(), tested);
       const where = await folder(t, `${path.parse(this.#document).name}-types`);
@@ -192,7 +192,7 @@ export class Guide {
           return file;
         }),
       );
-      // Plain JavaScript is checked as far as it goes without types of its own.
+      // Plain JavaScript is checked as far as possible without type annotations.
       const untyped = { allowJs: true, checkJs: true, noImplicitAny: false };
       const javascript = files.every((file) => file.endsWith('.mjs'));
       t.deepEqual(complaints(files, javascript ? untyped : { noUncheckedIndexedAccess: true }), []);

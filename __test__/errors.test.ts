@@ -1,4 +1,4 @@
-// Runs once: nothing is read.
+// What all error classes have in common.
 import test, { type ExecutionContext } from 'ava';
 import {
   allAttemptsFailed,
@@ -26,7 +26,7 @@ function isNamed(t: ExecutionContext, error: Error & { code: string }, name: str
 
 // --- Classes
 
-test('IncompleteReadError names the call, and how much there was', (t) => {
+test('IncompleteReadError names the call, and how many bytes were read', (t) => {
   const partial = Buffer.from('four');
   const exactly = new IncompleteReadError(partial, 10);
   isNamed(t, exactly, 'IncompleteReadError', 'ERR_INCOMPLETE_READ');
@@ -43,20 +43,20 @@ test('IncompleteReadError names the call, and how much there was', (t) => {
   t.is(new IncompleteReadError(partial, 9, 'peek(9)').message, 'peek(9): 4 bytes read before EOF');
 });
 
-test('LimitOverrunError tells how much can be consumed', (t) => {
+test('LimitOverrunError has the number of bytes that can be consumed', (t) => {
   const error = new LimitOverrunError('readuntil: the frame is longer than the limit of 16 bytes', 17);
   isNamed(t, error, 'LimitOverrunError', 'ERR_LIMIT_OVERRUN');
   t.is(error.consumed, 17);
   t.is(error.message, 'readuntil: the frame is longer than the limit of 16 bytes');
 });
 
-test('StateError has the code that it is given', (t) => {
+test('StateError has the given code', (t) => {
   const error = new StateError('ERR_CONCURRENT_READ', 'readline: readexactly is still waiting');
   isNamed(t, error, 'StateError', 'ERR_CONCURRENT_READ');
   t.is(error.message, 'readline: readexactly is still waiting');
 });
 
-test('ConnectionError has the code of the system, and its error as the cause', (t) => {
+test("ConnectionError has the system's code, and its error as the cause", (t) => {
   const cause = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
   const error = new ConnectionError('ECONNRESET', 'read: the connection was lost', { cause });
   isNamed(t, error, 'ConnectionError', 'ECONNRESET');
@@ -64,7 +64,7 @@ test('ConnectionError has the code of the system, and its error as the cause', (
   t.false('cause' in new ConnectionError('EPIPE', 'write: the connection was lost'));
 });
 
-test('no class is mistaken for another one', (t) => {
+test('an error is an instance of its own class only', (t) => {
   const errors = [
     new IncompleteReadError(Buffer.alloc(0), 1),
     new LimitOverrunError('', 0),
@@ -98,11 +98,11 @@ test('misuse is a built-in error with a code', (t) => {
   t.is(separator.code, 'ERR_SEPARATOR_EMPTY');
   t.is(separator.message, 'readuntil: the separator has no bytes');
 
-  // As with the errors of Node, the code is found by those who list the properties.
+  // As with the errors of Node, the code is an enumerable property.
   for (const error of [type, range, separator]) t.deepEqual(Object.keys(error), ['code']);
 });
 
-test('too much memory asked for: how much, and why it cannot be had', (t) => {
+test('an allocation that fails is a RangeError with the size and the reason', (t) => {
   const cause = new RangeError('Array buffer allocation failed');
   const error = tooLarge('readexactly(8000000000)', 8e9, cause);
   t.is(error.constructor, RangeError);
@@ -112,7 +112,7 @@ test('too much memory asked for: how much, and why it cannot be had', (t) => {
   t.is(tooLarge('peek(1)', 1).message, 'peek(1): cannot allocate 1 byte');
 });
 
-test('one of a thing is singular', (t) => {
+test('a count of one is singular', (t) => {
   t.deepEqual(
     [0, 1, 2, -1, 1.5].map((n) => count(n, 'byte')),
     ['0 bytes', '1 byte', '2 bytes', '-1 bytes', '1.5 bytes'],
@@ -140,7 +140,7 @@ function revoked(target: object): object {
   return proxy;
 }
 
-/** Answers nothing: every operation on it throws. */
+/** Every operation on it throws. */
 const wall = (target: object): object => new Proxy(target, new Proxy({}, { get: () => fails }));
 
 const shown: readonly (readonly [unknown, string])[] = [
@@ -190,14 +190,14 @@ const shown: readonly (readonly [unknown, string])[] = [
   [wall(() => {}), 'a function'],
 ];
 
-test('a message shows any value, shortly, and never throws', (t) => {
+test('a message shows any value briefly, and never throws', (t) => {
   for (const [value, text] of shown) {
     t.is(invalidType('call', 'it', 'right', value).message, `call: it must be right, not ${text}`);
     t.is(outOfRange('call', 'it', 'right', value).message, `call: it must be right, not ${text}`);
   }
 });
 
-test('a reason can be any value, too', (t) => {
+test('a reason can be any value', (t) => {
   const target = { address: '192.0.2.1', family: 4 } as const;
   for (const [value, text] of shown) {
     const error = attemptFailed(target, value);
@@ -208,7 +208,7 @@ test('a reason can be any value, too', (t) => {
   }
 });
 
-test('a reason that is an error is told by its message, where that can be had', (t) => {
+test('a reason that is an error is shown by its message, if it has one', (t) => {
   const target = { address: '::1', family: 6 } as const;
   const messages = (error: Error): string[] => [
     attemptFailed(target, error).message,
@@ -228,7 +228,7 @@ test('a reason that is an error is told by its message, where that can be had', 
 
 // --- Several addresses
 
-test('an attempt that failed names its address, and keeps the reason', (t) => {
+test('a failed attempt names its address, and keeps the reason', (t) => {
   const reason = Object.assign(new Error('connect ECONNREFUSED 192.0.2.1:80'), { code: 'ECONNREFUSED' });
   const error = attemptFailed({ address: '192.0.2.1', family: 4 }, reason);
   isNamed(t, error, 'ConnectionError', 'ECONNREFUSED');
@@ -260,7 +260,7 @@ test('an attempt that failed names its address, and keeps the reason', (t) => {
   t.is(attemptFailed({ address: '::1', family: 6 }, bare).message, '::1 ETIMEDOUT');
 });
 
-test('when all attempts failed there is one error with each of them', (t) => {
+test('if all attempts failed, one error lists each of them', (t) => {
   const failed = (address: string, family: 4 | 6, code: string): ReturnType<typeof attemptFailed> =>
     attemptFailed({ address, family }, Object.assign(new Error(''), { code }));
   const attempts = [failed('2001:db8::1', 6, 'ENETUNREACH'), failed('192.0.2.1', 4, 'ECONNREFUSED')] as const;

@@ -1,4 +1,4 @@
-/** The examples of TLS and of pipes, run as their user runs them. */
+/** The examples for TLS and pipes, run as a user runs them. */
 // Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -45,7 +45,7 @@ test('http-headers prints the headers of an https URL', async (t) => {
   }
 });
 
-test('http-headers refuses a certificate that it cannot trust', async (t) => {
+test('http-headers refuses an untrusted certificate', async (t) => {
   const { server, otherHost, expired } = await certificates();
   const env = await trusting(t);
   const cases = [
@@ -80,7 +80,7 @@ async function startTlsServer(t: ExecutionContext): Promise<{ server: Program; p
   return { server: program, port: port!, ca: files.ca };
 }
 
-test('starttls: refused in plain text, answered under encryption, on the same stream', async (t) => {
+test('starttls: a request is refused in plain text, and answered after encryption on the same stream', async (t) => {
   const { server, port, ca } = await startTlsServer(t);
   const client = await new Program(t, example('starttls'), ['client', ca, port, '127.0.0.1', 'localhost']).ended;
   t.is(client.stderr, '');
@@ -100,7 +100,7 @@ test('starttls: refused in plain text, answered under encryption, on the same st
   t.is(code, 0);
 });
 
-test('starttls: a server of another name is refused', async (t) => {
+test('starttls: a certificate for another name is refused', async (t) => {
   const { port, ca } = await startTlsServer(t);
   const client = await new Program(t, example('starttls'), ['client', ca, port, '127.0.0.1', 'other.example']).ended;
   t.regex(client.stderr, /ERR_TLS_CERT_ALTNAME_INVALID/);
@@ -108,18 +108,18 @@ test('starttls: a server of another name is refused', async (t) => {
   t.not(client.code, 0);
 });
 
-test('starttls: plain text behind the command is refused', async (t) => {
+test('starttls: plain text after the command is refused', async (t) => {
   const { server, port } = await startTlsServer(t);
   const stream = await connect('127.0.0.1', Number(port));
   t.teardown(() => stream.abort());
   await stream.write('STARTTLS\nWHISPER injected\n');
   const [message] = await server.complains(/startTls: .*/);
   t.regex(message, /17 bytes received before the upgrade and not read/);
-  // The connection is aborted: nothing that was injected has had an effect.
+  // The connection is aborted: the injected bytes had no effect.
   t.is((await stream.readline()).toString(), 'OK begin\n');
 });
 
-test('starttls says how it is used', async (t) => {
+test('starttls prints its usage', async (t) => {
   const { code, stderr } = await new Program(t, example('starttls')).ended;
   t.regex(stderr, /^usage: /);
   t.is(code, 2);
@@ -131,14 +131,14 @@ function numbered(t: ExecutionContext, ...command: string[]): Program {
   return new Program(t, example('child-process-lines'), command);
 }
 
-test('child-process-lines numbers the lines of a command, also those without an end', async (t) => {
+test('child-process-lines numbers the lines of a command, also a last one without a line end', async (t) => {
   const { code, stdout, stderr } = await numbered(t, 'printf', 'one\\n\\nthree\\nfour').ended;
   t.is(stderr, '');
   t.is(stdout, '1: one\n2: \n3: three\n4: four\n4 lines, then exit code 0\n');
   t.is(code, 0);
 });
 
-test('child-process-lines: a line that is too long is told, and the next ones come', async (t) => {
+test('child-process-lines reports an overlong line, and prints the next ones', async (t) => {
   const script = `process.stdout.write('a\\n' + 'x'.repeat(1e6) + '\\nb\\n'); process.exitCode = 3`;
   const { stdout, stderr } = await numbered(t, process.execPath, '-e', script).ended;
   t.is(stderr, '');
@@ -146,7 +146,7 @@ test('child-process-lines: a line that is too long is told, and the next ones co
 });
 
 test('child-process-lines prints while the child runs', async (t) => {
-  // Goes on until nobody reads it any more; not every runtime ends a program then, so that it has to end by itself.
+  // Runs until its output is no longer read. Not every runtime ends a program then, so it also ends by itself.
   const script = `setInterval(() => console.log('tick'), 20); setTimeout(() => process.exit(), 20_000)`;
   const program = numbered(t, process.execPath, '-e', script);
   t.is((await program.prints(/^3: (.*)$/m))[1], 'tick');
@@ -154,13 +154,13 @@ test('child-process-lines prints while the child runs', async (t) => {
   await program.ended;
 });
 
-test('child-process-lines: a command that is not there', async (t) => {
+test('child-process-lines reports a command that does not exist', async (t) => {
   const { code, stderr } = await numbered(t, '/nowhere/to/be/found').ended;
   t.is(stderr, '/nowhere/to/be/found: spawn /nowhere/to/be/found ENOENT\n');
   t.is(code, 1);
 });
 
-test('child-process-lines runs by itself', async (t) => {
+test('child-process-lines runs without arguments', async (t) => {
   const { code, stdout } = await numbered(t).ended;
   t.regex(stdout, /^1: .*\n(\d+: .*\n)+\d+ lines, then exit code 0\n$/);
   t.is(code, 0);

@@ -1,4 +1,4 @@
-/** Every example, run as its user runs it: a process with arguments, judged by what it prints and its exit code. */
+/** Every example, run as a user runs it: a process with arguments, judged by its output and exit code. */
 // Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { createServer, type Server } from 'node:http';
 import { writeFile } from 'node:fs/promises';
@@ -45,7 +45,7 @@ test.serial('the echo server stops with a client still connected', async (t) => 
   t.is(code, 0);
 });
 
-test.serial('the echo client tells that nobody listens', async (t) => {
+test.serial('the echo client reports that the connection was refused', async (t) => {
   const client = await new Program(t, example('tcp-echo-client'), [String(await sparePort(t))]).ended;
   t.not(client.code, 0);
   t.regex(client.stderr, /ECONNREFUSED/);
@@ -75,7 +75,7 @@ test.serial('http-headers prints the headers of a URL', async (t) => {
   t.true(lines.every((line) => line.startsWith('HTTP header> ')));
 });
 
-test.serial('http-headers says how it is used', async (t) => {
+test.serial('http-headers prints its usage', async (t) => {
   for (const args of [[], ['no url'], ['ftp://127.0.0.1/']]) {
     const { code, stdout, stderr } = await new Program(t, example('http-headers'), args).ended;
     t.is(stdout, '');
@@ -86,7 +86,7 @@ test.serial('http-headers says how it is used', async (t) => {
 
 // socketpair-wait
 
-test.serial('socketpair-wait gets what the other end writes, then the end', async (t) => {
+test.serial('socketpair-wait receives what the other end writes, then EOF', async (t) => {
   const { code, stdout, stderr } = await new Program(t, example('socketpair-wait')).ended;
   t.is(stderr, '');
   t.is(stdout, 'Received: abc\nEnd of stream: true, 0 bytes left\n');
@@ -101,7 +101,7 @@ async function fileOf(t: ExecutionContext, content: string | Buffer): Promise<st
   return file;
 }
 
-/** Serves the content, and requires that each way of reading brings it whole: so many lines, blocks and bytes. */
+/** Serves the content, and checks that every read method returns all of it: so many lines, blocks and bytes. */
 async function servesWhole(t: ExecutionContext, content: string | Buffer, lines: number): Promise<void> {
   const file = await fileOf(t, content);
   const { code, stdout, stderr } = await new Program(t, example('serve-file'), [file]).ended;
@@ -124,7 +124,7 @@ async function servesWhole(t: ExecutionContext, content: string | Buffer, lines:
     String(bytes),
   ]);
   t.deepEqual(found.slice(0, 4), exact);
-  // How much comes at once depends on how the bytes arrive.
+  // The number of pieces depends on how the bytes arrive.
   const any = found.slice(4).map((row) => row?.filter((_, i) => i !== 1));
   t.deepEqual(any, [
     ['batches', 'batches', String(bytes)],
@@ -135,25 +135,25 @@ async function servesWhole(t: ExecutionContext, content: string | Buffer, lines:
   t.is(found[6]?.[1], count(Math.ceil(bytes / 65536)));
 }
 
-test.serial('serve-file: a text of many lines', async (t) => {
+test.serial('serve-file serves a text of many lines', async (t) => {
   const lines = Array.from({ length: 20_000 }, (_, i) => `${i} ${'x'.repeat(i % 97)}\r\n`);
   await servesWhole(t, lines.join(''), lines.length);
 });
 
-test.serial('serve-file: no newline at the end', (t) => servesWhole(t, 'one\ntwo\nthree', 3));
+test.serial('serve-file serves a file without a final newline', (t) => servesWhole(t, 'one\ntwo\nthree', 3));
 
-test.serial('serve-file: a single byte', (t) => servesWhole(t, '\n', 1));
+test.serial('serve-file serves a single byte', (t) => servesWhole(t, '\n', 1));
 
-test.serial('serve-file: an empty file', (t) => servesWhole(t, '', 0));
+test.serial('serve-file serves an empty file', (t) => servesWhole(t, '', 0));
 
-test.serial('serve-file: empty lines alone', (t) => servesWhole(t, '\n'.repeat(1000), 1000));
+test.serial('serve-file serves a file of empty lines', (t) => servesWhole(t, '\n'.repeat(1000), 1000));
 
-test.serial('serve-file: bytes that are no text', (t) => {
+test.serial('serve-file serves binary data', (t) => {
   const bytes = Buffer.alloc(300_000, Buffer.from(Array.from({ length: 256 }, (_, i) => (i * 167) % 256)));
   return servesWhole(t, bytes, bytes.reduce((n, byte) => n + Number(byte === 0x0a), 0) + Number(bytes.at(-1) !== 0x0a));
 });
 
-test.serial('serve-file: a line as long as the limit', (t) => servesWhole(t, `${'y'.repeat(2 ** 20)}\nlast\n`, 2));
+test.serial('serve-file serves a line at the limit', (t) => servesWhole(t, `${'y'.repeat(2 ** 20)}\nlast\n`, 2));
 
 async function refuses(t: ExecutionContext, args: readonly string[], reason: RegExp, status = 1): Promise<void> {
   const { code, stderr } = await new Program(t, example('serve-file'), args).ended;
@@ -162,20 +162,20 @@ async function refuses(t: ExecutionContext, args: readonly string[], reason: Reg
   t.is(code, status);
 }
 
-test.serial('serve-file: a line over the limit is named', async (t) => {
+test.serial('serve-file reports the number of an overlong line', async (t) => {
   const file = await fileOf(t, `short\n${'y'.repeat(2 ** 20 + 1)}\nlast\n`);
   await refuses(t, [file], /a file\.txt: line 2 is longer than the limit of 1048576 bytes; --limit=BYTES raises it/);
   const raised = await new Program(t, example('serve-file'), ['--limit=1048577', file]).ended;
   t.is(raised.code, 0, raised.stderr);
 });
 
-test.serial('serve-file: what cannot be served', async (t) => {
+test.serial('serve-file reports a missing file and a directory', async (t) => {
   const empty = directory(t);
   await refuses(t, [path.join(empty, 'nothing')], /nothing: no such file$/m);
   await refuses(t, [empty], /: is a directory$/m);
 });
 
-test.serial('serve-file: a command line that cannot be followed is answered with the usage', async (t) => {
+test.serial('serve-file answers an invalid command line with its usage', async (t) => {
   const usage = String.raw`; usage: npm start -- \[--limit=BYTES\] \[FILE\]$`;
   for (const [args, reason] of [
     [['one', 'two'], 'one FILE at a time'],
@@ -192,7 +192,7 @@ test.serial('serve-file: a command line that cannot be followed is answered with
   }
 });
 
-test.serial('serve-file: --help prints the usage, and serves nothing', async (t) => {
+test.serial('serve-file --help prints the usage, and serves nothing', async (t) => {
   for (const option of ['--help', '-h']) {
     const { code, stdout, stderr } = await new Program(t, example('serve-file'), [option, 'no such file']).ended;
     t.is(stderr, '');
@@ -203,7 +203,7 @@ test.serial('serve-file: --help prints the usage, and serves nothing', async (t)
   }
 });
 
-test.serial('serve-file: without a file it takes at least 5 MB of text', async (t) => {
+test.serial('serve-file without a file serves at least 5 MB of text', async (t) => {
   const { code, stdout, stderr } = await new Program(t, example('serve-file')).ended;
   t.is(stderr, '');
   t.is(code, 0);
@@ -211,7 +211,7 @@ test.serial('serve-file: without a file it takes at least 5 MB of text', async (
   t.true(Number(bytes) >= 5e6, stdout);
 });
 
-test.serial('serve-file: Ctrl-C ends it at once', async (t) => {
+test.serial('serve-file is interrupted by Ctrl-C at once', async (t) => {
   const file = await fileOf(t, Buffer.alloc(256 * 2 ** 20, 'a line\n'));
   const program = new Program(t, example('serve-file'), [file]);
   await program.prints(/^Serving /m);

@@ -1,4 +1,4 @@
-/** Garbage collection, when a test wants it. */
+/** Garbage collection on demand. */
 import { setFlagsFromString } from 'node:v8';
 import { setImmediate as turn } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm';
 type Collector = () => void;
 
 function collector(): Collector {
-  // Where the engine is not V8, the flag is unknown and the runtime itself has a call.
+  // If the engine is not V8, the flag is unknown and the runtime has a function of its own.
   const runtime = (globalThis as { Bun?: { gc?: (wait: boolean) => void } }).Bun;
   if (runtime?.gc !== undefined) return () => runtime.gc?.(true);
   setFlagsFromString('--expose-gc');
@@ -15,13 +15,13 @@ function collector(): Collector {
 
 export const gc = collector();
 
-/** The memory of all `ArrayBuffer`s that are in use, and of little else, in bytes. */
+/** The bytes of all `ArrayBuffer`s in use, and of little else. */
 export async function memory(): Promise<number> {
   for (let i = 0; i < 5; i++) {
     gc();
     await turn();
     await turn();
   }
-  // Not every runtime tells them apart.
+  // Not every runtime reports them separately.
   return process.memoryUsage().external;
 }

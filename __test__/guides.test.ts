@@ -1,4 +1,4 @@
-/** The programs of the guides: they compile against the public types, and do what is said of them. All of them. */
+/** The programs of the guides: all of them compile against the public types, and do what the guides say. */
 // Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -28,7 +28,7 @@ import { seed } from './seed.js';
 
 // ------------------------------------------------------------------------------------------------ all documents
 
-/** Documents whose programs have tests: those of this file, of readme.test.ts and of porting.test.ts. */
+/** Documents whose programs have tests: in this file, in readme.test.ts and in porting.test.ts. */
 const TESTED = [
   'README.md',
   'docs/errors.md',
@@ -37,10 +37,10 @@ const TESTED = [
   'docs/writing-a-protocol-parser.md',
 ];
 
-/** Written by a program, from declarations. */
+/** Generated from declarations. */
 const GENERATED = ['docs/sluice.api.md'];
 
-test('no other document has programs in it', async (t) => {
+test('no other document contains programs', async (t) => {
   const docs = (await readdir(path.join(root, 'docs'))).filter((name) => name.endsWith('.md'));
   const others = [
     'CONTRIBUTING.md',
@@ -75,12 +75,12 @@ async function parserClass(work: Workplace): Promise<new () => Parser> {
   return ((await work.load('resp.ts')) as { RespParser: new () => Parser }).RespParser;
 }
 
-test('the parser has 60 lines', async (t) => {
+test('the parser has at most 60 lines', async (t) => {
   const code = (await parsing.programs()).get('resp.ts');
   t.true(code!.trimEnd().split('\n').length <= 60);
 });
 
-parsing.test('resp.ts', 'the parser gives the same values however the bytes come', async (t, work) => {
+parsing.test('resp.ts', 'the parser returns the same values however the bytes are split', async (t, work) => {
   const RespParser = await parserClass(work);
   const encode = (value: Value): Buffer => {
     if (value === null) return Buffer.from('$-1\r\n');
@@ -134,7 +134,7 @@ parsing.test('resp.ts', 'the parser gives the same values however the bytes come
         })();
         for (let at = 0, turn = 0; at < data.length; turn++) {
           const size = cuts[turn % cuts.length] as number;
-          // From memory that is used again at once, as a socket does.
+          // From memory that is reused at once, as by a socket.
           const chunk = Buffer.from(data.subarray(at, at + size));
           reader.feedData(chunk);
           chunk.fill(0xee);
@@ -142,7 +142,7 @@ parsing.test('resp.ts', 'the parser gives the same values however the bytes come
           await Promise.resolve();
         }
         reader.feedEof();
-        // Byte strings with many line ends may run over the limit of a line, which is no matter of the parser's.
+        // Byte strings with many line ends may exceed the line limit, which does not concern the parser.
         await done;
         const [got, wanted] = [parser.values, values].map((list) => JSON.stringify(list.map(plain)));
         if (got !== wanted) throw new Error(`${got}, not ${wanted}`);
@@ -152,7 +152,7 @@ parsing.test('resp.ts', 'the parser gives the same values however the bytes come
   await t.notThrowsAsync(async () => fc.assert(property, { seed: seed(t), numRuns: 150 }));
 });
 
-parsing.test('resp.ts', 'the parser refuses what is none of the protocol', async (t, work) => {
+parsing.test('resp.ts', 'the parser refuses bytes that violate the protocol', async (t, work) => {
   const RespParser = await parserClass(work);
   for (const [bytes, message] of [
     ['?3\r\n', 'RESP: unknown type: ?'],
@@ -171,7 +171,7 @@ parsing.test('resp.ts', 'the parser refuses what is none of the protocol', async
 
 parsing.test(
   ['kv-server.ts', 'resp.ts'],
-  'the server answers pipelined requests, and goes on after a bad one',
+  'the server answers pipelined requests, and continues to serve after an invalid one',
   async (t, work) => {
     const { port } = await work.serve('kv-server.ts');
     const talk = async (request: Buffer, expected: string): Promise<void> => {
@@ -207,7 +207,7 @@ parsing.test(
   },
 );
 
-parsing.test(['resp-test.ts', 'resp.ts'], 'the test of the guide prints what it says', async (t, work) => {
+parsing.test(['resp-test.ts', 'resp.ts'], 'the test in the guide prints what it shows', async (t, work) => {
   t.is(await work.run('resp-test.ts'), "[ [ 1, <Buffer 61 0d 0a 62> ], 'OK' ]\n");
 });
 
@@ -217,11 +217,11 @@ parsing.testWhole();
 
 const tuning = new Guide('docs/tuning.md');
 
-tuning.test('ways.ts', 'all ways of reading give the same lines', async (t, work) => {
+tuning.test('ways.ts', 'all ways of reading return the same lines', async (t, work) => {
   t.is(await work.run('ways.ts'), '[ 2000, 2000, 2000, 2000 ]\n');
 });
 
-tuning.test('length-prefixed.ts', 'a length that is too large is answered, and nothing of it read', async (t, work) => {
+tuning.test('length-prefixed.ts', 'an excessive length is answered, and its body is not read', async (t, work) => {
   const { port } = await work.serve('length-prefixed.ts');
   const exchange = async (...bytes: number[]): Promise<string> => {
     const stream = await connect('127.0.0.1', port);
@@ -235,7 +235,7 @@ tuning.test('length-prefixed.ts', 'a length that is too large is answered, and n
   t.is(await exchange(0, 16, 0, 1, ...Array<number>(40).fill(1)), 'at most 1048576 bytes\n');
 });
 
-tuning.test('fan-out.ts', 'whoever does not read is dropped, and nobody else', async (t, work) => {
+tuning.test('fan-out.ts', 'only a client that does not read is dropped', async (t, work) => {
   const { server, port } = await work.serve('fan-out.ts');
   const idle = dial(port, '127.0.0.1')
     .on('error', () => {})
@@ -246,7 +246,7 @@ tuning.test('fan-out.ts', 'whoever does not read is dropped, and nobody else', a
   const line = `${'x'.repeat(60_000)}\n`;
   let dropped = false;
   void server.prints(/^dropped a client that does not read$/m).then(() => (dropped = true));
-  // Until it is dropped: how much that takes depends on what the system keeps for it.
+  // Until it is dropped: how much that takes depends on the buffers of the system.
   for (let sent = 0; !dropped; sent++) {
     await stream.write(line);
     t.is((await stream.readline()).length, line.length);
@@ -257,7 +257,7 @@ tuning.test('fan-out.ts', 'whoever does not read is dropped, and nobody else', a
   await stream.close();
 });
 
-tuning.test('proxy.ts', 'the proxy passes both directions on, each to its end', async (t, work) => {
+tuning.test('proxy.ts', 'the proxy relays both directions up to EOF', async (t, work) => {
   const upstream = new StreamServer(async (stream) => {
     await stream.write('welcome\n');
     for await (const line of stream) await stream.write(line);
@@ -275,7 +275,7 @@ tuning.test('proxy.ts', 'the proxy passes both directions on, each to its end', 
   await stream.close();
 });
 
-tuning.test('idle-timeout.ts', 'a connection on which nothing comes is ended', async (t, work) => {
+tuning.test('idle-timeout.ts', 'an idle connection is closed', async (t, work) => {
   const { port } = await work.serve('idle-timeout.ts', { env: { ...process.env, IDLE_MS: '2000' } });
   const greeted = async (): Promise<{ stream: sluice.Stream; line: string }> => {
     const stream = await connect('127.0.0.1', port);
@@ -284,7 +284,7 @@ tuning.test('idle-timeout.ts', 'a connection on which nothing comes is ended', a
     return { stream, line: line.toString() };
   };
   let { stream, line } = await greeted();
-  // On a busy machine the time is over before the first line gets there.
+  // On a busy machine the timeout may pass before the first line arrives.
   while (line === '') ({ stream, line } = await greeted());
   t.is(line, 'hello\n');
   const end = await stream.read().catch((error: unknown) => error);
@@ -293,7 +293,7 @@ tuning.test('idle-timeout.ts', 'a connection on which nothing comes is ended', a
 
 tuning.testWhole();
 
-test('the numbers of the tuning guide are those of the sources', async (t) => {
+test('the numbers in the tuning guide are those in the sources', async (t) => {
   const text = await readFile(path.join(root, 'docs/tuning.md'), 'utf8');
   const rows = [...text.matchAll(/^\|[^|]+\| *(\d+) *\| *`(\w+)` in `(ts\/[\w/-]+\.ts)` *\|$/gm)];
   t.true(rows.length >= 10);
@@ -310,7 +310,7 @@ test('the numbers of the tuning guide are those of the sources', async (t) => {
   }
 });
 
-test('the variables of the environment are those of the sources', async (t) => {
+test('the environment variables in the tuning guide are those in the sources', async (t) => {
   const text = await readFile(path.join(root, 'docs/tuning.md'), 'utf8');
   const named = [...text.matchAll(/^\| `(SLUICE_[A-Z]+)=/gm)].map(([, name]) => name!);
   const read = (await sources()).flatMap(({ code }) =>
@@ -323,11 +323,11 @@ test('the variables of the environment are those of the sources', async (t) => {
 
 const errors = new Guide('docs/errors.md');
 
-errors.test('records.ts', 'records that are whole, cut short, and no more', async (t, work) => {
+errors.test('records.ts', 'records: a complete one, one cut short, and EOF', async (t, work) => {
   t.is(await work.run('records.ts'), 'hi\nreadexactly(9): 1 byte read before EOF\nnull\n');
 });
 
-errors.test('too-long.ts', 'a line that is too long is answered, and that is the end', async (t, work) => {
+errors.test('too-long.ts', 'an overlong line is answered, and the connection closed', async (t, work) => {
   const { port } = await work.serve('too-long.ts');
   const stream = await connect('127.0.0.1', port);
   await stream.write(`fits\n${'x'.repeat(300_000)}\nlate\n`);
@@ -335,7 +335,7 @@ errors.test('too-long.ts', 'a line that is too long is answered, and that is the
   await stream.close();
 });
 
-errors.test('retry.ts', 'a server that is not there yet is waited for', async (t, work) => {
+errors.test('retry.ts', 'the program retries until the server is there', async (t, work) => {
   const server = createServer((socket) => socket.end());
   const port = await sparePort(t);
   const program = await work.start('retry.ts', port);
@@ -348,7 +348,7 @@ errors.test('retry.ts', 'a server that is not there yet is waited for', async (t
   t.regex(stdout, /^(ECONNREFUSED: trying again\n)+Connected to true\n$/);
 });
 
-errors.test('retry.ts', 'what trying again does not mend is told at once', async (t, work) => {
+errors.test('retry.ts', 'an error that a retry cannot fix is reported at once', async (t, work) => {
   const file = await work.write('retry.ts', 8888);
   await writeFile(
     file,
@@ -360,7 +360,7 @@ errors.test('retry.ts', 'what trying again does not mend is told at once', async
   t.regex(stderr, /ConnectionError.*no-such-host\.invalid/);
 });
 
-errors.test('lost.ts', 'a connection that is reset is told from one that has ended', async (t, work) => {
+errors.test('lost.ts', 'the program distinguishes a reset from EOF', async (t, work) => {
   for (const reset of [true, false]) {
     let peer: Socket | undefined;
     const server = createServer((socket) => {
@@ -381,7 +381,7 @@ errors.test('lost.ts', 'a connection that is reset is told from one that has end
   }
 });
 
-errors.test('yes.ts', 'a program that nobody reads any more ends quietly', async (t, work) => {
+errors.test('yes.ts', 'a program whose output is no longer read ends quietly', async (t, work) => {
   const child = spawn(process.execPath, [await work.write('yes.ts')], { stdio: ['ignore', 'pipe', 'pipe'] });
   t.teardown(() => child.kill('SIGKILL'));
   let complaints = '';
@@ -395,7 +395,7 @@ errors.test('yes.ts', 'a program that nobody reads any more ends quietly', async
 
 errors.test(
   'trust.ts',
-  'a certificate that nobody trusts, a port without TLS, and one where nobody is',
+  'the program distinguishes an untrusted certificate, a port without TLS, and a closed port',
   async (t, work) => {
     const { server: certificate } = await certificates();
     const untrusted = createTlsServer(certificate, (socket) => socket.on('error', () => {}).resume());
@@ -421,7 +421,7 @@ errors.test('in-use.ts', 'a socket serves one stream', async (t, work) => {
   );
 });
 
-errors.test('patience.ts', 'a read that has timed out is made again, and nothing is lost', async (t, work) => {
+errors.test('patience.ts', 'a read that timed out is repeated, and no data is lost', async (t, work) => {
   const server = createServer((socket) => {
     socket.on('error', () => {}).write('ye');
     socket.once('data', () => socket.end('s\n'));
@@ -431,7 +431,7 @@ errors.test('patience.ts', 'a read that has timed out is made again, and nothing
   t.is(await work.run('patience.ts', port), 'answer: yes\n');
 });
 
-errors.test('stop.ts', 'a server that is told to stop', async (t, work) => {
+errors.test('stop.ts', 'the server stops on SIGTERM', async (t, work) => {
   const { server, port } = await work.serve('stop.ts');
   const stream = await connect('127.0.0.1', port);
   await stream.write('hello\n');
@@ -444,7 +444,7 @@ errors.test('stop.ts', 'a server that is told to stop', async (t, work) => {
   t.regex(stdout, /\nStopped\n$/);
 });
 
-errors.test('report.ts', 'what clients do, what the network does, and the rest', async (t, work) => {
+errors.test('report.ts', 'client, network and program errors are reported differently', async (t, work) => {
   const { server, port } = await work.serve('report.ts');
   const say = async (text: string): Promise<string> => {
     const stream = await connect('127.0.0.1', port);
@@ -467,17 +467,17 @@ errors.test('report.ts', 'what clients do, what the network does, and the rest',
 
 errors.testWhole();
 
-/** What Node's documentation of TLS lists besides. */
+/** Further codes from Node's TLS documentation. */
 const OPENSSL = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 ]);
 
-/** Codes that are only looked for in what the system answers: none of them comes out. */
+/** Codes that are only compared with those of the system: the library never reports them. */
 const LOOKED_FOR = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'ECANCELED'];
 
-test('the codes of the errors guide are those of the sources', async (t) => {
+test('the codes in the errors guide are those in the sources', async (t) => {
   const found = new Set<string>();
   for (const { code } of await sources()) {
     const file = ts.createSourceFile('source.ts', code, ts.ScriptTarget.ES2022, true);
@@ -499,7 +499,7 @@ test('the codes of the errors guide are those of the sources', async (t) => {
   const missing = [...found].filter((name) => !told.has(name) && !LOOKED_FOR.includes(name));
   t.deepEqual(missing, [], 'codes of the sources that the guide does not have');
 
-  // Those of TLS pass through: a test or a comment has to know of them.
+  // TLS codes are passed through: a test or a comment has to mention them.
   const tests = await readdir(path.join(root, '__test__'), { recursive: true });
   const others = tests.filter((name) => name.endsWith('.test.ts') && path.basename(name) !== 'guides.test.ts');
   const texts = await Promise.all(others.map((name) => readFile(path.join(root, '__test__', name), 'utf8')));
@@ -510,7 +510,7 @@ test('the codes of the errors guide are those of the sources', async (t) => {
   t.deepEqual(unknown, [], 'codes of the guide that nothing else has');
 });
 
-/** Whether it is the code of an error or a warning: of Node, of this library, of the system. */
+/** Whether it is the code of an error or a warning: of Node, of this library, or of the system. */
 function isCode(text: string): boolean {
   return (
     /^(?:ERR_[A-Z_]+|SLUICE_(?:DEP\d+|UNCLOSED)|EAI_[A-Z]+|ENOTFOUND|UNKNOWN|(?:CERT|DEPTH|SELF|UNABLE)_[A-Z_\d]+)$/.test(
@@ -519,7 +519,7 @@ function isCode(text: string): boolean {
   );
 }
 
-test('what a read leaves is what the errors guide says', async (t) => {
+test('failed reads leave the bytes that the errors guide says', async (t) => {
   const reads: Record<string, (reader: StreamReader) => Promise<unknown>> = {
     'read()': (reader) => reader.read(),
     peek: (reader) => reader.peek(5),
@@ -558,7 +558,7 @@ test('what a read leaves is what the errors guide says', async (t) => {
   }
 });
 
-test('the errors guide has every class that is exported', async (t) => {
+test('the errors guide has every exported error class', async (t) => {
   const guide = await readFile(path.join(root, 'docs/errors.md'), 'utf8');
   for (const name of Object.keys(sluice).filter((name) => name.endsWith('Error'))) {
     t.true(guide.includes(`\n## \`${name}\`\n`), name);

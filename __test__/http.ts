@@ -1,12 +1,12 @@
-/** A small HTTP/1.1 server on streams: enough for a client that nobody here wrote. */
+/** A small HTTP/1.1 server on streams, enough for independent clients. */
 import { Buffer } from 'node:buffer';
 import { IncompleteReadError, type Stream } from 'sluice';
 
 type Headers = ReadonlyMap<string, string>;
 
 /**
- * Answers the requests of one connection: `/echo` with the body of the request, `/bytes/N` with N bytes, anything else with what
- * was asked for. Connections are kept open as HTTP/1.1 has it.
+ * Answers the requests of one connection: `/echo` with the body of the request, `/bytes/N` with N bytes, anything else
+ * with the request line. Connections are kept open according to HTTP/1.1.
  */
 export async function answer(stream: Stream): Promise<void> {
   for (;;) {

@@ -1,4 +1,4 @@
-/** What the package exports, and that importing it does nothing else. */
+/** What the package exports, and that importing it has no other effect. */
 // Runs once for each engine: no socket is read.
 import { spawnSync } from 'node:child_process';
 import test from 'ava';
@@ -30,11 +30,11 @@ const functions = [
   'startUnixServer',
 ];
 
-test('the public names, and no others', (t) => {
+test('the package exports these names, and no others', (t) => {
   t.deepEqual(Object.keys(sluice).sort(), [...classes, ...functions, 'StreamMode', 'engine'].sort());
 });
 
-test('what is behind the names', (t) => {
+test('every exported function and class has its own name', (t) => {
   const exported = sluice as Record<string, unknown>;
   for (const name of [...classes, ...functions]) {
     const value = exported[name] as { name: string };
@@ -45,7 +45,7 @@ test('what is behind the names', (t) => {
   t.is(sluice.StreamMode.READ | sluice.StreamMode.WRITE, sluice.StreamMode.READWRITE);
 });
 
-test('importing it starts nothing, prints nothing and leaves the process as it was', (t) => {
+test('importing the package starts nothing, prints nothing and leaves the process unchanged', (t) => {
   const program = `
     const state = () => ({
       resources: process.getActiveResourcesInfo(),
@@ -67,7 +67,7 @@ test('importing it starts nothing, prints nothing and leaves the process as it w
     cwd: root,
     encoding: 'utf8',
     env: { ...process.env, SLUICE_DEBUG: '' },
-    // A process that something keeps alive is ended by a signal.
+    // A process that is kept alive is ended by a signal.
     timeout: LONGEST_MS,
   });
   t.is(stderr, '');
@@ -77,7 +77,7 @@ test('importing it starts nothing, prints nothing and leaves the process as it w
   t.deepEqual(after, before);
 });
 
-test('there is no other way in', async (t) => {
+test('the package has no other entry point', async (t) => {
   for (const path of ['sluice/dist/index.js', 'sluice/ts/index.ts', 'sluice/reader']) {
     await t.throwsAsync(import(path), { code: 'ERR_PACKAGE_PATH_NOT_EXPORTED' }, path);
   }

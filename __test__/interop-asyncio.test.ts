@@ -1,5 +1,5 @@
-/** CPython's asyncio as the peer of the four examples of its documentation, in both roles. */
-// Runs once for each way of reading: what the other program sends is the same to either engine.
+/** CPython's asyncio as the peer of the four examples in its documentation, in both roles. */
+// Runs once for each way of reading: the peer sends the same bytes to either engine.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -32,7 +32,7 @@ async def main():
     await server.serve_forever()
 `;
 
-test('the echo client talks to a server of asyncio', async (t) => {
+test('the echo client talks to an asyncio server', async (t) => {
   if (!installed(t, 'python3')) return;
   const server = python(t, ECHO_SERVER);
   const port = await portPrinted(server);
@@ -43,7 +43,7 @@ test('the echo client talks to a server of asyncio', async (t) => {
   await server.prints(/^end of file$/m);
 });
 
-test('the echo server talks to a client of asyncio', async (t) => {
+test('the echo server talks to an asyncio client', async (t) => {
   if (!installed(t, 'python3')) return;
   const server = new Process(t, process.execPath, [example('tcp-echo-server'), '0']);
   const [, port] = await server.prints(/^Serving on 127\.0\.0\.1:(\d+)$/m);
@@ -75,7 +75,7 @@ async def main(port):
   await server.prints(/ sent \d+ bytes$/m);
 });
 
-test('http-headers asks a server of asyncio', async (t) => {
+test('http-headers reads the headers of an asyncio server', async (t) => {
   if (!installed(t, 'python3')) return;
   const server = python(
     t,
@@ -98,7 +98,7 @@ async def main():
   t.is(stdout, 'HTTP header> HTTP/1.1 204 No Content\nHTTP header> X-Asked: HEAD /some/path HTTP/1.1\n');
 });
 
-test('a client of asyncio asks an HTTP server for its headers', async (t) => {
+test('an asyncio client reads the headers of our HTTP server', async (t) => {
   if (!installed(t, 'python3')) return;
   const server = new StreamServer(answer, '127.0.0.1', 0);
   t.teardown(() => server.abort());
@@ -125,13 +125,13 @@ async def main(port):
   t.is(lines.at(-2), "rest b''");
 });
 
-/** A Python program at the other end of a pair of sockets: its file descriptor 3. */
+/** A Python program at the other end of a socket pair, as its file descriptor 3. */
 async function atOtherEnd(
   t: ExecutionContext,
   code: string,
 ): Promise<{ stream: Stream; ended: Promise<{ code: number | null; stdout: string; stderr: string }> }> {
   const head = 'import asyncio, socket\nsock = socket.socket(fileno=3)\nsock.setblocking(False)\n';
-  // Node makes its pipes to a child of pairs of Unix sockets.
+  // Node uses pairs of Unix sockets as pipes to a child.
   const child = spawn('python3', ['-c', `${head}${code}\nasyncio.run(main())\n`], {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
@@ -149,7 +149,7 @@ async function atOtherEnd(
   return { stream, ended };
 }
 
-test('a stream waits for data that asyncio sends over a pair of sockets', async (t) => {
+test('a stream waits for data that asyncio sends over a socket pair', async (t) => {
   if (!installed(t, 'python3')) return;
   const { stream, ended } = await atOtherEnd(
     t,
@@ -173,7 +173,7 @@ async def main():
   t.is(stdout, 'Answered: thanks\n\n');
 });
 
-test('asyncio waits for data that a stream sends over a pair of sockets', async (t) => {
+test('asyncio waits for data that a stream sends over a socket pair', async (t) => {
   if (!installed(t, 'python3')) return;
   const { stream, ended } = await atOtherEnd(
     t,

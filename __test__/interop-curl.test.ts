@@ -1,5 +1,5 @@
-/** curl as the client of an HTTP server that is written with StreamServer, plain and over TLS. */
-// Runs once for each way of reading: what the other program sends is the same to either engine.
+/** curl as the client of an HTTP server written with StreamServer, plain and over TLS. */
+// Runs once for each way of reading: the peer sends the same bytes to either engine.
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -43,7 +43,7 @@ for (const { kind, secure } of kinds) {
     return { ...served, trust: ['--cacert', 'ca.pem'] };
   };
 
-  test(`${kind}: several requests on one connection`, async (t) => {
+  test(`${kind}: curl makes several requests on one connection`, async (t) => {
     if (!installed(t, 'curl')) return;
     const { curl, url, trust, errors } = await start(t);
     const count = ['-w', '%{num_connects} '];
@@ -53,7 +53,7 @@ for (const { kind, secure } of kinds) {
     t.deepEqual(errors, []);
   });
 
-  test(`${kind}: the headers alone, and HTTP/1.0, which ends with the connection`, async (t) => {
+  test(`${kind}: curl requests headers only, and HTTP/1.0, which ends with the connection`, async (t) => {
     if (!installed(t, 'curl')) return;
     const { curl, url, trust, errors } = await start(t);
     const head = await curl(...trust, '-I', `${url}/x`);
@@ -65,7 +65,7 @@ for (const { kind, secure } of kinds) {
     t.deepEqual(errors, []);
   });
 
-  test(`${kind}: megabytes down and up, of known and of unknown length`, async (t) => {
+  test(`${kind}: curl transfers megabytes in both directions, with known and unknown length`, async (t) => {
     if (!installed(t, 'curl')) return;
     const { curl, url, trust, errors, where } = await start(t);
     const content = bytes(5_000_001);
@@ -86,7 +86,7 @@ for (const { kind, secure } of kinds) {
     t.deepEqual(errors, []);
   });
 
-  test(`${kind}: a client that hangs up in the middle of the answer fails alone`, async (t) => {
+  test(`${kind}: a client that hangs up during the answer does not affect the next`, async (t) => {
     if (!installed(t, 'curl')) return;
     const { curl, url, trust, errors } = await start(t);
     const cut = await curl(...trust, '--max-filesize', '1000', `${url}/bytes/50000000`);
@@ -97,7 +97,7 @@ for (const { kind, secure } of kinds) {
   });
 }
 
-test('TLS: curl refuses an authority that it does not know, and the server says so', async (t) => {
+test('TLS: curl refuses an unknown authority, and the server reports it', async (t) => {
   if (!installed(t, 'curl')) return;
   const { otherCa, server } = await certificates();
   const { curl, url, where, errors } = await serve(t, server);
@@ -109,7 +109,7 @@ test('TLS: curl refuses an authority that it does not know, and the server says 
   t.regex((errors[0] as Error).message, /TLS handshake/);
 });
 
-test('TLS: plain HTTP to a TLS server is an answer that is none', async (t) => {
+test('TLS: plain HTTP to a TLS server fails on both sides', async (t) => {
   if (!installed(t, 'curl')) return;
   const { server } = await certificates();
   const { curl, url, errors } = await serve(t, server);

@@ -1,5 +1,5 @@
-/** OpenSSL's own client and server as peers: handshakes that succeed, and all that can be wrong with them. */
-// Runs once for each way of reading: what the other program sends is the same to either engine.
+/** OpenSSL's client and server as peers: handshakes that succeed, and those that fail. */
+// Runs once for each way of reading: the peer sends the same bytes to either engine.
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { connect as netConnect } from 'node:net';
@@ -12,7 +12,7 @@ import { directory } from './fifo.js';
 import { echo, portOf, serving, until } from './loopback.js';
 import { Process, installed } from './program.js';
 
-/** The certificates as files, which is how openssl wants them. */
+/** The certificates as files, as openssl requires. */
 async function files(t: ExecutionContext): Promise<string> {
   const where = directory(t);
   const { ca, otherCa, ...identities } = await certificates();
@@ -48,10 +48,10 @@ async function serve(
 }
 
 const TRUST = ['-CAfile', 'ca.pem', '-verify_return_error', '-verify_hostname', 'localhost'];
-/** Ends with its input. A line that begins as one of its commands (k, q, r) would be taken for that. */
+/** Ends with its input. It would take a line that begins with k, q or r for a command. */
 const QUIET = [...TRUST, '-quiet', '-no_ign_eof'];
 
-/** The server goes on: the next client is served. */
+/** The server still serves the next client. */
 async function servesOn(t: ExecutionContext, { client }: Served): Promise<void> {
   const next = client(...QUIET);
   next.type('still here\n');
@@ -61,7 +61,7 @@ async function servesOn(t: ExecutionContext, { client }: Served): Promise<void> 
 }
 
 for (const version of ['tls1_2', 'tls1_3']) {
-  test(`s_client, ${version}: a handshake, lines both ways, the end`, async (t) => {
+  test(`s_client, ${version}: a handshake, lines in both directions, EOF`, async (t) => {
     if (!installed(t, 'openssl')) return;
     const { server: ssl } = await certificates();
     const served = await serve(t, { ssl });
@@ -78,14 +78,14 @@ for (const version of ['tls1_2', 'tls1_3']) {
   });
 }
 
-test('s_client: renegotiation is refused, and ends that connection alone', async (t) => {
+test('s_client: renegotiation is refused, and ends only that connection', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { server: ssl } = await certificates();
   const served = await serve(t, { ssl });
   const client = served.client(...TRUST, '-tls1_2');
   client.type('before\n');
   await client.prints(/^before$/m);
-  // A line with R alone is a command of s_client.
+  // s_client takes a line with only R as a command.
   client.type('R\n');
   await client.complains(/^RENEGOTIATING$/m).catch(() => client.prints(/^RENEGOTIATING$/m));
   t.not((await client.ended).code, 0);
@@ -94,7 +94,7 @@ test('s_client: renegotiation is refused, and ends that connection alone', async
   await servesOn(t, served);
 });
 
-test('s_client: an authority that it does not know, and an expired certificate', async (t) => {
+test('s_client: an unknown authority or an expired certificate fails the handshake', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { server, expired } = await certificates();
   const unknown = await serve(t, { ssl: server });
@@ -114,7 +114,7 @@ test('s_client: an authority that it does not know, and an expired certificate',
   t.is(old.errors.length, 1);
 });
 
-test('s_client: SNI chooses the certificate', async (t) => {
+test('s_client: SNI selects the certificate', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { server, otherHost } = await certificates();
   const asked: string[] = [];
@@ -139,7 +139,7 @@ test('s_client: SNI chooses the certificate', async (t) => {
   t.deepEqual(served.errors, []);
 });
 
-test('s_client: ALPN, and a certificate of the client', async (t) => {
+test('s_client: ALPN and a client certificate', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { server, ca } = await certificates();
   const ssl = { ...server, ca, requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['lines/1'] };
@@ -163,7 +163,7 @@ test('s_client: ALPN, and a certificate of the client', async (t) => {
   t.is(seen.length, 1);
 });
 
-test('s_client: killed, its connection ends; a peer that goes in the middle of the handshake is reported', async (t) => {
+test('s_client: if it is killed, its connection ends; if it goes during the handshake, that is reported', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { server: ssl } = await certificates();
   const ends: string[] = [];
@@ -182,13 +182,13 @@ test('s_client: killed, its connection ends; a peer that goes in the middle of t
   client.kill('SIGKILL');
   await client.ended;
   await until(() => ends.length > 0);
-  // The system ends the connection of a killed process; with a reset, if there was something that it had not read.
+  // The system closes the connection of a killed process; with a reset, if it left data unread.
   t.true(['end of file', 'ECONNRESET'].includes(ends[0]!), ends[0]);
   t.deepEqual(served.errors, []);
 
   const early = netConnect(served.port, '127.0.0.1');
   await once(early, 'connect');
-  // The head of a TLS record, whose body never comes.
+  // The header of a TLS record whose body never arrives.
   early.end(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00]));
   await until(() => served.errors.length > 0);
   t.is((served.errors[0] as NodeJS.ErrnoException).code, 'ECONNRESET');
@@ -196,7 +196,7 @@ test('s_client: killed, its connection ends; a peer that goes in the middle of t
   await servesOn(t, served);
 });
 
-test('s_client -starttls: a mail server that upgrades its stream', async (t) => {
+test('s_client -starttls: a mail server upgrades its stream', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { server: ssl } = await certificates();
   const served = await serve(t, {}, async (stream, context) => {
@@ -235,7 +235,7 @@ async function trusting(): Promise<{ ssl: { ca: string }; serverHostname: string
 }
 
 for (const version of ['tls1_2', 'tls1_3']) {
-  test(`s_server, ${version}: a handshake, lines both ways, the end`, async (t) => {
+  test(`s_server, ${version}: a handshake, lines in both directions, EOF`, async (t) => {
     if (!installed(t, 'openssl')) return;
     const { port } = await openssl(t, '-cert', 'server.pem', '-rev', `-${version}`);
     await using stream = await connect('127.0.0.1', port, await trusting());
@@ -246,13 +246,13 @@ for (const version of ['tls1_2', 'tls1_3']) {
       await stream.write(`${line}\n`);
       t.is((await stream.readline()).toString(), `${Buffer.from(line).reverse().toString()}\n`);
     }
-    // What `-rev` takes as the request to hang up.
+    // The line that makes `-rev` hang up.
     await stream.write('CLOSE\n');
     t.is((await stream.read()).length, 0);
   });
 }
 
-test('s_server: certificates that are refused, each with its reason', async (t) => {
+test('s_server: invalid certificates are refused, each with its reason', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { ca, otherCa } = await certificates();
   const cases = [
@@ -269,7 +269,7 @@ test('s_server: certificates that are refused, each with its reason', async (t) 
   }
 });
 
-test('s_server: SNI asks for the certificate of a name', async (t) => {
+test('s_server: SNI requests the certificate for a name', async (t) => {
   if (!installed(t, 'openssl')) return;
   const names = ['-servername', 'other.example', '-cert2', 'otherHost.pem', '-key2', 'otherHost.pem'];
   const { port } = await openssl(t, '-cert', 'server.pem', '-rev', ...names);
@@ -281,7 +281,7 @@ test('s_server: SNI asks for the certificate of a name', async (t) => {
   }
 });
 
-test('s_server: ALPN, and a certificate of the client', async (t) => {
+test('s_server: ALPN and a client certificate', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { port } = await openssl(t, '-cert', 'server.pem', '-Verify', '1', '-CAfile', 'ca.pem', '-alpn', 'x/1', '-rev');
   const { ca, client } = await certificates();
@@ -292,7 +292,7 @@ test('s_server: ALPN, and a certificate of the client', async (t) => {
   t.is((await stream.readline()).toString(), 'ba\n');
 });
 
-test('s_server: killed, and plain text where a handshake should be', async (t) => {
+test('s_server: EOF when it is killed, and an error if it sends plain text instead of a handshake', async (t) => {
   if (!installed(t, 'openssl')) return;
   const { port, server } = await openssl(t, '-cert', 'server.pem');
   await using stream = await connect('127.0.0.1', port, await trusting());

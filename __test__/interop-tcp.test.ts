@@ -1,5 +1,5 @@
-/** socat and nc as peers over TCP, in either role, with the half-close of either side. */
-// Runs once for each way of reading: what the other program sends is the same to either engine.
+/** socat and nc as peers over TCP, in either role, with half-close from either side. */
+// Runs once for each way of reading: the peer sends the same bytes to either engine.
 import { Buffer } from 'node:buffer';
 import test, { type ExecutionContext } from 'ava';
 import { connect, StreamServer } from 'sluice';
@@ -20,7 +20,7 @@ clientContract(test, clients, async (t, handler) => {
   return String(portOf(server));
 });
 
-/** socat that waits for one connection and gives it to a command of the shell. */
+/** socat, which accepts one connection and passes it to a shell command. */
 async function listening(t: ExecutionContext, command: string): Promise<{ port: number; socat: Process }> {
   const args = ['-d', '-d', '-t120', 'TCP4-LISTEN:0,bind=127.0.0.1', `SYSTEM:${command}`];
   const socat = new Process(t, 'socat', args);
@@ -28,7 +28,7 @@ async function listening(t: ExecutionContext, command: string): Promise<{ port: 
   return { port: Number(port), socat };
 }
 
-test('connect to socat: half-close, then the answer of a program that reads to the end', async (t) => {
+test('connect to socat: after a half-close, the answer of a program that reads to EOF', async (t) => {
   if (!installed(t, 'socat')) return;
   const { port, socat } = await listening(t, 'wc -c');
   await using stream = await connect('127.0.0.1', port);
@@ -40,7 +40,7 @@ test('connect to socat: half-close, then the answer of a program that reads to t
   t.is((await socat.ended).code, 0);
 });
 
-test('connect to socat: megabytes both ways at once', async (t) => {
+test('connect to socat: megabytes in both directions at once', async (t) => {
   if (!installed(t, 'socat')) return;
   const { port } = await listening(t, 'cat');
   await using stream = await connect('127.0.0.1', port);
@@ -52,7 +52,7 @@ test('connect to socat: megabytes both ways at once', async (t) => {
   t.is((await stream.read()).length, 0);
 });
 
-test('connect to nc: what it is given to send, and its end', async (t) => {
+test('connect to nc: data in both directions, then EOF from nc', async (t) => {
   if (!installed(t, 'nc')) return;
   const nc = new Process(t, 'nc', ['-n', '-v', '-N', '-l', '127.0.0.1', '0'], { input: true });
   const [, port] = await nc.complains(/Listening on \S+ (\d+)$/m);
@@ -67,7 +67,7 @@ test('connect to nc: what it is given to send, and its end', async (t) => {
   t.is((await nc.ended).code, 0);
 });
 
-test('connect to nc: the peer ends first, and can still be written to', async (t) => {
+test('connect to nc: after EOF from nc, it can still be written to', async (t) => {
   if (!installed(t, 'nc')) return;
   const nc = new Process(t, 'nc', ['-n', '-v', '-N', '-l', '127.0.0.1', '0'], { input: true });
   const [, port] = await nc.complains(/Listening on \S+ (\d+)$/m);

@@ -1,5 +1,5 @@
-/** socat and nc as peers over Unix sockets, in either role, with the half-close of either side. */
-// Runs once for each way of reading: what the other program sends is the same to either engine.
+/** socat and nc as peers over Unix sockets, in either role, with half-close from either side. */
+// Runs once for each way of reading: the peer sends the same bytes to either engine.
 import { readFile } from 'node:fs/promises';
 import { Buffer } from 'node:buffer';
 import path from 'node:path';
@@ -24,7 +24,7 @@ clientContract(test, clients, async (t, handler) => {
   return file;
 });
 
-test('connectUnix to nc: what it is given to send, and its end', async (t) => {
+test('connectUnix to nc: data in both directions, then EOF from nc', async (t) => {
   if (!installed(t, 'nc')) return;
   const file = path.join(directory(t), 'nc.sock');
   const nc = new Process(t, 'nc', ['-N', '-l', '-U', file], { input: true });
@@ -38,7 +38,7 @@ test('connectUnix to nc: what it is given to send, and its end', async (t) => {
   t.is((await nc.ended).code, 0);
 });
 
-test('connectUnix to socat: half-close, then the answer of a program that reads to the end', async (t) => {
+test('connectUnix to socat: after a half-close, the answer of a program that reads to EOF', async (t) => {
   if (!installed(t, 'socat')) return;
   const file = path.join(directory(t), 'socat.sock');
   const socat = new Process(t, 'socat', ['-t120', `UNIX-LISTEN:${file}`, 'SYSTEM:wc -c']);
@@ -51,7 +51,7 @@ test('connectUnix to socat: half-close, then the answer of a program that reads 
   t.is((await socat.ended).code, 0);
 });
 
-test('abstract names, in both roles', async (t) => {
+test('socat connects to an abstract name of ours, and we to its own', async (t) => {
   if (process.platform !== 'linux') {
     t.log('only Linux has abstract names');
     t.pass();
@@ -62,7 +62,7 @@ test('abstract names, in both roles', async (t) => {
   const server = new UnixStreamServer(sum, `\0${name}`);
   t.teardown(() => server.abort());
   await server.startServing();
-  // The libuv of Node 20 fills an abstract name up with zero bytes, which are a part of it; the other side has to do the same.
+  // The libuv of Node 20 pads an abstract name with zero bytes, which are part of it; the other side must do the same.
   const padded = (await readFile('/proc/net/unix', 'latin1')).includes(`@${name}@`);
   const form = padded ? ',unix-tightsocklen=0' : '';
   t.log(padded ? 'this runtime fills abstract names up' : 'this runtime takes abstract names as they are');
@@ -78,9 +78,9 @@ test('abstract names, in both roles', async (t) => {
   t.is((await stream.readline()).toString(), 'there and back\n');
 });
 
-// In turn with the others: the clock stands still, for a socket that does not listen is stale after a second, which may pass on a
-// busy machine before this one does.
-test.serial('a socket that is bound and about to listen is not taken for a stale one', async (t) => {
+// Serial, with a stopped clock: a socket that does not listen is stale after a second, which may pass on a busy machine
+// before this one listens.
+test.serial('a socket that is bound and about to listen is not replaced as stale', async (t) => {
   if (!installed(t, 'python3')) return;
   const { now } = Date;
   const stopped = now();
@@ -107,7 +107,7 @@ test.serial('a socket that is bound and about to listen is not taken for a stale
   const server = new UnixStreamServer(sum, file, { onError: (error) => t.log(error) });
   t.teardown(() => server.abort());
   const refused = t.throwsAsync(server.startServing(), { code: 'EADDRINUSE' });
-  // Time enough to find that nobody listens, and to take the file away.
+  // Time enough to find that the socket does not listen, and to remove the file.
   await sleep(200);
   python.type('\n');
   await python.prints(/^listens$/m);

@@ -1,4 +1,4 @@
-/** What the tests have in common that talk to socat and nc. */
+/** Shared parts of the tests with socat and nc. */
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext, TestFn } from 'ava';
@@ -7,7 +7,7 @@ import { bytes } from './http.js';
 import { echo } from './loopback.js';
 import { Process, installed } from './program.js';
 
-/** A handler that answers when the peer has ended its side: with how many bytes it sent, and their hash. */
+/** A handler that, once the peer has ended its side, answers with the number of bytes received and their hash. */
 export async function sum(stream: Stream): Promise<void> {
   const hash = createHash('sha256');
   for (;;) {
@@ -18,12 +18,15 @@ export async function sum(stream: Stream): Promise<void> {
   await stream.write(`${stream.bytesRead} ${hash.digest('hex')}\n`);
 }
 
-/** What {@link sum} answers. */
+/** The answer of {@link sum}. */
 export function summed(data: Uint8Array): string {
   return `${data.length} ${createHash('sha256').update(data).digest('hex')}\n`;
 }
 
-/** Connects to the Unix socket of a program that does not say when it listens: there is a moment between bind and listen. */
+/**
+ * Connects to the Unix socket of a program that does not report when it listens: there is a moment between bind and
+ * listen.
+ */
 export async function reach(file: string): Promise<Stream> {
   for (;;) {
     try {
@@ -36,17 +39,17 @@ export async function reach(file: string): Promise<Stream> {
   }
 }
 
-/** A program that talks to a server, as one of the command line. */
+/** A command-line client. */
 export interface Client {
   readonly name: string;
-  /** What to call it with, so that it ends its side when its input ends, and then waits for the answer. */
+  /** Its arguments: it must end its side when its input ends, and then wait for the answer. */
   arguments(address: string): string[];
 }
 
 /**
- * Has each client talk to a server of each handler.
+ * Runs each client against servers with several handlers.
  *
- * @param serve - starts a server; resolves with what the client is to be given as its address
+ * @param serve - starts a server; resolves with the address for the client
  */
 export function clientContract(
   test: TestFn,
@@ -83,7 +86,7 @@ export function clientContract(
       t.is(stdout, summed(data));
     });
 
-    test(`${client.name} to a server: killed, its connection ends and the server goes on`, async (t) => {
+    test(`${client.name} to a server: if it is killed, its connection ends and the server continues`, async (t) => {
       if (!installed(t, client.name)) return;
       let taken!: (what: string) => void;
       const line = new Promise<string>((resolve) => (taken = resolve));

@@ -1,5 +1,5 @@
 // Runs once: a pair is the two halves of a stream, which has tests of its own.
-/* eslint-disable @typescript-eslint/no-deprecated -- what is deprecated is what is tested */
+/* eslint-disable @typescript-eslint/no-deprecated -- the deprecated functions are under test */
 import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,10 +25,10 @@ import { directory } from './fifo.js';
 import { closedByPeer, deferred, dial, gather, listen, portOf, sparePort, turns } from './loopback.js';
 import { root } from './program.js';
 
-// The warnings have a test of their own, in a process of its own.
+// The warnings are tested in a separate process.
 process.noDeprecation = true;
 
-/** A started server on a free port; what it reports ends up in the list. */
+/** A started server on a free port; its reports are collected in the list. */
 async function serve(
   t: ExecutionContext,
   callback: ClientConnectedCallback,
@@ -44,7 +44,7 @@ async function serve(
   return { server, port: portOf(server), errors };
 }
 
-/** A pair, and the plain socket at its other end. */
+/** A pair, and the plain socket at the other end. */
 async function pairAndPeer(t: ExecutionContext): Promise<{ pair: StreamPair; peer: Socket }> {
   const accepted = deferred<Socket>();
   const { port } = await listen(t, accepted.resolve);
@@ -55,7 +55,7 @@ async function pairAndPeer(t: ExecutionContext): Promise<{ pair: StreamPair; pee
 
 // ------------------------------------------------------------------------------------------------ connecting
 
-test('openConnection gives the two halves of a connection', async (t) => {
+test('openConnection resolves with the two halves of a connection', async (t) => {
   const { pair, peer } = await pairAndPeer(t);
   const [reader, writer] = pair;
   t.is(pair.length, 2);
@@ -76,7 +76,7 @@ test('openConnection gives the two halves of a connection', async (t) => {
   t.true(reader.atEof());
 });
 
-test('openConnection takes a socket, and rejects as connect does', async (t) => {
+test('openConnection accepts a socket, and rejects as connect does', async (t) => {
   const [left, right] = await socketpair();
   t.teardown(() => right.destroy());
   const [reader, writer] = await openConnection({ sock: left });
@@ -89,7 +89,7 @@ test('openConnection takes a socket, and rejects as connect does', async (t) => 
   await t.throwsAsync(openConnection('127.0.0.1', 0), { code: 'ERR_OUT_OF_RANGE' });
 });
 
-test('the writer closes the pair: what was written is sent, a waiting read ends', async (t) => {
+test('close of the writer sends the queue and ends a waiting read', async (t) => {
   const { pair, peer } = await pairAndPeer(t);
   const [reader, writer] = pair;
   peer.write('left');
@@ -109,7 +109,7 @@ test('the writer closes the pair: what was written is sent, a waiting read ends'
   await t.throwsAsync(writer.write('x'), { instanceOf: ConnectionError, code: 'ECONNRESET' });
 });
 
-test('the writer closes a pair although its reader is full', async (t) => {
+test('the writer can close a pair whose reader is full', async (t) => {
   const { pair, peer } = await pairAndPeer(t);
   const [reader, writer] = pair;
   const much = Buffer.alloc(16 * 1024 * 1024);
@@ -121,7 +121,7 @@ test('the writer closes a pair although its reader is full', async (t) => {
   t.true(reader.buffered > 0);
 });
 
-test('the writer aborts the pair', async (t) => {
+test('abort of the writer closes both halves', async (t) => {
   const { pair, peer } = await pairAndPeer(t);
   const [reader, writer] = pair;
   const exactly = reader.readexactly(3);
@@ -133,7 +133,7 @@ test('the writer aborts the pair', async (t) => {
   t.true(reader.atEof());
 });
 
-test('both halves hear of a connection that is lost', async (t) => {
+test('both halves reject when the connection is lost', async (t) => {
   const { pair, peer } = await pairAndPeer(t);
   const [reader, writer] = pair;
   const line = reader.readline();
@@ -145,7 +145,7 @@ test('both halves hear of a connection that is lost', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ serving
 
-test('startServer resolves with a server that serves, and hands out pairs', async (t) => {
+test('startServer resolves with a serving server, which calls back with pairs', async (t) => {
   const { server, port, errors } = await serve(t, async (reader, writer) => {
     t.true(reader instanceof StreamReader);
     t.true(writer instanceof StreamWriter);
@@ -168,7 +168,7 @@ test("startServer with a host of '' listens on every interface", async (t) => {
   t.is((await dial(t, portOf(server))).remoteAddress, '127.0.0.1');
 });
 
-test('startServing: false gives a server that is bound; connections wait', async (t) => {
+test('startServing: false gives a bound server, on which connections wait', async (t) => {
   let calls = 0;
   const { server, port } = await serve(
     t,
@@ -188,7 +188,7 @@ test('startServing: false gives a server that is bound; connections wait', async
   t.is(calls, 1);
 });
 
-test('a pair stays open when its callback returns, plain or async, until the server closes', async (t) => {
+test('a pair stays open after its callback returns, plain or async, until the server closes', async (t) => {
   const writers: StreamWriter[] = [];
   const readers: StreamReader[] = [];
   const { server, port } = await serve(t, (reader, writer) => {
@@ -218,7 +218,7 @@ test('a pair stays open when its callback returns, plain or async, until the ser
   await second.close();
 });
 
-test('a callback that throws or rejects has its connection aborted, and is reported', async (t) => {
+test('if a callback throws or rejects, its connection is aborted and the error reported', async (t) => {
   let calls = 0;
   const { port, errors } = await serve(t, () => {
     calls++;
@@ -232,7 +232,7 @@ test('a callback that throws or rejects has its connection aborted, and is repor
   }
 });
 
-test('startServer rejects wrong arguments, and an address that is taken', async (t) => {
+test('startServer rejects invalid arguments, and an address in use', async (t) => {
   const callback: ClientConnectedCallback = () => {};
   const wrong = { code: 'ERR_INVALID_ARG_TYPE' };
   await t.throwsAsync(startServer(null as never, '127.0.0.1'), { ...wrong, message: /clientConnectedCb/ });
@@ -249,14 +249,14 @@ test('startServer rejects wrong arguments, and an address that is taken', async 
 
 // ------------------------------------------------------------------------------------------------ Unix sockets
 
-// eslint-disable-next-line no-restricted-syntax -- Windows has named pipes in their place
+// eslint-disable-next-line no-restricted-syntax -- Windows has named pipes instead
 const unix = process.platform === 'win32' ? test.skip : test;
 
 function socketPath(t: ExecutionContext): string {
   return path.join(directory(t), 'socket');
 }
 
-unix('openUnixConnection gives the halves of a connection to a Unix socket', async (t) => {
+unix('openUnixConnection resolves with the halves of a connection to a Unix socket', async (t) => {
   const file = socketPath(t);
   const server = createServer((socket) => socket.end('hello\n')).listen(file);
   await once(server, 'listening');
@@ -290,7 +290,7 @@ unix('startUnixServer serves pairs at a path', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ warnings
 
-test('each function warns once in a process, with a code of its own', async (t) => {
+test('each function warns once per process, with its own code', async (t) => {
   const program = `
     import { openConnection, openUnixConnection, startServer, startUnixServer } from 'sluice';
     process.on('warning', ({ name, code, message }) => console.log(name + ' ' + code + ' ' + message));

@@ -1,4 +1,4 @@
-/** Real connections over the loopback interface, gone when the test is over. */
+/** Real connections over the loopback interface, closed when the test is over. */
 import type { ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import dns from 'node:dns/promises';
@@ -17,12 +17,12 @@ import {
   type StreamServerOptions,
 } from 'sluice';
 
-/** A plain socket of Node whose errors are looked at by nobody. */
+/** A plain Node socket whose errors are ignored. */
 export function quiet(socket: Socket): Socket {
   return socket.on('error', () => {});
 }
 
-/** A plain server; `sockets` are what it has accepted so far. */
+/** A plain server; `sockets` are those accepted so far. */
 export async function listen(
   t: ExecutionContext,
   onConnection: (socket: Socket) => void = () => {},
@@ -45,8 +45,8 @@ export async function listen(
 }
 
 /**
- * A port that nobody listens on, and that stays so: one of those that the system gives to nobody who asks for any. A port that was
- * given back may be another test's at the next moment.
+ * A port without a listener that stays so: the system does not assign it to anyone who asks for any port. A port that
+ * was released could be assigned to another test at any moment.
  */
 export async function sparePort(t: ExecutionContext): Promise<number> {
   for (;;) {
@@ -61,7 +61,7 @@ export async function sparePort(t: ExecutionContext): Promise<number> {
   }
 }
 
-/** Takes a port on one of the loopback addresses, and nowhere else. */
+/** Binds a port on one of the loopback addresses only. */
 export async function takePort(t: ExecutionContext, host: string): Promise<number> {
   const port = await sparePort(t);
   await listen(t, undefined, host, port);
@@ -97,7 +97,7 @@ export async function dial(t: ExecutionContext, port: number, host = '127.0.0.1'
   return socket;
 }
 
-/** A stream that `connect` made, and the plain socket at its other end. */
+/** A stream that `connect` made, and the plain socket at the other end. */
 export async function streamAndPeer(
   t: ExecutionContext,
   options?: ConnectOptions,
@@ -112,7 +112,7 @@ export async function streamAndPeer(
   return { stream, peer: await peer };
 }
 
-/** All that a socket receives up to its end of file; unlike by iteration, the socket is not destroyed then. */
+/** Everything that a socket receives up to EOF; unlike iteration, this does not destroy the socket. */
 export function gather(socket: Socket): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -123,14 +123,14 @@ export function gather(socket: Socket): Promise<Buffer> {
   });
 }
 
-/** The other side has closed the connection, in whichever way; what it sends before is dropped. */
+/** Resolves when the other side has closed the connection, in any way; data before that is dropped. */
 export function closedByPeer(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     socket.once('end', resolve).once('close', resolve).resume();
   });
 }
 
-/** A server of ours; `errors` are what it has reported. */
+/** A server of ours; `errors` collects its reports. */
 export async function serving(
   t: ExecutionContext,
   handler: ClientHandler,
@@ -149,22 +149,25 @@ export const echo: ClientHandler = async (stream) => {
   for await (const line of stream) await stream.write(line);
 };
 
-/** The port that a server has taken. */
+/** The port of a server. */
 export function portOf(server: StreamServer): number {
   return (server.sockets[0]?.address() as AddressInfo).port;
 }
 
-/** The next connection that a server takes; one that is made is not taken yet. To be called before it is made. */
+/**
+ * The next connection that a server accepts, since one that is connected may not be accepted yet. Call it before
+ * connecting.
+ */
 export async function taking(server: StreamServer): Promise<void> {
   await once(server.sockets[0]!, 'connection');
 }
 
-/** Has every name resolve to these addresses, until the test is over. */
+/** Makes every name resolve to these addresses, until the test is over. */
 export function resolving(t: ExecutionContext, addresses: readonly string[]): void {
   resolvingBy(t, () => addresses);
 }
 
-/** Has each name resolve to what `addressesOf` gives, until the test is over. */
+/** Makes each name resolve to the result of `addressesOf`, until the test is over. */
 export function resolvingBy(t: ExecutionContext, addressesOf: (host: string) => readonly string[]): void {
   const { lookup } = dns;
   t.teardown(() => {
@@ -176,17 +179,17 @@ export function resolvingBy(t: ExecutionContext, addressesOf: (host: string) => 
   syncBuiltinESMExports();
 }
 
-/** Lets the event loop turn until the condition holds. The runner gives up when it never does. */
+/** Lets the event loop turn until the condition holds. The test runner gives up if it never does. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn();
 }
 
-/** Lets the event loop turn, for things that must not happen. */
+/** Lets the event loop turn, for events that must not happen. */
 export async function turns(n: number): Promise<void> {
   for (let i = 0; i < n; i++) await turn();
 }
 
-/** A promise and its ends. */
+/** A promise and its resolving functions. */
 export function deferred<T = void>(): {
   promise: Promise<T>;
   resolve: (value: T) => void;

@@ -1,6 +1,6 @@
 // Runs once: nothing is read.
-/* eslint-disable @typescript-eslint/no-deprecated -- they take options, too */
-/** Options by the names that they have in asyncio: each call tells the name that it has here. */
+/* eslint-disable @typescript-eslint/no-deprecated -- the deprecated functions have options, too */
+/** Options under their asyncio names: each call says the name that it uses here. */
 import test from 'ava';
 import {
   StreamServer,
@@ -31,7 +31,7 @@ const NAMES = {
   start_serving: 'startServing',
 };
 
-test('every option whose name differs', (t) => {
+test('every option with another name than in asyncio is refused under that name', (t) => {
   for (const [there, here] of Object.entries(NAMES)) {
     t.throws(() => checkOptionNames('connect', { [there]: 1, [here]: 1 }), {
       instanceOf: TypeError,
@@ -42,7 +42,7 @@ test('every option whose name differs', (t) => {
   }
 });
 
-test('every call that takes options', async (t) => {
+test('every call with options refuses an asyncio name', async (t) => {
   const wrong = { ssl_handshake_timeout: 5 };
   const [left, right] = await socketpair();
   t.teardown(() => {
@@ -77,7 +77,7 @@ test('every call that takes options', async (t) => {
       action,
     );
   }
-  // Nothing was taken by what was refused.
+  // The refused calls claimed nothing.
   await using stream = await connect({ sock: left });
   t.false(stream.isClosing());
 });

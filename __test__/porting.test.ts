@@ -1,4 +1,6 @@
-/** The programs of the porting guide: they compile against the public types, and do what the asyncio ones beside them do. */
+/**
+ * The programs of the porting guide: they compile against the public types, and do what their asyncio counterparts do.
+ */
 // Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -12,7 +14,7 @@ import { Process, installed, type Ended } from './program.js';
 
 const GUIDE = 'docs/porting-from-asyncio.md';
 
-/** How a program is run: the language of the guide that it is written in. */
+/** How a program is run, for each language of the guide. */
 type Side = 'ts' | 'py';
 const SIDES: readonly Side[] = ['ts', 'py'];
 
@@ -20,7 +22,7 @@ async function guide(): Promise<Map<string, string>> {
   return new Map((await snippets(GUIDE)).map(({ name, code }) => [name, code]));
 }
 
-/** A folder in which programs of the guide run, with what they expect to be there. */
+/** A folder in which programs of the guide run, with the files that they expect. */
 class Workplace {
   readonly #t: ExecutionContext;
   readonly folder: string;
@@ -32,13 +34,13 @@ class Workplace {
     this.#guide = found;
   }
 
-  /** Starts a program; its port, which readers can remember, becomes the given one. */
+  /** Starts a program, with its fixed port replaced by the given one. */
   start(name: string, side: Side, port: number | null = null, input = false): Promise<Process> {
     started.add(`${name}.${side}`);
     return side === 'ts' ? this.#node(name, port, input) : this.#python(name, port, input);
   }
 
-  /** Runs a program to its end, which has to be a good one; returns what it printed. */
+  /** Runs a program to its end, which must be successful; returns what it printed. */
   async run(name: string, side: Side, port: number | null = null): Promise<string> {
     return this.good(await (await this.start(name, side, port)).ended);
   }
@@ -67,7 +69,7 @@ class Workplace {
   }
 }
 
-/** The programs that the tests have started, and how many of the tests there are and were run. */
+/** The programs that were started, how many tests there are, and how many ran. */
 const started = new Set<string>();
 let tests = 0;
 let ran = 0;
@@ -78,7 +80,7 @@ async function workplace(t: ExecutionContext): Promise<Workplace> {
   return new Workplace(t, await folder(t, `porting-${workplaces++}`), await guide());
 }
 
-/** Runs the body with the program in each language; the one of asyncio where there is a Python. */
+/** Runs the body with the program in each language; the asyncio one requires Python. */
 function onBothSides(title: string, body: (t: ExecutionContext, work: Workplace, side: Side) => Promise<void>): void {
   for (const side of SIDES) {
     tests++;
@@ -103,7 +105,7 @@ function crosswise(
   }
 }
 
-/** A plain peer of Node. */
+/** A plain peer made with Node. */
 async function peer(t: ExecutionContext, onConnection: (socket: Socket) => void): Promise<number> {
   return listening(
     t,
@@ -129,7 +131,7 @@ async function startServer(work: Workplace, name: string, side: Side): Promise<n
   return Number(port);
 }
 
-/** A certificate for localhost, its key and its authority, under the names that the programs read them by. */
+/** A certificate for localhost, its key and its authority, under the file names that the programs use. */
 async function certify({ folder: where }: Workplace): Promise<void> {
   const { ca, server } = await certificates();
   await writeFile(path.join(where, 'ca.pem'), ca);
@@ -137,7 +139,7 @@ async function certify({ folder: where }: Workplace): Promise<void> {
   await writeFile(path.join(where, 'key.pem'), server.key);
 }
 
-test('every program has one of asyncio beside it, and all compile', async (t) => {
+test('every program has an asyncio counterpart, and all compile', async (t) => {
   const found = await snippets(GUIDE);
   const names = (side: Side): string[] =>
     found.filter(({ name }) => name.endsWith(`.${side}`)).map(({ name }) => path.parse(name).name);
@@ -159,7 +161,7 @@ test('every program has one of asyncio beside it, and all compile', async (t) =>
 });
 
 test.after('every program is run', async (t) => {
-  // Not where only some of the tests were asked for.
+  // Not if only some of the tests were selected.
   if (ran < tests) return;
   const names = [...(await guide()).keys()];
   t.deepEqual(
@@ -170,12 +172,12 @@ test.after('every program is run', async (t) => {
   t.deepEqual(nameless, []);
 });
 
-crosswise('echo', async (t, work, client, server) => {
+crosswise('the echo client receives its message from the echo server', async (t, work, client, server) => {
   const port = await startServer(work, 'echo-server', server);
   t.is(await work.run('echo-client', client, port), 'Received: Hello World!\n');
 });
 
-onBothSides('HTTP headers', async (t, work, side) => {
+onBothSides('the program prints the HTTP headers of a server', async (t, work, side) => {
   const server = createHttpServer((request, response) => {
     response.writeHead(200, { 'X-Request': `${request.method} ${request.url} of ${request.headers.host}` });
     response.end();
@@ -185,32 +187,32 @@ onBothSides('HTTP headers', async (t, work, side) => {
   t.true(lines.includes('HTTP header> X-Request: HEAD / of 127.0.0.1'));
 });
 
-onBothSides('waiting for data on a socket', async (t, work, side) => {
+onBothSides('the program waits for data on a socket', async (t, work, side) => {
   t.is(await work.run('socketpair', side), 'Received: abc\n');
 });
 
-crosswise('TLS', async (t, work, client, server) => {
+crosswise('the TLS client receives its message from the server', async (t, work, client, server) => {
   await certify(work);
   const port = await startServer(work, 'tls-server', server);
   t.is(await work.run('tls-client', client, port), 'TLSv1.3\nReceived: Hello World!\n');
 });
 
-crosswise('STARTTLS', async (t, work, client, server) => {
+crosswise('the STARTTLS client and server continue encrypted', async (t, work, client, server) => {
   await certify(work);
   const port = await startServer(work, 'starttls-server', server);
   t.is(await work.run('starttls-client', client, port), 'ready\nencrypted: secret\n');
 });
 
-crosswise('Unix sockets', async (t, work, client, server) => {
+crosswise('the Unix client receives its message from the server', async (t, work, client, server) => {
   await (await work.start('unix-server', server)).prints(/^Serving$/m);
   t.is(await work.run('unix-client', client), 'Received: Hello World!\n');
 });
 
-onBothSides('pipes of a child process', async (t, work, side) => {
+onBothSides('the program writes to a child process and reads its output', async (t, work, side) => {
   t.is(await work.run('child', side), 'sorted: apple\nsorted: pear\n');
 });
 
-onBothSides('standard input as a pipe', async (t, work, side) => {
+onBothSides('the program reads standard input line by line', async (t, work, side) => {
   const program = await work.start('stdin', side, null, true);
   program.type('one\ntwo\nthr');
   await program.prints(/^line: two$/m);
@@ -219,11 +221,11 @@ onBothSides('standard input as a pipe', async (t, work, side) => {
   t.is(work.good(await program.ended), 'line: one\nline: two\nline: three\n');
 });
 
-onBothSides('pairs of reader and writer', async (t, work, side) => {
+onBothSides('the server answers a pair of reader and writer', async (t, work, side) => {
   t.is(await work.run('pairs', side), 'HELLO\n');
 });
 
-onBothSides('sending a file', async (t, work, side) => {
+onBothSides('the program sends a part of a file', async (t, work, side) => {
   await writeFile(path.join(work.folder, 'data.txt'), 'one two three four');
   let received = '';
   let ended!: () => void;
@@ -236,17 +238,17 @@ onBothSides('sending a file', async (t, work, side) => {
   t.is(received, 'two three');
 });
 
-onBothSides('timeouts', async (t, work, side) => {
+onBothSides('a stream stays usable after a timeout', async (t, work, side) => {
   const port = await peer(t, (socket) => socket.pipe(socket));
   t.is(await work.run('timeout', side, port), 'Nothing within 50 ms\nstill usable\n');
 });
 
-onBothSides('cancellation', async (t, work, side) => {
+onBothSides('a cancelled read loses no data', async (t, work, side) => {
   const port = await peer(t, (socket) => socket.pipe(socket));
   const cancelled = side === 'ts' ? 'AbortError' : 'Cancelled';
   t.is(await work.run('cancel', side, port), `${cancelled}\nabcdef\n`);
 });
 
-onBothSides('a parser without a socket', async (t, work, side) => {
+onBothSides('the parser runs without a socket', async (t, work, side) => {
   t.is((await work.run('parser', side)).toLowerCase(), 'hello\ntrue\n');
 });

@@ -7,7 +7,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 
-/** The root of the package: the folder with its manifest, above the folder of this file, however deep that is. */
+/** The root of the package: the nearest folder above this file that has a manifest. */
 export const root = manifestFolder(path.dirname(fileURLToPath(import.meta.url)));
 
 function manifestFolder(folder: string): string {
@@ -32,14 +32,14 @@ export const LONGEST_MS = 120_000;
 export interface ProcessOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Leaves the standard input open, for `type` and `hangUp`; else it is at its end from the start. */
+  /** Keeps the standard input open, for `type` and `hangUp`; otherwise it is at EOF from the start. */
   readonly input?: boolean;
-  /** Who it runs as. */
+  /** The user that it runs as. */
   readonly uid?: number;
   readonly gid?: number;
 }
 
-/** Any command; gone when the test is over, whatever becomes of it. */
+/** Any command; killed when the test is over, in any case. */
 export class Process {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #ended: Promise<Ended>;
@@ -49,7 +49,7 @@ export class Process {
   constructor(t: ExecutionContext, command: string, args: readonly string[], options: ProcessOptions = {}) {
     const { cwd = root, env = process.env, input = false, ...as } = options;
     this.#child = spawn(command, args, { cwd, env, ...as });
-    // A command that does not read to the end breaks the pipe; how it ends tells more.
+    // A command that does not read to EOF breaks the pipe; its exit says more.
     this.#child.stdin.on('error', () => {});
     if (!input) this.#child.stdin.end();
     this.#child.stdout.on('data', (piece: Buffer) => (this.#stdout += piece.toString()));
@@ -79,22 +79,22 @@ export class Process {
     this.#child.kill(signal);
   }
 
-  /** Gives it something to read. */
+  /** Writes to its standard input. */
   type(text: string | Uint8Array): void {
     this.#child.stdin.write(text);
   }
 
-  /** Ends what it has to read. */
+  /** Ends its standard input. */
   hangUp(): void {
     this.#child.stdin.end();
   }
 
-  /** Waits until the program has printed what `pattern` finds, on its standard output. */
+  /** Waits until the standard output of the program matches `pattern`. */
   prints(pattern: RegExp): Promise<RegExpExecArray> {
     return this.#prints(pattern, this.#child.stdout, () => this.#stdout);
   }
 
-  /** Waits until the program has printed what `pattern` finds, on its standard error. */
+  /** Waits until the standard error of the program matches `pattern`. */
   complains(pattern: RegExp): Promise<RegExpExecArray> {
     return this.#prints(pattern, this.#child.stderr, () => this.#stderr);
   }
@@ -119,7 +119,7 @@ export class Program extends Process {
 }
 
 /**
- * Whether the programs are there that a test talks to. Where one is missing the test says so in one line and is over; in CI,
+ * Whether the programs that a test uses are installed. If one is missing, the test logs one line and is over; in CI,
  * which installs them, that is a failure.
  */
 export function installed(t: ExecutionContext, ...names: readonly string[]): boolean {

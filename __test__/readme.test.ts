@@ -1,4 +1,4 @@
-/** The programs of the README: they compile against the public types, and do together what is said of them. */
+/** The programs of the README: they compile against the public types, and work together as the README says. */
 // Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { readFile, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { root } from './program.js';
 
 const readme = new Guide('README.md');
 
-test('the server and its client have 20 lines together', async (t) => {
+test('the server and its client have at most 20 lines together', async (t) => {
   const programs = await readme.programs();
   const code = ['line-server.mjs', 'line-client.mjs'].map((name) => programs.get(name)!).join('');
   t.true(code.trimEnd().split('\n').length <= 20);
@@ -35,7 +35,7 @@ readme.test('message.mjs', 'messages are read with their bodies', async (t, work
 
 readme.testWhole();
 
-test('the links of the documents lead somewhere', async (t) => {
+test('the links in the documents lead to existing files', async (t) => {
   const names = await readdir(path.join(root, 'docs'));
   const docs = names.filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`);
   for (const document of ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...docs]) {

@@ -1,4 +1,4 @@
-/** The seed of a randomised test: `SLUICE_SEED` where that is set, to run a failure again; printed either way. */
+/** The seed of a randomised test: `SLUICE_SEED` if that is set, to repeat a failure; printed either way. */
 import type { ExecutionContext } from 'ava';
 
 export function seed(t: ExecutionContext): number {

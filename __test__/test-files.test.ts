@@ -1,4 +1,4 @@
-/** Which test files `npm test` runs in which pass, and which of them a word on its command line names. */
+/** Which test files `npm test` runs in which pass, and which of them a word on its command line selects. */
 // Runs once: it reads the tests, and starts none.
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -42,7 +42,7 @@ test('a test file depends on the engine and on the way of reading, unless it say
   t.deepEqual(dependencies('// Runs once for each way of reading: no ring.\n', 'x'), ['SLUICE_READS']);
 });
 
-test('a declaration without a reason, one that is none, and a second one are errors that name the file', (t) => {
+test('a declaration that is invalid, repeated or without a reason is an error that names the file', (t) => {
   for (const source of [
     '// Runs once\n',
     '// Runs once: \n',
@@ -56,7 +56,7 @@ test('a declaration without a reason, one that is none, and a second one are err
   }
 });
 
-test('a file that declares nothing runs in every pass, one that does so once for each value of what it depends on', (t) => {
+test('a file without a declaration runs in every pass, one with a declaration once for each value it depends on', (t) => {
   const files = [file('all'), file('none', []), file('engine', ['SLUICE_ENGINE']), file('reads', ['SLUICE_READS'])];
   const planned = (addon: boolean, environment: NodeJS.ProcessEnv): [string, string][] =>
     plan(passes(addon, environment), files).map((pass) => [pass.name, pass.files.map(({ name }) => name).join(' ')]);
@@ -78,7 +78,7 @@ test('a file that declares nothing runs in every pass, one that does so once for
   t.deepEqual(planned(true, { SLUICE_READS: 'data' }), [["native engine, reads by 'data'", 'all none engine reads']]);
 });
 
-test('whatever the environment chooses, no test file is left out', (t) => {
+test('whatever the environment selects, no test file is left out', (t) => {
   const files = testFiles();
   t.true(files.length > 50);
   for (const addon of [true, false]) {
@@ -89,7 +89,7 @@ test('whatever the environment chooses, no test file is left out', (t) => {
   }
 });
 
-test('a name, a source, a compiled file and a folder name test files, in whichever folder they are', (t) => {
+test('a name, a source, a compiled file or a folder selects test files, in any folder', (t) => {
   const plain = file('plain');
   const nested = file('nested', BOTH, '__test__/some/where');
   const beside = file('beside', BOTH, '__test__/some');
@@ -107,14 +107,14 @@ test('a name, a source, a compiled file and a folder name test files, in whichev
   t.deepEqual(named(files, 'som'), []);
 });
 
-test('a folder that has the name of a test file is meant where a slash ends it', (t) => {
+test('a trailing slash selects the folder, not the test file of the same name', (t) => {
   const reader = file('reader', BOTH, '__test__/reader');
   const model = file('reader-model', BOTH, '__test__/reader');
   t.deepEqual(named([reader, model], 'reader'), [reader]);
   t.deepEqual(named([reader, model], 'reader/'), [reader, model]);
 });
 
-test('the files that are started first exist', async (t) => {
+test('the files in LONGEST exist', async (t) => {
   const config = (await import(pathToFileURL(path.join(root, 'ava.config.js')).href)) as { LONGEST: string[] };
   const names = new Set(testFiles().map(({ name }) => name));
   t.deepEqual(

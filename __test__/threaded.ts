@@ -1,6 +1,6 @@
 /**
- * A thread with a server and clients of its own, started by `worker-threads.test.ts`: sends what `workerData` says over the
- * loopback interface, checks that the same comes back, and posts what it did.
+ * A thread with its own server and clients, started by `worker-threads.test.ts`: sends data chosen by `workerData` over
+ * the loopback interface, checks that it comes back unchanged, and posts what it did.
  */
 import { Buffer } from 'node:buffer';
 import type { AddressInfo } from 'node:net';
@@ -8,9 +8,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { StreamServer, connect, engine } from 'sluice';
 
 export interface Task {
-  /** Chooses what is sent, and in which pieces. */
+  /** Determines the data and the pieces in which it is sent. */
   readonly seed: number;
-  /** Whether to stay, with connections open and reads waiting, until the thread is ended from outside. */
+  /** Whether to stay, with open connections and waiting reads, until the thread is terminated. */
   readonly stay: boolean;
 }
 
@@ -43,7 +43,7 @@ const server = new StreamServer(
 await server.startServing();
 const { port } = server.sockets[0]?.address() as AddressInfo;
 
-/** Sends lines of many lengths and reads their echo in several ways; the number of bytes. */
+/** Sends lines of many lengths and reads their echo in several ways; resolves with the number of bytes. */
 async function client(i: number): Promise<number> {
   const below = numbers(seed * CLIENTS + i);
   const lines = Array.from({ length: LINES }, (_, k) => {

@@ -1,4 +1,4 @@
-/** Timers that a test moves on by itself: what is set by the global `setTimeout` meanwhile waits for it. */
+/** Timers that a test advances: callbacks of the global `setTimeout` wait for that. */
 import type { ExecutionContext } from 'ava';
 
 interface Waiting {
@@ -8,13 +8,13 @@ interface Waiting {
 }
 
 export interface ManualTimers {
-  /** Lets the time pass, and runs what is due, in the order of the times. */
+  /** Advances the time, and runs the timers that are due, in order. */
   tick(ms: number): void;
-  /** How many timers wait that keep the process alive. */
+  /** How many waiting timers keep the process alive. */
   readonly held: number;
 }
 
-/** In place of the timers of the runtime until the test is over; of a serial test, for it is the timers of all that runs. */
+/** Replaces the timers of the runtime until the test is over; only for serial tests, since it affects all code. */
 export function manualTimers(t: Pick<ExecutionContext, 'teardown'>): ManualTimers {
   const { setTimeout: set, clearTimeout: clear } = globalThis;
   const waiting = new Set<Waiting>();

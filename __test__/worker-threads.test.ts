@@ -1,4 +1,4 @@
-// Runs once for each engine: each thread loads the addon; what is read is the same.
+// Runs once for each engine: each thread loads the addon; the bytes read are the same.
 import test from 'ava';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -11,13 +11,13 @@ function start(task: Task): Worker {
   return new Worker(fileURLToPath(new URL('./threaded.js', import.meta.url)), { workerData: task });
 }
 
-/** What a thread posts when it has verified all it has sent; rejects with the error of a thread that fails. */
+/** What a thread posts when it has verified everything it sent; rejects with the error of a thread that fails. */
 async function done(worker: Worker): Promise<Done> {
   const [value] = (await once(worker, 'message')) as [Done];
   return value;
 }
 
-test('four threads at once, each with server and clients of its own', async (t) => {
+test('four threads run at once, each with its own server and clients', async (t) => {
   const first = seed(t);
   const workers = [0, 1, 2, 3].map((i) => start({ seed: first + i, stay: false }));
   const ends = workers.map((worker) => once(worker, 'exit') as Promise<[number]>);
@@ -33,7 +33,7 @@ test('four threads at once, each with server and clients of its own', async (t) 
   );
 });
 
-test('a thread that is ended with connections open leaves the others alone, and a later one starts anew', async (t) => {
+test('terminating a thread with open connections does not affect the others, and another can start afterwards', async (t) => {
   const first = seed(t);
   const stays = start({ seed: first, stay: true });
   await done(stays);

@@ -1,23 +1,23 @@
 /**
- * As much of ava as the tests use, for runtimes on which ava itself does not run: its processes talk to each other in ways
- * that only Node offers. `run.ts` loads a test file with this module in the place of ava and then calls {@link runTests}.
+ * The part of ava that the tests use, for runtimes on which ava does not run: its processes communicate in ways
+ * that only Node supports. `run.ts` loads a test file with this module in place of ava and then calls {@link runTests}.
  *
- * As with ava, the serial tests of a file run first and one by one, then all others at once, then the hooks of `test.after`,
- * of which only those that fail are told; an assertion that fails throws, and fails its test even where that is caught; a
- * test without assertion fails. Other than with ava, every test has a time
- * limit: a test that hangs on a runtime is told apart from those that pass there. Equal is what
- * `util.isDeepStrictEqual` of the runtime says.
+ * As with ava, the serial tests of a file run first and one by one, then all others at once, then the hooks of
+ * `test.after`,
+ * of which only failures are reported; a failed assertion throws, and fails its test even if the error is caught; a
+ * test without an assertion fails. Unlike ava, every test has a time limit: a test that hangs on a runtime
+ * does not affect those that pass there. Equality is `util.isDeepStrictEqual` of the runtime.
  */
 import { isDeepStrictEqual, inspect } from 'node:util';
 
-/** How a test ended; `error` is there for one that failed, its text for people. */
+/** How a test ended; `error` is the printed form of its failure. */
 export interface Result {
   readonly title: string;
   readonly error?: string;
   readonly skipped?: true;
 }
 
-/** How long a test may take that does not say otherwise: less than closing TLS waits for a peer that does not end (30 s). */
+/** The time limit of a test that sets none: less than closing TLS waits for a peer that does not end (30 s). */
 const LONGEST_MS = 25_000;
 
 interface ThrowsExpectation {
@@ -56,7 +56,7 @@ class Context {
     this.title = title;
   }
 
-  // ava binds its assertions, so tests may pass them around.
+  // ava binds its assertions, so tests may pass them on as functions.
   readonly pass = (_message?: string): true => this.#check(true, '');
   readonly fail = (message?: string): true => this.#check(false, 'fail', message);
   readonly is = (actual: unknown, expected: unknown, message?: string): true =>
@@ -181,7 +181,7 @@ const test: Register & Record<'serial' | 'skip' | 'after', Register> = Object.as
 
 export default test;
 
-/** Runs the tests that were registered so far but for those to be skipped, and tells of each one as soon as it ends. */
+/** Runs the registered tests except those to be skipped, and reports each one as soon as it ends. */
 export async function runTests(
   skip: ReadonlySet<string>,
   planned: (titles: string[]) => void,
@@ -204,7 +204,7 @@ export async function runTests(
   }
 }
 
-/** Null, or why the test or the hook failed; a test has to assert something. */
+/** Null, or why the test or the hook failed; a test must contain an assertion. */
 async function outcome({ title, implementation }: Test, asserts: boolean): Promise<string | null> {
   const t = new Context(title);
   const errors: unknown[] = [];
@@ -225,7 +225,7 @@ async function outcome({ title, implementation }: Test, asserts: boolean): Promi
   return [...t.logs, ...errors.map((error) => (error instanceof Error ? picture(error) : inspect(error)))].join('\n');
 }
 
-/** The stack does not begin with the message everywhere. */
+/** The stack does not begin with the message in every runtime. */
 function picture(error: Error): string {
   const stack = error.stack ?? '';
   return stack.includes(error.message) ? stack : `${error.name}: ${error.message}\n${stack}`;
@@ -235,7 +235,7 @@ async function inTime(t: Context, work: () => unknown): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     const look = (waited: number): void => {
-      // t.timeout() comes when the test has begun.
+      // t.timeout() is called after the test has started.
       if (waited >= t.longest) reject(new Error(`The test did not end within ${t.longest} ms`));
       else timer = setTimeout(look, t.longest - waited, t.longest);
     };
@@ -257,7 +257,10 @@ function says(message: string, expected: string | RegExp | ((message: string) =>
   return typeof expected === 'function' ? expected(message) : matches(expected, message);
 }
 
-/** What of `actual` the selector names: plain objects and arrays are gone into, all else is taken whole. */
+/**
+ * The parts of `actual` that the selector names: plain objects and arrays are compared recursively, everything else as
+ * a whole.
+ */
 function selected(actual: unknown, selector: unknown): unknown {
   if (!isSelector(selector) || actual === null || typeof actual !== 'object') return actual;
   const result: Record<string, unknown> | unknown[] = Array.isArray(selector) ? [] : {};

@@ -1,4 +1,4 @@
-/** Preloaded by Bun: has it take `./ava.js` for ava. */
+/** Preloaded by Bun: makes it use `./ava.js` for ava. */
 import test from './ava.js';
 
 interface PluginBuilder {

@@ -1,20 +1,21 @@
 /**
- * The tests that are left out on Bun and Deno, and why. `npm run test:runtimes` holds this list against what happens: a test
- * that is on it and passes, and a name on it that no test has, are failures.
+ * The tests that are left out on Bun and Deno, and why. `npm run test:runtimes` compares this list with the results: a
+ * listed test that passes is a failure. A title that no test has is one, too; `left-out.test.ts` finds it without those
+ * runtimes.
  */
 
 export interface LeftOut {
-  /** The test file: `socket` is `socket.test.ts`, in whichever folder of `__test__`. */
+  /** The test file: `socket` is `socket.test.ts`, in any folder of `__test__`. */
   readonly file: string;
-  /** The titles of the tests; without them the whole file. `(no test)` is what goes wrong outside of all of them. */
+  /** The titles of the tests; without them, the whole file. `(no test)` is an error outside of all tests. */
   readonly tests?: readonly string[];
   /** What the runtime does, or does not do. */
   readonly reason: string;
-  /** True where it depends on the engine, on timing or on the machine: such a test may pass, too. */
+  /** True if it depends on the engine, on timing or on the machine: such a test may pass as well. */
   readonly unsteady?: true;
 }
 
-/** What cannot be shown where a pipe has no socket, or TLS wants a TCP socket below it. */
+/** Tests that require a pipe to be a socket, or TLS over something else than a TCP socket. */
 const upgradesOverPipes = [
   'a Unix socket: an upgrade of both sides: plain before, encrypted after',
   'two pipes: a certificate for another name closes the connection',
@@ -29,7 +30,7 @@ const upgradesOverPipes = [
   'two pipes: earlier writes are sent in plain text first, by the server',
 ];
 
-/** What is told in the words, or by the codes, of OpenSSL. */
+/** Tests that compare messages or codes of OpenSSL. */
 const tlsErrors = [
   'a thrown error of ALPNCallback or pskCallback is reported; a refusal by ALPNCallback stays one',
   'a TLS 1.3 client refused for lack of a certificate gets the error from its reads and writes',
@@ -80,19 +81,16 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'asyncio-parity',
       tests: [
-        'TLS: facts, writes and reads after the close',
-        'sendfile over TLS: between what is written before and after it',
-        'sendfile over TLS: the peer closes when it has everything',
+        'TLS: after close, getExtraInfo still works, writes reject and reads are at EOF',
+        'sendfile over TLS: the file is sent between the writes before and after it',
+        'sendfile over TLS: the peer may close once it has everything',
       ],
       reason: 'sendfile over TLS does not come to its end',
       unsteady: true,
     },
     {
       file: 'bench',
-      tests: [
-        'a program that prints nothing does not leave the runner waiting',
-        'an interrupted run leaves no files behind',
-      ],
+      tests: ['the runner does not wait for a program that ends without output', 'an interrupted run leaves no files'],
       reason: 'the runner of the benchmarks does not notice a program that prints nothing',
       unsteady: true,
     },
@@ -108,12 +106,12 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     { file: 'connect-pipe', reason: 'net.Socket over the fd of a pipe reads nothing', unsteady: true },
     {
       file: 'errors',
-      tests: ['a reason can be any value, too'],
+      tests: ['a reason can be any value'],
       reason: 'a getter that throws is called when an error is shown',
     },
     {
       file: 'examples-more',
-      tests: ['child-process-lines: a command that is not there'],
+      tests: ['child-process-lines reports a command that does not exist'],
       reason: 'the words of a failed spawn differ',
     },
     {
@@ -134,13 +132,13 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'guides',
-      tests: ['the test of the guide prints what it says'],
+      tests: ['the test in the guide prints what it shows'],
       reason: 'console.log shows objects in another form',
     },
     { file: 'happy-eyeballs-sockets', reason: 'functions of node:dns cannot be replaced by a test' },
     {
       file: 'index',
-      tests: ['there is no other way in'],
+      tests: ['the package has no other entry point'],
       reason: 'a path that is not exported has an error of another code',
     },
     {
@@ -155,7 +153,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'interop-openssl',
-      tests: ['s_client: renegotiation is refused, and ends that connection alone'],
+      tests: ['s_client: renegotiation is refused, and ends only that connection'],
       reason: 'renegotiation is not noticed',
     },
     { file: 'pipe', reason: 'net.Socket over the fd of a pipe reads nothing', unsteady: true },
@@ -299,23 +297,23 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'asyncio-parity',
       tests: [
-        'TLS: facts, writes and reads after the close',
-        'sendfile over TLS: between what is written before and after it',
-        'sendfile over TLS: the peer closes when it has everything',
+        'TLS: after close, getExtraInfo still works, writes reject and reads are at EOF',
+        'sendfile over TLS: the file is sent between the writes before and after it',
+        'sendfile over TLS: the peer may close once it has everything',
       ],
       reason: 'sendfile over TLS does not come to its end',
       unsteady: true,
     },
     {
       file: 'asyncio-parity-unix',
-      tests: ['a stale file is replaced, a live one and one that is no socket are not'],
+      tests: ['a stale socket file is replaced; a live one, or a file that is not a socket, is not'],
       reason: 'a child process of JavaScript in a string is no module there',
     },
     {
       file: 'bench',
       tests: [
-        'an interrupted run leaves no files behind',
-        'every contender that is here answers correctly, and the last line is the whole result',
+        'an interrupted run leaves no files',
+        'every available contender answers correctly, and the last line is the whole result',
       ],
       reason: 'the contenders are started with flags of Node',
     },
@@ -370,13 +368,13 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'errors',
-      tests: ['a reason can be any value, too'],
+      tests: ['a reason can be any value'],
       reason: 'a getter that throws is called when an error is shown',
     },
     {
       file: 'examples',
       tests: [
-        'serve-file: Ctrl-C ends it at once',
+        'serve-file is interrupted by Ctrl-C at once',
         'the echo client gets its message back from the echo server',
         'the echo server stops with a client still connected',
       ],
@@ -385,9 +383,9 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'examples-more',
       tests: [
-        'http-headers refuses a certificate that it cannot trust',
-        'starttls: a server of another name is refused',
-        'starttls: refused in plain text, answered under encryption, on the same stream',
+        'http-headers refuses an untrusted certificate',
+        'starttls: a certificate for another name is refused',
+        'starttls: a request is refused in plain text, and answered after encryption on the same stream',
       ],
       reason: 'errors of rustls have other words',
     },
@@ -417,12 +415,12 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'guides',
-      tests: ['the test of the guide prints what it says'],
+      tests: ['the test in the guide prints what it shows'],
       reason: 'console.log shows objects in another form',
     },
     {
       file: 'guides',
-      tests: ['a server that is told to stop'],
+      tests: ['the server stops on SIGTERM'],
       reason: 'a program that is done, or told to stop, ends by a signal',
     },
     {
@@ -432,8 +430,8 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     {
       file: 'index',
       tests: [
-        'importing it starts nothing, prints nothing and leaves the process as it was',
-        'there is no other way in',
+        'importing the package starts nothing, prints nothing and leaves the process unchanged',
+        'the package has no other entry point',
       ],
       reason: 'a path that is not exported has an error of another code, and children are started with flags of Node',
     },
@@ -449,12 +447,12 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
     },
     {
       file: 'interop-openssl',
-      tests: ['s_server: certificates that are refused, each with its reason'],
+      tests: ['s_server: invalid certificates are refused, each with its reason'],
       reason: 'errors of rustls have other words',
     },
     {
       file: 'legacy',
-      tests: ['each function warns once in a process, with a code of its own'],
+      tests: ['each function warns once per process, with its own code'],
       reason: 'children are started with flags of Node',
     },
     {

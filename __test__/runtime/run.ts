@@ -1,12 +1,14 @@
 /**
- * `run.js FILE RESULTS [TITLES]`: runs one compiled test file with `./ava.js` in the place of ava, as the runtime was told to resolve
- * it, and appends what happens to the file RESULTS, an object of JSON a line: a crash of the process loses nothing. What the
- * test prints stays its own. TITLES is an array of JSON: the tests to skip.
+ * `run.js FILE RESULTS [TITLES]`: runs one compiled test file with `./ava.js` in place of ava, which the runtime is
+ * configured to
+ * resolve, and appends the results to the file RESULTS, one JSON object per line: a crash of the process loses none.
+ * The
+ * output of the test stays its own. TITLES is a JSON array: the tests to skip.
  *
  * - `{ planned }`: the titles of all tests
  * - `{ title, error?, skipped? }`: a test ended
  * - `{ stray }`: an error that belongs to no test
- * - `{ over }`: all tests have ended; the process goes by itself from here on, else there is a `stray` more
+ * - `{ over }`: all tests have ended; from here on the process must end by itself, or a `stray` follows
  */
 import { appendFileSync } from 'node:fs';
 import path from 'node:path';
@@ -14,7 +16,7 @@ import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
 import { runTests } from './ava.js';
 
-/** How long the process may stay when all tests have ended. */
+/** How long the process may stay after all tests have ended. */
 const LINGER_MS = 10_000;
 
 const [file, results, titles = '[]'] = process.argv.slice(2) as [string, string, string?];
@@ -34,7 +36,7 @@ await runTests(
   },
 );
 record({ over: true });
-// What a test that was given up has left open is its own failure, not one more.
+// What a test that timed out has left open is part of its own failure, not another one.
 if (late) process.exit();
 setTimeout(() => {
   record({ stray: 'the process did not exit by itself' });
