@@ -8,7 +8,7 @@
  * A test file that depends on only one of these, or on neither, says so and runs in fewer passes: see `test-files.mjs`.
  *
  * A test file can be named by its source (`__test__/reader/reader.test.ts`, or `reader`), or by its folder; a line number may follow
- * (`reader:12`). Options go to ava as they are (`--match='*seam*'`). SLUICE_ENGINE and SLUICE_READS in the environment choose
+ * (`reader:12`). Options go to ava as they are (`--match='*EOF*'`). SLUICE_ENGINE and SLUICE_READS in the environment choose
  * the passes that go with them.
  *
  * What ava prints is shown while a pass runs when arguments were given, and after a pass that failed. The last line is
