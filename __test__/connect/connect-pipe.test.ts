@@ -1,4 +1,4 @@
-// Runs once for each way of reading: the rings behind the streams see no difference.
+// Runs once for each way of reading: the engine makes no difference to streams.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';

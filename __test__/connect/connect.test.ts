@@ -1,4 +1,4 @@
-// Runs once for each way of reading: the rings behind the streams see no difference.
+// Runs once for each way of reading: the engine makes no difference to streams.
 import test from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';

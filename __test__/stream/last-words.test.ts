@@ -1,4 +1,4 @@
-// Runs once for each way of reading: the rings behind the streams see no difference.
+// Runs once for each way of reading: the engine makes no difference to streams.
 /** Bytes that a peer sent before it went away are read, even if a write of ours is the first call to fail. */
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';

@@ -1,5 +1,5 @@
 /** The end of a TLS connection: `close` waits for the peer's close_notify, at most for `sslShutdownTimeout`. */
-// Runs once for each way of reading: the rings behind the streams see no difference.
+// Runs once for each way of reading: the engine makes no difference to streams.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';

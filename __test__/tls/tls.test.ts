@@ -1,4 +1,4 @@
-// Runs once for each way of reading: the rings behind the streams see no difference.
+// Runs once for each way of reading: the engine makes no difference to streams.
 import { once } from 'node:events';
 import { connect as netConnect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';

@@ -55,7 +55,7 @@ for (const kind of KINDS) {
       (found) => (report.text = found[1] ?? ''),
       () => {},
     );
-    // Linux tells which descriptor a connection gets; elsewhere only the peers notice that there are none left.
+    // Linux reports which descriptor a connection gets; elsewhere only the peers notice that there are none left.
     const over = (): boolean => ended > 0 && (report.text !== undefined || process.platform !== 'linux');
     while (!over()) {
       const peer = quiet(netConnect(where)).resume();
