@@ -1,6 +1,6 @@
 /**
- * Lint: the strict type-checked rules of typescript-eslint for all TypeScript, and the import arrows of the library as rules,
- * so that a file that reaches where it should not fails the build and not the review.
+ * The strict type-checked rules of typescript-eslint for all TypeScript, and the import arrows of the library as rules, so that a
+ * forbidden import fails the build instead of depending on a reviewer.
  */
 import tseslint from 'typescript-eslint';
 
@@ -17,13 +17,16 @@ const nodePrefix = {
   regex: String.raw`^(assert|async_hooks|buffer|child_process|crypto|dns|events|fs|http|module|net|os|path|process|stream|string_decoder|timers|tls|url|util|worker_threads|zlib)(/|$)`,
   message: "Name Node's modules with the prefix node:.",
 };
-/** What every folder may import of the files next to `index.ts`. */
+/** The files next to `index.ts` that every folder except buffer/ may import. */
 const COMMON = ['errors.js', 'checks.js', 'abort.js', 'system-errors.js', 'system-calls.js'];
-/** What a file may import besides the files of its own folder. */
-const only = (message, ...allowed) => ({
-  regex: String.raw`^(\.\./(?!(${[...COMMON, ...allowed].join('|').replaceAll('.', '\\.')})($|(?<=/)))|#ts/|sluice$)`,
+/** The other files that a file may import, besides those of its own folder. */
+const exactly = (message, ...allowed) => ({
+  regex: String.raw`^(\.\./(?!(${allowed.join('|').replaceAll('.', '\\.')})($|(?<=/)))|#ts/|sluice$)`,
   message,
 });
+const only = (message, ...allowed) => exactly(message, ...COMMON, ...allowed);
+const bufferArrows = exactly('The buffer knows only errors and checks.', 'errors.js', 'checks.js');
+const readerArrows = only('The reader knows the buffer, errors, checks and abort.', 'keeper.js', 'buffer/');
 const transportArrows = only('A transport knows errors, checks, abort, system-errors and other transports.');
 const tlsArrows = only('TLS knows transports, errors, checks, abort and system-errors.', 'transports/');
 const writerArrows = only(
@@ -31,11 +34,11 @@ const writerArrows = only(
   ...['keeper.js', 'slab.js', 'buffer/', 'transports/transport.js'],
 );
 const streamArrows = only(
-  'The stream knows its halves, transports and tls; not who makes streams.',
+  'The stream knows its two halves, transports and tls, not the code that creates streams.',
   ...['keeper.js', 'reader.js', 'frames.js', 'engine.js', 'reader/', 'buffer/', 'writer/', 'transports/', 'tls/'],
 );
 const connectArrows = only(
-  'Connecting knows streams, transports and tls; not servers.',
+  'Connecting knows streams, transports and tls, not servers.',
   ...['reader.js', 'reader/', 'writer/', 'stream/', 'transports/', 'tls/'],
 );
 const serverArrows = only(
@@ -65,7 +68,7 @@ const noBinary = {
 };
 
 export default tseslint.config(
-  // The programs in scripts/install are those of a user, and are compiled against the installed package.
+  // The client programs in scripts/install are compiled against the installed package, not against the sources.
   {
     ignores: [
       ...['node_modules/', 'dist/', 'out/', 'build/', 'target/', 'coverage/', 'docs/api/', 'crates/'],
@@ -94,28 +97,27 @@ export default tseslint.config(
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/explicit-module-boundary-types': 'error',
       '@typescript-eslint/promise-function-async': 'off',
-      // Numbers are what messages are made of.
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
-      // `() => resolve()` and `() => socket.end()` are how callbacks are written.
+      // Callbacks such as `() => resolve()` and `() => socket.end()` are common.
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
-      // What the types rule out is checked at the public boundary all the same: callers in JavaScript do not have them.
+      // The public API checks at run time what the types already rule out, because JavaScript callers have no types.
       '@typescript-eslint/no-unnecessary-condition': 'off',
       '@typescript-eslint/no-invalid-void-type': 'off',
       '@typescript-eslint/dot-notation': ['error', { allowIndexSignaturePropertyAccess: true }],
-      // An index that was just checked needs no second check at the price of one in the hot path.
+      // Hot paths do not check an index twice.
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/non-nullable-type-assertion-style': 'off',
-      // Overloads carry a documentation comment each.
+      // Each overload has its own documentation comment.
       '@typescript-eslint/unified-signatures': 'off',
       '@typescript-eslint/class-literal-property-style': 'off',
-      // The reason of an AbortSignal is passed on as it is, whatever it is.
+      // The reason of an AbortSignal is thrown unchanged, and it can be any value.
       '@typescript-eslint/prefer-promise-reject-errors': [
         'error',
         { allowThrowingAny: true, allowThrowingUnknown: true },
       ],
       '@typescript-eslint/only-throw-error': ['error', { allowThrowingAny: true, allowThrowingUnknown: true }],
       '@typescript-eslint/no-empty-function': ['error', { allow: ['functions', 'arrowFunctions', 'methods'] }],
-      // An empty string from the environment counts as none.
+      // `||` treats an empty environment variable like one that is not set.
       '@typescript-eslint/prefer-nullish-coalescing': ['error', { ignorePrimitives: { string: true } }],
       '@typescript-eslint/prefer-readonly': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
@@ -137,10 +139,12 @@ export default tseslint.config(
   { files: ['ts/server/**'], rules: imports(nodePrefix, binary, serverArrows) },
   { files: ['ts/stream/**'], rules: imports(nodePrefix, sockets, binary, streamArrows) },
   { files: ['ts/writer/**'], rules: imports(nodePrefix, sockets, binary, writerArrows) },
+  { files: ['ts/reader/**'], rules: imports(nodePrefix, sockets, binary, readerArrows) },
+  { files: ['ts/buffer/**'], rules: imports(nodePrefix, sockets, binary, bufferArrows) },
   { files: ['ts/transports/node-internals.ts'], rules: { 'no-restricted-syntax': ['error', noBinary] } },
   {
     files: ['ts/buffer/native.ts'],
-    rules: { ...imports(nodePrefix, sockets), 'no-restricted-syntax': ['error', noPrivateHandle] },
+    rules: { ...imports(nodePrefix, sockets, bufferArrows), 'no-restricted-syntax': ['error', noPrivateHandle] },
   },
   { files: ['ts/errors.ts'], rules: imports(nothing) },
 
@@ -148,14 +152,14 @@ export default tseslint.config(
   {
     files: ['__test__/**'],
     rules: {
-      // Bad input is what many tests are about, and sans-IO doubles are async to fit an interface.
+      // Many tests pass invalid input, and sans-IO doubles are async because the interface is.
       '@typescript-eslint/require-await': 'off',
       '@typescript-eslint/unbound-method': 'off',
       'no-restricted-syntax': [
         'error',
         {
           selector: "MemberExpression[object.name='test'][property.name=/^(only|skip|todo|failing)$/]",
-          message: 'Every test runs. Where the machine decides, disable this rule for the line and say why.',
+          message: 'Every test runs. If the machine cannot run one, disable this rule for the line and say why.',
         },
         noPrivateHandle,
       ],
