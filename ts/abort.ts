@@ -1,25 +1,23 @@
-/**
- * Waiting with an `AbortSignal`: what every call that waits takes, how it is checked, and how a wait ends early.
- */
+/** Waiting with an `AbortSignal`: the options of every call that waits, how they are checked, and how a wait ends early. */
 import { checkObject } from './checks.js';
 import { ignore, invalidType } from './errors.js';
 
-/** What every call that waits takes. */
+/** The options of every call that waits. */
 export interface WaitOptions {
-  /** Ends the wait: the call rejects with the signal's reason, nothing is consumed, the stream stays usable. */
+  /** Aborting it rejects the call with the signal's reason. Nothing is consumed, and the stream can still be used. */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * The signal of the options of `action`, if there is one.
+ * The signal in the options of `action`, if there is one.
  *
- * @throws TypeError `ERR_INVALID_ARG_TYPE` when the options are no object, or the signal is no `AbortSignal`
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` if the options are not an object, or the signal is not an `AbortSignal`
  */
 export function checkedSignal(action: string, options: WaitOptions | undefined): AbortSignal | undefined {
   if (options === undefined) return undefined;
   checkObject(action, 'options', options);
   const { signal } = options;
-  // It would be passed over, and the wait never end: the likeliest slip, because much of the web takes it so.
+  // Many web APIs take the signal itself in this place. Ignoring it would mean that the call cannot be cancelled.
   if (signal === undefined && options instanceof AbortSignal) {
     throw invalidType(action, 'options', 'an object, { signal }', options);
   }
@@ -29,7 +27,10 @@ export function checkedSignal(action: string, options: WaitOptions | undefined):
   return signal;
 }
 
-/** Why a call that waits cannot begin, as its rejection: options that are wrong, a signal that is aborted. Null: it can. */
+/**
+ * The rejection of a call that cannot begin because its options are invalid or its signal is already aborted; null if it can
+ * begin.
+ */
 export function refusedWait<T>(action: string, options: WaitOptions | undefined): Promise<T> | null {
   if (options === undefined) return null;
   try {
@@ -41,9 +42,9 @@ export function refusedWait<T>(action: string, options: WaitOptions | undefined)
 }
 
 /**
- * Calls `listener` when the signal is aborted. Not when it is aborted already: the caller looks at that first.
+ * Calls `listener` when the signal is aborted, but not if it is already aborted: the caller must check that first.
  *
- * @returns removes the listener; may be called at any time
+ * @returns a function that removes the listener and may be called at any time
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal === undefined) return ignore;
@@ -51,7 +52,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   return () => signal.removeEventListener('abort', listener);
 }
 
-/** The outcome of `work`, or the reason of the signal when that comes first; the outcome is then ignored. */
+/** The result of `work`, or a rejection with the signal's reason if that comes first. The result is then ignored. */
 export function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {

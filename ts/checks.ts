@@ -1,18 +1,21 @@
-/** Checks of arguments and options that several calls share. What only one subject needs is checked where that subject is. */
+/**
+ * Checks of arguments and options that several calls share. A check that concerns a single subject is in the file of that
+ * subject.
+ */
 import { ADDRCONFIG, ALL, V4MAPPED } from 'node:dns';
 import { types } from 'node:util';
 import { coded, invalidType, outOfRange } from './errors.js';
 
-/** The limit of a stream when none is given, in bytes. */
+/** The default limit of a stream, in bytes. */
 export const DEFAULT_LIMIT = 65536;
 
-/** How long a peer may take nothing while a close flushes, when no `closeTimeout` is given, in ms. */
+/** The default `closeTimeout`: how long a peer may accept nothing while `close` flushes, in ms. */
 const CLOSE_TIMEOUT_MS = 30_000;
 
-/** The longest time that a timer of Node can be set to: beyond it, timers fire after 1 ms. */
+/** The longest time that a Node timer supports, in ms. Timers with a longer time fire after 1 ms. */
 export const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** The largest fd of any system. */
+/** The largest fd on any system. */
 const MAX_FD = 0x7fffffff;
 
 // ---------------------------------------------------------------------------------------------- types
@@ -27,7 +30,10 @@ export function checkObject(action: string, name: string, value: unknown): asser
   if (typeof value !== 'object' || value === null) throw invalidType(action, name, 'an object', value);
 }
 
-/** Whether `value` is a `Uint8Array`, such as a `Buffer`. As in Node's own calls, it may come from another realm (`node:vm`, test runners). */
+/**
+ * Whether `value` is a `Uint8Array`, such as a `Buffer`. As in Node's own calls, it may be from another realm (`node:vm`, test
+ * runners).
+ */
 export function isBytes(value: unknown): value is Uint8Array {
   return value instanceof Uint8Array || types.isUint8Array(value);
 }
@@ -35,9 +41,9 @@ export function isBytes(value: unknown): value is Uint8Array {
 // ---------------------------------------------------------------------------------------------- numbers
 
 /**
- * @param most - without it, any safe integer of `least` or more
- * @param expected - what the message asks for
- * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when it is not an integer from `least` to `most`
+ * @param most - default: any safe integer of `least` or more is allowed
+ * @param expected - the expected value, for the message
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` if it is not an integer from `least` to `most`
  */
 export function checkInteger(
   action: string,
@@ -66,7 +72,7 @@ export function checkLimit(action: string, limit: number | undefined): number {
 }
 
 /**
- * A time that a timer can be set to, in milliseconds.
+ * A time in milliseconds that a timer supports.
  *
  * @param zero - whether 0 is allowed
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
@@ -106,7 +112,12 @@ export function checkFlags(action: string, flags: unknown): number {
 
 // ---------------------------------------------------------------------------------------------- options
 
-/** `sock` and the arguments that it replaces were both given. */
+/** The error for an option that is only valid together with another one. */
+export function needs(action: string, name: string, other: string): TypeError {
+  return coded(new TypeError(`${action}: ${name} can only be used together with ${other}`), 'ERR_INVALID_ARG_TYPE');
+}
+
+/** The error for `sock` together with the arguments that it replaces. */
 export function exclusive(action: string, others: string): TypeError {
   return coded(new TypeError(`${action}: sock cannot be combined with ${others}`), 'ERR_INVALID_ARG_TYPE');
 }
@@ -126,8 +137,8 @@ const NAMES: readonly (readonly [asyncio: string, sluice: string])[] = [
 ];
 
 /**
- * Refuses options under the names that asyncio gives them. An unknown option is ignored, as everywhere on Node; but a program
- * that is ported would silently lose an address, a name or a timeout by that.
+ * Refuses options under their asyncio names. As usual in Node, unknown options are ignored, but a program ported from asyncio
+ * would silently lose an address, a name or a timeout.
  *
  * @throws TypeError `ERR_INVALID_ARG_TYPE`
  */

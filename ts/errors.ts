@@ -1,38 +1,38 @@
 /**
- * The errors of sluice, all in one place.
+ * The errors of sluice.
  *
  *     Error
- *     +-- IncompleteReadError   ERR_INCOMPLETE_READ       the stream ended before the read was satisfied
+ *     +-- IncompleteReadError   ERR_INCOMPLETE_READ       the stream ended before the read was complete
  *     +-- LimitOverrunError     ERR_LIMIT_OVERRUN         a frame is longer than the limit
  *     +-- StateError            ERR_CONCURRENT_READ       a second read while one waits
  *     |                         ERR_STREAM_WRITE_ONLY     reading a stream without a reading side
- *     |                         ERR_STREAM_READ_ONLY      writing a stream without a writing side
+ *     |                         ERR_STREAM_READ_ONLY      writing to a stream without a writing side
  *     |                         ERR_WRITE_AFTER_EOF       writing after writeEof()
- *     |                         ERR_WRITE_EOF_UNSUPPORTED writeEof() where there is no half-close
+ *     |                         ERR_WRITE_EOF_UNSUPPORTED writeEof() on a connection without half-close
  *     |                         ERR_FEED_AFTER_EOF        feeding a reader after feedEof()
  *     |                         ERR_FRAMES_EXPIRED        using frames after the next read has begun
- *     |                         ERR_IN_USE                a socket, a pipe or a listener that has a stream or a server over it
- *     |                         ERR_SERVER_STATE          a server call out of order
- *     |                         ERR_SENDFILE_NOT_AVAILABLE sendfile() that may not copy
- *     |                         ERR_TLS_STATE             startTls() where there is no plain connection to upgrade
+ *     |                         ERR_IN_USE                a socket, pipe or listener that a stream or server already uses
+ *     |                         ERR_SERVER_STATE          a call that the state of the server does not allow
+ *     |                         ERR_SENDFILE_NOT_AVAILABLE sendfile() without fallback
+ *     |                         ERR_TLS_STATE             startTls() without a plain connection to upgrade
  *     |                         ERR_TLS_PLAINTEXT_PENDING startTls() with unread bytes that do not begin a TLS handshake
- *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection is gone (the code of the system)
+ *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection was lost (the system's code)
  *     AggregateError            ECONNREFUSED, ...         none of several addresses could be connected to; `errors` has one each
  *     TypeError                 ERR_INVALID_ARG_TYPE      an argument of the wrong type
- *     RangeError                ERR_OUT_OF_RANGE          an argument outside of its range
- *                               ERR_SEPARATOR_EMPTY       a separator without bytes
- *                               ERR_BUFFER_TOO_LARGE      more bytes asked for than can be allocated
+ *     RangeError                ERR_OUT_OF_RANGE          an argument outside its range
+ *                               ERR_SEPARATOR_EMPTY       an empty separator
+ *                               ERR_BUFFER_TOO_LARGE      more bytes requested than can be allocated
  *
- * docs/errors.md has all of them, with the rarer codes of misuse, and what to do about each.
+ * docs/errors.md lists all of them, including the rarer codes for misuse, and what to do about each.
  *
- * Only what a caller is expected to catch has a class of its own; misuse throws the closest built-in class with a
- * Node-style `code`. This file imports nothing, so that every other file may import it.
+ * Only errors that callers are expected to catch have their own class. Misuse throws the closest built-in class with a Node-style
+ * `code`. This file imports nothing, so that every other file can import it.
  */
 
 /**
- * The stream ended before a read was satisfied: `readexactly` and `readuntil` reject with it.
+ * The stream ended before a read was complete. `readexactly` and `readuntil` reject with it.
  *
- * The bytes that did arrive are in {@link partial} and are consumed; the stream is at its end.
+ * The bytes that did arrive are in {@link partial} and are consumed; the stream is at EOF.
  *
  * asyncio: `IncompleteReadError`
  */
@@ -41,7 +41,7 @@ export class IncompleteReadError extends Error {
   readonly code = 'ERR_INCOMPLETE_READ';
   /** The bytes read before the end of the stream. */
   readonly partial: Buffer;
-  /** How many bytes were asked for; `null` where a separator was awaited. */
+  /** The requested number of bytes; `null` if the read was for a separator. */
   readonly expected: number | null;
 
   constructor(partial: Buffer, expected: number | null, action?: string) {
@@ -56,14 +56,14 @@ export class IncompleteReadError extends Error {
 /**
  * A frame is longer than the limit of the stream.
  *
- * After `readuntil` and `readframes` the bytes are left in the buffer; after `readline` the line is skipped.
+ * `readuntil` and `readframes` leave the bytes in the buffer; `readline` skips the line.
  *
  * asyncio: `LimitOverrunError`
  */
 export class LimitOverrunError extends Error {
   override readonly name = 'LimitOverrunError';
   readonly code = 'ERR_LIMIT_OVERRUN';
-  /** How many buffered bytes can be consumed without taking a part of a separator. */
+  /** How many buffered bytes can be consumed without splitting a separator. */
   readonly consumed: number;
 
   constructor(message: string, consumed: number) {
@@ -87,7 +87,7 @@ export type StateErrorCode =
   | 'ERR_TLS_PLAINTEXT_PENDING'
   | 'ERR_SENDFILE_NOT_AVAILABLE';
 
-/** A call that the state of the stream or the server does not allow. */
+/** The state of the stream or server does not allow the call. */
 export class StateError extends Error {
   override readonly name = 'StateError';
   readonly code: StateErrorCode;
@@ -99,8 +99,8 @@ export class StateError extends Error {
 }
 
 /**
- * The connection is gone, or never came to be. `code` is the name the system gives it, such as `ECONNRESET`; an error of
- * the operating system that led here is the `cause`.
+ * The connection was lost, or could not be made. `code` is the system's name for the error, such as `ECONNRESET`. If an error of
+ * the operating system led to it, that error is the `cause`.
  *
  * asyncio: `ConnectionError` and its subclasses
  */
@@ -117,7 +117,7 @@ export class ConnectionError extends Error {
 /** An error with a Node-style `code`. */
 export type CodedError<E extends Error> = E & { readonly code: string };
 
-/** Gives an error its `code`. @internal */
+/** Sets the `code` of an error. @internal */
 export function coded<E extends Error>(error: E, code: string): CodedError<E> {
   Object.defineProperty(error, 'code', { value: code, enumerable: true, configurable: true, writable: true });
   return error as CodedError<E>;
@@ -128,7 +128,7 @@ export function invalidType(action: string, name: string, expected: string, actu
   return invalidKind(action, name, expected, show(actual));
 }
 
-/** `connect: sock must be a stream of bytes, not a stream that decodes utf8`: for what the value itself would not show */
+/** `connect: sock must be a stream of bytes, not a stream that decodes utf8`: for problems that the value itself does not show */
 export function invalidKind(action: string, name: string, expected: string, kind: string): CodedError<TypeError> {
   return coded(new TypeError(`${action}: ${name} must be ${expected}, not ${kind}`), 'ERR_INVALID_ARG_TYPE');
 }
@@ -138,12 +138,12 @@ export function outOfRange(action: string, name: string, expected: string, actua
   return coded(new RangeError(`${action}: ${name} must be ${expected}, not ${show(actual)}`), 'ERR_OUT_OF_RANGE');
 }
 
-/** A separator, or a list of them, that holds nothing to search for. */
+/** The error for an empty separator, or an empty list of separators. */
 export function emptySeparator(action: string, what: string): CodedError<RangeError> {
   return coded(new RangeError(`${action}: ${what}`), 'ERR_SEPARATOR_EMPTY');
 }
 
-/** More memory asked for than the runtime can give. */
+/** The error for more memory than the runtime can allocate. */
 export function tooLarge(action: string, bytes: number, cause?: unknown): CodedError<RangeError> {
   const reason = cause === undefined ? '' : `: ${textOf(cause)}`;
   return coded(
@@ -152,25 +152,27 @@ export function tooLarge(action: string, bytes: number, cause?: unknown): CodedE
   );
 }
 
-/** The number and its noun: `1 byte`, `4 bytes`. */
+/** A number with its noun: `1 byte`, `4 bytes`. */
 export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? '' : 's'}`;
 }
 
-/** The path of a Unix socket, or any other name of a peer, as messages show it: an abstract name with `@`, as other tools of Linux do. */
+/**
+ * The path of a Unix socket, or another name of a peer, for messages. An abstract name begins with `@`, as in other Linux tools.
+ */
 export function showUnixPath(path: string): string {
   return path.startsWith('\0') ? `@${path.slice(1)}` : path;
 }
 
-/** For an error or a rejection that concerns no caller any more. */
+/** Ignores an error or a rejection that no caller needs any more. */
 export function ignore(): void {}
 
-/** A value as an error message shows it: short, and telling its type where the value alone would not. */
+/** A short description of a value for an error message, with its type if the value alone would not show it. */
 function show(value: unknown): string {
   try {
     return describe(value);
   } catch {
-    // A getter or a proxy that throws: the mistake to report is still the caller's argument.
+    // A getter or a proxy threw, but the error to report is still the invalid argument.
     return typeof value === 'function' ? 'a function' : 'an object';
   }
 }
@@ -198,14 +200,14 @@ function describe(value: unknown): string {
   }
 }
 
-/** How many characters of a value a message shows. */
+/** The maximum number of characters of a value that a message shows. */
 const SHOWN = 40;
 
 function shortened(text: string): string {
   return text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text;
 }
 
-/** The message of an error, which may have any origin; any other value as it is shown. @internal */
+/** The message of an error from any source; for any other value, its description. @internal */
 export function textOf(reason: unknown): string {
   try {
     const told: unknown = reason instanceof Error ? reason.message : reason;
@@ -215,7 +217,7 @@ export function textOf(reason: unknown): string {
   }
 }
 
-/** The `code` of an error, which may be anybody's; `UNKNOWN` where it has none. @internal */
+/** The `code` of an error from any source, or `UNKNOWN` if it has none. @internal */
 export function codeOf(reason: unknown): string {
   try {
     const { code } = reason as { code?: unknown };
@@ -225,13 +227,13 @@ export function codeOf(reason: unknown): string {
   }
 }
 
-/** Why one of several addresses could not be connected to; what the attempt rejected with is the `cause`. */
+/** Why one address could not be connected to. The `cause` is the error of the attempt. */
 export type AttemptError = ConnectionError & { readonly address: string; readonly family: 4 | 6 };
 
 /**
- * `192.0.2.1 ECONNREFUSED (connection refused)`, behind the action where it stands alone; the address is left out where the
- * action names it, and the reason does not repeat what was attempted. A reason without a `code` of its own gets `UNKNOWN`, as the
- * system calls an error that it has no name for.
+ * Creates the error of one attempt: `192.0.2.1 ECONNREFUSED (connection refused)`. If `action` is given, the message begins with
+ * it. The address is omitted if the action names it, and the reason does not repeat the attempt. A reason without a `code` gets
+ * `UNKNOWN`, which is also the system's code for errors without a name.
  */
 export function attemptFailed(
   target: { address: string; family: 4 | 6 },
@@ -252,8 +254,8 @@ export function attemptFailed(
 /**
  * `connect example.org:80: all 2 attempts failed: 2001:db8::1 ENETUNREACH (...), 192.0.2.1 ECONNREFUSED (...)`
  *
- * The errors are in the order in which the addresses were tried. `code` is the one they share; where they differ, that of
- * the last address, since the first ones are usually of the family that the host has no route for.
+ * The errors are in the order of the attempts. `code` is the code that they share. If they differ, it is the code of the last
+ * address, because the first addresses are usually of the family that the machine has no route for.
  *
  * asyncio: `OSError('Multiple exceptions: ...')`
  */

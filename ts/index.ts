@@ -15,7 +15,7 @@ export {
 } from './errors.js';
 export { Frames, type TextsOptions } from './reader/frames.js';
 export { Lines, type LineEncoding, type LinesOptions } from './reader/lines.js';
-/* eslint-disable @typescript-eslint/no-deprecated -- deprecated for those who use them, exported all the same */
+/* eslint-disable @typescript-eslint/no-deprecated -- deprecated, but still exported */
 export {
   openConnection,
   openUnixConnection,

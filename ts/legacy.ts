@@ -1,8 +1,8 @@
 /**
- * The calls of asyncio that give a pair of reader and writer in place of one stream, for programs that are ported from it.
+ * The asyncio functions that return a pair of reader and writer instead of one stream, for programs that are being ported.
  *
- * The halves are those of a {@link Stream}, and each of them keeps it: a pair of which one half is in use is not collected. The
- * pair is closed by its writer.
+ * The two halves belong to one {@link Stream}, and each of them keeps it alive: as long as one half is in use, the pair is not
+ * garbage collected. The writer closes the pair.
  *
  *     SLUICE_DEP0001   openConnection       use connect
  *     SLUICE_DEP0002   startServer          use new StreamServer
@@ -29,16 +29,15 @@ import type { StreamWriter } from './writer/writer.js';
 export type StreamPair = [reader: StreamReader, writer: StreamWriter];
 
 /**
- * Called for each connection of a server that hands out pairs. The pair stays open when the callback returns, and when the
- * promise of an async one resolves: whoever has the writer closes it. When the callback throws or rejects, the connection is
- * aborted and the error is reported through `onError`.
+ * Called for each connection of a server that works with pairs. The pair stays open when the callback returns, or when the
+ * promise of an async callback resolves, until its writer is closed. If the callback throws or rejects, the connection is aborted
+ * and the error is reported through `onError`.
  */
 export type ClientConnectedCallback = (reader: StreamReader, writer: StreamWriter) => void | PromiseLike<void>;
 
-/** What {@link startServer} takes besides what a {@link StreamServer} does. */
+/** The options of {@link startServer} in addition to those of a {@link StreamServer}. */
 export interface StartServingOptions {
-  /** Whether connections are handed to the callback at once; false: when `server.startServing()` is called. Default true.
-   * asyncio: `start_serving` */
+  /** Whether to start serving at once. If false, call `server.startServing()` later. Default true. asyncio: `start_serving` */
   startServing?: boolean | undefined;
 }
 
@@ -54,7 +53,7 @@ export interface StartServingOptions {
  *
  * asyncio: `open_connection`
  *
- * @deprecated `SLUICE_DEP0001`. Use {@link connect}: a `Stream` does all that the pair does, and closes by `await using`.
+ * @deprecated `SLUICE_DEP0001`. Use {@link connect}: a `Stream` can do everything that the pair can, and `await using` closes it.
  */
 export function openConnection(host: string, port: number, options?: ConnectOptions): Promise<StreamPair>;
 /** @deprecated `SLUICE_DEP0001`. Use {@link connect}. */
@@ -66,7 +65,7 @@ export async function openConnection(...args: unknown[]): Promise<StreamPair> {
 }
 
 /**
- * Starts a TCP server that hands each connection to a callback as a pair. Resolves with the server when it listens.
+ * Starts a TCP server that passes each connection to a callback as a pair. Waits until the server listens, and resolves with it.
  *
  * ```ts
  * const server = await startServer(
@@ -80,10 +79,10 @@ export async function openConnection(...args: unknown[]): Promise<StreamPair> {
  * await server.serveForever();
  * ```
  *
- * The arguments and errors are those of `new StreamServer` and its `startServing`; with `startServing: false`, of `bind`.
+ * The arguments and errors are those of `new StreamServer` and its `startServing`, or, with `startServing: false`, its `bind`.
  * asyncio: `start_server`
  *
- * @deprecated `SLUICE_DEP0002`. Use {@link StreamServer}: its streams are closed when their handler is done.
+ * @deprecated `SLUICE_DEP0002`. Use {@link StreamServer}: it closes each stream when its handler has settled.
  */
 export async function startServer(
   clientConnectedCb: ClientConnectedCallback,
@@ -113,7 +112,7 @@ export async function openUnixConnection(...args: unknown[]): Promise<StreamPair
 }
 
 /**
- * Starts a server on a Unix socket that hands each connection to a callback as a pair. See {@link startServer}.
+ * Starts a server on a Unix socket that passes each connection to a callback as a pair. See {@link startServer}.
  *
  * The arguments and errors are those of `new UnixStreamServer` and its `startServing`. asyncio: `start_unix_server`
  *
@@ -129,7 +128,7 @@ export async function startUnixServer(
   return started(new UnixStreamServer(handler('startUnixServer', clientConnectedCb), path, rest), startServing);
 }
 
-/** A handler of streams that calls a callback for pairs. */
+/** A stream handler that calls a callback for pairs. */
 function handler(action: string, callback: ClientConnectedCallback): ClientHandler {
   if (typeof callback !== 'function') throw invalidType(action, 'clientConnectedCb', 'a function', callback);
   return (stream: Stream) => {
@@ -143,7 +142,7 @@ async function leftOpen(result: PromiseLike<unknown>): Promise<never> {
   return LEAVE_OPEN as never;
 }
 
-/** The option of these functions, and those of the server. */
+/** Separates the option of these functions from those of the server. */
 function split<T extends object>(action: string, options: T & StartServingOptions): [boolean, T] {
   checkObject(action, 'options', options);
   checkOptionNames(action, options);
@@ -163,7 +162,7 @@ async function started<S extends { startServing(): Promise<void>; bind(): Promis
 
 const warned = new Set<string>();
 
-/** Warns of the first call of a function. */
+/** Emits a warning for the first call of a function. */
 function deprecated(name: string, instead: string, code: string): void {
   if (warned.has(code)) return;
   warned.add(code);

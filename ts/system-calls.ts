@@ -1,8 +1,8 @@
-/** System calls that Node does not have, from the addon. Without a binary there are none. */
+/** System calls that Node lacks, from the addon. They are not available without a binary. */
 import { addon } from './buffer/engine.js';
 import type { Addon } from './buffer/native.js';
 
-/** `lseek`: sets where the next read of a file begins; null where there is no binary. Throws an error with the code of the system. */
+/** `lseek`: sets the position of the next read of a file. Throws an error with the system's code. Null if there is no binary. */
 export const seek = addon === null ? null : seekWith(addon);
 
 function seekWith(binary: Addon): (fd: number, position: number) => void {
@@ -10,15 +10,15 @@ function seekWith(binary: Addon): (fd: number, position: number) => void {
 }
 
 /**
- * How many bytes written to a socket the kernel of this machine has not got rid of: over TCP, those that the peer has not acknowledged.
- * Null where that cannot be asked: only Linux can, with the binary.
+ * How many bytes that were written to a socket the kernel has not sent yet; for TCP, how many the peer has not acknowledged. Null
+ * if this cannot be determined: it needs Linux and the binary.
  */
 export function unsentBytes(fd: number): number | null {
   if (addon === null || process.platform !== 'linux') return null;
   try {
     return addon.unsent(fd);
   } catch {
-    // A descriptor of another kind.
+    // The descriptor is not a socket.
     return null;
   }
 }

@@ -1,19 +1,19 @@
 /**
- * System errors as ours: the same code, a message that names the action and what it concerns in the words of the system, the original
- * as the cause.
+ * Converts system errors: the code stays the same, the message names the action and its target in the system's words, and the
+ * original error is the cause.
  */
 import { getSystemErrorMap, types } from 'node:util';
 import { ConnectionError, showUnixPath, textOf } from './errors.js';
 
-/** What the system says of an error, such as `connection refused`; its own message where it is no error of the system. */
+/** The system's description of an error, such as `connection refused`; for any other error, its own message. */
 export function systemWords(error: unknown): string {
   const { errno = 0, message } = error as NodeJS.ErrnoException;
   return getSystemErrorMap().get(errno)?.[1] ?? message;
 }
 
 /**
- * What a Node stream was destroyed with, as an `Error`. It may be anything: a string that a generator threw, the reason of a signal, an
- * `Error` of another realm.
+ * Converts the value that a Node stream was destroyed with to an `Error`. It can be anything: a string that a generator threw,
+ * the reason of a signal, an `Error` of another realm.
  */
 export function lossOf(reason: unknown): Error {
   if (reason instanceof Error) return reason;
@@ -21,7 +21,7 @@ export function lossOf(reason: unknown): Error {
   return new ConnectionError('ECONNRESET', `the stream was destroyed with ${words}`, { cause: reason });
 }
 
-/** `connect 127.0.0.1:1: connection refused`; an error that is not of the system is returned as it is. */
+/** `connect 127.0.0.1:1: connection refused`. An error that is not a system error is returned unchanged. */
 export function connectionError(error: Error, peer?: string): Error {
   const { code, errno, syscall } = error as NodeJS.ErrnoException;
   if (error instanceof ConnectionError || typeof code !== 'string' || typeof errno !== 'number') return error;
@@ -47,7 +47,7 @@ interface Where {
 export function fdError(action: string, fd: number, error: unknown): ConnectionError {
   const { code = 'EBADF' } = error as NodeJS.ErrnoException;
   const known = systemWords(error);
-  // What the event loop answers when it watches the fd already.
-  const words = code === 'EEXIST' ? `this process has a socket or a pipe over it already (${known})` : known;
+  // The event loop's error for an fd that it already watches.
+  const words = code === 'EEXIST' ? `this process already has a socket or a pipe over it (${known})` : known;
   return new ConnectionError(code, `${action}: fd ${fd}: ${words}`, { cause: error });
 }
