@@ -133,7 +133,7 @@ test('invalid arguments are refused', async (t) => {
   }
   await t.throwsAsync(wrong({ path: '/x' }), {
     ...{ instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' },
-    message: 'connectUnix: path is given without sock, so it must be connectUnix(path, options)',
+    message: 'connectUnix: path was given without sock; use connectUnix(path, options)',
   });
   await t.throwsAsync(wrong({ sock: 'x' }), { instanceOf: TypeError, message: /^connectUnix: sock must be / });
   await t.throwsAsync(wrong({ sock: 987_654 }), { code: 'EBADF', message: /^connectUnix: fd 987654: / });
@@ -184,7 +184,7 @@ test('sock: a connected Unix socket is accepted, a TCP socket is refused', async
   await t.throwsAsync(connectUnix({ sock: left }), {
     instanceOf: TypeError,
     code: 'ERR_INVALID_ARG_TYPE',
-    message: 'connectUnix: sock must be a Unix socket, not one of TCP',
+    message: 'connectUnix: sock must be a Unix socket, not a TCP socket',
   });
   t.false(left.destroyed);
   left.destroy();
@@ -214,10 +214,10 @@ test('ssl: TLS over a Unix socket checks the name in the certificate', async (t)
   });
   await t.throwsAsync(connectUnix(path, { ssl: { ca } }), {
     instanceOf: TypeError,
-    message: /^connectUnix: serverHostname must be given/,
+    message: /^connectUnix: serverHostname is required when ssl is used without a host/,
   });
   await t.throwsAsync(connectUnix(path, { serverHostname: 'localhost' }), {
     instanceOf: TypeError,
-    message: /^connectUnix: serverHostname must be used together with ssl/,
+    message: /^connectUnix: serverHostname can only be used together with ssl/,
   });
 });

@@ -395,11 +395,7 @@ test('invalid arguments reject with typed errors that name the value', async (t)
     [[{ sock: new PassThrough(), host: 'x' }], TYPE, /sock cannot be combined with host/],
     [[{ sock: new PassThrough(), port: 80 }], TYPE, /sock cannot be combined with port/],
     [[{ sock: new PassThrough() }, 80], TYPE, /sock cannot be combined with port/],
-    [
-      [{ host: 'x', port: 80 }],
-      TYPE,
-      /^connect: host is given without sock, so it must be connect\(host, port, options\)$/,
-    ],
+    [[{ host: 'x', port: 80 }], TYPE, /^connect: host was given without sock; use connect\(host, port, options\)$/],
     [[Buffer.from('x'), 80], TYPE, /^connect: host must be a string, not an instance of Buffer$/],
     [[['x'], 80], TYPE, /^connect: host must be a string, not an array of 1$/],
   ];

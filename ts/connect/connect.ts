@@ -1,10 +1,10 @@
 /**
- * Connecting: from a host and a port, or over a socket that exists already, to a {@link Stream}.
+ * Connects to a host and port, or uses an existing socket, and returns a {@link Stream}.
  *
- *     check     what was asked for, in one place, before anything is opened
+ *     check     all arguments and options, before anything is opened
  *     resolve   the addresses of the host
- *     race      the attempts (happy-eyeballs.ts)
- *     Stream    over the transport that came out
+ *     race      the connection attempts (happy-eyeballs.ts)
+ *     Stream    over the transport of the attempt that won
  */
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -19,6 +19,7 @@ import {
   checkObject,
   checkOptionNames,
   exclusive,
+  needs,
 } from '../checks.js';
 import { ConnectionError, coded, ignore, invalidType, outOfRange } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
@@ -44,80 +45,84 @@ import type { CloseOptions } from '../writer/writer.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
 import { resolve } from './resolve.js';
 
-/** Milliseconds from one attempt to the next: what RFC 8305 recommends. */
+/** Milliseconds between the starts of two attempts, as RFC 8305 recommends. */
 const ATTEMPT_DELAY_MS = 250;
 
-/** How many addresses of the first family are tried before the other family has its turn. */
+/** How many addresses of the first family are tried before the first address of the other family. */
 const FIRST_FAMILY_COUNT = 1;
 
-/** What every kind of connecting takes. */
+/** The options that all ways of connecting share. */
 export interface ConnectBaseOptions extends LimitOptions, CloseOptions, WaitOptions, HandshakeOptions {
   /** The longest frame without its separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
   /**
-   * Speaks TLS: `true` for the defaults of Node, options as of `tls.connect()` (`ca`, `cert`, `key`, `ALPNProtocols`,
-   * `rejectUnauthorized`, `minVersion`, ...), or a `SecureContext`. The call then waits for the handshake, too, and the peer is
-   * who its certificate says. asyncio: `ssl`
+   * Uses TLS: `true` for Node's defaults, options of `tls.connect()` (`ca`, `cert`, `key`, `ALPNProtocols`, `rejectUnauthorized`,
+   * `minVersion`, ...), or a `SecureContext`. The call then also waits for the handshake, which verifies the server's
+   * certificate. asyncio: `ssl`
    */
   ssl?: ClientSsl | undefined;
   /**
-   * The name in the server's certificate, which is also sent to the server (SNI) unless it is an IP address. A dot at its end is
-   * left out. Default: the host; needed together with `sock` and `ssl`. asyncio: `server_hostname`
+   * The name that the server's certificate must be for. It is also sent to the server (SNI) unless it is an IP address. A
+   * trailing dot is removed. Default: the host; required if `sock` and `ssl` are used together. asyncio: `server_hostname`
    */
   serverHostname?: string | undefined;
   /** How long the TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
   /**
-   * How long `close` waits for the peer to end its TLS, in ms, once everything is sent; then the connection is destroyed. Default 1000,
-   * as without TLS. asyncio: `ssl_shutdown_timeout` (30 seconds)
+   * How long `close` waits for the peer to end its side of TLS after everything has been sent, in ms; then the connection is
+   * destroyed. Default 1000, as without TLS. asyncio: `ssl_shutdown_timeout` (30 seconds)
    */
   sslShutdownTimeout?: number | undefined;
-  /** Ends the attempt: what was opened is closed, and the call rejects with the signal's reason. */
+  /** Aborting it closes everything that was opened, and the call rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
-/** What `connect(host, port)` takes. */
+/** The options of `connect(host, port)`. */
 export interface ConnectOptions extends ConnectBaseOptions {
-  /** 4 or 6: connect to such addresses only; 0 (default): to any. asyncio: `family` */
+  /** 4 or 6 for addresses of that family only; 0 (default) for both. asyncio: `family` */
   family?: 0 | 4 | 6 | undefined;
-  /** 0 (default) or 6, the number of TCP, which is all that there is. asyncio: `proto` */
+  /** The protocol number: 6 for TCP, or 0 (default). No other is supported. asyncio: `proto` */
   proto?: 0 | 6 | undefined;
-  /** How the name is resolved: the hints of `dns.lookup`, such as `dns.ADDRCONFIG`. Default 0. asyncio: `flags` */
+  /** How the name is resolved: the `hints` of `dns.lookup`, such as `dns.ADDRCONFIG`. Default 0. asyncio: `flags` */
   flags?: number | undefined;
   /**
-   * How long after the start of one attempt the next begins, in ms, unless that one has failed before. Default 250. With null
-   * the addresses are tried one after the other, each until it has failed. asyncio: `happy_eyeballs_delay` (seconds)
+   * How long after the start of one attempt the next one starts, in ms, unless the first one fails earlier. Default 250. With
+   * null the addresses are tried one after another, each after the previous one has failed. asyncio: `happy_eyeballs_delay`
+   * (seconds)
    */
   happyEyeballsDelay?: number | null | undefined;
   /**
-   * How many addresses of the first family are tried before those of the other have their turn; 0: the order of the resolver.
-   * Default 1, and 0 when `happyEyeballsDelay` is null. asyncio: `interleave`
+   * How many addresses of the first family are tried before the first address of the other family; 0 keeps the order of the
+   * resolver. Default 1, or 0 if `happyEyeballsDelay` is null. asyncio: `interleave`
    */
   interleave?: number | undefined;
-  /** Where to connect from: a name or an address of this machine, and a port, where 0 means any. asyncio: `local_addr` */
+  /**
+   * The local address to connect from: a name or an address of this machine, and a port, where 0 means any. asyncio: `local_addr`
+   */
   localAddr?: readonly [host: string, port: number] | undefined;
-  /** `TCP_NODELAY`: send small writes at once instead of gathering them in the kernel. Default true. */
+  /** `TCP_NODELAY`: the kernel sends small writes at once instead of collecting them. Default true. */
   noDelay?: boolean | undefined;
-  /** `SO_KEEPALIVE`: have the system find out about a peer that is gone. Default false. */
+  /** `SO_KEEPALIVE`: the system detects peers that have disappeared. Default false. */
   keepAlive?: boolean | undefined;
 }
 
-/** What `connect({ sock })` takes. */
+/** The options of `connect({ sock })`. */
 export interface ConnectSockOptions extends Omit<ConnectBaseOptions, 'ssl'> {
   /**
-   * A `net.Socket`, connected or connecting, any `Duplex`, or the fd of a connected socket. It belongs to the stream from now on. A
-   * `Duplex` in object mode works when its chunks are strings or `Uint8Array`s, as with `connectReadPipe`. asyncio: `sock`
+   * A connected or connecting `net.Socket`, any `Duplex`, or the fd of a connected socket. The stream owns it from now on. A
+   * `Duplex` in object mode is accepted if its chunks are strings or `Uint8Array`s, as in `connectReadPipe`. asyncio: `sock`
    */
   sock: Duplex | number;
   /**
-   * True where this side is the server of the connection: for a socket that a `net.Server` has accepted, and for any other whose peer
-   * is to be the client of TLS. {@link Stream.isServerSide} says so then, and `ssl` and `startTls` do the server's part of the
-   * handshake. Default false. asyncio: `loop.connect_accepted_socket`
+   * True if this side is the server of the connection: for a socket that a `net.Server` has accepted, or for any other socket
+   * whose peer will be the TLS client. {@link Stream.isServerSide} then returns true, and `ssl` and `startTls` do the server's
+   * side of the handshake. Default false. asyncio: `loop.connect_accepted_socket`
    */
   serverSide?: boolean | undefined;
   /**
-   * Speaks TLS, as with `connect(host, port)`. With `serverSide: true` it is what a `StreamServer` takes: options as of
-   * `tls.createServer()`, with a certificate and its key, or a `SecureContext`; `serverHostname` is an error then. asyncio: `ssl`
+   * Uses TLS, as in `connect(host, port)`. With `serverSide: true` it takes the same values as `StreamServer`: options of
+   * `tls.createServer()` with a certificate and its key, or a `SecureContext`. `serverHostname` cannot be used then. asyncio:
+   * `ssl`
    */
   ssl?: ClientSsl | ServerSsl | undefined;
 }
@@ -125,46 +130,57 @@ export interface ConnectSockOptions extends Omit<ConnectBaseOptions, 'ssl'> {
 /**
  * Connects to a TCP server.
  *
- * Resolves the host, and waits until one of its addresses is connected; several are raced by RFC 8305.
- *
  * ```ts
  * await using stream = await connect('127.0.0.1', 8888, { limit: 1024 });
  * await stream.write('hello\n');
  * console.log((await stream.readline()).toString());
  * ```
  *
- * asyncio: `connect`
+ * **Waits** until the host name is resolved, one of its addresses is connected and, with `ssl`, the TLS handshake is done. If
+ * there are several addresses, the attempts are raced as RFC 8305 describes.
  *
- * @throws (as a rejection) ConnectionError when the only address could not be connected to, with the code of the system, such as
- * `ECONNREFUSED`, and the `address`
- * @throws (as a rejection) AggregateError when none of several could: `errors` has such a `ConnectionError` for each, `code` is
- * theirs
- * @throws (as a rejection) ConnectionError when the host is not found (`ENOTFOUND`, `EAI_AGAIN`), and when the TLS handshake
- * fails, with the code of the reason (`CERT_HAS_EXPIRED`, `ERR_TLS_CERT_ALTNAME_INVALID`, `ETIMEDOUT`, ...)
- * @throws (as a rejection) Error or TypeError `connect: ssl: ...` for options of TLS that Node or OpenSSL refuses, with the code that
- * they give (`ERR_OSSL_PEM_NO_START_LINE`, `ERR_SSL_NO_CIPHER_MATCH`, ...); nothing was opened then
- * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
+ * **Errors**, all as rejections:
+ * - `ConnectionError` if the only address could not be connected to, with the system's code, such as `ECONNREFUSED`, and the
+ *   `address`
+ * - `AggregateError` if none of several addresses could be connected to: `errors` has one such `ConnectionError` for each
+ *   address, and `code` is the code that they share, or that of the last one
+ * - `ConnectionError` if the host is not found (`ENOTFOUND`, `EAI_AGAIN`) or the TLS handshake fails (`CERT_HAS_EXPIRED`,
+ *   `ERR_TLS_CERT_ALTNAME_INVALID`, `ETIMEDOUT`, ...)
+ * - `Error` or `TypeError` (`connect: ssl: ...`) for TLS options that Node or OpenSSL refuses, with their code
+ *   (`ERR_OSSL_PEM_NO_START_LINE`, `ERR_SSL_NO_CIPHER_MATCH`, ...), before anything is opened
+ * - `TypeError` `ERR_INVALID_ARG_TYPE` or `RangeError` `ERR_OUT_OF_RANGE` for an invalid argument
+ *
+ * **Cancellation**: aborting `signal` ends name resolution, all attempts and the handshake, and closes everything that was
+ * opened.
+ *
+ * asyncio: `connect`
  */
 export function connect(host: string, port: number, options?: ConnectOptions): Promise<Stream>;
 /**
- * Makes a stream over a socket or `Duplex` that exists already. Waits for its connection when it is still connecting.
+ * Creates a stream over an existing socket or `Duplex`.
  *
- * The socket is the stream's from now on, also its errors; it becomes half-open. When the call rejects, also because of the signal,
- * the socket is destroyed if it was still connecting or a TLS handshake had begun, and is left alone otherwise. But the fd of a
- * socket that is not connected is closed, as Node gives none back.
- *
- * With `serverSide: true` this side is the server of the connection, for a socket that a `net.Server` has accepted:
+ * The stream owns the socket from now on, handles its errors, and makes it half-open. With `serverSide: true` this side is the
+ * server of the connection, for a socket that a `net.Server` has accepted:
  *
  * ```ts
  * const stream = await connect({ sock: accepted, serverSide: true });
  * await stream.startTls({ cert, key });
  * ```
  *
- * @throws (as a rejection) ConnectionError when the socket is not connected: `ENOTCONN`, also for one that listens, `EBADF`, or
- * why it could not connect
- * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` for an fd that is not of a socket, or of one of datagrams, such as UDP;
- * `ERR_INVALID_ARG_TYPE` for a `Duplex` that decodes to strings (`setEncoding`)
- * @throws (as a rejection) StateError `ERR_IN_USE` when there is, or was, a stream over the socket
+ * **Waits** until the socket is connected, if it is still connecting, and, with `ssl`, until the TLS handshake is done.
+ *
+ * **Errors**, all as rejections. The socket is destroyed if it was still connecting or the TLS handshake had begun, and is left
+ * untouched otherwise. An fd of a socket that is not connected is closed, because Node cannot give it back.
+ * - `ConnectionError` if the socket is not connected (`ENOTCONN`, also for a listening socket), the fd is not open (`EBADF`), or
+ *   the connection attempt fails, with its code
+ * - `TypeError` `ERR_INVALID_FD_TYPE` for an fd that is not a socket, or is a datagram socket (UDP)
+ * - `TypeError` `ERR_INVALID_ARG_TYPE` for a `Duplex` that decodes to strings (`setEncoding`)
+ * - `StateError` `ERR_IN_USE` if a stream already uses the socket, or used it before
+ * - the TLS errors of `connect(host, port)`
+ *
+ * **Cancellation**: aborting `signal` has the same effect on the socket as an error.
+ *
+ * asyncio: `connect` with `sock`
  */
 export function connect(options: ConnectSockOptions): Promise<Stream>;
 export async function connect(
@@ -180,7 +196,7 @@ export async function connect(
   const plain = await reach(checked);
   const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
   if (checked.signal?.aborted === true) {
-    // The signal came between the connection and this turn: nobody would close what the caller never gets.
+    // The signal was aborted after the transport was connected: the caller never receives the transport, so close it here.
     discard(transport);
     throw checked.signal.reason;
   }
@@ -188,10 +204,10 @@ export async function connect(
 }
 
 /**
- * What `connect({ sock })` does, and the calls that are made of it.
+ * The implementation of `connect({ sock })`, which other calls share.
  *
- * @param action - the call, as messages begin
- * @param check - looks at a socket of Node that there is a transport over, and throws where it is of the wrong kind
+ * @param action - the name of the call, with which error messages begin
+ * @param check - receives the Node socket of the transport, and throws if it is of the wrong kind
  */
 export async function connectSock(
   action: string,
@@ -211,7 +227,7 @@ export async function connectSock(
   return new Stream(transport, { limit, closeTimeout, host, serverSide });
 }
 
-// ---------------------------------------------------------------------------------------------- what is asked for
+// ---------------------------------------------------------------------------------------------- arguments and options
 
 export interface Base {
   readonly limit: number;
@@ -233,10 +249,10 @@ interface Target extends Base {
   readonly keepAlive: boolean;
 }
 
-/** What an address has in common with that of a Unix socket. */
+/** Checks the options that TCP addresses and Unix socket paths share. */
 export function checkBase(call: string, options: ConnectBaseOptions, action: string, host?: string): Base {
   const { serverSide } = options as { serverSide?: unknown };
-  if (serverSide !== undefined) throw invalidType(call, 'serverSide', 'used together with sock', serverSide);
+  if (serverSide !== undefined) throw needs(call, 'serverSide', 'sock');
   const { ssl } = options;
   return {
     ...checkCommon(call, options),
@@ -244,7 +260,7 @@ export function checkBase(call: string, options: ConnectBaseOptions, action: str
   };
 }
 
-/** What an address and a socket that exists have in common. */
+/** Checks the options that addresses and existing sockets share. */
 function checkCommon(call: string, options: ConnectBaseOptions | ConnectSockOptions): Omit<Base, 'tls'> {
   checkOptionNames(call, options);
   const signal = checkedSignal(call, options);
@@ -296,12 +312,12 @@ function checkSock(action: string, options: ConnectSockOptions): Sock {
   return { ...common, sock, serverSide, tls: ssl === undefined ? null : check(action, ssl, options) };
 }
 
-/** Whether it is the form without host and port; an array or a `Buffer` is neither, but a host of the wrong type. */
+/** Whether this is the form without host and port. An array or a `Buffer` counts as a host of the wrong type. */
 function isOptions(target: unknown): target is ConnectSockOptions {
   return typeof target === 'object' && target !== null && !Array.isArray(target) && !ArrayBuffer.isView(target);
 }
 
-/** The options that say where and how to connect. */
+/** The options that describe an address, which exclude `sock`. */
 const OF_AN_ADDRESS = [
   'host',
   'port',
@@ -314,7 +330,7 @@ const OF_AN_ADDRESS = [
   'localAddr',
 ];
 
-/** By what it does, not by its class: a `Duplex` of the `readable-stream` package is as good. */
+/** Checks the methods, not the class, because a `Duplex` of the `readable-stream` package works too. */
 function isDuplex(value: unknown): value is Duplex {
   if (value instanceof Duplex) return true;
   if (typeof value !== 'object' || value === null) return false;
@@ -323,12 +339,12 @@ function isDuplex(value: unknown): value is Duplex {
 }
 
 function checkProto(value: unknown): void {
-  if (typeof value !== 'number') throw invalidType('connect', 'proto', '0 or 6, the number of TCP', value);
-  if (value !== 0 && value !== 6) throw outOfRange('connect', 'proto', '0 or 6, the number of TCP', value);
+  if (typeof value !== 'number') throw invalidType('connect', 'proto', '0 or 6 (TCP)', value);
+  if (value !== 0 && value !== 6) throw outOfRange('connect', 'proto', '0 or 6 (TCP)', value);
 }
 
 function checkDelay(value: unknown): void {
-  const expected = 'a number of milliseconds from 0 up, or null';
+  const expected = 'a number of milliseconds of 0 or more, or null';
   if (value === null) return;
   if (typeof value !== 'number') throw invalidType('connect', 'happyEyeballsDelay', expected, value);
   if (!(value >= 0)) throw outOfRange('connect', 'happyEyeballsDelay', expected, value);
@@ -349,10 +365,10 @@ function checkHost(name: string, value: unknown): asserts value is string {
   if (value === '' || value.includes('\0')) throw outOfRange('connect', name, 'a host name or an address', value);
 }
 
-/** Options alone, as `net.connect` takes them, with no socket among them. */
+/** The error for an options object without `sock`, the form in which `net.connect` takes an address. */
 function ownArgument(action: string, name: string): Error {
   const form = action === 'connectUnix' ? 'connectUnix(path, options)' : 'connect(host, port, options)';
-  const message = `${action}: ${name} is given without sock, so it must be ${form}`;
+  const message = `${action}: ${name} was given without sock; use ${form}`;
   return coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
 }
 
@@ -394,7 +410,7 @@ async function reach(target: Target): Promise<SocketTransport> {
   return value;
 }
 
-/** What an attempt failed with; where the system refused the own address, that is what the message is about. */
+/** The error of an attempt. If the system refused to bind the local address, the message is about that address. */
 function notLocal(error: unknown, from: string): unknown {
   if (!(error instanceof ConnectionError)) return error;
   const { cause } = error;
@@ -402,12 +418,12 @@ function notLocal(error: unknown, from: string): unknown {
   return new ConnectionError(error.code, `${from}: ${systemWords(cause)}`, { cause });
 }
 
-/** `connect example.org:80`, as messages begin. */
+/** `connect example.org:80`: the start of error messages. */
 function connecting(host: string, port: number): string {
   return `connect ${hostAndPort(host, port)}`;
 }
 
-/** Closes a connection that nobody wants any more. */
+/** Closes a connection that is no longer needed. */
 function discard(transport: Transport): void {
   transport.abort();
 }
@@ -417,7 +433,7 @@ function discard(transport: Transport): void {
 async function over(action: string, sock: Duplex | number, signal: AbortSignal | undefined): Promise<DuplexTransport> {
   signal?.throwIfAborted();
   if (typeof sock === 'number') return overFd(action, sock);
-  // Before anything is awaited: of two calls for one socket that is connecting, the second is refused.
+  // This must come before the first await, so that of two calls for the same connecting socket the second is refused.
   const giveBack = take(action, 'sock', sock, StreamMode.READWRITE);
   try {
     if (sock.destroyed) throw new ConnectionError('ENOTCONN', `${action}: sock is destroyed`);
@@ -433,14 +449,14 @@ async function over(action: string, sock: Duplex | number, signal: AbortSignal |
 
 function overFd(action: string, fd: number): SocketTransport {
   checkSocketFd(action, 'sock', fd);
-  // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
+  // Windows receives the memory of a read in advance, so it must not get memory that other reads use too.
   const reads = process.platform === 'win32' ? null : directReads();
   const onread = reads === null ? {} : { onread: reads };
   const options = { readable: true, writable: true, allowHalfOpen: true, ...onread };
-  return new SocketTransport(socketOver(action, fd, 'a connected socket of TCP or a Unix one', options), reads);
+  return new SocketTransport(socketOver(action, fd, 'a connected TCP or Unix socket', options), reads);
 }
 
-/** Waits until a socket that is connecting is connected; destroys it when that is not to be. */
+/** Waits until a connecting socket is connected. Destroys it if the attempt fails or is cancelled. */
 function connected(action: string, socket: Socket, signal: AbortSignal | undefined): Promise<DuplexTransport> {
   return new Promise((resolve, reject) => {
     const settle = (): void => {
@@ -448,11 +464,11 @@ function connected(action: string, socket: Socket, signal: AbortSignal | undefin
       forget();
     };
     const onConnect = (): void => {
-      // Before anything else may happen to the socket: the transport has the error that another listener may destroy it with.
+      // Create the transport at once, so that it sees the error if another 'connect' listener destroys the socket.
       try {
         resolve(SocketTransport.over(socket));
       } catch (error) {
-        // A socket that is no stream of bytes: it was ours to connect, so it is ours to close.
+        // The socket is not a stream of bytes. This call waited for its connection, so this call closes it.
         socket.destroy();
         reject(error);
       }

@@ -1,12 +1,12 @@
 /**
- * Happy Eyeballs (RFC 8305): which address of a host to try when, free of sockets.
+ * Happy Eyeballs (RFC 8305): decides which address of a host to try next, and when. Uses no sockets.
  *
  *     interleave   the order of the addresses
- *     RaceState    when an attempt starts, wins, loses: synchronous, without promises, timers or clocks
- *     race         drives a RaceState by promises, a timer and abort signals
+ *     RaceState    when an attempt starts, wins or loses: synchronous, without promises, timers or clocks
+ *     race         drives a RaceState with promises, a timer and abort signals
  *
- * Goals: an attempt is never cut off because of the delay, so that a slow only route still connects; what connects too late
- * is closed, never leaked; no timer and no listener is left behind.
+ * An attempt is never cancelled because it is slow, so a slow address still connects if it is the only one that works. A
+ * connection that is made too late is closed, and no timer or listener remains.
  */
 
 import { onAbort } from '../abort.js';
@@ -20,14 +20,14 @@ export interface Address {
 }
 
 /**
- * The addresses in the order of RFC 8305, section 4: the first `firstFamilyCount` addresses of the family that comes first,
- * then the families in turn. The order within a family stays as it is; 0 keeps the whole order.
+ * The addresses in the order of RFC 8305, section 4: the first `firstFamilyCount` addresses of the family that comes first, then
+ * the two families alternately. The order within a family does not change; 0 keeps the whole order.
  *
  * ```ts
  * interleave([a6, b6, c6, d4], 1); // a6, d4, b6, c6
  * ```
  *
- * Throws a `RangeError` (`ERR_OUT_OF_RANGE`) when `firstFamilyCount` is not an integer of 0 or more.
+ * Throws a `RangeError` (`ERR_OUT_OF_RANGE`) if `firstFamilyCount` is not an integer of 0 or more.
  *
  * asyncio: the `interleave` argument of `create_connection`
  */
@@ -39,7 +39,8 @@ export function interleave<A extends Address>(addresses: readonly A[], firstFami
 
   const preferred = addresses.filter(({ family }) => family === addresses[0]?.family);
   const other = addresses.filter(({ family }) => family !== addresses[0]?.family);
-  // The last one of the head start opens the alternation, so that the other family comes right after it.
+  // The alternation starts with the last of the first `firstFamilyCount` addresses, so that the other family comes right after
+  // it.
   const order = preferred.splice(0, firstFamilyCount - 1);
   for (let i = 0; i < preferred.length || i < other.length; i++) {
     order.push(...preferred.slice(i, i + 1), ...other.slice(i, i + 1));
@@ -48,24 +49,24 @@ export function interleave<A extends Address>(addresses: readonly A[], firstFami
 }
 
 /**
- * Where one attempt stands.
+ * The state of one attempt.
  *
  *     waiting -> running -> won
  *                        -> failed
- *                        -> aborted -> failed      as told
- *                                   -> discarded   connected nevertheless
+ *                        -> aborted -> failed      as requested
+ *                                   -> discarded   connected anyway
  */
 export type AttemptState = 'waiting' | 'running' | 'won' | 'failed' | 'aborted' | 'discarded';
 
 /**
- * Where the race stands.
+ * The state of the race.
  *
  *     idle -> racing -> won | failed | cancelled
  *          -> cancelled
  */
 export type RacePhase = 'idle' | 'racing' | 'won' | 'failed' | 'cancelled';
 
-/** What the driver of a {@link RaceState} has to do, in the order given. The last three end the race and come once. */
+/** The actions for the driver of a {@link RaceState}, in order. The last three kinds end the race; one of them occurs, once. */
 export type RaceStep<T> =
   | { readonly kind: 'arm' }
   | { readonly kind: 'disarm' }
@@ -77,11 +78,12 @@ export type RaceStep<T> =
   | { readonly kind: 'cancel' };
 
 /**
- * The rules of the race. Each method tells of one event and returns what is to be done about it; the state has changed by
- * then, so an event that arises while the steps are taken can be told at once.
+ * The rules of the race. Each method reports one event and returns the actions to take. The state has already changed by then, so
+ * an event that occurs while the actions are taken can be reported immediately.
  *
- * While attempts are waiting, the one started last is running, and the timer (if there is one) counts from its start: either
- * its failure or the timer starts the next. The failure of an earlier one changes nothing, for its successor runs already.
+ * While attempts are waiting, the attempt that was started last is running, and the timer (if there is one) counts from its
+ * start: either its failure or the timer starts the next attempt. The failure of an earlier attempt changes nothing, because its
+ * successor is already running.
  */
 export class RaceState<T> {
   readonly #attempts: AttemptState[];
@@ -91,7 +93,7 @@ export class RaceState<T> {
   #next = 0;
   #armed = false;
 
-  /** A race of `count` attempts; without `staggered` an attempt starts only when the one before has failed. */
+  /** A race of `count` attempts. Without `staggered`, each attempt starts only after the previous one has failed. */
   constructor(count: number, staggered: boolean) {
     this.#attempts = new Array<AttemptState>(count).fill('waiting');
     this.#staggered = staggered;
@@ -101,7 +103,7 @@ export class RaceState<T> {
     return this.#phase;
   }
 
-  /** Whether the timer is to be running. */
+  /** Whether the timer should be running. */
   get armed(): boolean {
     return this.#armed;
   }
@@ -110,7 +112,7 @@ export class RaceState<T> {
     return this.#attempts;
   }
 
-  /** The race begins: once, with at least one attempt. */
+  /** Begins the race. May be called once, and needs at least one attempt. */
   begin(): RaceStep<T>[] {
     if (this.#phase !== 'idle') throw new Error(`the race has begun: ${this.#phase}`);
     if (this.#attempts.length === 0) throw new Error('a race needs an attempt');
@@ -125,7 +127,7 @@ export class RaceState<T> {
     return this.#startNext();
   }
 
-  /** An attempt connected: the first one wins, and each later one is to be discarded. */
+  /** An attempt connected. The first one wins; later connections are discarded. */
   succeeded(index: number, value: T): RaceStep<T>[] {
     if (this.#finished(index) === 'aborted') {
       this.#attempts[index] = 'discarded';
@@ -147,7 +149,7 @@ export class RaceState<T> {
     return this.#attempts.includes('running') ? [] : this.#end('failed', { kind: 'fail', errors: this.#errors });
   }
 
-  /** Nobody wants the connection any more. Nothing happens when the race is over. */
+  /** Cancels the race, unless it is already over. */
   cancel(): RaceStep<T>[] {
     return this.#phase === 'idle' || this.#phase === 'racing' ? this.#end('cancelled', { kind: 'cancel' }) : [];
   }
@@ -162,7 +164,7 @@ export class RaceState<T> {
     const index = this.#next++;
     this.#attempts[index] = 'running';
     this.#armed = this.#staggered && this.#next < this.#attempts.length;
-    // The timer first: an attempt that cancels the race while it is being started then finds it to stop.
+    // Arm the timer first, so that an attempt that cancels the race while it is being started can also stop the timer.
     return this.#armed ? [{ kind: 'arm' }, { kind: 'start', index }] : [{ kind: 'start', index }];
   }
 
@@ -184,36 +186,36 @@ export class RaceState<T> {
   }
 }
 
-/** The timer functions of a {@link race}; those of the runtime where none are given. */
+/** The timer functions of a {@link race}. Default: those of the runtime. */
 export interface RaceClock {
   setTimeout(callback: () => void, ms: number): unknown;
   clearTimeout(handle: unknown): void;
 }
 
-/** What {@link race} is given. */
+/** The options of {@link race}. */
 export interface RaceOptions<T, A extends Address> {
   /** The addresses, in the order in which they are tried. */
   readonly addresses: readonly A[];
   /**
-   * Milliseconds from the start of one attempt to the start of the next. With `null`, `undefined` or `Infinity` an attempt
-   * starts only when the one before has failed.
+   * Milliseconds between the starts of two attempts. With `null`, `undefined` or `Infinity` an attempt starts only after the
+   * previous one has failed.
    */
   readonly delay?: number | null | undefined;
   /**
-   * Connects to one address. When the signal is aborted the result is no longer wanted: the attempt frees what it holds and
-   * rejects. The signal of the attempt that won is never aborted.
+   * Connects to one address. When the signal is aborted, the result is no longer needed: the attempt frees its resources and
+   * rejects. The signal of the winning attempt is never aborted.
    */
   attempt(address: A, signal: AbortSignal): Promise<T>;
-  /** Closes what an attempt brought after the race was over. Must not throw: nobody is left to be told. */
+  /** Closes a connection that was made after the race was over. Must not throw, because no caller could receive the error. */
   discard(value: T): void;
-  /** Ends the race: it rejects with the reason of the signal. */
+  /** Cancels the race, which rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined;
   readonly clock?: RaceClock | undefined;
-  /** What error messages begin with, such as `connect example.org:80`. */
+  /** The start of error messages, such as `connect example.org:80`. */
   readonly action?: string | undefined;
 }
 
-/** What a {@link race} resolves with. */
+/** The result of a {@link race}. */
 export interface RaceResult<T, A extends Address> {
   readonly value: T;
   /** The address that won. */
@@ -221,19 +223,19 @@ export interface RaceResult<T, A extends Address> {
 }
 
 /**
- * Races attempts to connect: they start one after another, each `delay` milliseconds after the one before or as soon as that
- * one has failed, and then run side by side until one connects. No attempt is cut off because of the delay.
+ * Races connection attempts. They start one after another, each `delay` milliseconds after the previous one or as soon as that
+ * one has failed, and then run in parallel until one connects. No attempt is cancelled because it is slow.
  *
- * Waits for the first success; the attempts still running then have their signals aborted, are not waited for, and what they
- * bring nevertheless goes to `discard`. An attempt that throws at once counts as failed.
+ * Waits for the first success. The signals of all other running attempts are then aborted; the race does not wait for them, and
+ * passes any connection that they still make to `discard`. An attempt that throws synchronously counts as failed.
  *
- * Rejects, with no timer left and no attempt wanted,
- * - when the attempt at the only address has failed: with a `ConnectionError` with `address`, `family` and the `cause`;
- * - when all of several have failed: with an `AggregateError` whose `errors` hold one `ConnectionError` for each address, in
- *   their order, with `address`, `family` and the `cause`; its `code` is the one they share, or else that of the last address;
- * - when `signal` is aborted: with its reason;
- * - when there is no address: with a `ConnectionError` (`ENOTFOUND`);
- * - when `delay` is negative or not a number: with a `RangeError` (`ERR_OUT_OF_RANGE`).
+ * Rejects, after the timer is cleared and all attempts have been aborted,
+ * - if the attempt at the only address has failed: with a `ConnectionError` with `address`, `family` and the `cause`;
+ * - if all of several attempts have failed: with an `AggregateError` whose `errors` hold one `ConnectionError` for each address,
+ *   in order, with `address`, `family` and the `cause`; its `code` is the one that they share, or that of the last address;
+ * - if `signal` is aborted: with its reason;
+ * - if there is no address: with a `ConnectionError` (`ENOTFOUND`);
+ * - if `delay` is negative or not a number: with a `RangeError` (`ERR_OUT_OF_RANGE`).
  *
  * ```ts
  * const { value: socket } = await race({
@@ -244,7 +246,7 @@ export interface RaceResult<T, A extends Address> {
  * });
  * ```
  *
- * asyncio: `staggered_race`, behind the `happy_eyeballs_delay` argument of `create_connection`
+ * asyncio: `staggered_race`, which the `happy_eyeballs_delay` argument of `create_connection` uses
  */
 export function race<T, A extends Address = Address>(options: RaceOptions<T, A>): Promise<RaceResult<T, A>> {
   return new Promise((resolve, reject) => {
@@ -252,7 +254,7 @@ export function race<T, A extends Address = Address>(options: RaceOptions<T, A>)
     const addresses = [...options.addresses];
     const delay = options.delay ?? Infinity;
     if (typeof delay !== 'number' || !(delay >= 0)) {
-      throw outOfRange(action, 'happyEyeballsDelay', 'a number of milliseconds from 0 up, or null', options.delay);
+      throw outOfRange(action, 'happyEyeballsDelay', 'a number of milliseconds of 0 or more, or null', options.delay);
     }
     if (addresses.length === 0) throw new ConnectionError('ENOTFOUND', `${action}: there is no address to connect to`);
 
@@ -267,7 +269,7 @@ export function race<T, A extends Address = Address>(options: RaceOptions<T, A>)
 
     const start = (index: number): void => {
       const { signal: wanted } = controllers[index] as AbortController;
-      // The executor turns what the attempt throws into a rejection, so that every failure comes by the same way.
+      // The executor turns a synchronous exception into a rejection, so that every failure takes the same path.
       new Promise<T>((settle) => settle(options.attempt(addressOf(index), wanted))).then(
         (value) => take(state.succeeded(index, value)),
         (error: unknown) => take(state.failed(index, error)),

@@ -1,34 +1,23 @@
-/** Streams of one direction, over pipes. */
+/** One-way streams over pipes. */
 import { checkCloseTimeout, checkLimit, checkObject, checkOptionNames } from '../checks.js';
 import type { LimitOptions } from '../reader/reader.js';
 import { Stream } from '../stream/stream.js';
 import { readPipe, writePipe, type ReadPipe, type WritePipe } from '../transports/pipe.js';
 import type { CloseOptions } from '../writer/writer.js';
 
-/** What `connectReadPipe` and `connectWritePipe` take. */
+/** The options of `connectReadPipe` and `connectWritePipe`. */
 export interface ConnectPipeOptions extends LimitOptions, CloseOptions {
-  /** The longest frame without its separator, in bytes. Default 65536. Of no effect on writing. asyncio: `limit` */
+  /** The longest frame without its separator, in bytes. Default 65536. Does not affect writing. asyncio: `limit` */
   limit?: number | undefined;
   /**
-   * How long the reader at the other end may take nothing while `close` flushes, in ms; see {@link CloseOptions.closeTimeout}. Default
-   * `Infinity`: the reader may be a pager, or a program that is busy.
+   * How long the reader at the other end may accept nothing while `close` flushes, in ms; see {@link CloseOptions.closeTimeout}.
+   * Default `Infinity`, because the reader may be a pager or a busy program.
    */
   closeTimeout?: number | undefined;
 }
 
 /**
- * Makes a stream that reads from a pipe: its mode is `READ`.
- *
- * `pipe` is an fd of a pipe, a FIFO, a socket, a terminal or another character device; or a `Readable`, such as `process.stdin`,
- * the `stdout` of a child process, an `fs` stream of a FIFO. It belongs to the stream from now on, is closed with it, and an fd
- * is made non-blocking. Waits for nothing.
- *
- * A `Readable` in object mode works when its chunks are strings or `Uint8Array`s: `Readable.from(['a', 'b'])`. Each string becomes
- * its UTF-8 by itself. Any other chunk ends the stream: after the bytes before it, reads reject with a TypeError
- * `ERR_INVALID_ARG_TYPE`. A `Readable` that decodes (`setEncoding`) is refused, because what is not valid in its encoding would be lost.
- *
- * While nobody reads, at most a few blocks, or objects, beyond `2 * limit` are taken from the pipe: who writes to it has to
- * wait. The stream ends when the last writer has closed, and is then closed by itself.
+ * Creates a stream that reads from a pipe; its mode is `READ`. Does not wait.
  *
  * ```ts
  * const child = spawn('ls');
@@ -36,24 +25,38 @@ export interface ConnectPipeOptions extends LimitOptions, CloseOptions {
  * for await (const line of lines) console.log(line.toString());
  * ```
  *
- * Take the `stdout` of a child in the turn that has started it: when a child exits, Node throws away what nobody has begun to
- * read. `fd` 0 means `process.stdin`. A character device that is no terminal is read by the thread pool, one thread of which
- * waits as long as the device does.
+ * `pipe` is an fd of a pipe, a FIFO, a socket, a terminal or another character device; or a `Readable`, such as `process.stdin`,
+ * the `stdout` of a child process, or an `fs` stream of a FIFO. The stream owns it from now on and closes it. An fd is made
+ * non-blocking. `fd` 0 means `process.stdin`. A character device that is not a terminal is read in the thread pool, where it
+ * occupies one thread while it waits.
  *
- * With a stream of {@link connectWritePipe} over the same `Duplex`, each closes its own direction: what comes in after this one
- * was closed is dropped, and the `Duplex` is destroyed when both are done. Alone, this one destroys it.
+ * Connect the `stdout` of a child process in the same turn of the event loop in which you start the child: when a child exits,
+ * Node discards any output that is not being read.
+ *
+ * A `Readable` in object mode is accepted if its chunks are strings or `Uint8Array`s: `Readable.from(['a', 'b'])`. Each string is
+ * encoded as UTF-8 separately. Any other chunk ends the stream: reads return the bytes before it and then reject with a
+ * `TypeError` `ERR_INVALID_ARG_TYPE`. A `Readable` that decodes (`setEncoding`) is refused, because bytes that are not valid in
+ * its encoding would be lost.
+ *
+ * While the program does not read, the stream takes at most a few blocks, or objects, beyond `2 * limit` from the pipe, and the
+ * writer at the other end has to wait. The stream reaches EOF when the last writer has closed the pipe, and then closes itself.
+ *
+ * If {@link connectWritePipe} uses the same `Duplex`, each of the two streams closes its own direction. Data that arrives after
+ * this stream was closed is dropped, and the `Duplex` is destroyed when both are closed. A stream that is the only one over the
+ * `Duplex` destroys it.
+ *
+ * **Errors**, all as rejections:
+ * - `TypeError` `ERR_INVALID_ARG_TYPE` if `pipe` is none of these, decodes to strings, or cannot be read, such as the `stdin` of
+ *   a child process
+ * - `TypeError` `ERR_INVALID_FD_TYPE` if the fd belongs to a regular file, a directory, a block device or a datagram socket, or
+ *   is the other end of a pipe
+ * - `StateError` `ERR_IN_USE` if a stream already uses `pipe` in this direction, or used it before. A `Duplex` can have one
+ *   stream for each direction, `process.stdout` and `process.stderr` any number
+ * - `RangeError` `ERR_OUT_OF_RANGE` for an invalid fd or an invalid `limit`
+ * - `ConnectionError` `EBADF` if the fd is not open; `ENOTCONN` if it is a socket that is not connected, such as a listening one
+ *   (the fd is closed, because Node cannot give it back); `EEXIST` if this process already uses the fd
  *
  * asyncio: `connect_read_pipe`
- *
- * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` when `pipe` is none of these, decodes to strings, or has no such
- * direction, as the `stdin` of a child process
- * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` when the fd is of a regular file, a directory, a block device, a socket
- * of datagrams, or is the other end of a pipe
- * @throws (as a rejection) StateError `ERR_IN_USE` when there is, or was, a stream over `pipe` in this direction; a `Duplex` serves
- * one in each. `process.stdout` and `process.stderr` serve any number
- * @throws (as a rejection) RangeError `ERR_OUT_OF_RANGE` for a number that is no fd, or a `limit` that is none
- * @throws (as a rejection) ConnectionError `EBADF` when the fd is not open, `ENOTCONN` when it is of a socket that is not connected,
- * as one that listens (such an fd is closed, as Node gives none back), `EEXIST` when this process uses it already
  */
 // eslint-disable-next-line @typescript-eslint/require-await -- what is thrown becomes a rejection
 export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptions): Promise<Stream> {
@@ -62,24 +65,24 @@ export async function connectReadPipe(pipe: ReadPipe, options?: ConnectPipeOptio
 }
 
 /**
- * Makes a stream that writes to a pipe: its mode is `WRITE`.
+ * Creates a stream that writes to a pipe; its mode is `WRITE`. Does not wait.
  *
- * `pipe` is an fd as with {@link connectReadPipe}, or a `Writable`, such as `process.stdout` or the `stdin` of a child
- * process; one in object mode gets each chunk as a `Buffer`. It belongs to the stream from now on, is closed with it, and
- * an fd is made non-blocking. Waits for nothing.
+ * `pipe` is an fd, as in {@link connectReadPipe}, or a `Writable`, such as `process.stdout` or the `stdin` of a child process.
+ * One in object mode receives each chunk as a `Buffer`. The stream owns it from now on and closes it. An fd is made non-blocking.
  *
- * While the reader at the other end does not read, `await write()` and `drain()` wait. When it is gone, the next write, and what
- * waits, rejects with a {@link ConnectionError} `EPIPE`; it is not noticed before something is written, but for the `stdin` of a
- * child, which is closed when the child exits. `close` resolves where all that was written had been taken. `writeEof` ends, and
- * with that closes, the stream. A `Transform` (`zlib.createGzip()`) is ended, not destroyed: what is still to come out of it belongs
- * to whoever reads it.
+ * While the reader at the other end does not read, `await write()` and `drain()` wait. When the reader is gone, the next write
+ * and all calls that wait reject with a {@link ConnectionError} `EPIPE`. This is only detected by writing, except for the `stdin`
+ * of a child process, which is closed when the child exits.
  *
- * `process.stdout` and `process.stderr`, also as `fd` 1 and 2, belong to the process: closing the stream flushes it and leaves
- * them open, so that `console.log` goes on working.
+ * `close` resolves if everything that was written has been accepted. `writeEof` ends the stream and thereby closes it. A
+ * `Transform` (`zlib.createGzip()`) is ended, not destroyed: its remaining output can still be read from it.
+ *
+ * `process.stdout` and `process.stderr`, also as `fd` 1 and 2, belong to the process. Closing the stream flushes them and leaves
+ * them open, so that `console.log` continues to work.
+ *
+ * **Errors**: those of {@link connectReadPipe}.
  *
  * asyncio: `connect_write_pipe`
- *
- * @throws (as a rejection) the errors of {@link connectReadPipe}
  */
 // eslint-disable-next-line @typescript-eslint/require-await -- what is thrown becomes a rejection
 export async function connectWritePipe(pipe: WritePipe, options?: ConnectPipeOptions): Promise<Stream> {
@@ -91,6 +94,6 @@ function checkOptions(action: string, options: unknown = {}): Required<ConnectPi
   checkObject(action, 'options', options);
   checkOptionNames(action, options);
   const { limit, closeTimeout } = options as ConnectPipeOptions;
-  // The reader of a pipe may be a pager: that it does not read is no fault.
+  // The reader of a pipe may be a pager, which does not read for as long as the user looks at a page.
   return { limit: checkLimit(action, limit), closeTimeout: checkCloseTimeout(action, closeTimeout, Infinity) };
 }

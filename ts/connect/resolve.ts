@@ -1,4 +1,4 @@
-/** From the name of a host to its addresses, by the resolver of the system. */
+/** Resolves a host name to its addresses, with the system's resolver. */
 import { lookup } from 'node:dns/promises';
 import { unlessAborted } from '../abort.js';
 import { ConnectionError } from '../errors.js';
@@ -11,19 +11,19 @@ export interface ResolvedAddress {
 
 /** Which addresses are wanted. */
 export interface ResolveOptions {
-  /** 0: of any family. */
+  /** 0 for both families. */
   readonly family: 0 | 4 | 6;
-  /** The hints of `dns.lookup`. */
+  /** The `hints` of `dns.lookup`. */
   readonly flags: number;
-  /** Ends the wait; the resolver itself cannot be called off. */
+  /** Ends the wait. The system's resolver itself cannot be cancelled. */
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * All addresses of a host, in the order of the resolver; an address stands for itself.
+ * All addresses of a host, in the order of the resolver. An address resolves to itself.
  *
- * @throws (as a rejection) ConnectionError `ENOTFOUND`, `EAI_AGAIN`, ... when the name does not resolve, or to no address,
- * `EAI_ADDRFAMILY` when the host is, or has only, addresses of the other family
+ * @throws (as a rejection) ConnectionError `ENOTFOUND`, `EAI_AGAIN`, ... if the name does not resolve, or has no address;
+ * `EAI_ADDRFAMILY` if the host is an address of the other family, or has only such addresses
  * @throws (as a rejection) the reason of the signal
  */
 export async function resolve(host: string, options: ResolveOptions, action: string): Promise<ResolvedAddress[]> {
@@ -31,14 +31,14 @@ export async function resolve(host: string, options: ResolveOptions, action: str
   signal?.throwIfAborted();
   let found: ResolvedAddress[];
   try {
-    // The system's resolver cannot be called off.
     const looking = lookup(host, { all: true, family, hints: flags });
     found = (await unlessAborted(signal, looking)) as ResolvedAddress[];
   } catch (error) {
     if (signal?.aborted === true) throw signal.reason;
     const { code = 'ENOTFOUND', message } = error as NodeJS.ErrnoException;
     throw new ConnectionError(code, `${action}: ${message}`, { cause: error });
-  } // What is an address already comes back as it is.
+  }
+  // `lookup` returns a literal address whatever family was requested.
   const wanted = found.filter((each) => family === 0 || each.family === family);
   if (wanted.length > 0) return wanted;
   if (found.length === 0) throw new ConnectionError('ENOTFOUND', `${action}: no address found for ${host}`);

@@ -1,4 +1,4 @@
-/** Connecting to a Unix socket. */
+/** Connects to a Unix socket. */
 import { checkObject, exclusive } from '../checks.js';
 import { invalidKind } from '../errors.js';
 import { Stream } from '../stream/stream.js';
@@ -7,12 +7,12 @@ import { SocketTransport } from '../transports/socket.js';
 import { checkBase, connectSock, type Base, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
 import { checkUnixPath } from './unix-path.js';
 
-/** What `connectUnix(path)` takes. With `ssl` it needs `serverHostname`, as a path is no name for a certificate. */
+/** The options of `connectUnix(path)`. `ssl` requires `serverHostname`, because a certificate cannot be for a path. */
 export type ConnectUnixOptions = ConnectBaseOptions;
 
 /**
- * Connects to a Unix socket: by its path, by its abstract name (`\0name`, on Linux), on Windows to a named pipe
- * (`\\.\pipe\name`). Waits until the connection is there, and with `ssl` for the TLS handshake.
+ * Connects to a Unix socket by its path or by its abstract name (`\0name`, on Linux), or to a named pipe on Windows
+ * (`\\.\pipe\name`).
  *
  * ```ts
  * await using stream = await connectUnix('/run/service.sock');
@@ -20,18 +20,24 @@ export type ConnectUnixOptions = ConnectBaseOptions;
  * console.log((await stream.readline()).toString());
  * ```
  *
- * asyncio: `connect_unix`
+ * **Waits** until the socket is connected and, with `ssl`, until the TLS handshake is done.
  *
- * @throws (as a rejection) ConnectionError `ENOENT` where there is no such socket, `ECONNREFUSED` where nobody listens on it;
- * with the code of the reason when the TLS handshake fails
- * @throws (as a rejection) RangeError `ERR_OUT_OF_RANGE` when the path is longer than the system can take, or is none
- * @throws (as a rejection) TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system without them
+ * **Errors**, all as rejections:
+ * - `ConnectionError` `ENOENT` if there is no such socket, `ECONNREFUSED` if no process listens on it; the code of the failure if
+ *   the TLS handshake fails
+ * - `TypeError` `ERR_INVALID_ARG_TYPE` if the path is neither a string nor a `file:` URL
+ * - `RangeError` `ERR_OUT_OF_RANGE` if the path is longer than the system allows, empty, or contains a zero byte
+ * - `TypeError` `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system that does not support it
+ *
+ * **Cancellation**: aborting `signal` closes everything that was opened.
+ *
+ * asyncio: `connect_unix`
  */
 export function connectUnix(path: string | URL, options?: ConnectUnixOptions): Promise<Stream>;
 /**
- * Makes a stream over a Unix socket that exists already, as `connect({ sock })` does.
+ * Creates a stream over an existing Unix socket, as `connect({ sock })` does.
  *
- * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` for a socket of TCP; the fd of one is closed
+ * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE` for a TCP socket; if it was an fd, the fd is closed
  * @throws (as a rejection) the other errors of `connect({ sock })`
  */
 export function connectUnix(options: ConnectSockOptions): Promise<Stream>;
@@ -41,7 +47,7 @@ export async function connectUnix(
 ): Promise<Stream> {
   if (isOptions(target)) {
     if (isTcp(target.sock)) throw notUnix();
-    // What kind of socket an fd is shows when there is a transport over it.
+    // The kind of an fd is known only once there is a transport over it.
     return connectSock('connectUnix', target, (socket) => {
       if (isTcp(socket)) throw notUnix();
     });
@@ -52,14 +58,14 @@ export async function connectUnix(
   const plain = await SocketTransport.connect({ path, signal });
   const transport = tls === null ? plain : await secure(tls, plain, signal);
   if (signal?.aborted === true) {
-    // The signal came between the connection and this turn: nobody would close what the caller never gets.
+    // The signal was aborted after the transport was connected: the caller never receives the transport, so close it here.
     transport.abort();
     throw signal.reason;
   }
   return new Stream(transport, { limit, closeTimeout, host: serverHostname });
 }
 
-/** Whether it is the form without a path; a `Buffer` or an array is neither, but a path of the wrong type. */
+/** Whether this is the form without a path. A `Buffer` or an array counts as a path of the wrong type. */
 function isOptions(target: unknown): target is ConnectSockOptions {
   if (typeof target !== 'object' || target === null || target instanceof URL) return false;
   return 'sock' in target || 'path' in target;
@@ -71,7 +77,7 @@ function isTcp(sock: unknown): boolean {
 }
 
 function notUnix(): TypeError {
-  return invalidKind('connectUnix', 'sock', 'a Unix socket', 'one of TCP');
+  return invalidKind('connectUnix', 'sock', 'a Unix socket', 'a TCP socket');
 }
 
 function checkOptions(options: unknown = {}): Base {
