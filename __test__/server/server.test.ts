@@ -485,7 +485,7 @@ test('connections over maxConnections are dropped and reported once; a closed co
   t.is(reports.length, 1);
   t.like(reports[0]?.error, {
     ...{ name: 'ConnectionError', code: 'ECONNREFUSED' },
-    message: 'StreamServer: a connection was closed as it came in: there are 2 already, and maxConnections is 2',
+    message: 'StreamServer: refused a connection: there are 2 already, and maxConnections is 2',
   });
   t.is(reports[0]?.stream, null);
   for (const stream of [first, second]) {

@@ -195,7 +195,7 @@ function posix(): void {
         await t.throwsAsync(server.bind(), {
           instanceOf: ConnectionError,
           code: 'ENAMETOOLONG',
-          message: `bind ${file}: name too long: mode takes a name of 3 bytes at least in so long a directory`,
+          message: `bind ${file}: name too long: in a directory with so long a path, mode requires a name of at least 3 bytes`,
         });
         t.deepEqual(readdirSync(deep), []);
         continue;

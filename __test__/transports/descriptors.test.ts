@@ -154,7 +154,7 @@ test('connections refused by maxConnections of sock are reported once, until one
     for (const error of errors) {
       t.true(error instanceof ConnectionError);
       t.is((error as ConnectionError).code, 'ECONNREFUSED');
-      t.regex((error as Error).message, /Server: a connection was closed as it came in, by the maxConnections or the /);
+      t.regex((error as Error).message, /Server: the maxConnections or the blockList of sock refused /);
     }
     await server.close();
   }

@@ -101,29 +101,29 @@ onLinux('a datagram socket can be neither a stream nor a listener, and its fd st
   t.deepEqual(refusal('new S.StreamServer(() => {}, null, 0, { sock: fd }).bind()', fd), {
     name: 'ConnectionError',
     code: 'EINVAL',
-    message: 'bind: fd 3: invalid argument: it must be a TCP socket, neither connected nor of datagrams',
+    message: 'bind: fd 3: invalid argument: it must be a TCP socket that is not connected',
     open: true,
   });
 });
 
 onLinux('a connected socket cannot be a listener, and a TCP socket cannot be a Unix socket', async (t) => {
   const path = join(directory(t), 'socket');
-  const listener = 'neither connected nor of datagrams';
+  const unconnected = 'that is not connected';
   for (const [place, call, expected] of [
     [
       { path },
       'new S.UnixStreamServer(() => {}, null, { sock: fd }).bind()',
-      { code: 'EINVAL', message: `bind: fd 3: invalid argument: it must be a Unix socket that is bound, ${listener}` },
+      { code: 'EINVAL', message: `bind: fd 3: invalid argument: it must be a bound Unix stream socket ${unconnected}` },
     ],
     [
       { port: 0, host: '127.0.0.1' },
       'new S.StreamServer(() => {}, null, 0, { sock: fd }).bind()',
-      { code: 'EINVAL', message: `bind: fd 3: invalid argument: it must be a TCP socket, ${listener}` },
+      { code: 'EINVAL', message: `bind: fd 3: invalid argument: it must be a TCP socket ${unconnected}` },
     ],
     [
       { port: 0, host: '127.0.0.1' },
       MAKING.connectUnix,
-      { code: 'ERR_INVALID_ARG_TYPE', message: 'connectUnix: sock must be a Unix socket, not one of TCP' },
+      { code: 'ERR_INVALID_ARG_TYPE', message: 'connectUnix: sock must be a Unix socket, not a TCP socket' },
     ],
   ] as const) {
     const server = createServer((socket) => socket.on('error', () => {}).resume());
@@ -147,7 +147,7 @@ onLinux('an fd that this process uses already is refused with EEXIST', async (t)
   const { connect } = await import('sluice');
   await t.throwsAsync(connect({ sock: fd }), {
     code: 'EEXIST',
-    message: `connect: fd ${fd}: this process has a socket or a pipe over it already (file already exists)`,
+    message: `connect: fd ${fd}: this process already has a socket or a pipe over it (file already exists)`,
   });
   t.true(server.listening);
 });

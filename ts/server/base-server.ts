@@ -1,11 +1,11 @@
 /**
- * The life of a server, whatever it listens on: its listeners, and the connections that they have accepted.
+ * The life cycle of a server, regardless of what it listens on: its listeners, and the connections that they have accepted.
  *
  *     new ---bind---> bound ---startServing---> serving ---close, abort---> closed
  *      \________________\______________________________________________/
  *
- * A connection is `waiting` until the server is serving, then a {@link Client}: it goes when its handler has settled *and*
- * its stream is closed. Closing the server waits for the last client to go, with a bound on the time.
+ * A connection is `waiting` until the server is serving, and then becomes a {@link Client}. A client is removed when its handler
+ * has settled *and* its stream is closed. Closing the server waits for the last client to be removed, for a bounded time.
  */
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
@@ -21,22 +21,22 @@ import type { Accepting, Listen, Listening } from './listen.js';
 import type { CheckedServing, ClientHandler } from './options.js';
 import { PeerWarnings, warn, warnInOneLine } from './warnings.js';
 
-/** A failing `accept` fails again at once and goes on failing: it is told this often at most, in ms. */
+/** An `accept` that fails usually fails again at once. It is reported at most once in this interval, in ms. */
 const ACCEPT_REPORT_INTERVAL_MS = 1000;
 
-/** What a server is made of. */
+/** The parts of a server. */
 export interface Serving {
   readonly handler: ClientHandler;
-  /** Takes the addresses. */
+  /** Binds the addresses. */
   readonly listen: Listen;
   readonly options: CheckedServing;
   readonly noDelay: boolean;
   readonly keepAlive: boolean;
 }
 
-/** What servers of all kinds have in common. It is not made by itself: see `StreamServer` and `UnixStreamServer`. */
+/** The common base of all servers. It cannot be created directly: see `StreamServer` and `UnixStreamServer`. */
 export abstract class BaseStreamServer {
-  /** The class, as messages name it. */
+  /** The name of the class, for messages. */
   readonly #name: string;
   readonly #warnings: PeerWarnings;
   readonly #handler: ClientHandler;
@@ -50,19 +50,19 @@ export abstract class BaseStreamServer {
   #serving = false;
   #forever = false;
   #closing: Promise<void> | null = null;
-  /** Aborted when the server begins to close. */
+  /** Is aborted when the server begins to close. */
   readonly #stop = new AbortController();
   readonly #ended: Promise<void>;
   #end!: () => void;
 
-  /** Connections that wait to be served, each with the path of its listener where that is a Unix socket. */
+  /** Connections that wait until the server is serving, each with the path of its listener if that is a Unix socket. */
   readonly #waiting = new Map<Socket, string | undefined>();
-  /** TLS handshakes that are under way: what ends each of them, and its end. */
+  /** TLS handshakes in progress: the controller that aborts each of them, and a promise for its end. */
   readonly #handshakes = new Map<AbortController, Promise<void>>();
   readonly #clients = new Set<Client>();
   #onIdle: (() => void) | null = null;
   #full = false;
-  /** Whether the `net.Server` of the caller has refused the last connection. */
+  /** Whether the caller's `net.Server` refused the last connection. */
   #dropping = false;
   #acceptReportedAt = -Infinity;
 
@@ -81,8 +81,8 @@ export abstract class BaseStreamServer {
   }
 
   /**
-   * What the server listens on: one `net.Server` for each address, empty unless the server is bound. For the addresses:
-   * `server.sockets[0].address()`. asyncio: `sockets`
+   * One listening `net.Server` for each address; empty unless the server is bound. `server.sockets[0].address()` is the first
+   * address. asyncio: `sockets`
    */
   get sockets(): readonly Listener[] {
     return this.#listening.map(({ server }) => server);
@@ -101,33 +101,40 @@ export abstract class BaseStreamServer {
     return `${this.#name} { ${state}, sockets: ${inspect(sockets, options)}, clients: ${this.#clients.size} }`;
   }
 
-  /** Whether the address is taken. asyncio: `is_bound` */
+  /** Whether the server is bound to its addresses. asyncio: `is_bound` */
   isBound(): boolean {
     return this.#listening.length > 0;
   }
 
-  /** Whether connections are handed to the handler. asyncio: `is_serving` */
+  /** Whether the handler is called for new connections. asyncio: `is_serving` */
   isServing(): boolean {
     return this.#serving;
   }
 
   /**
-   * Takes the address. Connections are accepted from now on, and wait for {@link startServing}. Does nothing when the server
-   * is bound; may be called again when it has failed. asyncio: `bind`
+   * Binds the addresses and listens on them. Connections are accepted from now on, and wait for {@link startServing}. Does
+   * nothing if the server is already bound. If it fails, nothing is bound, and it may be called again.
    *
-   * When it fails, nothing is bound.
+   * **Waits** until the host names are resolved and the server listens on all addresses.
    *
-   * @throws (as a rejection) ConnectionError with the code of the system: `EADDRINUSE`, `EACCES` for a privileged port,
-   * `EADDRNOTAVAIL` for an address that is not of this machine, `ENOTFOUND` for a name that does not resolve
-   * @throws (as a rejection) TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for `reusePort` where there is none
-   * @throws (as a rejection) StateError `ERR_SERVER_STATE` when the server is closed
+   * **Errors**, all as rejections:
+   * - `ConnectionError` with the system's code: `EADDRINUSE`, `EACCES` for a privileged port, `EADDRNOTAVAIL` for an address that
+   *   does not belong to this machine, `ENOTFOUND` for a name that does not resolve
+   * - `TypeError` `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for `reusePort` where it is not supported
+   * - `StateError` `ERR_IN_USE` if another server uses the `net.Server` given as `sock`, or used it before
+   * - `StateError` `ERR_SERVER_STATE` if the server is closed
+   *
+   * asyncio: `bind`
    */
   bind(): Promise<void> {
     if (this.#closing !== null) return Promise.reject(closed('bind'));
     return (this.#binding ??= this.#bind());
   }
 
-  /** Binds if need be, and begins to hand connections to the handler. asyncio: `start_serving` */
+  /**
+   * Binds if the server is not bound yet, and begins to call the handler for each connection. Rejects as {@link bind} does.
+   * asyncio: `start_serving`
+   */
   async startServing(): Promise<void> {
     if (this.#closing !== null) throw closed('startServing');
     await this.bind();
@@ -141,10 +148,16 @@ export abstract class BaseStreamServer {
   }
 
   /**
-   * Binds and starts if need be, and waits until the server is closed. When `signal` is aborted, closes the server, waits
-   * for that, and rejects with the reason of the signal. asyncio: `serve_forever`
+   * Runs the server: binds and starts serving if it does not yet.
    *
-   * @throws (as a rejection) what {@link bind} does; StateError `ERR_SERVER_STATE` when another call is running
+   * **Waits** until the server is closed.
+   *
+   * **Errors**: those of {@link bind}, and `StateError` `ERR_SERVER_STATE` if another call is already running.
+   *
+   * **Cancellation**: aborting `signal` closes the server. The call waits until it is closed, and rejects with the signal's
+   * reason.
+   *
+   * asyncio: `serve_forever`
    */
   async serveForever(options?: WaitOptions): Promise<void> {
     const signal = checkedSignal('serveForever', options);
@@ -174,18 +187,22 @@ export abstract class BaseStreamServer {
   }
 
   /**
-   * Stops listening and closes every stream, with a flush. Waits `shutdownTimeout` for the handlers to settle and the streams
-   * to close, then aborts the signals of the handlers and all streams and waits as long once more. Handlers that have not
-   * settled by then are reported, each with its peer, and left to themselves.
+   * Stops listening, and flushes and closes every stream. Any number of calls share one closing, and none of them rejects. A
+   * handler must not await it, because closing waits for the handler.
    *
-   * Any number of calls share one closing; none of them rejects. A handler must not wait for it, for it waits for the handler.
+   * **Waits** up to `shutdownTimeout` until all handlers have settled and all streams are closed. Then it aborts the signals of
+   * the handlers and all streams, and waits up to `shutdownTimeout` once more. Handlers that have still not settled are reported,
+   * each with its peer, and continue on their own.
+   *
    * asyncio: `close`
    */
   close(): Promise<void> {
     return (this.#closing ??= this.#shutDown(false));
   }
 
-  /** As {@link close}, without flushing: every stream is aborted. Cuts a `close` that is under way short. asyncio: `abort` */
+  /**
+   * Like {@link close}, but aborts every stream instead of flushing it. Shortens a `close` that is in progress. asyncio: `abort`
+   */
   abort(): Promise<void> {
     if (this.#closing !== null) this.abortClients();
     return (this.#closing ??= this.#shutDown(true));
@@ -196,12 +213,12 @@ export abstract class BaseStreamServer {
     return this.close();
   }
 
-  /** Closes the streams that there are now, with a flush; the server goes on. Does not wait. asyncio: `close_clients` */
+  /** Flushes and closes all current streams; the server continues. Does not wait. asyncio: `close_clients` */
   closeClients(): void {
     for (const client of this.#clients) client.end(false);
   }
 
-  /** Aborts the streams that there are now; the server goes on. Does not wait. asyncio: `abort_clients` */
+  /** Aborts all current streams; the server continues. Does not wait. asyncio: `abort_clients` */
   abortClients(): void {
     for (const client of this.#clients) client.end(true);
   }
@@ -242,7 +259,7 @@ export abstract class BaseStreamServer {
   #dropped(): void {
     if (this.#dropping || this.#isClosing) return;
     this.#dropping = true;
-    const message = `${this.#name}: a connection was closed as it came in, by the maxConnections or the blockList of sock`;
+    const message = `${this.#name}: the maxConnections or the blockList of sock refused a connection`;
     this.#reportPeer(new ConnectionError('ECONNREFUSED', message), null, null);
   }
 
@@ -258,7 +275,7 @@ export abstract class BaseStreamServer {
       if (this.#full) return;
       this.#full = true;
       const most = `maxConnections is ${this.#options.maxConnections}`;
-      const message = `${this.#name}: a connection was closed as it came in: there are ${count} already, and ${most}`;
+      const message = `${this.#name}: refused a connection: there are ${count} already, and ${most}`;
       this.#reportPeer(new ConnectionError('ECONNREFUSED', message), null, null);
       return;
     }
@@ -297,7 +314,7 @@ export abstract class BaseStreamServer {
     }
   }
 
-  /** Waits for the handshake of one connection, while the others go on. */
+  /** Waits for the handshake of one connection. Other connections are not affected. */
   async #secure(plain: SocketTransport, tls: Tls, ending: AbortController): Promise<void> {
     try {
       const transport = await secure(tls, plain, ending.signal);
@@ -307,9 +324,9 @@ export abstract class BaseStreamServer {
     } catch (error) {
       this.#handshakes.delete(ending);
       this.#full = false;
-      // What had failed before the server was closed is told, also where the close comes in between.
+      // A handshake that the close itself aborted is not reported; one that had failed before the close is.
       if (error === ending.signal.reason) return;
-      // Whoever connects can have a handshake fail, as often as it likes: also one that a callback of the options refuses.
+      // Any peer can make handshakes fail as often as it likes, including those that a callback among the options refuses.
       if (error instanceof ConnectionError) this.#reportPeer(error, null, null);
       else this.#report(error, null, null);
     }
@@ -374,10 +391,10 @@ export abstract class BaseStreamServer {
     this.#endHandshakes();
     if (hard) this.abortClients();
     else this.closeClients();
-    // A bind under way sees that the server is closing, and gives its address back.
+    // A bind in progress sees that the server is closing, and unbinds.
     await this.#binding?.catch(ignore);
 
-    // They end at once, and one that had failed before is reported before the server is closed.
+    // The handshakes end at once. One that had failed earlier must be reported before the server is closed.
     await Promise.all(this.#handshakes.values());
 
     if (!(await this.#idle(shutdownTimeout))) {
@@ -399,7 +416,7 @@ export abstract class BaseStreamServer {
     this.#end();
   }
 
-  /** Waits until there are no clients: true; false when the time is up first. */
+  /** Waits until there are no clients, and resolves with true; or with false if that takes longer than `ms`. */
   #idle(ms: number): Promise<boolean> {
     if (this.#clients.size === 0) return Promise.resolve(true);
     return new Promise((resolve) => {
@@ -417,7 +434,7 @@ export abstract class BaseStreamServer {
 
   // ---------------------------------------------------------------------------------------------- reporting
 
-  /** Reports what a peer has caused: without `onError` it must not flood the log. */
+  /** Reports an error that a peer caused. Without `onError`, such errors must not flood the log. */
   #reportPeer(error: Error, stream: Stream | null, what: string | null): void {
     if (this.#options.onError === null) this.#warnings.report(error, what);
     else this.#report(error, stream, what);

@@ -1,4 +1,4 @@
-/** A connection that a server has handed to its handler, and how the handler comes to its end. */
+/** A connection that a server has passed to its handler, and what happens when the handler ends. */
 import { ConnectionError, IncompleteReadError, LimitOverrunError, StateError, ignore } from '../errors.js';
 import type { StreamLink } from '../stream/stream-link.js';
 import { Stream, peerName, type StreamOwner } from '../stream/stream.js';
@@ -6,7 +6,7 @@ import type { Transport } from '../transports/transport.js';
 import type { CheckedServing, HandlerContext } from './options.js';
 
 /**
- * What a handler resolves with to have its stream left open, as if it were a plain function that returned.
+ * A handler that resolves with this value leaves its stream open, like a plain function that returns.
  *
  * @internal
  */
@@ -15,16 +15,16 @@ export const LEAVE_OPEN = Symbol('leave open');
 // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called for a promise below
 const { then: promiseThen } = Promise.prototype;
 
-/** A connection that was handed to the handler. */
+/** A connection that was passed to the handler. */
 export class Client implements StreamOwner {
   readonly #link: StreamLink<Stream>;
-  /** The stream while the handler runs; after that the stream is the handler's business, which may forget it. */
+  /** The stream while the handler runs. After that only user code keeps the stream alive, and may abandon it. */
   #held: Stream | null;
-  /** Whether the handler has not settled yet. */
+  /** Whether the handler is still running. */
   running = true;
-  /** Whether the connection is not gone yet. */
+  /** Whether the connection is still open. */
   open = true;
-  /** Whether the server has ended the connection while the handler ran. */
+  /** Whether the server ended the connection while the handler was running. */
   #ended = false;
   #controller: AbortController | null = null;
   #reason: DOMException | null = null;
@@ -40,26 +40,29 @@ export class Client implements StreamOwner {
     this.#link = this.#held.link;
   }
 
-  /** Null when the stream was forgotten. */
+  /** Null if the stream was abandoned and garbage collected. */
   get stream(): Stream | null {
     return this.#held ?? this.#link.stream;
   }
 
-  /** The server ends the connection, with what is queued or without: what the handler meets then is no failure of it. */
+  /**
+   * Ends the connection on behalf of the server, without flushing if `hard`. The errors that this causes in the handler are not
+   * reported.
+   */
   end(hard: boolean): void {
     if (this.running) this.#ended = true;
     if (hard) this.abort();
     else this.close();
   }
 
-  /** Closes the stream, without waiting for that; an error of the connection concerns nobody then. */
+  /** Closes the stream without waiting. Errors of the connection are ignored from then on. */
   close(): void {
     const { stream } = this;
     if (stream === null) this.#link.transport.abort();
     else stream.close().catch(ignore);
   }
 
-  /** Aborts the stream, without waiting for that. */
+  /** Aborts the stream without waiting. */
   abort(): void {
     const { stream } = this;
     if (stream === null) this.#link.transport.abort();
@@ -77,7 +80,7 @@ export class Client implements StreamOwner {
     this.#changed(this);
   }
 
-  /** Made when it is first asked for: most handlers never do, and an idle connection should not pay for it. */
+  /** Created on first use: most handlers do not use it, and an idle connection should not pay for it. */
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
@@ -92,8 +95,8 @@ export class Client implements StreamOwner {
   }
 
   /**
-   * Whether a handler failed just because the server ended its connection (a write that is refused, a frame cut short), or
-   * cancelled it. Node's own functions wrap the reason as the cause.
+   * Whether a handler failed only because the server ended its connection (a refused write, an incomplete frame) or cancelled it.
+   * Node's own functions wrap the reason of the signal as the cause.
    */
   isCancellation(error: unknown): boolean {
     if (this.#ended && (error instanceof IncompleteReadError || isLocalClose(error))) return true;
@@ -107,8 +110,8 @@ export class Client implements StreamOwner {
 }
 
 /**
- * Whether a handler failed because of what its peer did, which any peer can repeat at will: the connection was lost (not by a close of
- * this side), a frame was over the limit or cut short, or plaintext was injected before an upgrade to TLS.
+ * Whether a handler failed because of something that any peer can cause as often as it likes: the connection was lost (not closed
+ * by this side), a frame was over the limit or incomplete, or plaintext was injected before an upgrade to TLS.
  */
 export function isPeersDoing(stream: Stream, error: unknown): error is Error {
   if (error instanceof LimitOverrunError || error instanceof IncompleteReadError) return true;
@@ -117,12 +120,15 @@ export function isPeersDoing(stream: Stream, error: unknown): error is Error {
   return error instanceof ConnectionError && loss !== null && (error === loss || error.cause === loss);
 }
 
-/** Whether a call was refused because this side has closed the connection: a loss from elsewhere is the cause of its error. */
+/**
+ * Whether a call was refused because this side had closed the connection. If the connection was lost instead, the error has a
+ * cause.
+ */
 function isLocalClose(error: unknown): boolean {
   return error instanceof ConnectionError && error.code === 'ECONNRESET' && error.cause === undefined;
 }
 
-/** What the handler may see of its client. */
+/** The part of the client that its handler can see. */
 export class Context implements HandlerContext {
   readonly #client: Client;
 
@@ -136,7 +142,8 @@ export class Context implements HandlerContext {
 }
 
 /**
- * Whether a function of the user's returned something to wait for. It is waited for as by `await`, never by its own `then`.
+ * Whether a user's function returned something that has to be awaited. It must be awaited through {@link whenSettled}, not
+ * through its own `then`.
  *
  * @internal
  */
@@ -149,8 +156,8 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 /**
- * Waits as `await` does: a thenable of any make settles once, with what the promise that it resolves with gives, and a promise by
- * itself, whatever `then` it was given. (`await` takes 200 bytes more for each handler that runs.)
+ * Waits as `await` does: any thenable settles at most once, with the final value of nested thenables. A promise is awaited
+ * directly, even if its `then` was replaced. (An `await` would take 200 bytes more for each running handler.)
  */
 export function whenSettled(
   result: PromiseLike<unknown>,

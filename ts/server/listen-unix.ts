@@ -1,17 +1,18 @@
 /**
- * Listening on a Unix socket, and the file of it.
+ * Listens on a Unix socket and manages its file.
  *
- * Node takes the file away when its listener closes, whosever it is by then. So the listener is bound under a passing name in the same
- * directory, and linked to its own name when it listens already:
+ * When Node closes a listener, it removes the file at the listener's path, even if another process has replaced it. Therefore the
+ * listener is bound under a temporary name in the same directory. Once it listens, the file is linked to its final name:
  *
  *     bind, listen   .k3x9q0ab
- *     link           .k3x9q0ab -> service.sock    fails where there is a file: nothing is ever overwritten
+ *     link           .k3x9q0ab -> service.sock    fails if the file exists: nothing is ever overwritten
  *     unlink         .k3x9q0ab
  *
- * That is also why nobody ever sees a socket under that name that refuses connections, other than a stale one.
+ * This also guarantees that a socket under the final name never refuses connections, unless it is stale.
  *
- * A mode is set before any client can connect, which is between the two calls that Node makes of one. So the socket is bound in a
- * directory of its own then, which only the owner may enter. (A umask would apply to all files that the process makes meanwhile.)
+ * A mode has to be set before any client can connect, which means between the bind and the listen that Node does in one call.
+ * Therefore, with a mode, the socket is bound inside a temporary directory that only the owner can enter. (A umask would apply to
+ * every file that the process creates in the meantime.)
  *
  *     mkdir           .k3x9q0      0o700
  *     bind, listen    .k3x9q0/s
@@ -19,11 +20,11 @@
  *     link, unlink    .k3x9q0/s -> service.sock
  *     rmdir           .k3x9q0
  *
- *     the file there is    a socket that refuses connections    stale when it is a second old: replaced
- *                          a socket that anybody listens on     EADDRINUSE
- *                          anything else                        EADDRINUSE
+ *     the existing file    a socket that refuses connections     stale once it is a second old: replaced
+ *                          a socket on which a process listens   EADDRINUSE
+ *                          anything else                         EADDRINUSE
  *
- * Without a file: abstract names, the named pipes of Windows. A worker of a cluster leaves the file to the primary.
+ * Abstract names and the named pipes of Windows have no file. In a worker of a cluster, the primary manages the file.
  */
 import cluster from 'node:cluster';
 import { randomInt } from 'node:crypto';
@@ -46,39 +47,41 @@ import { bindError } from '../system-errors.js';
 import { kindOf } from '../transports/fd.js';
 import { makeListener, startListening, type Accepting, type Listening } from './listen.js';
 
-/** How often others may come in between before the address counts as taken. */
+/** After how many attempts that other processes interfere with the address counts as in use. */
 const TRIES = 20;
 
 /**
- * How old a socket has to be, in ms, to be stale when it refuses connections: a younger one may be bound and about to listen. In
- * a cluster without a schedule these are steps of two processes.
+ * The age, in ms, from which a socket that refuses connections is stale. A younger one may be bound and about to listen: in a
+ * cluster with `SCHED_NONE`, two processes take these two steps.
  */
 const LISTEN_MS = 1000;
 
-/** After how long a young one is looked at again, in ms. */
+/** The interval, in ms, between two checks of such a young socket. */
 const LOOK_AGAIN_MS = 50;
 
-/** The length of a passing name, where the path of the socket leaves room for it. */
+/** The length of a temporary name, if the maximum length of a path allows it. */
 const NAME_LENGTH = 9;
 
-/** The longest path of a socket that every system takes. */
+/** The longest path of a socket that every system accepts. */
 const MAX_PATH_BYTES = 103;
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
 
-/** The codes of a directory in which files cannot have two names. */
+/** The error codes of a file system that does not support hard links. */
 const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 /** Where a Unix server listens. */
 export interface UnixPlace {
-  /** A path that was checked. */
+  /** The checked path. */
   readonly file: string;
   readonly backlog: number;
-  /** The permissions of the file; null: those that the umask leaves. Only where {@link whyNoMode} gives no reason against it. */
+  /** The permissions of the file, or null for those that the umask leaves. Must be null if {@link whyNoMode} returns a reason. */
   readonly mode: number | null;
 }
 
-/** Why the permissions of a socket cannot be set: there is no file, or it is made by another process; null where they can be. */
+/**
+ * Why the permissions of a socket cannot be set: it has no file, or another process creates the file. Null if they can be set.
+ */
 export function whyNoMode(file: string): string | null {
   if (file.startsWith('\0')) return 'with an abstract name, which has no file';
   if (process.platform === 'win32') return 'with a named pipe, which has no file';
@@ -86,7 +89,7 @@ export function whyNoMode(file: string): string | null {
   return null;
 }
 
-/** Listens on a path that was checked. */
+/** Listens on a path that has been checked. */
 export async function listenUnix({ file, backlog, mode }: UnixPlace, accepting: Accepting): Promise<Listening> {
   const hasFile = !file.startsWith('\0') && process.platform !== 'win32';
   if (!hasFile) return listenAs(file, file, backlog, accepting);
@@ -104,15 +107,16 @@ function listenAs(name: string, file: string, backlog: number, accepting: Accept
 }
 
 /**
- * In a worker of a cluster: the primary has the socket, and all workers share it. It shares what was asked for equally often: a
- * worker that has failed once would ask for a socket of its own. So a stale file is looked for before, by connecting to it.
+ * Listens in a worker of a cluster, where the primary owns the socket and all workers share it. Node counts how often each worker
+ * requests an address, and shares a socket only among requests with the same count: a worker whose first request failed would get
+ * its own socket the next time. So a stale file must be removed before the first request.
  */
 async function listenShared(file: string, backlog: number, accepting: Accepting): Promise<Listening> {
   let refused: unknown = null;
   try {
     await removeStale(file);
   } catch (error) {
-    // It may be of another worker, which only the primary knows.
+    // The socket may belong to another worker. Only the primary knows.
     refused = error;
   }
   try {
@@ -124,7 +128,7 @@ async function listenShared(file: string, backlog: number, accepting: Accepting)
 
 async function listenLinked(target: UnixPlace, accepting: Accepting): Promise<Listening> {
   const { file, mode } = target;
-  // The working directory may be another one when the file is removed.
+  // The working directory may have changed by the time the file is removed.
   const absolute = path.resolve(file);
   const [listening, passing] = await listenPassing(target, accepting);
   try {
@@ -137,7 +141,7 @@ async function listenLinked(target: UnixPlace, accepting: Accepting): Promise<Li
       try {
         removeIf(absolute, ours);
       } catch {
-        // A directory that may not be written to any more: the file stays, and is stale.
+        // The directory has become read-only: a stale file remains.
       }
       listening.close();
     };
@@ -150,7 +154,7 @@ async function listenLinked(target: UnixPlace, accepting: Accepting): Promise<Li
   }
 }
 
-/** A listener under a passing name next to `file`, or in a directory of that name, and the absolute path of the socket. */
+/** A listener with a temporary name next to `file`, or in a temporary directory, and the absolute path of its socket. */
 async function listenPassing({ file, backlog, mode }: UnixPlace, accepting: Accepting): Promise<[Listening, string]> {
   const inside = mode === null ? '' : `${path.sep}s`;
   for (let tries = TRIES; ; tries--) {
@@ -168,11 +172,12 @@ async function listenPassing({ file, backlog, mode }: UnixPlace, accepting: Acce
   }
 }
 
-/** A directory that only its owner may enter. */
+/** Creates a directory that only its owner can enter. */
 function makeDirectory(directory: string): void {
   mkdirSync(directory, { mode: 0o700 });
   const { mode } = statSync(directory);
-  // What a umask has taken from the owner. The bit that hands the group of the directory above on to what is made in it stays.
+  // Restores the owner's permissions if the umask removed them. The set-group-ID bit, if inherited from the parent directory,
+  // stays.
   if ((mode & 0o700) !== 0o700) chmodSync(directory, (mode & 0o7777) | 0o700);
 }
 
@@ -180,14 +185,14 @@ function removeDirectory(directory: string): void {
   try {
     rmdirSync(directory);
   } catch {
-    // Another process has put something in it, or removed it.
+    // Another process created a file in it, or removed it.
   }
 }
 
 /**
- * A name in the directory of a file: not longer than the name of that where the directory leaves no more room.
+ * A random name in the directory of a file. If the directory leaves little room, the name is no longer than that of the file.
  *
- * @param inside - how many bytes there must be room for after the name
+ * @param inside - how many bytes must still fit after the name
  */
 function passingName(file: string, inside = 0): string {
   const own = path.basename(file);
@@ -195,7 +200,7 @@ function passingName(file: string, inside = 0): string {
   const room = MAX_PATH_BYTES - (Buffer.byteLength(file) - bytes);
   const length = Math.min(NAME_LENGTH, Math.max(room, bytes) - inside);
   if (length < 1) {
-    const words = `name too long: mode takes a name of ${inside + 1} bytes at least in so long a directory`;
+    const words = `name too long: in a directory with so long a path, mode requires a name of at least ${inside + 1} bytes`;
     throw new ConnectionError('ENAMETOOLONG', `bind ${file}: ${words}`);
   }
   const letters = Array.from({ length }, anyLetter);
@@ -208,16 +213,16 @@ function anyLetter(): string {
   return LETTERS.charAt(randomInt(LETTERS.length));
 }
 
-/** Gives the socket its name. */
+/** Links the socket to its final name. */
 async function place(passing: string, file: string): Promise<void> {
   for (let tries = TRIES; tries > 0; tries--) {
     if (link(passing, file)) return;
     await removeStale(file);
   }
-  throw inUse(file, 'others keep taking it');
+  throw inUse(file, 'other processes keep claiming it');
 }
 
-/** @returns false where there is a file of that name */
+/** @returns false if the file `to` exists */
 function link(from: string, to: string): boolean {
   try {
     linkSync(from, to);
@@ -232,7 +237,7 @@ function link(from: string, to: string): boolean {
   }
 }
 
-/** Removes a socket that nobody listens on; anything else is refused. */
+/** Removes a socket on which no process listens. Throws for any other file. */
 async function removeStale(file: string): Promise<void> {
   const start = Date.now();
   for (;;) {
@@ -241,9 +246,9 @@ async function removeStale(file: string): Promise<void> {
     if (!found.isSocket()) throw inUse(file, `it is ${kindOf(found)}, not a socket`);
     if (await isLive(file)) throw inUse(file, 'another server listens on it');
     const now = Date.now();
-    // The waiting counts as well: a file may be dated in the future.
+    // The time spent waiting counts too, because the file's timestamp may be in the future.
     if (Math.max(now - Number(found.mtimeMs), now - start) >= LISTEN_MS) {
-      // A socket that has replaced it meanwhile may have got its inode.
+      // If another socket has replaced it, that socket may have the same inode number.
       if (exists(file)?.ctimeNs === found.ctimeNs) removeIf(file, found);
       return;
     }
@@ -251,7 +256,7 @@ async function removeStale(file: string): Promise<void> {
   }
 }
 
-/** Whether anybody listens: so it is unless the system says that nobody does. */
+/** Whether a process listens on the socket. If the answer is not clear, yes. */
 function isLive(file: string): Promise<boolean> {
   return new Promise((done) => {
     const socket = connect({ path: file });
@@ -263,7 +268,7 @@ function isLive(file: string): Promise<boolean> {
   });
 }
 
-/** Removes a file if it is the one expected; one that has just taken its place is put back. */
+/** Removes a file if it is the expected one. If another file has just replaced it, that file is put back. */
 function removeIf(file: string, expected: BigIntStats): void {
   const found = exists(file);
   if (found === null || !same(found, expected)) return;
@@ -277,7 +282,7 @@ function removeIf(file: string, expected: BigIntStats): void {
   if (same(statsOf(aside), expected) || !link(aside, file)) unlinkSync(aside);
 }
 
-/** The time is that of the bind, whatever its name is by now: an inode alone may have been given to another file. */
+/** Compares the time of the bind too, which renaming does not change: an inode number alone may have been reused. */
 function same(one: BigIntStats, other: BigIntStats): boolean {
   return one.dev === other.dev && one.ino === other.ino && one.mtimeNs === other.mtimeNs;
 }
@@ -290,7 +295,7 @@ function exists(file: string): BigIntStats | null {
   return lstatSync(file, { bigint: true, throwIfNoEntry: false }) ?? null;
 }
 
-/** Node says that permission is denied where the directory does not exist. */
+/** Node reports EACCES if the directory does not exist. Returns the real error. */
 function missingDirectory(file: string, error: unknown): unknown {
   if (codeOf(error) !== 'EACCES') return null;
   try {

@@ -1,8 +1,8 @@
 /**
- * Listening: from an address, a name or an existing socket to listeners that hand over what they accept.
+ * Listens on addresses, or on an existing socket, and passes on accepted connections.
  *
- * A listener accepts with reading paused, so that whoever takes the connection arranges how it is read, before the first byte.
- * Every failure is one `ConnectionError` that names the address, and leaves nothing bound.
+ * Connections are accepted with reading paused, so that the receiver can set up how they are read before the first byte arrives.
+ * Every failure is a single `ConnectionError` that names the address, and leaves nothing bound.
  */
 import { Server, createServer, type ListenOptions, type Socket } from 'node:net';
 import { onAbort } from '../abort.js';
@@ -13,38 +13,38 @@ import { checkUnused, take } from '../transports/in-use.js';
 import { networkDenied } from '../transports/permission.js';
 import { StreamMode, hostAndPort } from '../transports/transport.js';
 
-/** With port 0 and several addresses: how many ports are tried that may be taken at one of them. */
+/** With port 0 and several addresses: how many ports are tried until one is free on all addresses. */
 const PORT_TRIES = 8;
 
-/** Codes of an address family that the machine does not have. */
+/** The error codes for an address family that the machine does not support. */
 const ABSENT: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT']);
 
-/** Who is told of connections. */
+/** Receives the connections of a listener. */
 export interface Accepting {
-  /** A connection was accepted; `path` is that of the listener where it is a Unix socket. */
+  /** A connection was accepted. `path` is the listener's path if it is a Unix socket. */
   accepted(socket: Socket, path?: string): void;
-  /** The system failed to accept one. */
+  /** The system failed to accept a connection. */
   failed(error: Error): void;
-  /** A `net.Server` of the caller's closed one as it came in, by a limit of its own. */
+  /** The caller's `net.Server` refused a connection because of its own limits. */
   dropped(): void;
 }
 
-/** An address that is taken. */
+/** An address that is bound. */
 export interface Listening {
   readonly server: Server;
-  /** Gives the address back; the connections are left alone. */
+  /** Unbinds the address. Accepted connections are not affected. */
   close(): void;
 }
 
-/** Takes addresses: all of them, or none when it rejects. The signal ends the wait. */
+/** Binds all addresses, or none if it rejects. The signal ends the wait. */
 export type Listen = (accepting: Accepting, signal: AbortSignal) => Promise<Listening[]>;
 
-/** What Node 20 has no type for. */
+/** Includes options that the types of Node 20 lack. */
 type Place = ListenOptions & { reusePort?: boolean; fd?: number };
 
 // ---------------------------------------------------------------------------------------------- one listener
 
-/** A listener that is not listening yet. */
+/** Creates a listener that does not listen yet. */
 export function makeListener(accepting: Accepting, path?: string): Server {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   return server.on('connection', (socket) => accepting.accepted(socket, path));
@@ -53,7 +53,7 @@ export function makeListener(accepting: Accepting, path?: string): Server {
 /**
  * Waits until the listener listens.
  *
- * @param name - the address as messages show it
+ * @param name - the address as shown in messages
  */
 export function startListening(server: Server, place: Place, name: string, accepting: Accepting): Promise<Listening> {
   return new Promise((done, reject) => {
@@ -88,18 +88,18 @@ export interface TcpPlace {
 
 export interface TcpAddress {
   readonly address: string;
-  /** Whether the machine may do without it when it has another of them. */
+  /** Whether the address is skipped if the machine does not have it, as long as it has another one. */
   readonly optional: boolean;
 }
 
-/** Listens on each of the addresses; with port 0 on the same port everywhere. */
+/** Listens on each address; with port 0, on the same port everywhere. */
 export async function listenTcp(place: TcpPlace, accepting: Accepting): Promise<Listening[]> {
   if (place.reusePort && !(await hasReusePort())) throw noReusePort();
   for (let tries = PORT_TRIES; ; tries--) {
     try {
       return await listenOnAll(place, accepting);
     } catch (error) {
-      // A port that is free at the first address may be taken at another.
+      // A port that is free on the first address may be in use on another.
       const again = place.port === 0 && place.addresses.length > 1 && tries > 1 && codeOf(error) === 'EADDRINUSE';
       if (!again) throw error;
     }
@@ -113,7 +113,7 @@ async function listenOnAll(place: TcpPlace, accepting: Accepting): Promise<Liste
   try {
     for (const { address, optional } of place.addresses) {
       const { backlog, reusePort } = place;
-      // As in asyncio an IPv6 address stands for itself: without it `::` takes the port of the IPv4 ones, too.
+      // As in asyncio, an IPv6 address does not include IPv4. Without this, `::` would also occupy the port for IPv4.
       const options = { host: address, port, backlog, ipv6Only: true, ...(reusePort ? { reusePort } : {}) };
       try {
         opened.push(await startListening(makeListener(accepting), options, hostAndPort(address, port), accepting));
@@ -141,8 +141,8 @@ function portOf(server: Server | undefined): number {
 let reusePort: Promise<boolean> | null = null;
 
 /**
- * Whether two listeners can share a port here. Node passes over an option that it does not know without a word, so it has to be
- * tried.
+ * Whether two listeners can share a port on this system. It has to be tried, because Node silently ignores options that it does
+ * not know.
  */
 function hasReusePort(): Promise<boolean> {
   return (reusePort ??= tryReusePort().catch(() => false));
@@ -172,25 +172,25 @@ function noReusePort(): TypeError {
 /** A `net.Server`, or the fd of a listening socket. */
 export type ListeningSock = Server | number;
 
-/** What kind of socket a server wants. */
+/** The kind of socket that a server needs. */
 export type SockKind = 'TCP' | 'Unix';
 
 /**
- * @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither, or hands its connections to somebody else
- * @throws StateError `ERR_IN_USE` when that is another server
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` if it is neither, or has its own 'connection' listener
+ * @throws StateError `ERR_IN_USE` if another server uses it, or used it before
  */
 export function checkSock(action: string, sock: unknown): ListeningSock {
   if (typeof sock === 'number') return sock;
   if (!(sock instanceof Server)) throw invalidType(action, 'sock', 'a net.Server or an fd', sock);
   checkUnused(action, 'sock', sock, StreamMode.READWRITE);
   if (sock.listenerCount('connection') > 0) {
-    const message = `${action}: sock must be a net.Server without a listener of its own for 'connection'`;
+    const message = `${action}: sock must be a net.Server without a 'connection' listener`;
     throw coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
   }
   return sock;
 }
 
-/** Takes over a listener, which is closed with the server from now on; when it rejects, a `net.Server` is left as it was. */
+/** Takes over a listener, which is then closed with the server. If it rejects, a `net.Server` is left as it was. */
 export async function listenOver(
   sock: ListeningSock,
   kind: SockKind,
@@ -220,7 +220,7 @@ async function listenOverFd(fd: number, kind: SockKind, backlog: number, accepti
   const server = makeListener(accepting, kind === 'TCP' ? undefined : '');
   let listening: Listening;
   try {
-    // In a worker of a cluster the number would be taken for an fd of the primary.
+    // Without `exclusive`, a worker of a cluster would pass the number on to the primary, where it means another fd.
     listening = await startListening(server, { fd, backlog, exclusive: true }, `fd ${fd}`, accepting);
   } catch (error) {
     throw cannotListen(fd, kind, (error as Error).cause ?? error);
@@ -234,16 +234,19 @@ async function listenOverFd(fd: number, kind: SockKind, backlog: number, accepti
   return listening;
 }
 
-/** Why the fd of a socket cannot be listened on. Node and the system have one code for all that is wrong with the socket. */
+/**
+ * Why a server cannot listen on the fd of a socket. The system reports a single code for everything that is wrong with the
+ * socket.
+ */
 function cannotListen(fd: number, kind: SockKind, error: unknown): ConnectionError {
   const failure = fdError('bind', fd, error);
   if (failure.code !== 'EINVAL') return failure;
-  const wanted = kind === 'TCP' ? 'a TCP socket' : 'a Unix socket that is bound';
-  const message = `bind: fd ${fd}: invalid argument: it must be ${wanted}, neither connected nor of datagrams`;
+  const wanted = kind === 'TCP' ? 'a TCP socket' : 'a bound Unix stream socket';
+  const message = `bind: fd ${fd}: invalid argument: it must be ${wanted} that is not connected`;
   return new ConnectionError(failure.code, message, { cause: error });
 }
 
-/** Waits for a server that is about to listen. */
+/** Waits until a server that is about to listen does. */
 function listens(server: Server, signal: AbortSignal): Promise<void> {
   return new Promise((done, reject) => {
     const settle = (): void => {
@@ -272,5 +275,5 @@ function listens(server: Server, signal: AbortSignal): Promise<void> {
 
 function checkKind(kind: SockKind, wanted: SockKind): void {
   if (kind === wanted) return;
-  throw invalidKind('bind', 'sock', `a ${wanted} socket`, `one of ${kind}`);
+  throw invalidKind('bind', 'sock', `a ${wanted} socket`, `a ${kind} socket`);
 }

@@ -1,4 +1,4 @@
-/** What every server takes: the options, the handler, and where errors are reported. */
+/** The arguments of every server: the handler and the options. */
 import { checkCloseTimeout, checkInteger, checkLimit, checkObject, checkOptionNames, checkTimeout } from '../checks.js';
 import { invalidType } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
@@ -10,11 +10,11 @@ import type { CloseOptions } from '../writer/writer.js';
 const DEFAULT_BACKLOG = 100;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
 
-/** What a handler gets besides the stream. */
+/** The second argument of a handler. */
 export interface HandlerContext {
   /**
-   * Aborted when the server is closed and the handler has not settled within `shutdownTimeout`. Pass it on to what the
-   * handler waits for. A handler that rejects with the reason of this signal is not reported.
+   * Is aborted if the server is closed and the handler has not settled within `shutdownTimeout`. Pass it to every call in the
+   * handler that waits. A handler that rejects with the reason of this signal is not reported.
    */
   readonly signal: AbortSignal;
 }
@@ -22,57 +22,64 @@ export interface HandlerContext {
 /**
  * Called for each connection.
  *
- * When the promise of an async handler settles, the stream is closed if it is still open. A plain function that returns
- * leaves its stream open: somebody else has it now, and if nobody has, it is closed and reported when it is collected. A
- * handler that throws or rejects has its stream aborted and its error reported through `onError`.
+ * When the promise of an async handler resolves, the stream is closed if it is still open. A plain function that returns leaves
+ * its stream open, because other code may use it; a stream that no code uses is closed and reported when it is garbage collected.
+ * If a handler throws or rejects, its stream is aborted and the error is reported through `onError`.
  */
 export type ClientHandler = (stream: Stream, context: HandlerContext) => void | PromiseLike<void>;
 
-/** Where errors that nobody waits for are reported; the stream is null when none is concerned. */
+/** Receives errors that no caller can receive. The stream is null if the error does not concern one. */
 export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void | PromiseLike<void>;
 
-/** What every server takes. */
+/** The options of every server. */
 export interface ServingOptions extends LimitOptions, CloseOptions {
-  /** The longest frame of its streams without separator, in bytes. Default 65536. asyncio: `limit` */
+  /** The longest frame of each stream without its separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
   /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
   backlog?: number | undefined;
   /**
-   * How many connections there may be at once, 1 or more, those that wait for `startServing` and those in their handshake
-   * included. One more is closed as soon as it is accepted: its peer sees a connection that ends at once. The first one after the
-   * cap was reached is reported through `onError`, with a `ConnectionError` `ECONNREFUSED`. Default `Infinity`: no cap.
+   * The maximum number of open connections, 1 or more, including those that wait for `startServing` and those in a handshake.
+   * Further connections are closed as soon as they are accepted. The first one after the maximum was reached is reported through
+   * `onError`, with a `ConnectionError` `ECONNREFUSED`. Default `Infinity`.
    */
   maxConnections?: number | undefined;
   /**
-   * Where a failing handler, a failing TLS handshake, a failing `accept` and handlers that ignore their cancellation are reported. Of
-   * running out of file descriptors it receives what can be known: see docs/errors.md.
-   * When it fails itself, both errors become warnings. Default: `process.emitWarning` with the type `StreamServerWarning`. What a
-   * peer causes (a handler that fails because its own connection is lost, a handshake that fails, one connection too many) is
-   * then one line without a stack, at most once a second; the next line, or that of the close, has the count of those left out.
+   * Receives the errors of handlers, of TLS handshakes and of `accept`, and handlers that ignore their cancellation. If it fails
+   * itself, both errors are emitted as warnings. docs/errors.md describes what it receives when the process runs out of file
+   * descriptors.
+   *
+   * Default: `process.emitWarning` with the type `StreamServerWarning`. Errors that peers can cause (a handler that fails because
+   * its own connection was lost, a failed handshake, too many connections) are then one line without a stack, at most once a
+   * second. The next line, or the close, reports how many were left out.
    */
   onError?: ServerErrorHandler | undefined;
-  /** How long `close` waits for the handlers, and again after their signal was aborted, in ms. Default 60000.
-   * asyncio: `shutdown_timeout` (seconds) */
+  /**
+   * How long `close` waits for the handlers, in ms, and how long it waits again after it has aborted their signals. Default
+   * 60000. asyncio: `shutdown_timeout` (seconds)
+   */
   shutdownTimeout?: number | undefined;
   /**
-   * Speaks TLS: options as of `tls.createServer()` (`cert`, `key`, `ca`, `requestCert`, `ALPNProtocols`, `SNICallback`, ...), or a
-   * `SecureContext`. The handler is called when the handshake is done; one that fails is reported through `onError`, with a
-   * `ConnectionError`, and concerns no other connection. A client may not renegotiate: its connection ends with an error.
-   * The constructor throws for options that Node or OpenSSL refuses, with their code; a callback that fails (`SNICallback`,
-   * `ALPNCallback`, `pskCallback`) fails its handshake, and what it threw or told is the `cause` of what is reported.
+   * Uses TLS: options of `tls.createServer()` (`cert`, `key`, `ca`, `requestCert`, `ALPNProtocols`, `SNICallback`, ...), or a
+   * `SecureContext`. The constructor throws for options that Node or OpenSSL refuses, with their code.
+   *
+   * The handler is called once the handshake is done. A handshake that fails is reported through `onError`, with a
+   * `ConnectionError`, and does not affect other connections. If a callback (`SNICallback`, `ALPNCallback`, `pskCallback`) fails,
+   * its handshake fails, and the callback's error is the `cause`. Clients cannot renegotiate: a connection that tries to ends
+   * with an error.
+   *
    * asyncio: `ssl`
    */
   ssl?: ServerSsl | undefined;
   /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
   /**
-   * How long closing a stream waits for the client to end its TLS, in ms, once everything is sent; then the connection is destroyed.
-   * Default 1000, as without TLS. asyncio: `ssl_shutdown_timeout` (30 seconds)
+   * How long closing a stream waits for the client to end its side of TLS after everything has been sent, in ms; then the
+   * connection is destroyed. Default 1000, as without TLS. asyncio: `ssl_shutdown_timeout` (30 seconds)
    */
   sslShutdownTimeout?: number | undefined;
 }
 
-/** The options with their defaults. */
+/** The checked options, with their defaults. */
 export interface CheckedServing {
   readonly limit: number;
   readonly closeTimeout: number;

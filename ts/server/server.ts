@@ -1,4 +1,4 @@
-/** The two servers: over TCP and over Unix sockets. What they have in common is in base-server.ts. */
+/** The TCP server and the Unix socket server. base-server.ts has their common code. */
 import type { Server } from 'node:net';
 import { checkBoolean, checkFamily, checkFlags, checkInteger, exclusive } from '../checks.js';
 import { resolve } from '../connect/resolve.js';
@@ -12,26 +12,26 @@ import { checkSock, listenOver, listenTcp, type Listen, type TcpAddress } from '
 
 export type { ClientHandler, HandlerContext, ServerErrorHandler } from './options.js';
 
-/** What a {@link StreamServer} takes. */
+/** The options of a {@link StreamServer}. */
 export interface StreamServerOptions extends ServingOptions {
-  /** 4 or 6: listen on such addresses only; 0 (default): on any. asyncio: `family` */
+  /** 4 or 6 to listen on addresses of that family only; 0 (default) for both. asyncio: `family` */
   family?: 0 | 4 | 6 | undefined;
-  /** How names are resolved: the hints of `dns.lookup`, such as `dns.ADDRCONFIG`. Default 0. asyncio: `flags` */
+  /** How names are resolved: the `hints` of `dns.lookup`, such as `dns.ADDRCONFIG`. Default 0. asyncio: `flags` */
   flags?: number | undefined;
   /**
-   * In place of host and port: a `net.Server`, which listens or is about to, or the fd of a socket that listens. It is closed
-   * with the server. A `net.Server` should be made with `pauseOnConnect` and have no listener for `'connection'`; `bind` waits until
-   * it listens. A `net.Server` serves one server, once: `ERR_IN_USE`. asyncio: `sock`
+   * Replaces host and port: a `net.Server` that listens or is about to (`bind` waits until it does), or the fd of a listening
+   * socket. It is closed with the server. A `net.Server` should be created with `pauseOnConnect`, must have no 'connection'
+   * listener, and can be used by one server only, once (`ERR_IN_USE`). asyncio: `sock`
    */
   sock?: Server | number | undefined;
   /**
-   * `SO_REUSEADDR`: take a port that old connections still occupy. Node sets it wherever it means that, and nowhere else; asking
-   * for the opposite throws. asyncio: `reuse_address`
+   * `SO_REUSEADDR`: listen on a port that old connections still occupy. Node always sets it on systems where it has this meaning,
+   * and never on others; requesting the opposite throws. asyncio: `reuse_address`
    */
   reuseAddress?: boolean | undefined;
   /**
-   * `SO_REUSEPORT`: several servers share the port, and the kernel spreads the connections. `bind` rejects where the system or
-   * the runtime has none: Node has it from 22.12 and 23.1 on. Default false. asyncio: `reuse_port`
+   * `SO_REUSEPORT`: several servers share the port, and the kernel distributes the connections. `bind` rejects if the system or
+   * the runtime does not support it: Node does from 22.12 and 23.1 on. Default false. asyncio: `reuse_port`
    */
   reusePort?: boolean | undefined;
   /** `TCP_NODELAY` on accepted connections. Default true. */
@@ -40,24 +40,24 @@ export interface StreamServerOptions extends ServingOptions {
   keepAlive?: boolean | undefined;
 }
 
-/** What a {@link UnixStreamServer} takes. */
+/** The options of a {@link UnixStreamServer}. */
 export interface UnixStreamServerOptions extends ServingOptions {
   /**
-   * In place of the path: a `net.Server`, which listens or is about to, or the fd of a socket that listens. It is closed with the
-   * server; Node removes the file of a `net.Server` then, and that of an fd stays. asyncio: `sock`
+   * Replaces the path: a `net.Server` that listens or is about to, or the fd of a listening socket. It is closed with the server.
+   * Node then removes the socket file of a `net.Server`; the file of an fd remains. asyncio: `sock`
    */
   sock?: Server | number | undefined;
   /**
-   * The permissions of the file of the socket, such as `0o660`, whatever the umask of the process is; they are set before any client
-   * can connect. On most systems those who may write to the file may connect. Default: 0o777 without the bits of the umask, which
-   * with the usual umask of 0o022 lets only the owner connect. `TypeError` where there is no such file to make: for an abstract
-   * name, on Windows, with `sock`, and in a worker of `node:cluster`, where the umask of the primary decides.
+   * The permissions of the socket file, such as `0o660`, regardless of the umask of the process. They are set before any client
+   * can connect. On most systems a client needs write permission for the file to connect. Default: 0o777 without the bits of the
+   * umask, which with the usual umask of 0o022 lets only the owner connect. `TypeError` if this process creates no such file: for
+   * an abstract name, on Windows, with `sock`, and in a worker of `node:cluster`, where the umask of the primary decides.
    */
   mode?: number | undefined;
 }
 
 /**
- * A TCP server that hands each connection to a handler as a {@link Stream}.
+ * A TCP server that passes each connection to a handler as a {@link Stream}.
  *
  * ```ts
  * await using server = new StreamServer(
@@ -70,24 +70,25 @@ export interface UnixStreamServerOptions extends ServingOptions {
  * await server.serveForever();
  * ```
  *
- * The class is final. Making a server opens nothing. A server that was closed stays closed. When the process runs out of
- * file descriptors, connections that come in are closed by the event loop, and the server goes on; `onError` receives what can be
- * known of that (on Linux, the connection that took the last descriptor).
+ * Creating a server opens nothing. A server that was closed cannot be opened again. The class is final.
  *
- * It listens on every address that the hosts have, once on each; an IPv6 address stands for itself, `::` for all of IPv6 and
- * nothing of IPv4. Of the addresses of a name, and of all interfaces, those are left out that the machine does not have, as long
- * as there is another.
+ * The server listens on every address of every host, once on each. An IPv6 address does not include IPv4, so `::` means all of
+ * IPv6 and nothing of IPv4. If a name has several addresses, or the host means all interfaces, addresses that the machine does
+ * not have are skipped as long as there is another one.
+ *
+ * When the process runs out of file descriptors, Node closes new connections, and the server continues. `onError` receives what
+ * can be detected of that (on Linux, the connection that took the last descriptor).
  *
  * asyncio: `StreamServer`
  */
 export class StreamServer extends BaseStreamServer {
   /**
    * @param handler - called with a stream for each connection
-   * @param host - an address or name to listen on, or several; null (default) or `''`: all interfaces, of IPv4 and IPv6. In a list,
-   * as in asyncio, only null stands for them
-   * @param port - 0 (default): any port that is free on all the addresses, which `sockets[0].address()` tells
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
-   * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for a `reuseAddress` that Node cannot do
+   * @param host - one or more addresses or names to listen on; null (default) or `''` for all interfaces, IPv4 and IPv6. In a
+   * list, as in asyncio, only null means all interfaces
+   * @param port - 0 (default) for any port that is free on all addresses; `sockets[0].address()` then has the port
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an invalid argument
+   * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for a `reuseAddress` that Node does not support
    */
   constructor(
     handler: ClientHandler,
@@ -106,18 +107,20 @@ export class StreamServer extends BaseStreamServer {
 }
 
 /**
- * A server on a Unix socket; else as {@link StreamServer}.
+ * A server on a Unix socket. Apart from that it is like {@link StreamServer}.
  *
  * ```ts
  * await using server = new UnixStreamServer(echo, '/run/service.sock');
  * await server.serveForever();
  * ```
  *
- * The socket is a file. One that nobody listens on any more is replaced; where somebody listens, or where the file is no
- * socket, `bind` rejects with `EADDRINUSE`. To find out, it connects, and again until the file is a second old: it may be about to
- * listen. Closing the server removes the file if it is still
- * the same one; a process that is killed leaves it behind. In a worker of `node:cluster` all workers share the socket, and the file
- * is the primary's business. Who may connect is decided by `mode`, or else by the umask of the process.
+ * The socket is a file. If a socket file exists on which no process listens, it is replaced. If a process listens on it, or if
+ * the file is not a socket, `bind` rejects with `EADDRINUSE`. To find out, `bind` connects to the socket. If that fails and the
+ * socket is less than a second old, it may be about to listen, so `bind` tries again until it is that old.
+ *
+ * Closing the server removes the file if it is still the same one. If the process is killed, the file remains. In a worker of
+ * `node:cluster` all workers share the socket, and the primary manages the file. `mode`, or else the umask of the process,
+ * decides who can connect.
  *
  * asyncio: `UnixStreamServer`
  */
@@ -125,10 +128,10 @@ export class UnixStreamServer extends BaseStreamServer {
   /**
    * @param handler - called with a stream for each connection
    * @param path - the path of the socket; an abstract name (`\0name`) on Linux; a named pipe (`\\.\pipe\name`) on Windows
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none, or a path that is longer
-   * than the system can take
-   * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system without them
-   * @throws TypeError `ERR_INVALID_ARG_TYPE` for a `mode` where this process makes no file
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an invalid argument, or a path that is longer
+   * than the system allows
+   * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system that does not support it
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` for a `mode` if this process creates no file
    */
   constructor(handler: ClientHandler, path?: string | URL | null, options: UnixStreamServerOptions = {}) {
     if (new.target !== UnixStreamServer) throw subclassed('UnixStreamServer');
@@ -142,7 +145,7 @@ function subclassed(name: string): TypeError {
   return coded(new TypeError(`${name} is final: it cannot be subclassed`), 'ERR_ILLEGAL_CONSTRUCTOR');
 }
 
-// ---------------------------------------------------------------------------------------------- what to listen on
+// ---------------------------------------------------------------------------------------------- the addresses
 
 function tcp(host: unknown, port: unknown, options: StreamServerOptions, backlog: number): Listen {
   const { sock, reuseAddress, reusePort = false } = options;
@@ -179,7 +182,7 @@ function unix(path: string | URL | null, options: UnixStreamServerOptions, backl
   return async (accepting) => [await listenUnix({ file, backlog, mode }, accepting)];
 }
 
-/** The permissions of a file; null where none are given. */
+/** The permissions of the socket file, or null if none were given. */
 function checkMode(value: unknown): number | null {
   if (value === undefined) return null;
   return checkInteger('UnixStreamServer', 'mode', value, 0, 0o777, 'an integer from 0 to 0o777');
@@ -189,7 +192,7 @@ function unsupportedMode(against: string): TypeError {
   return coded(new TypeError(`UnixStreamServer: mode cannot be used ${against}`), 'ERR_INVALID_ARG_TYPE');
 }
 
-/** The addresses that stand for all interfaces. */
+/** The addresses that mean all interfaces. */
 function anyAddress(family: 0 | 4 | 6): string[] {
   const addresses = [];
   if (family !== 6) addresses.push('0.0.0.0');
@@ -197,7 +200,9 @@ function anyAddress(family: 0 | 4 | 6): string[] {
   return addresses;
 }
 
-/** The addresses of all hosts, each once; one that is given as such is not optional. Null stands for all interfaces. */
+/**
+ * The addresses of all hosts, each once. An address that the caller gave literally is not optional. Null means all interfaces.
+ */
 async function addressesOf(
   hosts: readonly (string | null)[],
   port: number,
@@ -217,7 +222,7 @@ async function addressesOf(
   return [...addresses.values()];
 }
 
-/** The hosts of a list, in which null stands for all interfaces; null where no host was given, which stands for them as well. */
+/** The list of hosts, in which null means all interfaces; or null if no host was given, which means the same. */
 function checkHosts(host: unknown): readonly (string | null)[] | null {
   if (host === null || host === '') return null;
   const hosts: unknown[] = Array.isArray(host) ? host : [host];
@@ -225,14 +230,14 @@ function checkHosts(host: unknown): readonly (string | null)[] | null {
   for (const one of hosts) {
     if (one === null) continue;
     if (typeof one !== 'string') throw invalidType('StreamServer', 'host', 'a string, a list of strings or null', one);
-    // Taken for all interfaces by itself; in a list asyncio tries to resolve it, and fails.
+    // Alone, '' means all interfaces. In a list, asyncio tries to resolve it and fails.
     if (one === '') throw outOfRange('StreamServer', 'each host of a list', 'a host name, an address or null', one);
     if (one.includes('\0')) throw outOfRange('StreamServer', 'host', 'a host name or an address', one);
   }
   return [...hosts] as (string | null)[];
 }
 
-/** What libuv does is all that there is. */
+/** The option cannot change what libuv does, so any other value is refused. */
 function checkReuseAddress(value: unknown): void {
   if (value === undefined) return;
   checkBoolean('StreamServer', 'reuseAddress', value);

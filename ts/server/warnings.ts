@@ -1,9 +1,10 @@
 /**
- * Warnings of a server that has no `onError`.
+ * The warnings of a server that has no `onError`.
  *
- * What the program has to answer for is a warning each time, with the stack. A failing `accept` is one line without a stack, which
- * would say nothing. So is what peers cause at will (a reset, a frame over the limit or cut short, a handshake that fails, one
- * connection too many), the first at once, those of the following second together:
+ * An error that the program is responsible for is one warning each time, with its stack. A failing `accept` is one line without a
+ * stack, because the stack says nothing. Errors that peers can cause as often as they like (a reset, a frame over the limit or
+ * cut short, a failed handshake, too many connections) are one line too: the first is reported at once, those of the following
+ * second together:
  *
  *     quiet ---report: a warning---> counting ---a second is over: nothing was counted---> quiet
  *                                    ^        \
@@ -11,36 +12,36 @@
  */
 import { inspect } from 'node:util';
 
-/** How often a server warns of what its peers cause: once in this time at most, in ms. */
+/** The minimum interval between two warnings about errors that peers caused, in ms. */
 const INTERVAL_MS = 1000;
 
-/** How many codes a warning with a count names. */
+/** The maximum number of codes that a warning with a count names. */
 const NAMED_CODES = 5;
 
-/** A warning of its own, with the stack of the error; never fails. */
+/** Emits a warning with the stack of the error. Never fails. */
 export function warn(name: string, error: unknown, what: string | null): void {
   emit(prefixed(name, error, what), codeOfWarning(error), error instanceof Error ? error.stack : undefined);
 }
 
-/** A warning of its own in one line, without the stack. */
+/** Emits a warning of one line, without the stack. */
 export function warnInOneLine(name: string, error: Error, what: string | null): void {
   emit(prefixed(name, error, what).replace(/\s*\n\s*/g, ' '), codeOfWarning(error));
 }
 
-/** The warnings of one server about what its peers cause. */
+/** The warnings of one server about errors that its peers caused. */
 export class PeerWarnings {
   readonly #name: string;
-  /** Runs while reports are counted. */
+  /** Is set while reports are counted. */
   #timer: NodeJS.Timeout | null = null;
-  /** How many reports were left out, by code. */
+  /** The number of reports that were left out, by code. */
   readonly #leftOut = new Map<string, number>();
 
-  /** @param name - the class of the server */
+  /** @param name - the class name of the server */
   constructor(name: string) {
     this.#name = name;
   }
 
-  /** Warns of an error, or counts it where the last warning is less than a second ago. */
+  /** Warns of an error, or counts it if the last warning is less than a second old. */
   report(error: Error, what: string | null): void {
     const code = codeOfWarning(error);
     if (this.#timer !== null) {
@@ -51,7 +52,7 @@ export class PeerWarnings {
     this.#count();
   }
 
-  /** Warns of what was counted and not warned of yet: the server is closed. */
+  /** Emits the count that has not been reported yet, because the server is closed. */
   flush(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
@@ -59,7 +60,7 @@ export class PeerWarnings {
   }
 
   #count(): void {
-    // It must not keep the process alive; what is counted then is lost with it only where the server was never closed.
+    // The timer must not keep the process alive. Counts are only lost at exit if the server was never closed.
     this.#timer = setTimeout(() => {
       this.#timer = null;
       if (this.#warnOfCount()) this.#count();
