@@ -300,7 +300,7 @@ test('a handshake that takes too long is ETIMEDOUT, on either side', async (t) =
   await t.throwsAsync(client.stream.startTls({ ca }, { serverHostname: 'localhost', sslHandshakeTimeout: 40 }), {
     instanceOf: ConnectionError,
     code: 'ETIMEDOUT',
-    message: /^startTls: TLS handshake with 127\.0\.0\.1:\d+: not done within 40 ms$/,
+    message: /^startTls: TLS handshake with 127\.0\.0\.1:\d+: timed out after 40 ms$/,
   });
   await gone;
   const { stream, peer } = await served(t);

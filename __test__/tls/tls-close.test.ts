@@ -166,7 +166,7 @@ test('startTls accepts sslShutdownTimeout, too', async (t) => {
   await stream.startTls({ ca }, { serverHostname: '127.0.0.1', sslShutdownTimeout: 20 });
   await t.throwsAsync(connect('127.0.0.1', portOf(server), { sslShutdownTimeout: 20 }), {
     code: 'ERR_INVALID_ARG_TYPE',
-    message: /sslShutdownTimeout must be used together with ssl/,
+    message: /sslShutdownTimeout can only be used together with ssl/,
   });
   await t.notThrowsAsync(stream.close());
   done.resolve();

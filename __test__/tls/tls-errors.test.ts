@@ -215,7 +215,7 @@ async function refusals(): Promise<Record<string, Refusal>> {
     'key of another': {
       ssl: { cert, key: stranger.key },
       code: 'ERR_OSSL_X509_KEY_VALUES_MISMATCH',
-      says: /^cert and key do not belong together: /,
+      says: /^cert and key do not match: /,
     },
     'wrong passphrase': {
       ssl: { cert, key, passphrase: 'wrong' },
@@ -247,7 +247,7 @@ async function refusals(): Promise<Record<string, Refusal>> {
     'ciphers of another version': {
       ssl: { ...server, ciphers: 'TLS_AES_128_GCM_SHA256', maxVersion: 'TLSv1.2' },
       code: 'ERR_OUT_OF_RANGE',
-      says: /^ciphers must be some of up to TLSv1\.2, /,
+      says: /^ciphers must be ciphers of TLSv1\.2 \(the maxVersion\) or older, /,
       caused: false,
     },
     ciphers: { ssl: { ...server, ciphers: 'NONE' }, code: 'ERR_SSL_NO_CIPHER_MATCH', says: /^ciphers: SSL routines: / },
@@ -267,7 +267,7 @@ async function refusals(): Promise<Record<string, Refusal>> {
     'a long name of ALPNProtocols': {
       ssl: { ...server, ALPNProtocols: ['x'.repeat(256)] },
       code: 'ERR_OUT_OF_RANGE',
-      says: /^each of ALPNProtocols must be of 1 to 255 bytes/,
+      says: /^each of ALPNProtocols must be a name of 1 to 255 bytes/,
       caused: false,
     },
     secureContext: {

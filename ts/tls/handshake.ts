@@ -1,6 +1,6 @@
 /**
- * The handshake, on either side: takes a socket or `Duplex` that no transport reads any more, and gives a {@link TlsTransport}; or an
- * error, and the socket closed.
+ * The TLS handshake, on either side. Takes over a socket or `Duplex` that no transport reads any more, and returns a {@link
+ * TlsTransport}. If it fails, the socket is closed.
  */
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -23,26 +23,29 @@ import { lossOf } from '../system-errors.js';
 import { CallbackFailure, clientError, handshakeError, refused } from './errors.js';
 import { TlsTransport, type Below } from './transport.js';
 
-/** How long the two ends of TLS may take, in ms. */
+/** How long the handshake and the end of TLS may take, in ms. */
 export interface Timeouts {
   readonly handshake: number;
   readonly shutdown: number;
 }
 
-/** What a handshake is to be done with. */
+/** The connection of a handshake. */
 export interface HandshakeTarget extends Below {
-  /** A connected socket, or a `Duplex`; it has no reader, and is destroyed when the handshake fails. */
+  /** A connected socket or a `Duplex` that has no reader. It is destroyed if the handshake fails. */
   readonly raw: Duplex;
-  /** Ends the handshake: it rejects with the signal's reason. */
+  /** Cancels the handshake, which rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** One side of TLS, ready to shake hands. */
+/** One side of TLS, ready for a handshake. */
 export interface Tls {
   handshake(target: HandshakeTarget): Promise<TlsTransport>;
 }
 
-/** TLS over a connection of which nothing has been read. The handshake takes it over, also its end. */
+/**
+ * Does a handshake on a connection from which nothing has been read. The handshake takes over the connection, and closes it if it
+ * fails.
+ */
 export function secure(tls: Tls, transport: DuplexTransport, signal: AbortSignal | undefined): Promise<TlsTransport> {
   const raw = transport.release(() => raw.destroy());
   const facts = (name: string): unknown => transport.getExtraInfo(name);
@@ -73,7 +76,7 @@ export class ClientTls implements Tls {
             const verdict: unknown = checkServerIdentity(hostname, certificate);
             if (!verdict) return undefined;
             const refusal = new CallbackFailure('checkServerIdentity refuses the server', verdict);
-            // Else it is the caller who looks at the verdict.
+            // With `rejectUnauthorized: false` the caller checks the result itself.
             if (rejectUnauthorized !== false) failure = refusal;
             return verdict instanceof Error ? verdict : refusal;
           } catch (error) {
@@ -82,7 +85,7 @@ export class ClientTls implements Tls {
         };
       }
       if (!checkServerIdentity && isIP(host ?? '') === 6) {
-        // Node 22 (22.23) takes no IPv6 address for one there, and refuses each; another check of Node's knows them.
+        // Node 22 (22.23) does not recognise IPv6 addresses here and refuses all of them. `checkIP` does recognise them.
         options.checkServerIdentity = (hostname, certificate) =>
           new X509Certificate(certificate.raw).checkIP(hostname) === undefined
             ? checkIdentity(hostname, certificate)
@@ -98,8 +101,8 @@ export class ClientTls implements Tls {
           }
         };
       }
-      // Where the bytes pass without a turn of the event loop, as in memory, the whole handshake would be over before Node
-      // listens for its end.
+      // If the bytes pass without a turn of the event loop, as in memory, the whole handshake could finish before Node listens
+      // for the end. So hold back the output until all listeners are attached.
       target.raw.cork();
       let socket: TLSSocket;
       try {
@@ -136,9 +139,9 @@ export class ServerTls implements Tls {
   handshake(target: HandshakeTarget): Promise<TlsTransport> {
     const context = serverContext(this.#server) ?? undefined;
     return handshake(this.#action, this.#timeouts.handshake, target, (done, failed) => {
-      // A TLS server takes any stream that is given to it as a 'connection', but does not tell by its events which of them
-      // they are about. So each connection has a view of the server for itself: the same in all but where it reports to. Where
-      // the server listens by functions that do not ask who they are called for (Bun), it has a server for itself.
+      // A TLS server accepts any stream that is passed to its 'connection' listeners, but its events do not say which stream they
+      // belong to. So each connection gets its own view of the server, which differs only in where events go. If the listeners of
+      // the server do not use `this` (Bun), each connection gets its own server instead.
       const common = this.#server.listeners('connection').every((listener) => Object.hasOwn(listener, 'prototype'));
       const view = common ? (Object.create(this.#server) as Server) : this.#another();
       view.emit = (event: string, ...args: unknown[]): boolean => {
@@ -162,12 +165,13 @@ export class ServerTls implements Tls {
 
 // ---------------------------------------------------------------------------------------------- the callbacks of a server
 
-/** By the socket whose handshake it is. */
+/** The failures, by the socket of the handshake. */
 export type CallbackFailures = WeakMap<object, CallbackFailure>;
 
 /**
- * The callbacks of a server, none of which throws. One that fails refuses the handshake in the way that Node documents, and is
- * remembered: what Node reports of it depends on the callback and on the version, and may be an uncaught exception.
+ * The callbacks of a server, wrapped so that none of them throws. A callback that fails refuses the handshake in the way that
+ * Node documents, and its error is recorded. Without this, what Node reports depends on the callback and the version, and may be
+ * an uncaught exception.
  */
 export function guarded(given: TlsOptions, failures: CallbackFailures): TlsOptions {
   const { SNICallback, ALPNCallback, pskCallback } = given;
@@ -190,7 +194,7 @@ export function guarded(given: TlsOptions, failures: CallbackFailures): TlsOptio
           if (error) fail('SNICallback has failed', error);
           else done(null, context);
         });
-        // An async function is one that fails by a rejection, which nothing else would look at.
+        // An async callback fails by a rejection, which Node would not handle.
         Promise.resolve(returned).catch((reason: unknown) => fail('SNICallback has failed', reason));
       } catch (error) {
         fail('SNICallback has thrown', error);
@@ -224,9 +228,9 @@ export function guarded(given: TlsOptions, failures: CallbackFailures): TlsOptio
 // ---------------------------------------------------------------------------------------------- both sides
 
 /**
- * Runs a handshake with a bound on the time. When it fails the connection is closed, and the rejection comes after that.
+ * Runs a handshake with a time limit. If it fails, the connection is closed first, and then the promise rejects.
  *
- * @param begin - `failed` takes null when the connection was closed without an error
+ * @param begin - calls `failed` with null if the connection was closed without an error
  */
 function handshake(
   action: string,
@@ -254,11 +258,11 @@ function handshake(
     const abort = (): void => fail(signal?.reason);
     const forget = onAbort(signal, abort);
     const timer = setTimeout(() => {
-      fail(new ConnectionError('ETIMEDOUT', `${where}: not done within ${timeout} ms`));
+      fail(new ConnectionError('ETIMEDOUT', `${where}: timed out after ${timeout} ms`));
     }, timeout);
 
     raw.on('error', ignore);
-    // Else a peer that ends its side in the middle would be waited for.
+    // Otherwise the handshake would wait for a peer that has ended its side.
     raw.allowHalfOpen = false;
     if (signal?.aborted === true) {
       abort();
@@ -271,7 +275,7 @@ function handshake(
     try {
       begin(
         (transport) => {
-          // From now on the end of the connection is the end of what is encrypted, which ends its own side in its time.
+          // From now on TLS reports the end of the connection, and ends its own side when it is ready.
           raw.allowHalfOpen = true;
           if (settle()) resolve(transport);
           else transport.abort();
@@ -292,7 +296,7 @@ function whenClosed(stream: Duplex, then: () => void): void {
     then();
   };
   stream.once('close', tell);
-  // A stream made with `emitClose: false` says nothing when it is done, nor does one that is closed already.
+  // A stream created with `emitClose: false` emits no 'close', and neither does one that is already closed.
   afterPoll(() => {
     if (stream.closed) tell();
   });

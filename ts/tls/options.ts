@@ -1,4 +1,4 @@
-/** Options of TLS: checked on the spot, before anything is opened, and made into one side of a handshake. */
+/** Checks the TLS options before anything is opened, and turns them into one side of a handshake. */
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import {
@@ -11,49 +11,49 @@ import {
   type Server,
   type TlsOptions,
 } from 'node:tls';
-import { LONGEST_TIMEOUT_MS, checkTimeout, isBytes } from '../checks.js';
-import { invalidType, outOfRange } from '../errors.js';
+import { LONGEST_TIMEOUT_MS, checkTimeout, isBytes, needs } from '../checks.js';
+import { coded, invalidType, outOfRange } from '../errors.js';
 import { LINGER_MS } from '../transports/linger.js';
 import { serverContext, setServerContext } from '../transports/node-internals.js';
 import { refused } from './errors.js';
 import { ClientTls, ServerTls, guarded, type CallbackFailures, type Timeouts, type Tls } from './handshake.js';
 
-/** How long a handshake may take, in ms. asyncio: the same */
+/** How long a handshake may take by default, in ms, as in asyncio. */
 const HANDSHAKE_TIMEOUT_MS = 60_000;
 
-/** How to be a TLS client: `true` for the defaults of Node, its options, or a context made of them. */
+/** The options of a TLS client: `true` for Node's defaults, options of `tls.connect()`, or a context made from them. */
 export type ClientSsl = true | ConnectionOptions | SecureContext;
 
-/** How to be a TLS server: the options of Node, with a certificate and its key, or a context made of them. */
+/** The options of a TLS server: those of `tls.createServer()`, with a certificate and its key, or a context made from them. */
 export type ServerSsl = TlsOptions | SecureContext;
 
-/** What a TLS client takes besides {@link ClientSsl}. */
+/** The options of a handshake besides {@link ClientSsl} or {@link ServerSsl}. */
 export interface HandshakeOptions {
   /**
-   * The name in the server's certificate, which is also sent to the server (SNI) unless it is an IP address. A dot at its end is
-   * left out. Default: the host that was connected to. asyncio: `server_hostname`
+   * The name that the server's certificate must be for. It is also sent to the server (SNI) unless it is an IP address. A
+   * trailing dot is removed. Default: the host of the connection. asyncio: `server_hostname`
    */
   serverHostname?: string | undefined;
   /** How long the handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
   /**
-   * How long `close` waits for the peer to end its side, in ms, once everything is sent. Default 1000. asyncio:
+   * How long `close` waits for the peer to end its side of TLS after everything has been sent, in ms. Default 1000. asyncio:
    * `ssl_shutdown_timeout` (30 seconds)
    */
   sslShutdownTimeout?: number | undefined;
 }
 
-/** Options of `tls.connect()` that say where to connect to, and how to read: that is not for TLS to say here. */
+/** Options of `tls.connect()` that say where to connect and how to read. sluice decides these itself, so they are ignored. */
 const WHERE = new Set(['socket', 'host', 'port', 'path', 'lookup', 'timeout', 'onread', 'signal', 'servername']);
 
 /**
- * How to be a client.
+ * Checks the options of a client.
  *
- * @param action - the call, as messages about what it was given begin
- * @param host - the host that was connected to, where it is known: the default of `serverHostname`
- * @param connecting - as messages about the handshake begin
- * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`; an error with the code of the cause for options that
- * Node or OpenSSL refuses
+ * @param action - the name of the call, for messages about its arguments
+ * @param host - the host of the connection, if it is known: the default of `serverHostname`
+ * @param connecting - the start of messages about the handshake
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`; for options that Node or OpenSSL refuses, an error
+ * with their code
  */
 export function checkClientTls(
   action: string,
@@ -73,7 +73,8 @@ export function checkClientTls(
   const servername = certificateName(action, 'ssl: servername', given.servername);
   const name = wanted ?? servername ?? certificateName(action, 'host', host);
   if (name === undefined && given.rejectUnauthorized !== false && given.checkServerIdentity === undefined) {
-    throw invalidType(action, 'serverHostname', 'given where ssl is used without a host', serverHostname);
+    const message = `${action}: serverHostname is required when ssl is used without a host`;
+    throw coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
   }
   const checked: ConnectionOptions = Object.fromEntries(Object.entries(given).filter(([key]) => !WHERE.has(key)));
   checkFunctions(action, checked, ['checkServerIdentity', 'pskCallback']);
@@ -87,9 +88,9 @@ export function checkClientTls(
 }
 
 /**
- * How to be a server.
+ * Checks the options of a server.
  *
- * @throws as {@link checkClientTls}
+ * @throws the errors of {@link checkClientTls}
  */
 export function checkServerTls(action: string, ssl: unknown, options: HandshakeOptions): Tls {
   const timeouts = checkTimeouts(action, options);
@@ -109,7 +110,7 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   checkPeerOptions(action, given);
   checkSuites(action, given);
   const failures: CallbackFailures = new WeakMap();
-  // The time is kept here: Node's own limit begins anew with each byte that comes in.
+  // Disable Node's own time limit, which restarts with each byte that arrives. `handshake.ts` limits the time.
   const made = (): Server =>
     createServer({ ...given, ...guarded(given, failures), handshakeTimeout: LONGEST_TIMEOUT_MS });
   let server: Server;
@@ -120,7 +121,7 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   }
   checkAuthorities(action, given);
   if (secureContext !== undefined && !setServerContext(server, secureContext)) {
-    throw invalidType(action, 'ssl', 'TLS options: this runtime takes no SecureContext here', secureContext);
+    throw invalidType(action, 'ssl', 'TLS options (this runtime does not accept a SecureContext here)', secureContext);
   }
   const context = serverContext(server);
   const another = (): Server => {
@@ -131,22 +132,23 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   return new ServerTls(action, server, another, timeouts, failures);
 }
 
-/** Only a client expects a name. */
+/** Only a client checks the name of its peer. */
 export function checkNoServerHostname(action: string, { serverHostname }: HandshakeOptions): void {
   if (serverHostname === undefined) return;
-  throw invalidType(action, 'serverHostname', 'left out on the side of the server', serverHostname);
+  const message = `${action}: serverHostname cannot be used on the server side`;
+  throw coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
 }
 
-/** They say something only about TLS. */
+/** Refuses options that have no meaning without `ssl`. */
 export function checkNoTls(action: string, options: HandshakeOptions): void {
   for (const name of ['serverHostname', 'sslHandshakeTimeout', 'sslShutdownTimeout'] as const) {
-    if (options[name] !== undefined) throw invalidType(action, name, 'used together with ssl', options[name]);
+    if (options[name] !== undefined) throw needs(action, name, 'ssl');
   }
 }
 
 /**
- * A name as a certificate has it, and as it is sent to the server: without the dot that ends an absolute domain name, which RFC 6066,
- * section 3, forbids there.
+ * The name in the form in which certificates contain it and the server receives it: without the trailing dot of an absolute
+ * domain name, which RFC 6066, section 3, forbids.
  */
 function certificateName(action: string, option: string, given: unknown): string | undefined {
   if (given === undefined) return undefined;
@@ -158,7 +160,7 @@ function certificateName(action: string, option: string, given: unknown): string
   return name;
 }
 
-/** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */
+/** A copy without the options whose value is undefined, because Node considers those invalid. */
 function copied(action: string, ssl: object): object {
   try {
     return Object.fromEntries(Object.entries(ssl).filter(([, value]) => value !== undefined));
@@ -183,7 +185,7 @@ function checkFunctions(action: string, options: object, names: readonly string[
   }
 }
 
-/** What Node looks at only when there is a connection. */
+/** Checks the options that Node only checks once there is a connection. */
 function checkPeerOptions(action: string, options: ConnectionOptions | TlsOptions): void {
   const { ALPNProtocols: protocols, minDHSize, session } = options as Record<string, unknown>;
   if (minDHSize !== undefined) {
@@ -201,15 +203,15 @@ function checkPeerOptions(action: string, options: ConnectionOptions | TlsOption
     }
     const { length } = Buffer.from(name as string);
     if (length < 1 || length > 255) {
-      throw outOfRange(action, 'ssl: each of ALPNProtocols', 'of 1 to 255 bytes', name);
+      throw outOfRange(action, 'ssl: each of ALPNProtocols', 'a name of 1 to 255 bytes', name);
     }
   }
 }
 
-/** From the oldest on. */
+/** From the oldest to the newest. */
 const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
 
-/** Versions and ciphers that leave nothing to agree on: OpenSSL takes them, and fails with the first connection. */
+/** Refuses versions and ciphers that exclude each other. OpenSSL accepts them, and then fails on the first connection. */
 function checkSuites(action: string, options: ConnectionOptions | TlsOptions): void {
   const { minVersion, maxVersion, secureProtocol, ciphers } = options;
   if (secureProtocol !== undefined) return;
@@ -223,11 +225,11 @@ function checkSuites(action: string, options: ConnectionOptions | TlsOptions): v
   if (typeof ciphers !== 'string' || max === 'TLSv1.3') return;
   const named = ciphers.split(':').filter((name) => name !== '');
   if (named.length > 0 && named.every((name) => /^!?TLS_/.test(name))) {
-    throw outOfRange(action, 'ssl: ciphers', `some of up to ${max}, the maxVersion,`, ciphers);
+    throw outOfRange(action, 'ssl: ciphers', `ciphers of ${max} (the maxVersion) or older`, ciphers);
   }
 }
 
-/** The context that the options hold, or ask for. */
+/** The `secureContext` of the options, or a new context made from them. */
 function contextOf(action: string, options: ConnectionOptions): SecureContext {
   const { secureContext } = options;
   checkContext(action, secureContext);
@@ -243,7 +245,7 @@ function contextOf(action: string, options: ConnectionOptions): SecureContext {
   return context;
 }
 
-/** Node passes over authorities in which it finds no certificate, and then each peer is one that nobody vouches for. */
+/** Refuses authorities without a certificate. Node ignores them, so that no certificate of a peer could be verified. */
 function checkAuthorities(action: string, { ca }: ConnectionOptions | TlsOptions): void {
   if (!ca) return;
   for (const given of [ca].flat()) {
@@ -253,7 +255,7 @@ function checkAuthorities(action: string, { ca }: ConnectionOptions | TlsOptions
     } catch (error) {
       throw refused(action, {}, error, 'ca');
     }
-    // The class takes DER as well.
+    // The class also accepts DER, but the option `ca` does not.
     if (!bytes.includes('-----BEGIN ')) throw invalidType(action, 'ssl: ca', 'certificates in PEM', given);
   }
 }
@@ -270,7 +272,7 @@ function checkTimeouts(action: string, options: HandshakeOptions): Timeouts {
   };
 }
 
-/** By what it has: Node does not export the class. No option of TLS is called `context`. */
+/** Checks for a property, because Node does not export the class. No TLS option is called `context`. */
 function isSecureContext(value: object): value is SecureContext {
   const { context } = value as { context?: unknown };
   return typeof context === 'object' && context !== null;
@@ -278,7 +280,7 @@ function isSecureContext(value: object): value is SecureContext {
 
 let defaults: SecureContext | null = null;
 
-/** Made once: it holds the certificates of all authorities that Node trusts. */
+/** Created once, because it holds the certificates of all authorities that Node trusts. */
 function defaultContext(): SecureContext {
   return (defaults ??= createSecureContext());
 }
