@@ -1,6 +1,4 @@
-/**
- * What a benchmark case is made of, and the ways in which its contenders are measured.
- */
+/** The parts of a benchmark case, and the ways to measure its contenders. */
 import type { Bound, RatioOf } from './judge.js';
 import { type Program, run, withPrograms } from './programs.js';
 import { type Engine, loopback, type Locate, python, sluice, tooManyFiles } from './toolchain.js';
@@ -15,13 +13,13 @@ import {
   WrongAnswerError,
 } from './workload.js';
 
-/** How a run is set up: what every case needs to know to plan its contenders. */
+/** The settings of a run, from which every case plans its contenders. */
 export interface Settings {
-  /** The engine of ours. */
+  /** The engine that sluice runs on. */
   readonly engine: Engine;
-  /** Show the other engine as well. */
+  /** Also measure sluice on the other engine. */
   readonly bothEngines: boolean;
-  /** Small data: shows that every contender runs and answers correctly, not how fast it is. */
+  /** Use little data: shows that every contender runs and answers correctly, not how fast it is. */
   readonly quick: boolean;
   readonly blocks: Blocks;
 }
@@ -30,13 +28,13 @@ export interface Settings {
 export interface Entry {
   readonly name: string;
   readonly locate: Locate;
-  /** A run whose answer is looked at in full and whose time is not. */
+  /** A run that checks the complete answer and is not timed. */
   verify(program: Program): Promise<void>;
-  /** A timed run, in the unit of the case; its answer is checked too. */
+  /** A timed run. Returns a value in the unit of the case, and also checks the answer. */
   time(program: Program): Promise<number>;
 }
 
-/** An entry that ours is held against. */
+/** An entry that sluice is judged against. */
 export type Rival = Entry & { readonly bound: Bound };
 
 export interface Plan {
@@ -44,16 +42,16 @@ export interface Plan {
   readonly against: readonly Rival[];
   /** Entries for information. */
   readonly also: readonly Entry[];
-  /** How fast the other end is when nothing is done with the bytes. */
+  /** The speed of the sender alone, with a receiver that discards the bytes. */
   readonly sender?: Entry;
 }
 
-/** A picture of several cases: one line for each contender. Both axes are logarithmic. */
+/** A plot of several cases, with one line for each contender. Both axes are logarithmic. */
 export interface Plot {
-  /** A part of the name of a file. */
+  /** A part of the file name. */
   readonly name: string;
   readonly title: string;
-  /** What is on the two axes. */
+  /** The titles of the two axes. */
   readonly x: string;
   readonly y: string;
 }
@@ -65,20 +63,20 @@ export interface Point {
 
 export interface Case {
   readonly name: string;
-  /** One line for people. */
+  /** A description of one line. */
   readonly title: string;
   readonly unit: string;
   readonly ratio: RatioOf;
-  /** Cases with a group are run when they, or their group, are asked for; those without always are. */
+  /** A case with a group runs only if the case or the group is named. A case without a group always runs. */
   readonly group?: string;
-  /** Not run by `--quick`: another case of the same programs is. */
+  /** Not run by `--quick`, because another case runs the same programs. */
   readonly skippedByQuick?: boolean;
-  /** Where the results belong in a plot. */
+  /** The position of the results in a plot. */
   readonly point?: Point;
   plan(settings: Settings): Plan;
 }
 
-/** The same case without the contenders that are there for information. */
+/** The same case without the contenders that are only for information. */
 export function judgedOnly(whole: Case): Case {
   return {
     ...whole,
@@ -89,23 +87,23 @@ export function judgedOnly(whole: Case): Case {
   };
 }
 
-/** Bytes that a sender sends over loopback, and how a receiver's seconds become a value. */
+/** The bytes that a sender sends over loopback, and how a receiver's seconds are converted to a value. */
 export interface Stream {
   readonly block: Block;
-  /** How often the block is sent in a timed run, and to verify. */
+  /** How often the block is sent in a timed run, and in a run that verifies. */
   readonly repeats: number;
   readonly verifyRepeats: number;
-  /** The sender writes at most so many bytes at once; 0 for as many as the socket takes. */
+  /** The largest write of the sender, in bytes; 0 for as much as the socket accepts. */
   readonly chunk?: number;
-  /** How many connections the receiver opens; each of them gets all of the bytes. Default 1. */
+  /** How many connections the receiver opens. Each of them receives all of the bytes. Default 1. */
   readonly connections?: number;
-  /** Words for the contenders' command lines, after the port. */
+  /** Arguments for the contenders, after the port. */
   readonly words?: readonly (string | number)[];
-  /** What was sent over all connections counts with its separators. */
+  /** `sent` is the sum over all connections, including separators. */
   readonly value: (sent: { readonly frames: number; readonly bytes: number }, answer: Answer) => number;
 }
 
-/** Measures receivers: whole programs that connect to the sender and read to the end. */
+/** Measures receivers: complete programs that connect to the sender and read to the end. */
 export class Receivers {
   readonly #stream: Stream;
   readonly #blocks: Blocks;
@@ -131,7 +129,7 @@ export class Receivers {
     };
   };
 
-  /** The other end alone: a receiver in C that looks at nothing. */
+  /** The sender alone, with a receiver in C that discards everything. */
   readonly sender = (): Entry => {
     const name = 'sender, into a sink';
     const { block, repeats, connections = 1 } = this.#stream;
@@ -168,7 +166,7 @@ export class Receivers {
   }
 }
 
-/** A program that needs no other end: it feeds itself, and answers. */
+/** A program that needs no sender, because it feeds itself. */
 export function alone(
   name: string,
   locate: Locate,
@@ -185,9 +183,9 @@ export function alone(
   };
 }
 
-/** Requests to an echo server, and how the seconds that they took become a value. */
+/** The requests to an echo server, and how their seconds are converted to a value. */
 export interface Requests {
-  /** How many are in flight at once. */
+  /** How many requests are in flight at the same time. */
   readonly depth: number;
   readonly count: number;
   readonly length: number;
@@ -195,8 +193,8 @@ export interface Requests {
 }
 
 /**
- * Measures echo servers: whole programs that print their port and serve until they are stopped. The client compares each
- * answer with its request, and its clock is the one that counts.
+ * Measures echo servers: complete programs that print their port and serve until they are stopped. The client compares each
+ * answer with its request, and measures the time.
  */
 export function echoServers({ depth, count, length, value }: Requests): (name: string, locate: Locate) => Entry {
   const ask = (name: string, program: Program, requests: number): Promise<number> =>
@@ -215,17 +213,17 @@ export function echoServers({ depth, count, length, value }: Requests): (name: s
   });
 }
 
-/** What an idle connection cost a server. */
+/** The cost of an idle connection for a server. */
 export interface IdleCost {
   /** Resident bytes. */
   readonly bytes: number;
-  /** Seconds of the processor, from the start of the server's listening. */
+  /** CPU seconds since the server began to listen. */
   readonly seconds: number;
 }
 
 /**
- * Measures what an idle connection costs a server: whole programs that print their port, wait for the connections, and print
- * what each of them has cost.
+ * Measures the cost of an idle connection for a server: complete programs that print their port, wait for the connections, and
+ * print the cost of each.
  */
 export function idleServers(
   connections: number,
@@ -251,13 +249,13 @@ export function idleServers(
       const reason = tooManyFiles(connections);
       return reason === null ? locate() : { missing: reason };
     },
-    // The number of connections is all that there is to be right or wrong, and every run checks it.
+    // The only thing to verify is the number of connections, and every run checks it.
     verify: () => Promise.resolve(),
     time: measure,
   });
 }
 
-/** Ours on the engine that was not chosen, where both are to be shown. */
+/** sluice on the other engine, if both engines are to be measured. */
 export function otherEngine(
   { engine, bothEngines }: Settings,
   entry: (name: string, locate: Locate) => Entry,

@@ -11,7 +11,7 @@ import { readlineAwait } from './cases/readline-await.js';
 import { sweep } from './cases/sweep.js';
 import { untilCrlfCrlf } from './cases/until-crlfcrlf.js';
 
-/** Every case there is, in the order in which they run. */
+/** All cases, in the order in which they run. */
 export const cases: readonly Case[] = [
   readlineAwait,
   linesBatches,
@@ -29,19 +29,16 @@ export const cases: readonly Case[] = [
   ...sweep,
 ];
 
-/** What stands for every case on the command line. */
+/** The word for all cases on the command line. */
 const ALL = 'all';
 
-/** What cases may be asked for by: their names, those of groups, and {@link ALL}. */
+/** The words that select cases: their names, those of groups, and {@link ALL}. */
 export function words(from: readonly Case[]): string[] {
   const named = from.map(({ name, group }) => [name, group ?? name]);
   return [...new Set([...named.map(([, group]) => group!), ALL, ...named.map(([name]) => name!)])];
 }
 
-/**
- * The cases that were asked for. Without any wish these are the ones of no group, and with `--quick` all but those that are
- * not for it.
- */
+/** The selected cases. By default these are the cases without a group, or, with `--quick`, all cases that it does not skip. */
 export function chosen(from: readonly Case[], wanted: readonly string[], quick: boolean): Case[] {
   const isNamed = ({ name }: Case): boolean => wanted.includes(name);
   const isMeant = ({ group, skippedByQuick }: Case): boolean => {

@@ -2,16 +2,16 @@
  * From measured values to judgements. Pure functions, no clocks and no processes.
  */
 
-/** Fewer rounds than this are shown but not judged. */
+/** Results of fewer rounds than this are shown but not judged. */
 export const JUDGED_ROUNDS = 5;
 
-/** Which way a ratio is taken: a rate of ours over theirs, or a duration of theirs over ours. */
+/** The direction of a ratio: 'ours / theirs' for rates, 'theirs / ours' for durations. */
 export type RatioOf = 'ours / theirs' | 'theirs / ours';
 
-/** What a ratio must not fall below, or must not exceed. */
+/** A lower or an upper bound for a ratio. */
 export type Bound = { readonly atLeast: number } | { readonly atMost: number };
 
-/** One comparison; `value`, `ratio` and `holds` are null where there is nothing to compare, or nothing to judge. */
+/** One comparison. `value`, `ratio` and `holds` are null if there is nothing to compare or to judge. */
 export interface Verdict {
   readonly name: string;
   readonly value: number | null;
@@ -34,7 +34,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[(sorted.length >> 1) - 1] as number) + upper) / 2;
 }
 
-/** How far the values lie apart: (largest - smallest) / median. */
+/** The spread of the values: (largest - smallest) / median. */
 export function spread(values: readonly number[]): number {
   const middle = median(values);
   return middle === 0 ? 0 : (Math.max(...values) - Math.min(...values)) / middle;
@@ -55,7 +55,7 @@ export function isMissing(samples: Samples): samples is { readonly missing: stri
   return 'missing' in samples;
 }
 
-/** Compares medians; nothing is said to hold unless both sides ran and there were rounds enough. */
+/** Compares medians. `holds` is null unless both sides ran, for at least {@link JUDGED_ROUNDS} rounds. */
 export function judge(name: string, ours: Samples, theirs: Samples, of: RatioOf, bound: Bound): Verdict {
   const compared = remark(name, ours, theirs, of);
   const judged =
@@ -71,7 +71,7 @@ export function remark(name: string, ours: Samples, theirs: Samples, of: RatioOf
   if (isMissing(theirs)) return { name, value: null, ratio: null, missing: theirs.missing };
   const value = median(theirs);
   const compared = isMissing(ours) ? NaN : ratio(median(ours), value, of);
-  // Memory that a few connections take can be less than the least that is measured: nothing to compare with.
+  // The memory of a few connections can be too small to measure. Then there is nothing to compare with.
   return { name, value, ratio: Number.isFinite(compared) && compared > 0 ? compared : null };
 }
 

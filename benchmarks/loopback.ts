@@ -1,6 +1,6 @@
 /**
- * The counterpart of native/loopback.c for machines without a C compiler: the same arguments, the same output. It is
- * slower than the C program; the table shows how fast it is next to the contenders.
+ * Replaces native/loopback.c on machines without a C compiler, with the same arguments and output. It is slower than the C
+ * program; the table shows its speed next to the contenders.
  */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';

@@ -6,16 +6,16 @@ import { promisify } from 'node:util';
 
 import { type Engine, root, versions } from './toolchain.js';
 
-/** Where, with what and of what the figures are. */
+/** The machine, the software and the date of a measurement. */
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGiB: number;
   readonly os: string;
   readonly versions: Readonly<Record<string, string>>;
-  /** The version of sluice, with its commit where there is one. */
+  /** The version of sluice, with the commit if it is known. */
   readonly sluice: string;
-  /** The engine that ours ran on. */
+  /** The engine that sluice ran on. */
   readonly engine: Engine;
   readonly date: string;
 }

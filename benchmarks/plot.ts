@@ -1,6 +1,6 @@
 /**
- * Draws throughput over whatever was swept: an SVG that is text, made by nothing but this file. Both axes are logarithmic,
- * and the colours suit light and dark surroundings.
+ * Draws the throughput of a sweep as an SVG, without any dependency. Both axes are logarithmic, and the colours suit light and
+ * dark backgrounds.
  */
 import type { Plot } from './case.js';
 import type { CaseResult } from './runner.js';
@@ -11,7 +11,7 @@ export interface Line {
   readonly points: readonly { readonly x: number; readonly y: number }[];
 }
 
-/** The plots that results are for, with their lines in the order in which the contenders first appear. */
+/** The plots of the results, with their lines in the order in which the contenders first appear. */
 export function plots(results: readonly CaseResult[]): { readonly plot: Plot; readonly lines: Line[] }[] {
   const found = new Map<Plot, Map<string, { x: number; y: number }[]>>();
   for (const { point, ours, oursName, against, also } of results) {
@@ -20,7 +20,7 @@ export function plots(results: readonly CaseResult[]): { readonly plot: Plot; re
     const lines = found.get(plot) ?? new Map<string, { x: number; y: number }[]>();
     found.set(plot, lines);
     for (const { name, value: y } of [{ name: oursName, value: ours }, ...against, ...also]) {
-      // A logarithm wants something above zero.
+      // A logarithmic axis cannot show 0.
       if (y === null || !(y > 0)) continue;
       const points = lines.get(name) ?? [];
       points.push({ x, y });
@@ -37,7 +37,7 @@ const WIDTH = 1080;
 const HEIGHT = 620;
 const AREA = { left: 70, top: 56, right: 680, bottom: 560 };
 
-/** Of middling lightness: each can be told from white and from black, and from its neighbours. */
+/** Colours of medium lightness, which can be distinguished from white, from black, and from their neighbours. */
 const COLOURS = ['#d1495b', '#2e86ab', '#5a9e3d', '#e08a1e', '#8f5fc9', '#1fa39a', '#c75ba8', '#8a7440', '#6b7fd7'];
 
 const STYLE = `
@@ -48,7 +48,7 @@ const STYLE = `
     .paper { fill: #0d1117 } text { fill: #f0f6fc } .grid { stroke: #3d444d }
   }`;
 
-/** The picture; a contender's points are marked, and its line is named at the right, the fastest at the top. */
+/** The SVG. The points of a contender are marked, and its line is labelled on the right, with the fastest at the top. */
 export function draw({ title, x: xTitle, y: yTitle }: Plot, lines: readonly Line[]): string {
   const points = lines.flatMap((line) => line.points);
   const xs = [...new Set(points.map(({ x }) => x))].sort((a, b) => a - b);
@@ -107,7 +107,9 @@ interface Look {
   readonly mark: (x: number, y: number) => string;
 }
 
-/** Ours are thick; on the other engine they have the same colour and are dashed. What repeats a colour has another mark. */
+/**
+ * The lines of sluice are thick; on the other engine they are dashed, in the same colour. If colours repeat, the marks differ.
+ */
 function lookOf(lines: readonly Line[]): (line: Line) => Look {
   const main = lines.filter(({ name }) => !name.endsWith(OTHER_ENGINE));
   return ({ name }) => {
@@ -139,7 +141,10 @@ function byLastValue(a: Line, b: Line): number {
   return (b.points.at(-1)?.y ?? 0) - (a.points.at(-1)?.y ?? 0);
 }
 
-/** 1, 2 and 5 of each power of ten, from the last one that is not above the smallest value to the first not below the largest. */
+/**
+ * 1, 2 and 5 times the powers of ten, from the largest that is not above the smallest value to the smallest that is not below the
+ * largest value.
+ */
 function ticks(values: readonly number[]): number[] {
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const found: number[] = [];
@@ -153,7 +158,7 @@ function ticks(values: readonly number[]): number[] {
   return found;
 }
 
-/** Logarithmic, with one decimal: what is within the first and the last of `values` lies between `from` and `to`. */
+/** A logarithmic scale, with one decimal: maps the range of `values` to the range between `from` and `to`. */
 function scale(values: readonly number[], from: number, to: number): (value: number) => number {
   const low = Math.log(Math.min(...values));
   const range = Math.log(Math.max(...values)) - low;

@@ -1,6 +1,4 @@
-/**
- * The programs of a benchmark as child processes: started, listened to, and stopped, whatever happens.
- */
+/** Runs the programs of a benchmark as child processes, and stops all of them at the end, whatever happens. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 
@@ -21,13 +19,13 @@ export class ProgramError extends Error {
   override readonly name = 'ProgramError';
 }
 
-/** The longest any one program may take. */
+/** The longest time that one program may take. */
 const PATIENCE_MS = 300_000;
 
-/** How much of what a program complained about is worth showing. */
+/** How many characters of a program's stderr are shown. */
 const STDERR_SHOWN = 2000;
 
-/** A program that is running, or has ended. */
+/** A program that is running or has ended. */
 export class Running {
   readonly #program: Program;
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
@@ -46,7 +44,7 @@ export class Running {
       this.#onOutput?.();
     });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
-    // A program that ends without reading its input is judged by how it ended, not by the broken pipe.
+    // If a program ends without reading its input, its exit code matters, not the broken pipe.
     this.#child.stdin.on('error', () => undefined);
     this.#timer = setTimeout(() => this.stop(), PATIENCE_MS);
     this.#ended = new Promise((resolve, reject) => {
@@ -80,12 +78,12 @@ export class Running {
     return this.#stdout.slice(0, end);
   }
 
-  /** Lets the program know that nothing more is wanted: its input ends. */
+  /** Ends the program's input, which tells it to finish. */
   release(): void {
     this.#child.stdin.end();
   }
 
-  /** Waits for the program's end; everything that it printed. */
+  /** Waits until the program ends, and returns everything that it printed. */
   async output(): Promise<string> {
     await this.#ended;
     return this.#stdout;
@@ -97,7 +95,7 @@ export class Running {
   }
 }
 
-/** Starts programs, and stops every one that is left when `action` is through. */
+/** Runs `action`, and stops every program that it started and that is still running at its end. */
 export async function withPrograms<T>(
   action: (start: (program: Program, ...args: (string | number)[]) => Running) => Promise<T>,
 ): Promise<T> {
@@ -118,7 +116,7 @@ export async function withPrograms<T>(
   }
 }
 
-/** Runs one program to its end. */
+/** Runs one program to its end and returns its output. */
 export function run(program: Program, ...args: (string | number)[]): Promise<string> {
   return withPrograms(async (start) => {
     const running = start(program, ...args);

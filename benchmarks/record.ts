@@ -6,8 +6,7 @@ import { page, type Results } from './report.js';
 import { root } from './toolchain.js';
 
 /**
- * Keeps results as dated files: JSON with every sample, a page to read, and a picture for each plot that they are for. Returns
- * the path of the page.
+ * Writes results to dated files: JSON with every sample, a Markdown page, and an SVG for each plot. Returns the path of the page.
  */
 export async function record(results: Results, command: string): Promise<string> {
   const directory = join(root, 'benchmarks', 'records');

@@ -1,18 +1,16 @@
-/**
- * Results as text for people, as the one JSON object for programs, and as the page of a record.
- */
+/** Formats results as text, as a JSON object for programs, and as the page of a record. */
 import { type Bound, type Remark, spread, type Verdict } from './judge.js';
 import type { Machine } from './machine.js';
 import type { CaseResult } from './runner.js';
 
-/** What a run found. */
+/** The results of a run. */
 export interface Results {
   readonly machine: Machine;
   readonly rounds: number;
   readonly cases: readonly CaseResult[];
 }
 
-/** The object that `--json` prints. What is for information is in the table, and in the records. */
+/** The object that `--json` prints. Results for information are only in the tables and in the records. */
 export function summary({ machine, cases }: Results): object {
   return {
     machine,
@@ -25,7 +23,7 @@ export function summary({ machine, cases }: Results): object {
   };
 }
 
-/** The contenders that did not run, a line each, and why. */
+/** The contenders that did not run, one line each, with the reason. */
 export function missing({ cases }: Results): string[] {
   const absent = cases.flatMap(({ name, against, also }) =>
     [...against, ...also]
@@ -39,7 +37,7 @@ function rounded(value: number | null): number | null {
   return value === null ? null : Number(value.toPrecision(6));
 }
 
-/** Three significant digits, as people read them. */
+/** Three significant digits, without an exponent. */
 function figure(value: number | null): string {
   if (value === null) return '-';
   return value >= 1000 ? value.toFixed(0) : value.toPrecision(3);
@@ -95,7 +93,7 @@ function aligned(table: readonly string[][]): string {
     .join('\n');
 }
 
-/** What limits a case from outside, if anything does. */
+/** Notes about anything outside the contenders that limits a case. */
 export function warnings({ also, samples, oursName }: CaseResult): string[] {
   const sender = also.find((remark) => remark.name.startsWith('sender'));
   if (sender === undefined || sender.value === null) return [];
@@ -107,7 +105,7 @@ export function warnings({ also, samples, oursName }: CaseResult): string[] {
   );
   return fastest < limit / 1.25
     ? []
-    : [`the sender is less than 1.25 times as fast as the fastest contender: ${oursName} may be held up by it`];
+    : [`the sender is less than 1.25 times as fast as the fastest contender, and may limit ${oursName}`];
 }
 
 /** One case as a table for the terminal. */

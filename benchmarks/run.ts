@@ -1,8 +1,8 @@
 /**
  * The command line of the benchmarks; see README.md next to this file.
  *
- * Ends with 0 when everything ran, whatever the judgement; with 1 when an answer was wrong, a program failed, or ours
- * could not run; with 2 when it was asked for something that there is not.
+ * The exit code is 0 if everything ran, whatever the judgement; 1 if an answer was wrong, a program failed, or sluice could not
+ * run; and 2 for an invalid command line.
  */
 import { judgedOnly } from './case.js';
 import { cases, chosen, words } from './cases.js';
@@ -15,7 +15,7 @@ import { type CaseResult, runCase } from './runner.js';
 import { type Engine, engineFailure } from './toolchain.js';
 import { Blocks, WrongAnswerError } from './workload.js';
 
-/** The engine asked for, on the command line or in the environment; else the first one that loads. */
+/** The engine given on the command line or in the environment, or else the first one that loads. */
 async function chooseEngine(asked: Engine | null): Promise<Engine> {
   const forced = process.env['SLUICE_ENGINE'];
   const wanted = asked ?? (forced === 'native' || forced === 'typescript' ? forced : null);
@@ -43,12 +43,12 @@ async function measure(options: Options): Promise<Results> {
   }
 }
 
-/** One line that overwrites itself, and only where somebody watches. */
+/** Shows progress in one line that overwrites itself, if stderr is a terminal. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 
-// Programs are stopped and files removed on exit, but not when a signal ends the process.
+// Exit handlers stop programs and remove files, but they do not run when a signal ends the process.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 const line = process.argv.slice(2);

@@ -1,6 +1,4 @@
-/**
- * Runs one case: first every answer is verified, then the contenders are timed, in turn within each round.
- */
+/** Runs one case: first verifies every contender's answer, then times the contenders, one after another within each round. */
 import { availableParallelism } from 'node:os';
 
 import type { Case, Entry, Point, Settings } from './case.js';
@@ -13,17 +11,17 @@ export interface CaseResult {
   readonly title: string;
   readonly unit: string;
   readonly ratioOf: RatioOf;
-  /** The median of ours; null when ours could not run. */
+  /** The median of sluice; null if it could not run. */
   readonly ours: number | null;
   readonly oursName: string;
   readonly against: readonly Verdict[];
   readonly also: readonly Remark[];
   readonly point?: Point;
-  /** Every value measured, by contender, in the order of the rounds. */
+  /** All measured values, by contender, in the order of the rounds. */
   readonly samples: Readonly<Record<string, readonly number[]>>;
 }
 
-/** Runs a case; `progress` is told what happens. Throws `WrongAnswerError` when an answer is wrong. */
+/** Runs a case, and reports each step to `progress`. Throws `WrongAnswerError` if an answer is wrong. */
 export async function runCase(
   wanted: Case,
   settings: Settings,
@@ -34,7 +32,7 @@ export async function runCase(
   const { ours, against, also, sender } = wanted.plan(settings);
   const entries: Entry[] = [ours, ...against, ...also, ...(sender ? [sender] : [])];
 
-  // Nothing is timed that is to be judged: the contenders need not have the machine to themselves.
+  // `--quick` judges nothing, so the contenders do not need the machine to themselves.
   const atOnce = settings.quick ? availableParallelism() : 1;
   const programs = new Map<Entry, Program>();
   const samples = new Map<Entry, number[] | { readonly missing: string }>();
@@ -80,7 +78,7 @@ export async function runCase(
   };
 }
 
-/** Takes up the items in their order, so many at once; none after one has failed. */
+/** Runs `action` for each item, in order, at most `atOnce` at the same time. Starts none after one has failed. */
 async function each<Item>(
   items: readonly Item[],
   atOnce: number,

@@ -1,6 +1,4 @@
-/**
- * What the machine has to run contenders with: Node, Python, compilers for C, Rust and Go; and how each contender is found.
- */
+/** The tools that run contenders on this machine: Node, Python, and compilers for C, Rust and Go. */
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
@@ -8,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 import { type Missing, type Program, run } from './programs.js';
 
-/** The project; this file runs as out/benchmarks/toolchain.js. */
+/** The root of the project. This file runs as out/benchmarks/toolchain.js. */
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
 const contenders = fileURLToPath(new URL('contenders/', import.meta.url));
@@ -17,12 +15,12 @@ const builds = join(root, 'out', 'benchmarks', 'native');
 
 export type Engine = 'native' | 'typescript';
 
-/** How a contender is found: the program to run, or why there is none. */
+/** Finds a contender: returns the program to run, or the reason why there is none. */
 export type Locate = () => Promise<Program | Missing>;
 
 const compiled = new Map<string, Locate>();
 
-/** A program that several cases need is looked for once. */
+/** Looks for a program only once, even if several cases need it. */
 function compiledOnce(target: string, find: Locate): Locate {
   const locate = compiled.get(target) ?? once(find);
   compiled.set(target, locate);
@@ -34,7 +32,7 @@ function once<T>(find: () => Promise<T>): () => Promise<T> {
   return () => (found ??= find());
 }
 
-/** A contender in `benchmarks/contenders`, run by this Node; `needs` names a package that it cannot do without. */
+/** A contender in `benchmarks/contenders`, run by this Node. `needs` names a package that it requires. */
 export function node(name: string, { needs, flags = [] }: { needs?: string; flags?: readonly string[] } = {}): Locate {
   const program = { command: process.execPath, args: [...flags, join(contenders, `${name}.js`)] };
   const installed = needs === undefined || isInstalled(needs);
@@ -72,7 +70,7 @@ export function engineFailure(engine: Engine): Promise<string | null> {
   return failure;
 }
 
-/** Loads sluice in a process of its own, as a contender does, and has it say on which engine it is. */
+/** Loads sluice in a separate process, as a contender does, and checks which engine it reports. */
 async function probeEngine(engine: Engine): Promise<string | null> {
   const probe = `import(${JSON.stringify(import.meta.resolve('sluice'))}).then(
     ({ engine }) => console.log(engine),
@@ -97,10 +95,10 @@ except ImportError:
 print('.'.join(map(str, sys.version_info[:3])), found)
 `;
 
-/** The contenders use assignment expressions. */
+/** The oldest version with assignment expressions, which the contenders use. */
 const OLDEST_PYTHON = '3.8.0';
 
-/** Every CPython on PATH and below pyenv, newest first; `SLUICE_BENCH_PYTHON` names one more. */
+/** Every CPython on PATH and under pyenv, newest first. `SLUICE_BENCH_PYTHON` adds another one. */
 const pythons = once(async (): Promise<Python[]> => {
   const commands = new Set<string>();
   if (process.env['SLUICE_BENCH_PYTHON']) commands.add(process.env['SLUICE_BENCH_PYTHON']);
@@ -119,7 +117,7 @@ const pythons = once(async (): Promise<Python[]> => {
       const [version = '', uvloop = ''] = (await run({ command, args: ['-c', PYTHON_PROBE] })).trim().split(' ');
       if (compareVersions(version, OLDEST_PYTHON) >= 0) found.push({ command, version, uvloop: uvloop || null });
     } catch {
-      // A shim without an interpreter behind it is no Python.
+      // Ignore a pyenv shim for which no interpreter is installed.
     }
   }
   return found.sort((a, b) => compareVersions(b.version, a.version));
@@ -133,7 +131,7 @@ async function names(directory: string): Promise<string[]> {
   }
 }
 
-/** Orders dotted versions: negative when `a` is the older one. */
+/** Compares dotted versions: negative if `a` is older. */
 export function compareVersions(a: string, b: string): number {
   const left = a.split('.').map(Number);
   const right = b.split('.').map(Number);
@@ -144,12 +142,12 @@ export function compareVersions(a: string, b: string): number {
   return 0;
 }
 
-/** The newest CPython of the machine, or the newest that has uvloop. */
+/** The newest CPython on the machine, or the newest one that has uvloop. */
 async function newestPython(uvloop: boolean): Promise<Python | undefined> {
   return (await pythons()).find((python) => !uvloop || python.uvloop !== null);
 }
 
-/** A contender in Python; its source is run where it is. */
+/** A contender in Python, run from its source folder. */
 export function python(file: string, { uvloop = false } = {}): Locate {
   return async () => {
     const found = await newestPython(uvloop);
@@ -158,14 +156,14 @@ export function python(file: string, { uvloop = false } = {}): Locate {
     }
     return {
       command: found.command,
-      // Without -B it would leave a folder of compiled modules between the sources.
+      // Without -B, Python would create a __pycache__ folder among the sources.
       args: ['-B', join(root, 'benchmarks', 'contenders', file)],
       ...(uvloop && { env: { SLUICE_BENCH_LOOP: 'uvloop' } }),
     };
   };
 }
 
-/** A contender in Rust: a package of its name in `benchmarks/native/rust`, built when it is first needed. */
+/** A contender in Rust: the package with this name in `benchmarks/native/rust`, built when it is first needed. */
 export function rust(name: string): Locate {
   const target = join(builds, 'rust');
   const program = join(target, 'release', executable(name));
@@ -177,18 +175,18 @@ export function rust(name: string): Locate {
   });
 }
 
-/** A contender in Go: a folder of its name in `benchmarks/native/go`, built when it is first needed. */
+/** A contender in Go: the folder with this name in `benchmarks/native/go`, built when it is first needed. */
 export function go(name: string): Locate {
   const program = join(builds, 'go', executable(name));
   return compiledOnce(program, () => {
-    // The module needs nothing but the standard library, and no other toolchain than the one that is there.
+    // The module needs only the standard library, and must be built with the installed toolchain.
     const env = { CGO_ENABLED: '0', GOFLAGS: '', GOTOOLCHAIN: 'local', GOWORK: 'off' };
     const args = ['build', '-C', join(sources, 'go'), '-o', program, `./${name}`];
     return built({ command: 'go', args, env }, program);
   });
 }
 
-/** The program that a compiler makes, or what the compiler says against it. Whether there is something to do, it decides. */
+/** Runs a compiler and returns its program, or its error message. The compiler decides whether it has anything to do. */
 async function built(compiler: Program, program: string): Promise<Program | Missing> {
   const { command } = compiler;
   try {
@@ -198,7 +196,7 @@ async function built(compiler: Program, program: string): Promise<Program | Miss
     if (message.includes('ENOENT')) return { missing: `no ${command} on PATH` };
     const complaints = message.split('\n').slice(1);
     const telling = complaints.find((line) => line.startsWith('error')) ?? complaints.at(-1) ?? message;
-    return { missing: `${command} does not build it: ${telling.trim()}` };
+    return { missing: `${command} could not build it: ${telling.trim()}` };
   }
   return { command: program, args: [] };
 }
@@ -207,7 +205,7 @@ function executable(name: string): string {
   return process.platform === 'win32' ? `${name}.exe` : name;
 }
 
-/** Why so many connections cannot be open in one process; null when they can. Node takes as many files as it may have. */
+/** Why one process cannot open this many connections; null if it can. Node raises its own limit to the hard limit. */
 export function tooManyFiles(connections: number): string | null {
   const needed = connections + FILES_BESIDES;
   const { userLimits } = process.report.getReport() as { userLimits?: { open_files?: { hard?: number | string } } };
@@ -217,10 +215,10 @@ export function tooManyFiles(connections: number): string | null {
     : null;
 }
 
-/** What a process has open beside its connections, and more. */
+/** More than enough for the files that a process opens besides its connections. */
 const FILES_BESIDES = 64;
 
-/** The first line that a program prints about itself, or null where it is not there. */
+/** The first line of a program's output; null if the program is not installed. */
 async function says(command: string, ...args: string[]): Promise<string | null> {
   try {
     return (await run({ command, args })).split('\n')[0]?.trim() ?? null;
@@ -229,7 +227,7 @@ async function says(command: string, ...args: string[]): Promise<string | null> 
   }
 }
 
-/** The versions behind the contenders, for the record. */
+/** The versions of the contenders' tools, for the record. */
 export async function versions(): Promise<Record<string, string>> {
   const plain = await newestPython(false);
   const withUvloop = await newestPython(true);
@@ -244,7 +242,7 @@ export async function versions(): Promise<Record<string, string>> {
   };
 }
 
-/** The other end: the C program where a compiler is, else its counterpart for Node, which has the same arguments. */
+/** The sender: the C program if there is a compiler, or else its replacement for Node, which takes the same arguments. */
 export const loopback = once(async (): Promise<Program> => {
   const source = join(sources, 'loopback.c');
   const target = join(builds, 'loopback');
@@ -256,7 +254,7 @@ export const loopback = once(async (): Promise<Program> => {
         await run({ command, args: ['-O2', '-o', target, source] });
         return { command: target, args: [] };
       } catch {
-        // The next compiler, or none.
+        // Try the next compiler.
       }
     }
   }

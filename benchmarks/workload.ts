@@ -1,6 +1,4 @@
-/**
- * The bytes that contenders get, and the answers that are right: computed here by obvious code, from nothing but the bytes.
- */
+/** The bytes that contenders receive, and the correct answers, which simple code computes from the bytes alone. */
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,33 +6,33 @@ import { join } from 'node:path';
 
 import { Digest } from './contenders/digest.js';
 
-/** What a contender says it has received. */
+/** A contender's report of what it received. */
 export interface Answer {
   readonly frames: number;
   readonly bytes: number;
   readonly seconds: number;
   readonly digest?: string;
-  /** Resident bytes of a Node contender with `--expose-gc`: the most there ever were, and those left at EOF. */
+  /** Resident bytes of a Node contender with `--expose-gc`: the maximum, and the size at EOF. */
   readonly peak?: number;
   readonly resident?: number;
 }
 
-/** What an answer is held against; a field that is left out is not looked at. */
+/** The expected answer. Fields that are omitted are not checked. */
 export type Expected = Partial<Pick<Answer, 'frames' | 'bytes' | 'digest'>>;
 
-/** A contender counted or split wrongly: the run is worth nothing. */
+/** A contender counted or split wrongly, so the run is invalid. */
 export class WrongAnswerError extends Error {
   override readonly name = 'WrongAnswerError';
 }
 
-/** Reads a contender's last line of output and refuses it unless it is the expected answer. */
+/** Parses the last line of a contender's output, and throws if it is not the expected answer. */
 export function checkAnswer(name: string, output: string, expected: Expected): Answer {
   const line = output.trimEnd().split('\n').at(-1) ?? '';
   let answer: Partial<Answer> | null;
   try {
     answer = JSON.parse(line) as Partial<Answer> | null;
   } catch {
-    throw new WrongAnswerError(`${name}: not an answer: ${JSON.stringify(line)}`);
+    throw new WrongAnswerError(`${name}: the output is not an answer: ${JSON.stringify(line)}`);
   }
   for (const key of ['frames', 'bytes', 'digest'] as const) {
     if (expected[key] !== undefined && answer?.[key] !== expected[key]) {
@@ -47,10 +45,10 @@ export function checkAnswer(name: string, output: string, expected: Expected): A
   return answer as Answer;
 }
 
-/** Bytes that are sent over and over, and the frames in them. */
+/** Bytes that are sent repeatedly, and the frames in them. */
 export interface Block {
   readonly bytes: Buffer;
-  /** What each frame holds, without its separator. */
+  /** The content of each frame, without its separator. */
   readonly contents: readonly Buffer[];
 }
 
@@ -66,7 +64,7 @@ export function separated(bytes: Buffer, separator: string): Block {
   return { bytes, contents };
 }
 
-/** A block whose frames have one length, and nothing between them. */
+/** A block whose frames all have the same length, with nothing between them. */
 export function chopped(bytes: Buffer, length: number): Block {
   if (bytes.length % length !== 0) throw new RangeError('the block does not end with a whole frame');
   const contents: Buffer[] = [];
@@ -74,7 +72,7 @@ export function chopped(bytes: Buffer, length: number): Block {
   return { bytes, contents };
 }
 
-/** Printable characters without order, but the same ones every time. */
+/** Pseudo-random printable characters, the same ones every time. */
 export function text(size: number): Buffer {
   const alphabet = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789, ');
   const bytes = Buffer.allocUnsafe(size);
@@ -89,14 +87,14 @@ export function text(size: number): Buffer {
   return bytes;
 }
 
-/** About `size` bytes of lines, each `length` bytes long with its LF. */
+/** About `size` bytes of lines, each `length` bytes long including its LF. */
 export function lines(size: number, length: number): Block {
   const bytes = text(size - (size % length));
   for (let end = length; end <= bytes.length; end += length) bytes.write('\n', end - 1);
   return separated(bytes, '\n');
 }
 
-/** About `size` bytes of blocks of header fields, each `length` bytes long with the empty line at its end. */
+/** About `size` bytes of header blocks, each `length` bytes long including the empty line at its end. */
 export function headers(size: number, length: number): Block {
   const field = 40;
   const bytes = text(size - (size % length));
@@ -107,7 +105,7 @@ export function headers(size: number, length: number): Block {
   return separated(bytes, '\r\n\r\n');
 }
 
-/** One frame for the contenders that feed themselves; they make the same one. */
+/** The frame of the contenders that feed themselves, which create the same one. */
 export function drips(length: number): Block {
   const separator = '\r\n';
   const bytes = Buffer.alloc(length, 'drip\rdrop, ');
@@ -115,21 +113,21 @@ export function drips(length: number): Block {
   return separated(bytes, separator);
 }
 
-/** A number of bytes for people. */
+/** A number of bytes in a readable unit. */
 export function size(bytes: number): string {
   if (bytes < 1024) return `${bytes} B`;
   return bytes < 1024 * 1024 ? `${bytes / 1024} KiB` : `${bytes / 1024 / 1024} MiB`;
 }
 
-/** What a block sent `repeats` times amounts to: the frames, and their bytes without separators. */
+/** The number of frames, and of their bytes without separators, in a block that is sent `repeats` times. */
 export function expectedOf({ contents }: Block, repeats: number): Required<Omit<Expected, 'digest'>> {
   const bytes = contents.reduce((sum, content) => sum + content.length, 0);
   return { frames: contents.length * repeats, bytes: bytes * repeats };
 }
 
 /**
- * The same for so many connections, of which each gets them all, together with the digest: that of the frames of any one
- * connection, for they have to be equal.
+ * The same for several connections, each of which receives all of the bytes, with the digest of one connection. All connections
+ * must have the same digest.
  */
 export function verifiableOf(block: Block, repeats: number, connections = 1): Required<Expected> {
   const digest = new Digest();
@@ -142,7 +140,7 @@ export function verifiableOf(block: Block, repeats: number, connections = 1): Re
 /** A directory for the blocks of one run. */
 export class Blocks {
   readonly #directory: string;
-  // The promise, not the path: two contenders of different blocks may ask before either file is written.
+  // Stores the promise, not the path, because two contenders may request a file before it is written.
   readonly #files = new Map<Buffer, Promise<string>>();
   readonly #removeAtExit = (): void => rmSync(this.#directory, { recursive: true, force: true });
 

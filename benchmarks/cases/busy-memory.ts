@@ -5,13 +5,13 @@ import { type Answer, lines } from '../workload.js';
 const LINE_BYTES = 64;
 const MIB = 1024 * 1024;
 
-/** More than noise, and far less than a buffer that is not given back would be after so many bytes. */
+/** More than noise, and far less than the growth of a program that does not free its buffers. */
 const GROWS_AT_MOST = 1.25;
 
 export const busyMemory: Case = {
   name: 'busy-memory',
   title:
-    'resident memory of a program after it has read 64-byte lines from one connection: 1 GB of them against 100 MB',
+    'resident memory of a program that has read 64-byte lines from one connection: after 1 GB compared with after 100 MB',
   unit: 'MiB',
   ratio: 'ours / theirs',
   group: 'busy-memory',

@@ -6,13 +6,13 @@ const PIECE_BYTES = 16;
 
 export const drip: Case = {
   name: 'drip',
-  title: 'cost per byte of a frame that arrives in 16-byte pieces: a large one against a small one',
+  title: 'cost per byte of a frame that arrives in 16-byte pieces: a large frame compared with a small one',
   unit: 'ns/byte',
   ratio: 'ours / theirs',
   plan(settings) {
     const large = settings.quick ? 64 * 1024 : 4 * 1024 * 1024;
     const small = settings.quick ? 4 * 1024 : 256 * 1024;
-    // Both sizes pass the same number of bytes, so that both warm up alike.
+    // Both sizes use the same total number of bytes, so that both warm up equally.
     const total = large * (settings.quick ? 1 : 4);
 
     const fed = (length: number) => (name: string, locate: Locate) => {

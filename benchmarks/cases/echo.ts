@@ -5,7 +5,7 @@ const REQUEST_BYTES = 64;
 
 export const echoPipelined: Case = {
   name: 'echo-pipelined',
-  title: 'requests of one 64-byte line to an echo server, 100 in flight',
+  title: 'requests of one 64-byte line each to an echo server, 100 in flight',
   unit: 'kreq/s',
   ratio: 'ours / theirs',
   plan(settings) {

@@ -12,7 +12,7 @@ export const exactly1m: Case = {
   plan(settings) {
     const { entry, sender } = new Receivers(
       {
-        // Not one frame: if two were swapped, the digest would tell.
+        // Two different frames, so that the digest shows if they are swapped.
         block: chopped(text(2 * FRAME_BYTES), FRAME_BYTES),
         repeats: settings.quick ? 4 : 2048,
         verifyRepeats: 4,

@@ -6,7 +6,7 @@ const LINE_BYTES = 64;
 
 export const frames: Case = {
   name: 'frames',
-  title: '64-byte lines over loopback, looked at where they lie',
+  title: '64-byte lines over loopback, processed in place',
   unit: 'Ml/s',
   ratio: 'ours / theirs',
   plan(settings) {

@@ -1,11 +1,11 @@
-/** How the cost of a byte, or of a connection, grows with their number. */
+/** How the cost per byte, or per connection, grows with their number. */
 import { alone, type Case, type Entry, idleServers, otherEngine, type Settings } from '../case.js';
 import { type Locate, node, python, sluice } from '../toolchain.js';
 import { drips, size, verifiableOf } from '../workload.js';
 
 const GROUP = 'growth';
 
-/** The bound of `drip`. */
+/** The same bound as in `drip`. */
 const GROWS_AT_MOST = 1.5;
 
 const KIB = 1024;
@@ -20,10 +20,10 @@ export const frameGrowth: Case = {
   ratio: 'ours / theirs',
   group: GROUP,
   plan(settings) {
-    // Both out of the caches of most machines, where 'drip' ends and much further.
+    // Both are larger than the caches of most machines. The small one is where 'drip' ends.
     const [small, large] = settings.quick ? [16 * KIB, 256 * KIB] : [4 * MIB, 64 * MIB];
     const others = LENGTHS.filter((length) => length !== small && length < large);
-    // Every length passes the same number of bytes, so that all of them warm up alike.
+    // Every length uses the same total number of bytes, so that all of them warm up equally.
     const expected = new Map([...others, small, large].map((n) => [n, verifiableOf(drips(n), large / n)]));
     const fed = (name: string, locate: Locate) => (length: number) => {
       const words = [length, large / length, PIECE_BYTES];
@@ -44,12 +44,12 @@ export const frameGrowth: Case = {
   },
 };
 
-/** What a stream may cost beyond its socket: the bound of `idle-memory`. */
+/** What a stream may cost in addition to its socket: the same bound as in `idle-memory`. */
 const ALLOWANCE_KIB = 2;
 
 export const idleMemoryGrowth: Case = {
   name: 'idle-memory-growth',
-  title: 'resident memory of a server by idle connection, the more of them there are',
+  title: 'resident memory of a server per idle connection, for growing numbers of connections',
   unit: 'KiB',
   ratio: 'ours / theirs',
   group: GROUP,
@@ -67,7 +67,7 @@ export const idleMemoryGrowth: Case = {
 
 export const idleTimeGrowth: Case = {
   name: 'idle-time-growth',
-  title: 'processor time of a server by connection until all of them are there, the more of them there are',
+  title: 'CPU time of a server per connection until all are connected, for growing numbers of connections',
   unit: 'µs',
   ratio: 'ours / theirs',
   group: GROUP,
@@ -85,7 +85,7 @@ export const idleTimeGrowth: Case = {
 const FLAGS = ['--expose-gc'];
 const RAW = node('node-idle', { flags: FLAGS });
 
-/** The servers of both cases, each to be had for any number of connections. */
+/** The servers of both cases, for any number of connections. */
 function idle(settings: Settings, value: Parameters<typeof idleServers>[1]) {
   const counts = settings.quick ? [10, 100] : [10, 100, 1_000, 10_000];
   const server = (name: string, locate: Locate, count: number): Entry =>

@@ -1,12 +1,12 @@
 import { type Case, idleServers, otherEngine } from '../case.js';
 import { node, sluice } from '../toolchain.js';
 
-/** What a stream may cost beyond its socket. */
+/** What a stream may cost in addition to its socket. */
 const ALLOWANCE_KIB = 2;
 
 export const idleMemory: Case = {
   name: 'idle-memory',
-  title: 'resident memory of a server by idle connection',
+  title: 'resident memory of a server per idle connection',
   unit: 'KiB',
   ratio: 'ours / theirs',
   plan(settings) {

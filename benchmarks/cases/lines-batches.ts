@@ -6,7 +6,7 @@ const LINE_BYTES = 64;
 
 export const linesBatches: Case = {
   name: 'lines-batches',
-  title: '64-byte lines over loopback as strings, as many at once as are there',
+  title: '64-byte lines over loopback as strings, all buffered lines at once',
   unit: 'Ml/s',
   ratio: 'ours / theirs',
   plan(settings) {

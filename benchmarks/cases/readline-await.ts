@@ -13,7 +13,7 @@ export const readlineAwait: Case = {
     const { entry, sender } = new Receivers(
       {
         block: lines(settings.quick ? 64 * 1024 : 1024 * 1024, LINE_BYTES),
-        // Six million lines: the first million of them is read before the compilers of V8 are done.
+        // Six million lines, because V8 is still compiling while the first million is read.
         repeats: settings.quick ? 16 : 384,
         verifyRepeats: 3,
         value: ({ frames }, { seconds }) => frames / seconds / 1e6,

@@ -1,8 +1,8 @@
 /**
- * Throughput over the length of a line, and over the number of connections: everything that reads lines, next to each other.
+ * Throughput by the length of the lines and by the number of connections, for everything that reads lines.
  *
- * What is judged is that the native engine is worth having: it may be behind the TypeScript engine by what a measurement is
- * off, and no more.
+ * What is judged is whether the native engine is worth having: it must not be slower than the TypeScript engine by more than the
+ * measurement error.
  */
 import {
   asyncioEntries,
@@ -23,11 +23,11 @@ const NOT_BEHIND = 0.97;
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** What a sweep goes over. */
+/** The variable of a sweep. */
 interface Axis {
   readonly plot: Plot;
   readonly values: readonly number[];
-  /** The one that `--quick` runs. */
+  /** The value that `--quick` runs. */
   readonly quick: number;
 }
 
@@ -39,7 +39,7 @@ const byLength: Axis = {
     y: 'MB/s',
   },
   values: [8, 16, 32, 64, 128, 256, 512, KIB, 4 * KIB, 16 * KIB, 64 * KIB],
-  // The longest line that the default limit lets through.
+  // The longest line that the default limit allows.
   quick: 64 * KIB,
 };
 
@@ -66,20 +66,20 @@ function caseAt({ plot, quick }: Axis, x: number, about: Pick<Case, 'name' | 'ti
   };
 }
 
-/** Receivers whose value is the unit of both plots. */
+/** Receivers whose value has the unit of both plots. */
 function megabytesPerSecond(stream: Omit<Stream, 'verifyRepeats' | 'value'>, settings: Settings): Receivers {
   const value: Stream['value'] = ({ bytes }, { seconds }) => bytes / seconds / 1e6;
   return new Receivers({ ...stream, verifyRepeats: 2, value }, settings);
 }
 
-/** A way to read lines, and how much is read that way: whichever of the two is less. */
+/** A way to read lines, and how much is read that way: `mostLines` or `mostBytes`, whichever is less. */
 interface Way {
   readonly name: string;
   readonly call: string;
   readonly contender: string;
   readonly mostLines: number;
   readonly mostBytes: number;
-  /** Others that do the same work, or nearly; some need to be told how long a line is. */
+  /** Other contenders that do the same work, or nearly the same. Some need to know the length of the lines. */
   also(entry: (name: string, locate: Locate, words?: (string | number)[]) => Entry, length: number): Entry[];
 }
 
@@ -137,7 +137,7 @@ function lengthCase(way: Way, length: number): Case {
       return {
         ...engines(call, contender, entry),
         also: way.also(entry, length),
-        // Next to those that come close to it.
+        // Only readframes() comes close to the speed of the sender.
         ...(name === 'frames' && { sender: sender() }),
       };
     },
@@ -170,7 +170,7 @@ function connectionsCase(connections: number): Case {
   });
 }
 
-/** Ours on the native engine, whichever was asked for, against ours on the other. */
+/** sluice on the native engine, judged against sluice on the TypeScript engine, whichever engine was selected. */
 function engines(
   call: string,
   contender: string,

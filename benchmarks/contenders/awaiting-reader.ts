@@ -1,6 +1,6 @@
 /**
- * What the awaiting line readers that are written by hand have in common: the events of the socket, the wait for them, and
- * the loop that is timed. How a reader keeps what comes, and makes lines of it, is its own.
+ * The common part of the hand-written line readers with await: the events of the socket, the wait for them, and the loop that is
+ * timed. Each reader decides how it stores chunks and splits them into lines.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -27,13 +27,13 @@ export abstract class AwaitingReader {
     });
   }
 
-  /** The next line with its end, the rest at EOF, then null. */
+  /** The next line including its end; at EOF the rest, and then null. */
   abstract readline(): Promise<Buffer | null>;
 
-  /** Keeps a chunk that has come. */
+  /** Stores a chunk that has arrived. */
   protected abstract push(chunk: Buffer): void;
 
-  /** Resolves when something has come: a chunk, the end or an error. */
+  /** Resolves when a chunk, the end or an error arrives. */
   protected arrival(): Promise<void> {
     return new Promise((resolve) => (this.#wake = resolve));
   }
@@ -44,7 +44,7 @@ export abstract class AwaitingReader {
   }
 }
 
-/** Reads a connection to its end by a reader of `Reader`, and prints the answer. */
+/** Reads a connection to its end with a `Reader`, and prints the answer. */
 export async function receive(Reader: new (socket: Socket) => AwaitingReader): Promise<void> {
   const socket = connect({ host: '127.0.0.1', port });
   await once(socket, 'connect');

@@ -1,8 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 
 /**
- * A digest of frames that depends on where each of them ends: the length and the content of every frame, without its
- * separator.
+ * A digest of frames that depends on where each frame ends: of the length and the content of every frame, without its separator.
  */
 export class Digest {
   readonly #hash: Hash = createHash('sha256');

@@ -1,6 +1,6 @@
 /**
- * The hand-written awaiting reader with every care: `Buffer.concat` only for a line that spans two chunks, a search that looks
- * at no byte twice, one view a line and an offset for the rest, and back-pressure.
+ * The hand-written await reader, optimised: `Buffer.concat` only for lines that span chunks, a search that looks at no byte
+ * twice, one view per line and an offset for the rest, and back-pressure.
  */
 import { AwaitingReader, receive } from './awaiting-reader.js';
 
@@ -9,7 +9,7 @@ const HIGH_WATERMARK = 128 * 1024;
 const LOW_WATERMARK = 64 * 1024;
 
 class LineReader extends AwaitingReader {
-  /** What is not read yet begins at #start; no line ends before #searched. */
+  /** Unread bytes begin at #start, and no line ends between there and #searched. */
   #buffer: Buffer = Buffer.alloc(0);
   #start = 0;
   #searched = 0;

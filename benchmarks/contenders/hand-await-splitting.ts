@@ -1,7 +1,7 @@
 /**
- * A line splitter with an awaiting front: it turns a chunk into lines as soon as it comes, and `readline()` takes them from an
- * array, without being an async function. That is the fastest that was found for Node without native code, at a price: it
- * can read lines alone (no other separator, no exact count, nothing in between), and a line has no limit.
+ * A line splitter with await: it splits each chunk into lines on arrival, and `readline()` takes them from an array, without
+ * being an async function. This is the fastest method found for Node without native code, at a price: it can only read lines (no
+ * other separator, no exact number of bytes, no mixture), and their length is not limited.
  */
 import { AwaitingReader, receive } from './awaiting-reader.js';
 
@@ -12,9 +12,9 @@ const LOW_WATERMARK = 64 * 1024;
 class LineReader extends AwaitingReader {
   #lines: Buffer[] = [];
   #next = 0;
-  /** The chunks of a line whose end has not come. */
+  /** The chunks of a line whose end has not arrived. */
   #rest: Buffer[] = [];
-  /** How many bytes the lines hold that nobody has asked for. */
+  /** The number of bytes in the lines that have not been read. */
   #size = 0;
   #paused = false;
 

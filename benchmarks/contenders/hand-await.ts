@@ -1,4 +1,4 @@
-/** The awaiting line reader that people write by hand: see line-reader.ts. */
+/** The await reader as people usually write it by hand: see line-reader.ts. */
 import { receive } from './awaiting-reader.js';
 import { LineReader } from './line-reader.js';
 

@@ -1,4 +1,4 @@
-/** The awaiting line reader that people write by hand, on many connections at once: see line-reader.ts. */
+/** The await reader as people usually write it by hand, on many connections at once: see line-reader.ts. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 

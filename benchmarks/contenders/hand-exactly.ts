@@ -1,4 +1,6 @@
-/** Frames of one length by hand: `'data'` chunks are kept until there are enough of them, then joined by `Buffer.concat`. */
+/**
+ * Frames of one length, by hand: `'data'` chunks are stored until there are enough bytes, and then joined with `Buffer.concat`.
+ */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 

@@ -1,6 +1,6 @@
 /**
- * Lines where they lie, by hand, no await: an `indexOf` loop on `'data'` that hands out positions and makes no object for a
- * line. Only what spans two chunks is copied, and no byte is searched twice.
+ * Lines in place, by hand, without await: an `indexOf` loop on `'data'` that passes on positions and creates no object per line.
+ * Only a line that spans two chunks is copied, and no byte is searched twice.
  */
 import { once } from 'node:events';
 import { connect } from 'node:net';

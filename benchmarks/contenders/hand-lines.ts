@@ -1,6 +1,6 @@
 /**
- * Lines as strings by hand, no await: each `'data'` chunk decoded at once by `setEncoding`, and cut by `split('\n')`. What
- * follows the last line end waits for the next chunk.
+ * Lines as strings, by hand, without await: each `'data'` chunk is decoded by `setEncoding` and split with `split('\n')`. The
+ * text after the last line end waits for the next chunk.
  */
 import { once } from 'node:events';
 import { connect } from 'node:net';

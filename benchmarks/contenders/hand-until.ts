@@ -1,6 +1,6 @@
 /**
- * Header blocks by hand: a `buf.indexOf` loop on `'data'`, no await. Only what spans two chunks is copied, views are handed
- * out, and no byte is searched twice but for those that may be a part of a separator.
+ * Header blocks, by hand, without await: a `buf.indexOf` loop on `'data'`. Only a block that spans two chunks is copied; the
+ * others are views. No byte is searched twice, except those that may be part of a separator.
  */
 import { once } from 'node:events';
 import { connect } from 'node:net';

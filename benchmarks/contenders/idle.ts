@@ -1,16 +1,16 @@
-/** What the idle servers have in common: they print their port, and what each connection costs once all are there. */
+/** The common part of the idle servers, which print their port and, when all connections have arrived, the cost of each. */
 import { setTimeout as after } from 'node:timers/promises';
 import { getHeapSpaceStatistics } from 'node:v8';
 
-/** How many connections will come. */
+/** The number of connections to expect. */
 export const expected = Number(process.argv[2]);
 
 declare function gc(): void;
 
-/** The least that V8 keeps for young objects, in bytes, and a little more. */
+/** Slightly more than the minimum size of V8's memory for young objects, in bytes. */
 const LEAST_YOUNG_BYTES = 2 ** 21;
 
-/** How often, and after how long each, it is asked to give back what it took for them in a burst. */
+/** How often, and at what interval, V8 is asked to return the memory that it took for young objects. */
 const LOOKS = 20;
 const BETWEEN_LOOKS_MS = 2000;
 
@@ -19,8 +19,8 @@ function youngBytes(): number {
 }
 
 /**
- * The resident bytes when all is quiet. V8 takes up to 32 MiB for young objects while connections come in, whatever they are, and
- * gives them back once little has been allocated for some seconds: that is no part of what an idle connection costs.
+ * The resident bytes when everything is quiet. While connections arrive, V8 takes up to 32 MiB for young objects, whatever they
+ * are, and returns them after some seconds with few allocations. This is not part of the cost of an idle connection.
  */
 async function settledMemory(): Promise<number> {
   for (let looks = 0; looks < LOOKS; looks++) {
@@ -38,18 +38,18 @@ let open = 0;
 let cpuBefore: NodeJS.CpuUsage | undefined;
 let cpu: NodeJS.CpuUsage | null = null;
 
-/** To be called for each connection, as soon as the server knows of it. */
+/** Must be called for each connection, as soon as the server has accepted it. */
 export function arrived(): void {
   open++;
-  // What the server still does for the last connection in this turn belongs to it.
+  // Include the work that the server still does in this turn for the last connection.
   if (open === expected) setImmediate(() => (cpu = process.cpuUsage(cpuBefore)));
 }
 
 /**
- * Measures from the moment when the server listens to the moment when all connections are there and quiet. Prints the
- * resident bytes, and the seconds that the processor worked, for each of them.
+ * Measures from the moment when the server listens until all connections have arrived and are quiet. Prints the resident bytes
+ * and the CPU seconds per connection.
  *
- * @param port where the server listens
+ * @param port the port on which the server listens
  */
 export async function measure(port: number): Promise<void> {
   const before = await settledMemory();

@@ -1,10 +1,10 @@
 /**
- * it-byte-stream: `await stream.read({ bytes })`, which waits for so many bytes. It has no call for lines: here it is told
- * how long each of them is, and has nothing to search for.
+ * it-byte-stream: `await stream.read({ bytes })`, which waits for that number of bytes. It has no call for lines, so it receives
+ * the length of each line and does not search.
  *
  *     node it-byte-stream.js PORT FRAME_BYTES END_BYTES [verify]
  *
- * Of each frame END_BYTES are its separator.
+ * END_BYTES of each frame are its separator.
  */
 import { once } from 'node:events';
 import { connect } from 'node:net';

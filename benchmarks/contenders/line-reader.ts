@@ -1,6 +1,6 @@
 /**
- * The awaiting line reader that people write by hand: `'data'` events gathered by `Buffer.concat`, `indexOf`, and a
- * `subarray` for the line and one for the rest. It is the reader that the figures of the design were taken against.
+ * The await reader as people usually write it by hand: `'data'` events collected with `Buffer.concat`, `indexOf`, one `subarray`
+ * for the line and one for the rest. The targets of the project were set against this reader.
  */
 import { AwaitingReader } from './awaiting-reader.js';
 

@@ -1,6 +1,5 @@
 /**
- * `node:net`: a server that echoes lines, split by hand as they come with `'data'`, with one `socket.write` a line. Prints its
- * port.
+ * `node:net`: a server that echoes lines, split by hand as `'data'` arrives, with one `socket.write` per line. Prints its port.
  */
 import { createServer, type AddressInfo } from 'node:net';
 

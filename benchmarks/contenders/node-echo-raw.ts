@@ -1,4 +1,4 @@
-/** `node:net`: a server that echoes whatever comes, without looking for lines. Prints its port. */
+/** `node:net`: a server that echoes every chunk, without looking for lines. Prints its port. */
 import { createServer, type AddressInfo } from 'node:net';
 
 const server = createServer({ noDelay: true }, (socket) => {

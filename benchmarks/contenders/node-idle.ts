@@ -1,4 +1,4 @@
-/** `node:net`: a server that listens to the `'data'` of connections that send none. */
+/** `node:net`: a server with a `'data'` listener on connections that send nothing. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 

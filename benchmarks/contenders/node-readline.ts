@@ -1,4 +1,4 @@
-/** `node:readline`, its `'line'` event: no await, strings. */
+/** `node:readline`, its `'line'` event: strings, without await. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';

@@ -1,4 +1,4 @@
-"""What the contenders in Python have in common: how they are told what to do, how they are run, and how they answer."""
+"""The common part of the contenders in Python: how they receive their arguments, run, and report their results."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,7 @@ import time
 # With `verify`, the last word, every frame is digested too; that run is not timed.
 verify = sys.argv[-1] == "verify"
 
-# The numbers in front of it: a receiver's first one is the port of the sender.
+# The numeric arguments before it. The first argument of a receiver is the port of the sender.
 words = [int(word) for word in sys.argv[1:] if word != "verify"]
 
 

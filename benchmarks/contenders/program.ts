@@ -1,35 +1,35 @@
 /**
- * What the Node contenders have in common: how they are told what to do, and how they answer.
+ * The common part of the Node contenders: how they receive their arguments and report their results.
  *
  *     node contender.js PORT [NUMBER ...] [verify]
  *
- * A receiver connects to PORT of 127.0.0.1, starts its clock once the connection is established, reads to the end, stops
- * its clock, and prints one line of JSON. With `verify` it also digests every frame, so that the runner can tell a wrong
- * answer from a right one; this run is not timed. With `--expose-gc` it says how much memory it has, too.
+ * A receiver connects to PORT on 127.0.0.1, starts its clock when the connection is established, reads to the end, stops its
+ * clock, and prints one line of JSON. With `verify` it also computes a digest of every frame, so that the runner can detect a
+ * wrong answer; this run is not timed. With `--expose-gc` it also reports its memory.
  */
 import { Digest } from './digest.js';
 
-/** With `verify`, the last word. */
+/** Whether the last argument is `verify`. */
 export const verify = process.argv.at(-1) === 'verify';
 
-/** The numbers in front of it. */
+/** The numeric arguments before it. */
 export const words = process.argv.slice(2, verify ? -1 : undefined).map(Number);
 
-/** The port of the sender: the first of them, for a receiver. */
+/** The first number, which is the port of the sender if this is a receiver. */
 export const port = words[0] as number;
 
-/** The digest to fill in, or null in a timed run. */
+/** The digest to compute, or null in a timed run. */
 export const digest = verify ? new Digest() : null;
 
-/** Seconds since a moment that does not matter. */
+/** Seconds since an arbitrary moment. */
 export function now(): number {
   return performance.now() / 1000;
 }
 
-/** There with `--expose-gc`. */
+/** Defined with `--expose-gc`. */
 declare const gc: (() => void) | undefined;
 
-/** Resident bytes: the most there ever were, and what is left after garbage collection. */
+/** Resident bytes: the maximum, and the size after garbage collection. */
 function memory(): { readonly peak: number; readonly resident: number } | null {
   if (typeof gc === 'undefined') return null;
   const peak = process.resourceUsage().maxRSS * 1024;
@@ -40,8 +40,8 @@ function memory(): { readonly peak: number; readonly resident: number } | null {
 /**
  * Prints the answer.
  *
- * @param frames how many frames came
- * @param bytes how many bytes they hold, without their separators
+ * @param frames the number of frames received
+ * @param bytes the number of bytes in them, without separators
  * @param seconds from the established connection to EOF
  */
 export function answer(frames: number, bytes: number, seconds: number): void {

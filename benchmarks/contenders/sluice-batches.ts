@@ -1,4 +1,4 @@
-/** sluice: `for await (const batch of stream.lines().batches())`: strings, as many at once as are there. */
+/** sluice: `for await (const batch of stream.lines().batches())`: strings, all buffered lines at once. */
 import { connect } from 'sluice';
 
 import { answer, digest, now, port } from './program.js';

@@ -1,5 +1,5 @@
 /**
- * sluice: frames that a sender writes in pieces of 16 bytes, over TCP. How the pieces arrive is up to the kernel.
+ * sluice: frames that a sender writes in pieces of 16 bytes, over TCP. The kernel decides how the pieces arrive.
  *
  *     node sluice-drip-tcp.js PORT FRAME_BYTES [verify]
  */

@@ -1,6 +1,6 @@
 /**
- * sluice: frames that arrive in small pieces, without a socket: `StreamReader.feedData` against a waiting
- * `readuntil`. The reader runs between any two pieces, as it would if each had come in a read of its own.
+ * sluice: frames that arrive in small pieces, without a socket: `StreamReader.feedData` while a `readuntil` waits. The reader
+ * runs between any two pieces, as if each had been a separate read from a socket.
  *
  *     node sluice-drip.js FRAME_BYTES FRAMES PIECE_BYTES [verify]
  */
@@ -10,13 +10,13 @@ import { answer, digest, now, words } from './program.js';
 
 const [frameBytes, frames, piece] = words as [number, number, number];
 
-// Carriage returns all over, so that a search for both bytes has to look twice.
+// The frame contains many carriage returns, so that a search for one byte of the separator is not enough.
 const frame = Buffer.alloc(frameBytes, 'drip\rdrop, ');
 frame.write('\r\n', frameBytes - 2);
 const pieces: Buffer[] = [];
 for (let at = 0; at < frameBytes; at += piece) pieces.push(frame.subarray(at, at + piece));
 
-/** Lets everything run that is ready to, and no more. */
+/** Lets everything run that is ready to run. */
 const aMoment = Promise.resolve();
 
 const reader = new StreamReader({ limit: frameBytes });

@@ -1,9 +1,9 @@
-/** sluice: `await stream.readframes()`, the frames looked at where they lie: `bytes` and `ends`. */
+/** sluice: `await stream.readframes()`, the frames processed in place with `bytes` and `ends`. */
 import { connect, type Frames } from 'sluice';
 
 import { answer, digest, now, port } from './program.js';
 
-/** The bytes of all frames. A function of its own, so that what is compiled for the loop has nothing but the loop in it. */
+/** The total length of all frames. It is a separate function so that V8 compiles the loop on its own. */
 function visit({ bytes, ends }: Frames): number {
   let total = 0;
   let from = 0;

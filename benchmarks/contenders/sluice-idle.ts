@@ -1,4 +1,4 @@
-/** sluice: a server whose handlers all wait for a line that does not come. */
+/** sluice: a server whose handlers all wait for a line that never arrives. */
 import type { AddressInfo } from 'node:net';
 
 import { StreamServer } from 'sluice';

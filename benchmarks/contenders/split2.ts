@@ -1,4 +1,4 @@
-/** `split2`: a transform that emits one string a line, by its `'data'` event. */
+/** `split2`: a transform that emits one string per line through its `'data'` event. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import split2 from 'split2';

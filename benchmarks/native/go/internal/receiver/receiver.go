@@ -1,4 +1,4 @@
-// Package receiver is what the receivers in Go have in common: how they are told what to do, and how they answer.
+// Package receiver is the common part of the receivers in Go: how they receive their arguments and report their results.
 //
 //	PROGRAM PORT [WORD ...] [verify]
 package receiver

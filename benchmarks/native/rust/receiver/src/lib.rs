@@ -1,4 +1,4 @@
-//! What the receivers in Rust have in common: how they are told what to do, and how they answer.
+//! The common part of the receivers in Rust: how they receive their arguments and report their results.
 //!
 //! ```text
 //! PROGRAM PORT [WORD ...] [verify]
