@@ -1,6 +1,6 @@
 /**
- * `npm run api-report [-- --check]`: writes docs/sluice.api.md, the public surface as the shipped declarations have it, so that a
- * change of it shows as a difference in the file. With `--check` nothing is written, and a difference is an error.
+ * `npm run api-report [-- --check]`: writes docs/sluice.api.md, the public API according to the published declarations, so that
+ * every change to it shows up in a diff. With `--check` it writes nothing, and fails if the file is out of date.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -39,7 +39,7 @@ await main(async () => {
     localBuild: true,
     messageCallback: (message) => {
       message.handled = true;
-      // Of the report itself it says that it is new, or different: that is judged below.
+      // These messages only say that the report is new or has changed, which is checked below.
       if (message.category === ExtractorMessageCategory.Console) return;
       if (message.logLevel === ExtractorLogLevel.Error || message.logLevel === ExtractorLogLevel.Warning) {
         complaints.push(
@@ -54,9 +54,7 @@ await main(async () => {
   const before = fs.existsSync(REPORT) ? fs.readFileSync(REPORT, 'utf8') : '';
   if (!process.argv.includes('--check')) fs.writeFileSync(REPORT, made);
   else if (before !== made) {
-    throw new SetupError(
-      `The public surface is not that of docs/sluice.api.md: npm run api-report\n${differing(before, made)}`,
-    );
+    throw new SetupError(`docs/sluice.api.md is out of date: npm run api-report\n${differing(before, made)}`);
   }
   return 0;
 });
@@ -74,7 +72,7 @@ function compilerSettings() {
   return { compilerOptions, files: [path.join(PLACE, 'dist', 'index.d.ts')] };
 }
 
-/** The comments follow the rules of TypeScript and of ESLint here, not those of TSDoc, and release tags are not used. */
+/** The comments follow the rules of TypeScript and ESLint, not those of TSDoc, and use no release tags. */
 function messageSettings() {
   const silent = { logLevel: 'none', addToApiReportFile: false };
   return {
@@ -84,7 +82,7 @@ function messageSettings() {
       'ae-missing-release-tag': silent,
       'ae-unresolved-link': silent,
       'ae-undocumented': silent,
-      // Such a type can be used and not named. The report lists it, and that will do.
+      // Users can use a value of such a type, but not name the type. Listing it in the report is enough.
       'ae-forgotten-export': { logLevel: 'none', addToApiReportFile: true },
     },
     tsdocMessageReporting: { default: silent },

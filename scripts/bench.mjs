@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [CASE ...] [--json] [--quick] [--rounds N] [--engine native|typescript] [--record]`: sets the library
- * and the benchmarks up, then runs them: benchmarks/run.ts.
+ * `npm run bench -- [CASE ...] [--json] [--quick] [--rounds N] [--engine native|typescript] [--record]`: sets up the library and
+ * the benchmarks, and runs benchmarks/run.ts.
  */
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';

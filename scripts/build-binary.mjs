@@ -1,11 +1,11 @@
 /**
- * `node scripts/build-binary.mjs [PLATFORM ...]`: builds the binaries of platforms, by default of this one, into npm/PLATFORM, and
- * checks them. What is built already from the sources as they are is left alone.
+ * `node scripts/build-binary.mjs [PLATFORM ...]`: builds the binaries of the given platforms, by default of this one, into
+ * npm/PLATFORM, and checks them. Binaries that are up to date are not built again.
  *
- * For Linux it links with zig, which has the symbols of every glibc, and of musl, so that the binary runs on systems older than
- * the one that it is built on: cargo-zigbuild and zig come from PyPI into build/cross. For macOS and Windows it builds on these
- * systems alone. The standard library of a target comes from rustup; on Linux, where rustup cannot get it, from Debian
- * (scripts/debian-rust.mjs).
+ * Binaries for Linux are linked with zig, which has the symbols of every glibc version and of musl, so that they run on systems
+ * older than the one that builds them. cargo-zigbuild and zig are installed from PyPI into build/cross. Binaries for macOS and
+ * Windows can only be built on those systems. The standard library of a target comes from rustup, or, on Linux if rustup does not
+ * have it, from Debian (scripts/debian-rust.mjs).
  */
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -22,9 +22,9 @@ const CROSS = path.join(root, 'build', 'cross');
 const TOOLS = ['cargo-zigbuild==0.24.0', 'ziglang==0.17.1'];
 
 /**
- * Builds the binary of a platform where it is not there already.
+ * Builds the binary of a platform unless it is up to date.
  *
- * @returns the file
+ * @returns the path of the binary
  */
 export async function buildBinary(platform) {
   const file = binaryFile(platform);
@@ -36,7 +36,7 @@ export async function buildBinary(platform) {
   fs.rmSync(stamp, { force: true });
   const built = platform.os === 'linux' ? await linkedByZig(platform) : await linkedHere(platform);
   fs.mkdirSync(path.dirname(file), { recursive: true });
-  // Renaming, not copying: a process that has the old binary mapped goes on with it unharmed.
+  // Rename instead of overwriting, so that a process that has mapped the old binary is not affected.
   fs.copyFileSync(built, `${file}.draft`);
   fs.renameSync(`${file}.draft`, file);
   check(platform, file);
@@ -44,7 +44,7 @@ export async function buildBinary(platform) {
   return file;
 }
 
-/** Whether a binary can be built here at all. */
+/** Whether this machine can build a binary. */
 export async function canBuild() {
   return (await outcomeOf('cargo', ['--version'])).code === 0;
 }
@@ -57,15 +57,15 @@ async function linkedByZig({ target, libc }) {
   if (!(await hasStandardLibrary(target))) {
     const rust = await debianRust(path.join(CROSS, 'debian'));
     Object.assign(env, rust.env);
-    // Debian has no compiled library for musl, but the sources of it.
+    // Debian has only the sources of the standard library for musl.
     if (!rust.has(target)) {
       args.push('-Zbuild-std=std,panic_unwind');
       env.RUSTC_BOOTSTRAP = '1';
     }
-    // What another compiler made does not fit.
+    // Do not reuse the output of another compiler.
     env.CARGO_TARGET_DIR = path.join(CROSS, 'target');
   }
-  // A library that Node loads has to use the C library that Node has.
+  // A library that Node loads must use Node's C library.
   if (libc === 'musl') env.RUSTFLAGS = '-C target-feature=-crt-static';
   const wanted = libc === 'glibc' ? `${target}.${GLIBC_FLOOR}` : target;
   const zigbuild = path.join(python, 'bin', 'cargo-zigbuild');
@@ -74,7 +74,7 @@ async function linkedByZig({ target, libc }) {
 }
 
 async function linkedHere({ os, target, title }) {
-  if (os !== process.platform) throw new SetupError(`The binary for ${title} is built on that system`);
+  if (os !== process.platform) throw new SetupError(`The binary for ${title} can only be built on that system`);
   await outputOf('cargo', ['build', ...options(target)], { cwd: root });
   const name = os === 'win32' ? 'sluice_addon.dll' : 'libsluice_addon.dylib';
   return path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, 'target'), target, 'release', name);
@@ -105,7 +105,7 @@ function check(platform, file) {
   if (platform.name === ownPlatform()?.name) createRequire(import.meta.url)(file);
 }
 
-/** A hash of all that a binary is made from. */
+/** A hash of everything that a binary is built from. */
 function sourcesHash() {
   const sum = createHash('sha256').update(TOOLS.join());
   const folders = ['crates/ring/src', 'crates/addon/src'];
@@ -131,7 +131,7 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(fs.realpa
     const names = process.argv.slice(2);
     const own = ownPlatform();
     if (names.length === 0 && own === undefined) {
-      throw new SetupError(`No binary is made for ${process.platform} on ${process.arch}`);
+      throw new SetupError(`There are no binaries for ${process.platform} on ${process.arch}`);
     }
     for (const platform of names.length > 0 ? names.map(platformOf) : [own]) {
       console.log(`Building the binary for ${platform.title} ...`);

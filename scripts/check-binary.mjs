@@ -1,7 +1,7 @@
 /**
- * `node scripts/check-binary.mjs [PLATFORM | FILE ...]`: whether binaries for Linux run on old systems: the right machine, no
- * symbol of a glibc above the floor, no library that may not be there, stripped. Without arguments it checks every binary that
- * was built. A FILE is checked as one for glibc.
+ * `node scripts/check-binary.mjs [PLATFORM | FILE ...]`: checks that binaries for Linux run on old systems: for the right
+ * machine, without symbols of a newer glibc than the minimum, without libraries that may be missing, and stripped. Without
+ * arguments it checks every binary that has been built. A FILE is checked as a binary for glibc.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -10,29 +10,31 @@ import { isAbove, neededGlibc, readElf } from './elf.mjs';
 import { binaryFile, platformOf, platforms } from './platforms.mjs';
 import { main, root, SetupError } from './setup.mjs';
 
-/** RHEL 7, Amazon Linux 2 and Debian 8 have this one or a newer one; Node's own builds for old systems have it, too. */
+/**
+ * The minimum version of glibc. RHEL 7, Amazon Linux 2 and Debian 8 have it or a newer one, and Node's builds for old systems
+ * require it too.
+ */
 export const GLIBC_FLOOR = '2.17';
 
-/** Parts of the C library, which every process of Node has loaded. */
+/** The parts of the C library, which every Node process has already loaded. */
 const LIBRARIES = {
   glibc: /^(lib(c|m|dl|pthread|rt)\.so\.\d+|ld-linux-[\w-]+\.so\.\d+|libgcc_s\.so\.1)$/,
   musl: /^(libc\.so|libc\.musl-\w+\.so\.1|ld-musl-\w+\.so\.1|libgcc_s\.so\.1)$/,
 };
 
-/** @returns what is wrong with a binary, as sentences; none where it is right */
+/** @returns what is wrong with a binary, as sentences; empty if nothing is */
 export function faultsOf(file, { cpu, libc = 'glibc' } = {}) {
   const elf = readElf(file);
   const faults = [];
   if (cpu !== undefined && elf.cpu !== cpu) faults.push(`it is for ${elf.cpu}, not ${cpu}`);
   const glibc = neededGlibc(elf);
-  if (libc === 'musl' && glibc !== null) faults.push(`it needs glibc ${glibc}, and is to run with musl`);
-  if (libc === 'glibc' && glibc === null)
-    faults.push('it needs no version of glibc, so it cannot be told whether it fits');
+  if (libc === 'musl' && glibc !== null) faults.push(`it needs glibc ${glibc}, but is for musl`);
+  if (libc === 'glibc' && glibc === null) faults.push('it names no version of glibc, so its requirements are unknown');
   if (libc === 'glibc' && glibc !== null && isAbove(glibc, GLIBC_FLOOR)) {
-    faults.push(`it needs glibc ${glibc}, and the floor is ${GLIBC_FLOOR}`);
+    faults.push(`it needs glibc ${glibc}, and the minimum is ${GLIBC_FLOOR}`);
   }
   const other = elf.libraries.filter((name) => !LIBRARIES[libc].test(name));
-  if (other.length > 0) faults.push(`it needs ${other.join(', ')}, which may not be there`);
+  if (other.length > 0) faults.push(`it needs ${other.join(', ')}, which may be missing`);
   if (elf.hasSymbols) faults.push('it is not stripped');
   return faults;
 }
@@ -42,7 +44,8 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(fs.realpa
     const built = platforms.filter((platform) => platform.os === 'linux' && fs.existsSync(binaryFile(platform)));
     const named = process.argv.slice(2).map((name) => (fs.existsSync(name) ? { file: name } : platformOf(name)));
     const wanted = named.length > 0 ? named : built;
-    if (wanted.length === 0) throw new SetupError('There is no binary to check: node scripts/build-binary.mjs');
+    if (wanted.length === 0)
+      throw new SetupError('There is no binary to check; run node scripts/build-binary.mjs first');
     let bad = 0;
     for (const entry of wanted) {
       const file = entry.file ?? binaryFile(entry);

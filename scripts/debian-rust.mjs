@@ -1,7 +1,7 @@
 /**
- * A Rust from the packages of Debian, for targets whose standard library rustup cannot get: `rustc-web` runs here, with the library
- * of arm64 beside that of x64, and with the sources of both for any other target. The packages are unpacked into a folder;
- * nothing is installed.
+ * Gets Rust from the packages of Debian, for targets whose standard library rustup does not have: `rustc-web` runs here, with the
+ * library of arm64 in addition to that of x64, and with the sources of the library for any other target. The packages are only
+ * unpacked into a folder, not installed.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -9,13 +9,13 @@ import { outcomeOf, outputOf } from './processes.mjs';
 import { SetupError } from './setup.mjs';
 
 const PACKAGES = ['rustc-web', 'libstd-rust-web-dev', 'libstd-rust-web-dev:arm64', 'rust-web-src'];
-/** What the compiler is linked with; the names have versions in them. */
+/** The libraries that the compiler is linked with. Their names contain versions. */
 const LIBRARIES = /^(libstd-rust-web-[\d.]+|libllvm[\d.]+)$/;
 
 /**
- * Unpacks the compiler into `folder` where it is not there yet.
+ * Unpacks the compiler into `folder` unless it is already there.
  *
- * @returns the environment that has cargo use it, and whether it has the compiled library of a target
+ * @returns the environment in which cargo uses it, and a function that says whether it has the compiled library of a target
  */
 export async function debianRust(folder) {
   if (
@@ -41,7 +41,7 @@ export async function debianRust(folder) {
 }
 
 async function unpack(folder, home) {
-  // Lists of its own: those of the system know nothing of arm64, and are not ours to change.
+  // Use separate package lists, because those of the system do not contain arm64 and must not be changed.
   const settings = [
     'APT::Architectures::=amd64',
     'APT::Architectures::=arm64',

@@ -1,16 +1,16 @@
 /**
- * Declarations as they are shipped. `stripInternal` of the compiler takes out what is marked `@internal` and leaves what that was
- * used by: classes that claim to implement interfaces whose methods are gone, imports and exports of names that are gone, and
- * imports that nothing uses any more. All that goes here, so that what is left compiles by itself.
+ * Prepares the declarations for publishing. The compiler's `stripInternal` removes what is marked `@internal`, but leaves
+ * references to it: classes that claim to implement interfaces whose methods are removed, imports and exports of removed names,
+ * and unused imports. This script removes those too, so that the result compiles on its own.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
 
 /**
- * Trims the declarations in `folder`, and deletes the files that `entry` then does not lead to.
+ * Trims the declarations in `folder`, and deletes the files that `entry` then no longer reaches.
  *
- * @returns the files that are left
+ * @returns the files that remain
  */
 export function trimDeclarations(folder, entry) {
   const all = fs.readdirSync(folder, { recursive: true }).map((name) => path.join(folder, name));
@@ -21,7 +21,7 @@ export function trimDeclarations(folder, entry) {
   return [...needed];
 }
 
-/** The files that one leads to through relative imports, itself included. */
+/** The files that a file reaches through relative imports, including itself. */
 export function reachable(start, extension) {
   const found = new Set([start]);
   for (const file of found) {
@@ -55,7 +55,7 @@ function trimmed(file) {
   );
 }
 
-/** The names that a file imports from another one of the package which does not declare or export them any more. */
+/** The names that a file imports from another file of the package which no longer declares or exports them. */
 function namesThatAreGone(source, file) {
   const gone = new Set();
   for (const statement of source.statements) {
@@ -73,7 +73,10 @@ function exportsWithout(statement, gone) {
   return listWithout(statement, statement.exportClause, (name) => !gone.has(name));
 }
 
-/** What to cut out: `implements` of interfaces that are not global. They are satisfied or not; users have the class itself. */
+/**
+ * The parts to remove: `implements` clauses with interfaces that are not global. Users do not need them, because they see the
+ * class.
+ */
 function claims(source, statement) {
   if (!ts.isClassDeclaration(statement)) return [];
   const imported = new Set(source.statements.flatMap(importedNames));
@@ -91,7 +94,7 @@ function importedNames(statement) {
   return bindings !== undefined && ts.isNamedImports(bindings) ? bindings.elements.map(({ name }) => name.text) : [];
 }
 
-/** Every name in a file outside of its imports. */
+/** Every name that a file uses outside its imports. */
 function usedNames(source) {
   const names = new Set();
   const visit = (node) => {
@@ -107,7 +110,7 @@ function importsOf(statement, keep) {
   return bindings !== undefined && ts.isNamedImports(bindings) ? listWithout(statement, bindings, keep) : [];
 }
 
-/** What to cut out of a list in braces; the statement goes with the last of it. */
+/** The parts to remove from a list in braces; the whole statement if nothing in the list remains. */
 function listWithout(statement, list, keep) {
   const kept = list.elements.filter(({ name }) => keep(name.text));
   if (kept.length === list.elements.length) return [];

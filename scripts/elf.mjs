@@ -1,6 +1,6 @@
 /**
- * What a shared library for Linux needs, read out of the file: a small reader of ELF, 64 bits, little-endian, which is all that
- * binaries are made for here.
+ * Reads what a shared library for Linux needs. This is a small ELF reader for 64-bit little-endian files, because the project has
+ * no other binaries.
  */
 import * as fs from 'node:fs';
 
@@ -9,13 +9,13 @@ const SECTION = { SYMTAB: 2, STRTAB: 3, DYNAMIC: 6, VERNEED: 0x6ffffffe };
 const DT_NEEDED = 1;
 
 /**
- * @returns the machine, the libraries that are needed, the versions of symbols that are needed of each, and whether the
- *   symbols for debuggers are still in it
+ * @returns the machine, the required libraries, the required symbol versions of each, and whether the file still has debugging
+ * symbols
  */
 export function readElf(file) {
   const bytes = fs.readFileSync(file);
-  if (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46) throw new Error(`${file} is no ELF file`);
-  if (bytes[4] !== 2 || bytes[5] !== 1) throw new Error(`${file} is not of 64 bits, little-endian`);
+  if (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46) throw new Error(`${file} is not an ELF file`);
+  if (bytes[4] !== 2 || bytes[5] !== 1) throw new Error(`${file} is not a 64-bit little-endian file`);
   const sections = sectionsOf(bytes);
   const strings = (section) => {
     const { offset } = sections[section.link];
@@ -33,7 +33,8 @@ export function readElf(file) {
   const versions = {};
   for (const section of sections.filter(({ type }) => type === SECTION.VERNEED)) {
     const text = strings(section);
-    // A list of libraries, each with a list of versions; each entry has the distance to the next one, the last one 0.
+    // A list of libraries, each with a list of versions. Each entry contains the distance to the next one; the last one contains
+    // 0.
     for (let at = section.offset, next = -1; next !== 0; at += next) {
       next = bytes.readUInt32LE(at + 12);
       const needed = [];
@@ -68,7 +69,7 @@ function sectionsOf(bytes) {
   });
 }
 
-/** The newest glibc that a file needs symbols of, as `2.17`; null where it needs none. */
+/** The newest glibc version whose symbols a file needs, such as `2.17`; null if it needs none. */
 export function neededGlibc({ versions }) {
   const all = Object.values(versions).flat();
   return (
@@ -80,7 +81,7 @@ export function neededGlibc({ versions }) {
   );
 }
 
-/** Whether a version, of numbers with points, is above another one. */
+/** Whether a dotted version is newer than another one. */
 export function isAbove(version, other) {
   return byVersion(version, other) > 0;
 }

@@ -1,10 +1,10 @@
 /**
- * `node scripts/pack.mjs [--all] [--to FOLDER]`: makes the packages as they are published, by default in build/packages: `sluice`, and
- * one for each platform whose binary is there (see scripts/build-binary.mjs). `--all` demands every binary.
+ * `node scripts/pack.mjs [--all] [--to FOLDER]`: creates the packages for publishing, by default in build/packages: `sluice`, and
+ * one for each platform whose binary has been built (see scripts/build-binary.mjs). `--all` requires every binary.
  *
- * What stands in the tree is not what is published, on purpose: the manifest in the root names no platform package, for
- * these are in no registry before the release and `npm ci` could not install them. They come in here, all of them in the exact
- * version, and what only the tree needs goes.
+ * The published manifest differs from that in the tree on purpose. The manifest in the root names no platform packages, because
+ * they are not in any registry before the release, and `npm ci` could not install them. This script adds them, each with the
+ * exact version, and removes what only development needs.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -15,7 +15,7 @@ import { reachable, trimDeclarations } from './declarations.mjs';
 import { npmCommand, outputOf } from './processes.mjs';
 import { binOf, main, root, SetupError } from './setup.mjs';
 
-/** What of the root's manifest goes to the users. */
+/** The parts of the root's manifest that are published. */
 const PUBLISHED = [
   'name',
   'version',
@@ -35,8 +35,8 @@ const PUBLISHED = [
 /**
  * Packs the main package and those of the platforms into `folder`, which is emptied first.
  *
- * @param binaries the file to pack for each platform, by its name; a platform without one is left out
- * @returns the tarballs, by the name of the package
+ * @param binaries the file to pack for each platform, by the platform's name; a platform without a file is omitted
+ * @returns the tarballs, by package name
  */
 export async function pack(folder, binaries) {
   fs.rmSync(folder, { recursive: true, force: true });
@@ -53,14 +53,14 @@ export async function pack(folder, binaries) {
       cwd: home,
     });
     const printed = JSON.parse(output);
-    // From npm 12 on by the name of the package, before that a list.
+    // npm 12 and later print an object with the package name as key; earlier versions print a list.
     const [packed] = Array.isArray(printed) ? printed : Object.values(printed);
     tarballs[packed.name] = path.join(folder, path.basename(packed.filename));
   }
   return tarballs;
 }
 
-/** The binaries that were built, by the name of the platform. */
+/** The binaries that have been built, by platform name. */
 export function builtBinaries() {
   const built = platforms.filter((platform) => fs.existsSync(binaryFile(platform)));
   return Object.fromEntries(built.map((platform) => [platform.name, binaryFile(platform)]));
@@ -97,16 +97,16 @@ function stagePlatform(home, platform, binary) {
   return home;
 }
 
-/** Provenance needs to know where the sources are; the workflow that publishes knows. */
+/** Provenance requires the location of the sources, which only the publishing workflow knows. */
 function repository() {
   const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name } = process.env;
   return server && name ? { repository: { type: 'git', url: `git+${server}/${name}.git` } } : {};
 }
 
 /**
- * Compiles the library as it is shipped: no maps, for the sources that they lead to are not in the package; no declarations that
- * are marked `@internal`, nor files of declarations that the public ones do not reach. That what is left compiles by itself is
- * seen by the programs of the installation test.
+ * Compiles the library for publishing: without source maps, because the package does not contain the sources; without `@internal`
+ * declarations, and without declaration files that the public ones do not reach. The programs of the installation test show that
+ * the result compiles on its own.
  */
 export async function compileInto(dist) {
   const tsc = binOf('typescript', 'tsc');
@@ -118,11 +118,11 @@ export async function compileInto(dist) {
   const programs = reachable(path.join(dist, 'index.js'), '.js');
   for (const name of fs.readdirSync(dist, { recursive: true })) {
     if (name.endsWith('.js') && !programs.has(path.join(dist, name))) {
-      throw new SetupError(`ts: index.ts does not lead to ${name}`);
+      throw new SetupError(`ts/index.ts does not reach ${name}`);
     }
   }
   for (const file of declared) {
-    if (/@internal\b/.test(fs.readFileSync(file, 'utf8'))) throw new SetupError(`${file} still has something internal`);
+    if (/@internal\b/.test(fs.readFileSync(file, 'utf8'))) throw new SetupError(`${file} still contains @internal`);
   }
 }
 

@@ -1,12 +1,14 @@
 /**
- * The platforms that a binary is made for. ts/buffer/native.ts looks for their packages by the same names; npm/ has the package of
- * each, written by scripts/version.mjs from what stands here.
+ * The platforms for which there are binaries. ts/buffer/native.ts looks for their packages under the same names. npm/ has the
+ * package of each platform, which scripts/version.mjs writes from this list.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
 import { root, SetupError } from './setup.mjs';
 
-/** A platform: `libc` only where a package manager has to tell two apart; `title` completes "for". */
+/**
+ * A platform. It has `libc` only if a package manager has to distinguish two packages. `title` completes the phrase "for ...".
+ */
 export const platforms = [
   linux('x64', 'gnu', 'x86_64-unknown-linux-gnu'),
   linux('x64', 'musl', 'x86_64-unknown-linux-musl'),
@@ -25,16 +27,16 @@ function linux(cpu, abi, target) {
 
 export const packageName = (platform) => `sluice-${platform.name}`;
 export const binaryName = (platform) => `sluice.${platform.name}.node`;
-/** Where a build leaves the binary of a platform, and packing takes it from. */
+/** The path of a platform's binary, which the build writes and the packing reads. */
 export const binaryFile = (platform) => path.join(root, 'npm', platform.name, binaryName(platform));
 
 export function platformOf(name) {
   const platform = platforms.find((candidate) => candidate.name === name);
   if (platform !== undefined) return platform;
-  throw new SetupError(`There is no platform ${name}; there are ${platforms.map(({ name }) => name).join(', ')}`);
+  throw new SetupError(`Unknown platform ${name}; use one of ${platforms.map(({ name }) => name).join(', ')}`);
 }
 
-/** The platform of this process; undefined where no binary is made for it. */
+/** The platform of this process; undefined if there is no binary for it. */
 export function ownPlatform() {
   const candidates = platforms.filter(({ os, cpu }) => os === process.platform && cpu === process.arch);
   if (candidates.length < 2) return candidates[0];

@@ -1,11 +1,11 @@
-/** Programs that the scripts run. */
+/** Runs programs for the scripts. */
 import { spawn } from 'node:child_process';
 import { SetupError } from './setup.mjs';
 
 /**
  * Runs a program to its end.
  *
- * @returns its exit code (127 where it cannot be started) and what it printed on each of the two streams
+ * @returns its exit code (127 if it could not be started), and its output on each of the two streams
  */
 export function outcomeOf(program, args, options = {}) {
   return new Promise((resolve) => {
@@ -26,21 +26,21 @@ export function outcomeOf(program, args, options = {}) {
   });
 }
 
-/** What a program prints on its standard output; a {@link SetupError} with all that it printed when it fails. */
+/** The standard output of a program. Throws a {@link SetupError} with its complete output if it fails. */
 export async function outputOf(program, args, options = {}) {
   const { code, stdout, stderr } = await outcomeOf(program, args, options);
   if (code === 0) return stdout;
   throw new SetupError(`${[program, ...args].join(' ')} failed (${code}):\n\n${(stdout + stderr).trimEnd()}\n`);
 }
 
-/** npm as the script was started by it, or else the one on PATH: what to run and the arguments before its own. */
+/** The npm that started the script, or else the one on PATH: the program to run, and the arguments that come before npm's own. */
 export function npmCommand() {
   const cli = process.env.npm_execpath;
   if (cli !== undefined && /npm-cli\.[cm]?js$/.test(cli)) return [process.execPath, [cli]];
   return [process.platform === 'win32' ? 'npm.cmd' : 'npm', []];
 }
 
-/** Does something with each entry, two at a time: one alone spends half of its time waiting. */
+/** Processes the entries, two at a time, because each spends half of its time waiting. */
 export async function inPairs(entries, work) {
   const queue = entries.values();
   const worker = async () => {

@@ -1,9 +1,10 @@
 /**
- * `node scripts/publish.mjs [--dry-run] [FOLDER]`: publishes the packages in a folder, by default build/packages where
- * scripts/pack.mjs leaves them: the platforms first, then the library that depends on them. What the registry has already in this
- * version is left as it is, so that a release which broke off can be run again.
+ * `node scripts/publish.mjs [--dry-run] [FOLDER]`: publishes the packages in a folder, by default build/packages, into which
+ * scripts/pack.mjs writes: the platforms first, then the library that depends on them. A package that the registry already has in
+ * this version is skipped, so that an interrupted release can be repeated.
  *
- * NPM_TOKEN is the token for the registry that npm is set up with. In a workflow that may ask for an identity, provenance is added.
+ * NPM_TOKEN is the token for the registry that npm is configured with. In a workflow that can request an identity token,
+ * provenance is added.
  */
 import * as fs from 'node:fs';
 import os from 'node:os';
@@ -27,7 +28,8 @@ await main(async () => {
     file: path.join(folder, `${name}-${version}.tgz`),
   }));
   const missing = files.filter(({ file }) => !fs.existsSync(file)).map(({ file }) => path.basename(file));
-  if (missing.length > 0) throw new SetupError(`${folder} has no ${missing.join(', ')}: node scripts/pack.mjs --all`);
+  if (missing.length > 0)
+    throw new SetupError(`${folder} has no ${missing.join(', ')}; run node scripts/pack.mjs --all first`);
 
   const options = ['--access', 'public', '--tag', version.includes('-') ? 'next' : 'latest'];
   if (values['dry-run']) options.push('--dry-run');
@@ -36,7 +38,7 @@ await main(async () => {
     const publish = async ({ name, file }) => {
       const { code, stdout, stderr } = await outcomeOf(npm, [...npmArgs, 'publish', file, ...options], { env });
       if (code === 0) console.log(`${name} ${version} ${values['dry-run'] ? 'could be published' : 'is published'}`);
-      else if (await isPublished(name, version, env)) console.log(`${name} ${version} was published already`);
+      else if (await isPublished(name, version, env)) console.log(`${name} ${version} was already published`);
       else throw new SetupError(`npm publish ${file} failed (${code}):\n\n${stdout}${stderr}`);
     };
     const [library] = files.splice(-1);
@@ -51,7 +53,7 @@ async function isPublished(name, version, env) {
   return code === 0 && stdout.trim() === version;
 }
 
-/** Runs with the token in a file of settings of its own, which is gone afterwards; without a token, with the settings there are. */
+/** Runs `work` with the token in a temporary settings file; if there is no token, with the existing settings. */
 async function withToken(work) {
   const token = process.env.NPM_TOKEN;
   if (!token) return work(process.env);

@@ -1,8 +1,8 @@
 /**
- * A registry of npm packages on this machine, for as long as a test takes. It serves what is published to it, and passes on what
- * is asked for besides to the registry that npm is set up with.
+ * A registry of npm packages on this machine, for the duration of a test. It serves the packages that are published to it, and
+ * forwards requests for all others to the registry that npm is configured with.
  *
- * Run as a program of its own, so that it ends with its parent: FOLDER, with verdaccio in it, and UPLINK are its arguments.
+ * It runs as a separate program, so that it ends with its parent. Its arguments are FOLDER, which contains verdaccio, and UPLINK.
  */
 import { fork } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -11,10 +11,10 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { npmCommand, outputOf } from './processes.mjs';
 
-/** 6.7 wants a fetch that asks for Node 22; the one before it does as well. */
+/** 6.7 depends on a version of fetch that requires Node 22. The previous version does not, and is sufficient. */
 const MANIFEST = { private: true, dependencies: { verdaccio: '~6.7.0' }, overrides: { 'node-fetch': '2.7.0' } };
 
-/** Installs the program of the registry into `folder` where it is not there yet. */
+/** Installs the registry program into `folder` unless it is already there. */
 export async function installRegistry(folder) {
   const wanted = `${JSON.stringify(MANIFEST, null, 2)}\n`;
   const stamp = path.join(folder, 'installed.json');
@@ -30,7 +30,7 @@ export async function installRegistry(folder) {
 /**
  * Starts a registry with the program in `folder` and an empty storage.
  *
- * @returns its address, and a function that ends it and takes its storage away
+ * @returns its address, and a function that stops it and deletes its storage
  */
 export async function startRegistry(folder, storage) {
   const [npm, args] = npmCommand();

@@ -1,12 +1,12 @@
 /**
- * Sets the working tree up: dependencies, the native addon, the compiled TypeScript. Run by `npm run build`, and by the
- * scripts behind `npm start` and `npm test` before they do their own work.
+ * Sets up the working tree: dependencies, the native addon, the compiled TypeScript. `npm run build` runs it, and so do the
+ * scripts of `npm start` and `npm test` before they do their own work.
  *
- * Every stage carries a stamp, a hash of what its output is made from, kept inside of the output: a stage whose stamp fits is
- * skipped, and deleting an output deletes its stamp with it. A stamp is written last and by renaming, so an interrupted stage
- * is done again. Only one set-up works at a time; another one waits and then finds its work done.
+ * Every stage stores a stamp in its output: a hash of everything that the output is made from. A stage whose stamp matches is
+ * skipped, and deleting an output also deletes its stamp. A stamp is written last and by renaming, so an interrupted stage is
+ * repeated. Only one setup runs at a time; another one waits, and then finds nothing left to do.
  *
- * This file uses nothing but Node: it has to run before anything is installed.
+ * This file uses only Node's own modules, because it runs before anything is installed.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -26,14 +26,14 @@ const addonLog = inRoot('build', 'addon.log');
 const addonTypes = inRoot('crates', 'addon', 'index.d.ts');
 const lockFile = inRoot('build', 'setup.lock');
 
-/** A stage that failed: the message is all that the user needs to see. */
+/** A stage failed. The user only needs to see the message. */
 export class SetupError extends Error {}
 
 /**
- * Makes what is missing or out of date: the dependencies, the native addon, the library and the programs that are wanted,
- * by default all of them. Where there is no addon it says why.
+ * Builds what is missing or out of date: the dependencies, the native addon, the library, and the given programs, by default all
+ * of them. If there is no addon, it prints the reason.
  *
- * @returns whether the native addon is there
+ * @returns whether there is a native addon
  */
 export async function setup(wanted = [examples, benchmarks, tests]) {
   const compilations = inOrder(wanted);
@@ -47,7 +47,7 @@ export async function setup(wanted = [examples, benchmarks, tests]) {
   return { addon: missing === null };
 }
 
-/** Why there is no addon; decided by {@link makeAddon}. */
+/** Why there is no addon; set by {@link makeAddon}. */
 let withoutAddon = null;
 
 function upToDate(compilations) {
@@ -66,18 +66,18 @@ async function makeAll(compilations) {
 // Dependencies
 
 /**
- * Whether what npm says it installed is what the lock file asks for. npm keeps that record in node_modules and writes it
- * last, so it serves as the stamp, also for an installation that was made by hand.
+ * Whether the packages that npm installed are those in the lock file. npm writes its record into node_modules last, so it serves
+ * as the stamp, also for an installation that was made by hand.
  */
 function dependenciesAreCurrent() {
   const installed = readJson(inRoot('node_modules', '.package-lock.json'))?.packages;
   if (installed === undefined) return false;
   const wanted = readJson(inRoot('package-lock.json'))?.packages;
-  if (wanted === undefined) throw new SetupError('package-lock.json is missing or cannot be read');
+  if (wanted === undefined) throw new SetupError('package-lock.json is missing or unreadable');
   for (const [name, entry] of Object.entries(wanted)) {
     if (name === '' || entry.link) continue;
     const have = installed[name];
-    // npm leaves an optional package out where it does not fit the machine.
+    // npm omits optional packages that are for other platforms.
     if (have === undefined ? !entry.optional && !entry.devOptional : have.integrity !== entry.integrity) return false;
   }
   return true;
@@ -85,7 +85,7 @@ function dependenciesAreCurrent() {
 
 async function makeDependencies() {
   console.log('Installing the dependencies ...');
-  // npm names its own script when it runs this one; started by hand, the npm on PATH has to do.
+  // npm_execpath is set if npm runs this script. Otherwise use the npm on PATH.
   const cli = process.env.npm_execpath;
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund'];
   const result =
@@ -93,8 +93,7 @@ async function makeDependencies() {
       ? await run(process.execPath, [cli, ...args])
       : await run('npm', args, { shell: process.platform === 'win32' });
   if (result.code !== 0) fail('npm ci failed', result.output);
-  if (!dependenciesAreCurrent())
-    fail('npm ci succeeded, but node_modules does not hold what package-lock.json asks for');
+  if (!dependenciesAreCurrent()) fail('npm ci succeeded, but node_modules does not match package-lock.json');
 }
 
 // The native addon
@@ -108,7 +107,7 @@ function addonHash() {
   return hash([...sources, 'scripts/setup.mjs'], `${process.platform} ${process.arch}`);
 }
 
-/** The fuzz targets are a workspace of their own, and the declarations are made by the build. */
+/** The fuzz targets are a separate workspace, and the build creates the declarations. */
 function addonSource(file) {
   return /\.(rs|toml)$/.test(file) && !file.includes('/fuzz/') && !file.includes('/target/');
 }
@@ -117,9 +116,9 @@ function reasonNotToBuild() {
   return onPath('cargo') ? null : 'cargo is not on PATH, so the native addon was not built';
 }
 
-/** Builds the addon; a failure leaves {@link withoutAddon} behind and no addon, and is none for the set-up. */
+/** Builds the addon. A failure sets {@link withoutAddon} and leaves no addon, but the setup itself does not fail. */
 async function makeAddon() {
-  // A binary that does not belong to the sources is worse than none.
+  // No binary is better than one that does not match the sources.
   fs.rmSync(addonFile, { force: true });
   withoutAddon = reasonNotToBuild();
   if (withoutAddon !== null) return;
@@ -136,14 +135,14 @@ async function makeAddon() {
     fs.writeFileSync(addonLog, result.output);
     const built = path.join(output, 'sluice.node');
     if (result.code !== 0 || !fs.existsSync(built)) {
-      throw new Error(`${firstError(result.output)} (all of it in ${path.relative(root, addonLog)})`);
+      throw new Error(`${firstError(result.output)} (the complete output is in ${path.relative(root, addonLog)})`);
     }
     createRequire(import.meta.url)(built);
 
     const types = fs.readFileSync(path.join(output, 'index.d.ts'));
     if (!fs.existsSync(addonTypes) || !fs.readFileSync(addonTypes).equals(types)) fs.writeFileSync(addonTypes, types);
     fs.mkdirSync(path.dirname(addonFile), { recursive: true });
-    // Renaming, not copying: a process that has the old binary mapped goes on with it unharmed.
+    // Rename instead of overwriting, so that a process that has mapped the old binary is not affected.
     fs.renameSync(built, addonFile);
     writeStamp(addonStamp, stamp);
   } catch (error) {
@@ -153,7 +152,7 @@ async function makeAddon() {
   }
 }
 
-/** The line of a compiler's output that tells what went wrong. */
+/** The line of a compiler's output that says what went wrong. */
 function firstError(output) {
   const lines = output.split('\n').map((line) => line.trim());
   const telling = lines.find((line) => /^error(\[E\d+\])?:/i.test(line)) ?? lines.filter((line) => line !== '').at(-1);
@@ -163,8 +162,8 @@ function firstError(output) {
 // TypeScript
 
 /**
- * The compilations: each one makes the output of one folder of sources, and carries a stamp of its own, so that none has to
- * succeed for the sake of another one that does not need it.
+ * The compilations. Each one compiles one folder of sources and has its own stamp, so that an error in one folder does not affect
+ * programs that do not need it.
  */
 const library = { name: 'the library', config: 'tsconfig.json', source: 'ts', output: 'dist', needs: [] };
 export const examples = {
@@ -181,7 +180,7 @@ export const benchmarks = {
   output: 'out/benchmarks',
   needs: [library],
 };
-/** They test the benchmarks' own code, too. The examples they only run. */
+/** The tests import code of the benchmarks, but only run the examples. */
 export const tests = {
   name: 'the tests',
   config: 'tsconfig.test.json',
@@ -190,7 +189,7 @@ export const tests = {
   needs: [library, benchmarks],
 };
 
-/** The compilations with all that they need, each one once, behind what it needs. */
+/** The compilations and everything that they need, each once, after whatever it needs. */
 function inOrder(compilations) {
   return [...new Set(compilations.flatMap((compilation) => [...inOrder(compilation.needs), compilation]))];
 }
@@ -201,7 +200,7 @@ function sourcesHash({ config, source, needs }) {
   return hash([...settings, ...sources], needs.map(sourcesHash).join());
 }
 
-/** The sources and the compiler's own record: a compilation by hand, of other sources, makes the stamp unfit. */
+/** Includes the compiler's own record, so that a compilation of other sources by hand invalidates the stamp. */
 function compilationStamp(compilation) {
   return hash([`${compilation.output}/.tsbuildinfo`], sourcesHash(compilation));
 }
@@ -217,11 +216,11 @@ async function compile(compilation) {
   const result = await run(process.execPath, [binOf('typescript', 'tsc'), '-p', inRoot(config), '--pretty', 'false']);
   if (result.code !== 0) fail(`Compiling ${name} failed`, result.output);
   removeOrphans(output, source);
-  // Sources that were edited meanwhile leave the compilation without a stamp.
+  // If the sources were edited during the compilation, do not write a stamp.
   if (sourcesHash(compilation) === before) writeStamp(inRoot(output, '.stamp'), compilationStamp(compilation));
 }
 
-/** Deletes the output of sources that are gone: a deleted test must not run on. */
+/** Deletes the output of deleted sources, so that a deleted test no longer runs. */
 function removeOrphans(output, source) {
   for (const file of filesUnder(output, (name) => /\.(d\.ts|js)(\.map)?$/.test(name))) {
     const stem = path.posix.relative(output, file).replace(/\.(d\.ts|js)(\.map)?$/, '');
@@ -300,14 +299,14 @@ function isExecutable(file) {
   }
 }
 
-/** The script behind a command that an installed package brings. */
+/** The script of a command of an installed package. */
 export function binOf(packageName, command) {
   const folder = inRoot('node_modules', packageName);
   const { bin } = JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8'));
   return path.join(folder, typeof bin === 'string' ? bin : bin[command]);
 }
 
-/** Runs a program to its end and keeps what it prints, both streams in the order they came. */
+/** Runs a program to its end and returns its output, with both streams interleaved as they arrived. */
 function run(program, args, options = {}) {
   return new Promise((resolve) => {
     const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], ...options });
@@ -326,9 +325,9 @@ function fail(message, output = '') {
   throw new SetupError(output === '' ? message : `${message}:\n\n${output.trimEnd()}\n`);
 }
 
-// One set-up at a time
+// One setup at a time
 
-/** A lock is up for the taking when its owner is gone, or has shown no sign of life for this long. */
+/** A lock may be taken over if its owner has exited, or has not refreshed it for this long. */
 const LOCK_STALE_MS = 60_000;
 
 async function exclusively(work) {
@@ -353,7 +352,7 @@ async function exclusively(work) {
 }
 
 async function takeLock() {
-  // Linking a file that already names its owner: at no time is there a lock without one.
+  // Link a file that already contains its owner's pid, so that there is never a lock without an owner.
   const draft = `${lockFile}.${process.pid}`;
   fs.writeFileSync(draft, String(process.pid));
   try {
@@ -368,7 +367,7 @@ async function takeLock() {
         fs.rmSync(lockFile, { force: true });
         continue;
       }
-      if (!waited) console.log(`Waiting for another set-up of this folder (${path.relative(root, lockFile)}) ...`);
+      if (!waited) console.log(`Waiting for another setup of this folder (${path.relative(root, lockFile)}) ...`);
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   } finally {
@@ -387,7 +386,7 @@ function lockIsStale() {
   }
 }
 
-/** Runs a script's main function; a failed set-up is shown as its message, anything else as it comes. */
+/** Runs a script's main function. A {@link SetupError} is shown as its message only; any other error is thrown. */
 export async function main(work) {
   try {
     process.exitCode = await work();

@@ -1,6 +1,7 @@
 /**
  * `node scripts/test-binary.mjs [PLATFORM] [-- ARGUMENTS]`: runs the tests on the binary in npm/PLATFORM, by default that of this
- * platform, as it was built elsewhere: no cargo is needed, and a local build is neither used nor touched. The arguments are ava's.
+ * platform, which may have been built elsewhere. This needs no cargo, and neither uses nor changes a local build. The arguments
+ * are passed to ava.
  */
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -13,16 +14,16 @@ await main(async () => {
   const args = process.argv.slice(2);
   const named = args[0] !== undefined && !args[0].startsWith('-') ? platformOf(args.shift()) : ownPlatform();
   if (args[0] === '--') args.shift();
-  if (named === undefined) throw new SetupError(`No binary is made for ${process.platform} on ${process.arch}`);
+  if (named === undefined) throw new SetupError(`There are no binaries for ${process.platform} on ${process.arch}`);
   const file = binaryFile(named);
-  if (!fs.existsSync(file)) throw new SetupError(`There is no ${path.relative(root, file)}`);
+  if (!fs.existsSync(file)) throw new SetupError(`${path.relative(root, file)} does not exist`);
 
   for (const config of ['tsconfig', 'tsconfig.examples', 'tsconfig.benchmarks', 'tsconfig.test']) {
     await outputOf(process.execPath, [binOf('typescript', 'tsc'), '-p', path.join(root, `${config}.json`)], {
       cwd: root,
     });
   }
-  // node-gyp-build looks there in place of the root of the package.
+  // node-gyp-build looks there instead of in the root of the package.
   const place = path.join(root, 'build', 'test-binary');
   fs.mkdirSync(path.join(place, 'build', 'Release'), { recursive: true });
   fs.copyFileSync(file, path.join(place, 'build', 'Release', 'sluice.node'));

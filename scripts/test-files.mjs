@@ -1,20 +1,20 @@
 /**
- * The test files, what each depends on, and the passes of `npm test` that run it.
+ * The test files, what each of them depends on, and the passes of `npm test` that run it.
  *
- * A test file runs in every pass, unless it says otherwise in a line of its source, with the reason behind the colon:
+ * A test file runs in every pass unless one of its lines says otherwise, with the reason after the colon:
  *
  *     // Runs once: ...
  *     // Runs once for each engine: ...
  *     // Runs once for each way of reading: ...
  *
- * Then it runs in the first pass, or in the first one with each engine, or with each way of reading, of those that run at all:
- * where there is no addon, or SLUICE_ENGINE has chosen one engine, nothing is left out.
+ * It then runs in the first pass, or in the first pass with each engine or each way of reading. Only passes that run at all
+ * count: if there is no addon, or SLUICE_ENGINE selects one engine, no test file is skipped for that reason.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
 import { SetupError, root } from './setup.mjs';
 
-/** The variables of the environment that tell the passes apart. */
+/** The environment variables that distinguish the passes. */
 const ENGINE = 'SLUICE_ENGINE';
 const READS = 'SLUICE_READS';
 
@@ -24,7 +24,7 @@ const DECLARATIONS = {
   'Runs once for each way of reading': [READS],
 };
 
-/** The passes that the environment leaves to run, the variables that it sets for each of them included. */
+/** The passes that the environment selects, including the variables that it sets for each of them. */
 export function passes(addon, environment = process.env) {
   const { [ENGINE]: engine, [READS]: reads } = environment;
   const fastest = addon ? 'native' : 'typescript';
@@ -39,7 +39,7 @@ export function passes(addon, environment = process.env) {
   });
 }
 
-/** The files that each pass runs: those for which no pass before it was the same in all that they depend on. */
+/** The files that each pass runs: those for which no earlier pass had the same values of everything that they depend on. */
 export function plan(chosen, files) {
   return chosen.map((pass, i) => ({
     ...pass,
@@ -50,7 +50,7 @@ export function plan(chosen, files) {
   }));
 }
 
-/** What a test file depends on, by its source: the variables of the environment. */
+/** The environment variables that a test file depends on, according to its source. */
 export function dependencies(source, file) {
   const lines = source.match(/^\/\/ *Runs\b.*$/gim) ?? [];
   const found = lines.map((line) => DECLARATIONS[/^\/\/ (Runs once\b[^:]*): \S/.exec(line)?.[1]]);
@@ -63,7 +63,7 @@ ${Object.keys(DECLARATIONS)
   return found[0] ?? [ENGINE, READS];
 }
 
-/** All test files, in whichever folder of `__test__`; no two have one name, since a name alone stands for a file. */
+/** All test files in all folders of `__test__`. No two have the same name, because a name alone must identify a file. */
 export function testFiles() {
   const files = new Map();
   const visit = (folder) => {
@@ -73,7 +73,7 @@ export function testFiles() {
       if (entry.isDirectory()) visit(source);
       else if (name === undefined) continue;
       else if (files.has(name))
-        throw new SetupError(`Two test files have one name: ${files.get(name).source}, ${source}`);
+        throw new SetupError(`Two test files have the same name: ${files.get(name).source}, ${source}`);
       else files.set(name, { name, source, ...described(source) });
     }
   };
@@ -88,7 +88,7 @@ function described(source) {
   };
 }
 
-/** The test files that a word names: by the name of one, by its source or what that was compiled to, or by a folder of them. */
+/** The test files that an argument selects: by name, by the path of the source or of the compiled file, or by folder. */
 export function named(files, word) {
   const name = path.basename(word).replace(/(\.test)?\.[jt]s$/, '');
   const file = files.find((each) => each.name === name);

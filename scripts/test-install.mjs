@@ -1,9 +1,9 @@
 /**
- * `npm run test:install`: builds and packs all that can be built here, publishes it to a registry on this machine, and installs and
- * uses it from there in empty folders, with nothing on PATH but Node: as users do.
+ * `npm run test:install`: builds and packs everything that can be built here, publishes it to a registry on this machine, and
+ * installs and uses it from there in empty folders, with nothing but Node on PATH, as a user would.
  *
- * The first stage may need compilers; where the binary for this platform is there already, it needs none. The last line is
- * `N passed, N failed`.
+ * The first stage may need compilers. If the binary for this platform exists, it needs none. The last line is `N passed, N
+ * failed`.
  */
 import { strict as assert } from 'node:assert';
 import * as fs from 'node:fs';
@@ -24,7 +24,7 @@ const ECHOED = '["one\\n","two\\n","three"]';
 const BUNDLER = 'esbuild@0.28.2';
 const PLACE = path.join(root, 'build', 'test-install');
 
-/** What passed and what failed. */
+/** The number of tests that passed and failed. */
 const counts = { passed: 0, failed: 0 };
 
 async function check(title, run) {
@@ -63,8 +63,8 @@ await main(async () => {
 // The first stage
 
 /**
- * The packages of all platforms. Where a platform's binary cannot be built here, its package has a text in place of it: whether
- * package managers choose the right package does not depend on what is in it.
+ * Creates the packages of all platforms. If the binary of a platform cannot be built here, its package contains a text file
+ * instead, because a package manager's choice of package does not depend on the contents.
  */
 async function build() {
   const own = ownPlatform();
@@ -82,12 +82,12 @@ async function build() {
 async function makeOwnBinary(own) {
   const file = binaryFile(own);
   if (await canBuild()) {
-    console.log(`Building the binary for ${own.title} where it is not there yet ...`);
+    console.log(`Building the binary for ${own.title} unless it is up to date ...`);
     await buildBinary(own);
   } else if (fs.existsSync(file)) {
-    console.log(`Taking ${path.relative(root, file)} as it is: there is no cargo on PATH`);
+    console.log(`Using the existing ${path.relative(root, file)}: there is no cargo on PATH`);
   } else {
-    throw new SetupError(`There is no cargo on PATH, and no ${path.relative(root, file)}`);
+    throw new SetupError(`There is no cargo on PATH, and ${path.relative(root, file)} does not exist`);
   }
 }
 
@@ -115,7 +115,7 @@ async function checkContents(tarballs, real) {
         [],
       );
       assert(types.includes('dist/index.d.ts'));
-      // The engines are nobody's business but the library's: if they are among the types, something internal was not taken out.
+      // The engines are internal. If they are among the types, something internal was not removed.
       for (const name of ['ring', 'native', 'native-ring', 'slab', 'transports/node-internals']) {
         assert(!types.includes(`dist/${name}.d.ts`), `${name}.d.ts`);
       }
@@ -123,7 +123,7 @@ async function checkContents(tarballs, real) {
   );
 
   for (const platform of platforms) {
-    await check(`${packageName(platform)} holds the binary and three documents`, async () => {
+    await check(`${packageName(platform)} contains the binary and three documents`, async () => {
       const expected = ['LICENSE', 'README.md', 'THIRD-PARTY.md', 'package.json', binaryName(platform)];
       assert.deepEqual(listed(packageName(platform)), expected.sort());
     });
@@ -146,15 +146,15 @@ async function checkContents(tarballs, real) {
   }
 }
 
-/** The manifests, as they were packed. */
+/** The manifests in the packages. */
 function checkTarballs(tarballs, own, real) {
   assert.deepEqual(Object.keys(tarballs).sort(), ['sluice', ...platforms.map(packageName)].sort());
-  if (own !== undefined) assert(real.includes(own), 'the binary of this platform is not there');
+  if (own !== undefined) assert(real.includes(own), 'the binary of this platform is missing');
 }
 
 // Installing and using
 
-/** The packages of sluice that are installed in a folder. */
+/** The sluice packages that are installed in a folder. */
 function installed(folder) {
   const names = fs.readdirSync(path.join(folder, 'node_modules')).filter((name) => name.startsWith('sluice'));
   return names.sort();
@@ -168,7 +168,7 @@ async function checkInstallation(user, tarballs, own) {
   const native = own === undefined ? 'typescript' : 'native';
   const ownPackages = own === undefined ? ['sluice'] : ['sluice', packageName(own)];
 
-  await check('there are no compilers for users here', async () => {
+  await check('the user has no compilers', async () => {
     for (const program of ['cargo', 'rustc', 'cc', 'gcc', 'clang', 'make', 'python3']) {
       assert.equal((await user.run(program, ['--version'], { cwd: PLACE })).code, 127, program);
     }
@@ -183,10 +183,10 @@ async function checkInstallation(user, tarballs, own) {
         .map((name) => `${name} ${readManifest().version} is published`)
         .sort(),
     );
-    for (const line of (await publish()).split('\n')) assert.match(line, /^sluice\S* \S+ was published already$/);
+    for (const line of (await publish()).split('\n')) assert.match(line, /^sluice\S* \S+ was already published$/);
   });
 
-  await check('publint has nothing to say', async () => {
+  await check('publint reports nothing', async () => {
     for (const name of ['sluice', ...(own === undefined ? [] : [packageName(own)])]) {
       const pkgDir = path.join(PLACE, 'packages', 'stage', name);
       const { messages, pkg } = await publint({ pkgDir, strict: true, pack: false });
@@ -197,11 +197,12 @@ async function checkInstallation(user, tarballs, own) {
     }
   });
 
-  await check('the types are right wherever ES modules can be imported', async () => {
+  await check('the types resolve wherever ES modules can be imported', async () => {
     const tarball = attw.createPackageFromTarballData(new Uint8Array(fs.readFileSync(tarballs.sluice)));
     const result = await attw.checkPackage(tarball);
     assert.notEqual(result.types, false);
-    // An ES module is all that there is: require() of it is up to Node, and TypeScript of old knows no exports.
+    // The package has only an ES module. Node decides whether require() can load it, and old versions of TypeScript do not know
+    // exports.
     const problems = result.problems.filter(
       ({ resolutionKind }) => resolutionKind !== 'node10' && resolutionKind !== 'node16-cjs',
     );
@@ -245,14 +246,14 @@ async function checkInstallation(user, tarballs, own) {
     assert.equal(stdout, `${native} ${ECHOED}`);
   });
 
-  await check('npm ci installs the same once more', async () => {
+  await check('npm ci installs the same packages', async () => {
     fs.rmSync(path.join(modules, 'node_modules'), { recursive: true });
     await user.npm(modules, 'ci');
     assert.deepEqual(installed(modules), ownPackages);
     assert.equal((await user.node(modules, ['client.mjs'])).stdout, `${native} ${ECHOED}`);
   });
 
-  await check('a binary that cannot be loaded is passed over, and the reason is told', async () => {
+  await check('a binary that cannot be loaded is ignored, and the reason is reported', async () => {
     if (own === undefined) return;
     const file = path.join(modules, 'node_modules', packageName(own), binaryName(own));
     fs.writeFileSync(file, 'this is no binary');
@@ -261,7 +262,7 @@ async function checkInstallation(user, tarballs, own) {
     assert.match(stderr, new RegExp(`^ {2}- package ${packageName(own)}: \\S`, 'm'));
   });
 
-  await check('a binary of another version is passed over, and the reason is told', async () => {
+  await check('a binary of another version is ignored, and the reason is reported', async () => {
     if (own === undefined) return;
     const file = path.join(modules, 'node_modules', packageName(own), 'package.json');
     const manifest = JSON.parse(fs.readFileSync(file, 'utf8'));
@@ -307,7 +308,7 @@ async function checkInstallation(user, tarballs, own) {
   );
 
   await inPairs(platforms, (platform) =>
-    check(`for ${platform.title} its package is chosen`, async () => {
+    check(`on ${platform.title} the package for it is chosen`, async () => {
       const folder = user.project(`for-${platform.name}`);
       const libc = platform.libc === undefined ? [] : [`--libc=${platform.libc}`];
       await user.npm(folder, 'install', `--os=${platform.os}`, `--cpu=${platform.cpu}`, ...libc, 'sluice');
@@ -315,7 +316,7 @@ async function checkInstallation(user, tarballs, own) {
     }),
   );
 
-  await check('for a platform without a binary it installs without one', async () => {
+  await check('on a platform without a binary it installs without one', async () => {
     const folder = user.project('for-freebsd');
     await user.npm(folder, 'install', '--os=freebsd', '--cpu=x64', 'sluice');
     assert.deepEqual(installed(folder), ['sluice']);
@@ -325,10 +326,12 @@ async function checkInstallation(user, tarballs, own) {
   await checkTypeScript(user, native);
 }
 
-/** A bundle finds the binary where it lies beside `node_modules`, and does without it where there are none. */
+/** A bundle finds the binary in `node_modules` next to it, and works without it if there is none. */
 async function checkBundles(user, native) {
   const folder = user.project('bundled');
-  await check('a bundler installs beside it', () => user.npm(folder, 'install', '--ignore-scripts', 'sluice', BUNDLER));
+  await check('a bundler installs next to it', () =>
+    user.npm(folder, 'install', '--ignore-scripts', 'sluice', BUNDLER),
+  );
   for (const [format, program] of [
     ['esm', 'client.mjs'],
     ['cjs', 'client.cjs'],
@@ -351,7 +354,7 @@ async function checkBundles(user, native) {
 
 async function checkTypeScript(user, native) {
   const folder = user.project('typed', { type: 'module' });
-  await check('TypeScript projects install the types of Node besides', async () => {
+  await check('TypeScript projects install the types of Node', async () => {
     await user.npm(folder, 'install', 'sluice', `@types/node@${readManifest().devDependencies['@types/node']}`);
   });
   copyProgram('client.ts', folder);
@@ -372,10 +375,10 @@ async function checkTypeScript(user, native) {
     ['nodenext', 'nodenext'],
     ['esnext', 'bundler'],
   ]) {
-    await check(`types resolve and hold with module ${module}, moduleResolution ${resolution}`, async () => {
+    await check(`types resolve and compile with module ${module}, moduleResolution ${resolution}`, async () => {
       const output = `out-${module}`;
       const options = ['--module', module, '--moduleResolution', resolution, '--outDir', output];
-      // Looking through all declarations takes most of the time; what they say is the same each time.
+      // Checking all declarations takes most of the time, and the result is the same each time.
       options.push('--skipLibCheck', String(module !== 'nodenext'));
       const { code, stdout } = await compile(...options, 'client.ts');
       assert.equal(code, 0, stdout);

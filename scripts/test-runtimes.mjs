@@ -1,17 +1,17 @@
 /**
- * `npm run test:runtimes [-- RUNTIME ...] [-- FILE ...] [--core] [--fetch]`: runs the tests on other versions of Node, on
- * Bun and on Deno, each with the native engine (where the addon is there) and with the TypeScript engine.
+ * `npm run test:runtimes [-- RUNTIME ...] [-- FILE ...] [--core] [--fetch]`: runs the tests on other versions of Node, on Bun and
+ * on Deno, each with the native engine (if there is an addon) and with the TypeScript engine.
  *
- *     npm run test:runtimes                         everything; takes the better part of an hour
- *     npm run test:runtimes -- node22 bun           these runtimes
- *     npm run test:runtimes -- deno socket server   these test files
- *     npm run test:runtimes -- --core               a core of files on each runtime, in a few minutes
- *     npm run test:runtimes -- --fetch              only fetches the runtimes; fails where it cannot
+ *     npm run test:runtimes                         everything; takes most of an hour
+ *     npm run test:runtimes -- node22 bun           only these runtimes
+ *     npm run test:runtimes -- deno socket server   only these test files
+ *     npm run test:runtimes -- --core               the most important files on each runtime, a few minutes
+ *     npm run test:runtimes -- --fetch              only downloads the runtimes; fails if it cannot
  *
- * The runtimes come from npm, in the versions that are written down here, into `build/runtimes`; no script of theirs is
- * run. On Node the tests run as they do with `npm test`. ava does not run on Bun and Deno: there each test file gets a
- * process of its own in which `__test__/runtime/ava.ts` stands in for ava. What is left out there is listed in
- * `__test__/runtime/left-out.ts`; a test that is on the list and passes is a failure. SLUICE_ENGINE chooses one engine.
+ * The runtimes come from npm, in the versions listed below, into `build/runtimes`; their install scripts are not run. On Node the
+ * tests run as in `npm test`. ava does not run on Bun and Deno: there each test file runs in a separate process, in which
+ * `__test__/runtime/ava.ts` replaces ava. The tests that are excluded there are listed in `__test__/runtime/left-out.ts`; if a
+ * listed test passes, the run fails. SLUICE_ENGINE selects one engine.
  *
  * The last line is `N passed, N failed`.
  */
@@ -26,7 +26,7 @@ import { named, testFiles } from './test-files.mjs';
 const cache = path.join(root, 'build', 'runtimes');
 const compiled = path.join(root, 'out', '__test__');
 
-/** What runs on every runtime in little time: all that depends on the runtime, and the heart of the rest. */
+/** The files that `--core` runs: everything that depends on the runtime, and the most important of the rest. */
 const CORE = [
   'accepted',
   'connect',
@@ -40,10 +40,10 @@ const CORE = [
   'stream',
 ];
 
-/** How long a test file may take in one process: it takes seconds, unless it hangs. */
+/** How long one test file may take. Unless it hangs, it takes seconds. */
 const FILE_TIMEOUT_MS = 150_000;
 
-/** The title of what goes wrong outside of all tests. */
+/** The title for errors outside all tests. */
 const STRAY = '(no test)';
 
 const runtimes = {
@@ -64,7 +64,7 @@ const runtimes = {
   },
 };
 
-/** A version of Node: the package that carries its program for this platform. */
+/** A version of Node: the package that contains its program for this platform. */
 function node(version) {
   const platform = { win32: 'win' }[process.platform] ?? process.platform;
   const name = `node-${platform === 'darwin' && process.arch === 'arm64' ? 'bin-darwin' : platform}-${process.arch}`;
@@ -123,7 +123,7 @@ The runtimes are ${Object.keys(runtimes).join(', ')}.`);
   };
 }
 
-/** The engines that there are and that the environment leaves. */
+/** The available engines that the environment selects. */
 function engines(addon) {
   const wanted = process.env.SLUICE_ENGINE;
   return wanted ? [wanted] : addon ? ['native', 'typescript'] : ['typescript'];
@@ -131,7 +131,7 @@ function engines(addon) {
 
 // Fetching
 
-/** The program of a runtime, installed into the cache where it is not there yet. */
+/** The program of a runtime, which is installed into the cache unless it is already there. */
 async function fetched(name) {
   const { version, from, program } = runtimes[name];
   const folder = path.join(cache, `${name}-${version}`);
@@ -139,7 +139,7 @@ async function fetched(name) {
   if (program(modules) !== null) return program(modules);
 
   console.log(`Fetching ${name} (${version}) ...`);
-  // Put together beside its place and then renamed: a download that was interrupted leaves nothing that looks whole.
+  // Download under a temporary name and then rename, so that an interrupted download does not look complete.
   const draft = `${folder}.${process.pid}`;
   try {
     fs.mkdirSync(draft, { recursive: true });
@@ -153,7 +153,7 @@ async function fetched(name) {
     fs.rmSync(draft, { recursive: true, force: true });
   }
   const found = program(modules);
-  if (found === null) throw new SetupError(`${from}@${version} holds no program for this platform`);
+  if (found === null) throw new SetupError(`${from}@${version} contains no program for this platform`);
   return found;
 }
 
@@ -171,7 +171,7 @@ function only(parent, pattern, paths) {
 
 // Node
 
-/** `npm test`, by another Node. */
+/** Runs `npm test` on another version of Node. */
 async function testNode(name, program, files) {
   const label = `${name} (${runtimes[name].version})`;
   console.log(`${label} ...`);
@@ -188,7 +188,7 @@ async function testNode(name, program, files) {
 
 // Bun and Deno
 
-/** Every test file in a process of its own; counts what `left-out.ts` does not excuse. */
+/** Runs every test file in a separate process, and counts the failures that `left-out.ts` does not list. */
 async function testOther(name, program, engine, files, { core }) {
   const label = `${name} (${runtimes[name].version}), ${engine} engine`;
   console.log(`${label} ...`);
@@ -216,9 +216,9 @@ async function testOther(name, program, engine, files, { core }) {
     const skip = core ? entries.flatMap(({ tests = [] }) => tests) : [];
     const run = () => testFile(name, program, engine, file, compiledFiles.get(file), skip);
     let results = await run();
-    // What these runtimes do about one time in a hundred is to be known, and is no reason to refuse a change of ours.
+    // A fault of these runtimes that occurs about once in a hundred runs is reported, but must not block a change to sluice.
     if (core && results.some(({ error }) => error !== undefined)) {
-      console.log(`  ${file} has failed, and is run once more`);
+      console.log(`  ${file} failed, and runs once more`);
       results = await run();
     }
     if (whole === undefined) judge(file, results, entries, totals, fail);
@@ -247,12 +247,12 @@ function judge(file, results, entries, totals, fail) {
     else fail(name, error);
     if (title !== STRAY) excuses.delete(title);
   }
-  // What belongs to no test is not skipped by its name, and comes or not.
+  // Errors outside all tests cannot be skipped by title, and may or may not occur.
   excuses.delete(STRAY);
   for (const title of excuses.keys()) fail(`${file} › ${title}`, 'is in left-out.ts, but there is no such test');
 }
 
-/** What became of each test of a file, and what else went wrong. */
+/** The results of all tests of a file, and any other errors. */
 async function testFile(name, program, engine, file, compiledFile, skip) {
   const record = path.join(cache, `${name}-${engine}-${file}-${process.pid}.json`);
   const args = [path.join(compiled, 'runtime', 'run.js'), compiledFile, record];
@@ -275,7 +275,10 @@ async function testFile(name, program, engine, file, compiledFile, skip) {
   return results;
 }
 
-/** Deno is told by a file where ava is: written once, for the processes that are reading it. */
+/**
+ * The import map with which Deno finds the replacement for ava. It is not rewritten if it is current, because other processes may
+ * be reading it.
+ */
 function denoImports() {
   const file = path.join(cache, 'deno-imports.json');
   const imports = { ava: pathToFileURL(path.join(compiled, 'runtime', 'ava.js')).href };
@@ -289,11 +292,11 @@ function denoImports() {
 
 // Processes
 
-/** Runs a program to its end, or to its time limit, and keeps what it prints. */
+/** Runs a program to its end, or until its time limit, and returns its output. */
 function run(program, args, { cwd = root, env = {}, shell = false, timeout } = {}) {
   return new Promise((resolve) => {
     const posix = process.platform !== 'win32';
-    // A group of its own: what a test file that hangs has started goes with it.
+    // A separate process group, so that killing a test file that hangs also kills what it has started.
     const child = spawn(program, args, {
       cwd,
       shell,
@@ -307,7 +310,7 @@ function run(program, args, { cwd = root, env = {}, shell = false, timeout } = {
     child.stdout.on('data', (piece) => pieces.push(piece));
     child.stderr.on('data', (piece) => pieces.push(piece));
     child.on('error', (error) => resolve({ code: 127, output: `${program}: ${error.message}\n` }));
-    // Not 'close': a process that a killed test file has left behind keeps the pipes open.
+    // Not 'close', because a process that a killed test file has started keeps the pipes open.
     child.on('exit', (code, signal) => {
       clearTimeout(timer);
       setTimeout(() => resolve({ code: code ?? signal, output: Buffer.concat(pieces).toString() }), 50);

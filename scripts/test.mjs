@@ -1,17 +1,17 @@
 /**
- * `npm test [-- ARGUMENTS]`: sets everything up, then runs the tests in three passes, so that everything holds
+ * `npm test [-- ARGUMENTS]`: sets up everything, and runs the tests in three passes:
  *
- * - on the native engine, where the addon is there,
+ * - on the native engine, if there is an addon,
  * - on the TypeScript engine,
- * - with sockets read by `'data'` events in place of reads into reused memory (SLUICE_READS=data).
+ * - with sockets read through `'data'` events instead of into reused memory (SLUICE_READS=data).
  *
- * A test file that depends on only one of these, or on neither, says so and runs in fewer passes: see `test-files.mjs`.
+ * A test file that does not depend on all of these says so, and runs in fewer passes: see `test-files.mjs`.
  *
- * A test file can be named by its source (`__test__/reader/reader.test.ts`, or `reader`), or by its folder; a line number may follow
+ * A test file can be named by its path (`__test__/reader/reader.test.ts`), its name (`reader`) or its folder; a line number may
  * (`reader:12`). Options go to ava as they are (`--match='*EOF*'`). SLUICE_ENGINE and SLUICE_READS in the environment choose
- * the passes that go with them.
+ * passes.
  *
- * What ava prints is shown while a pass runs when arguments were given, and after a pass that failed. The last line is
+ * ava's output is shown while a pass runs if there are arguments, and otherwise only after a pass that failed. The last line is
  * `N passed, N failed`, the sum over all passes.
  */
 import { spawn } from 'node:child_process';
@@ -20,12 +20,12 @@ import { SetupError, binOf, main, root, setup } from './setup.mjs';
 import { named, passes, plan, testFiles } from './test-files.mjs';
 
 /**
- * How long one pass may take. It takes a minute on a machine that does nothing else; a file that hangs is given up by ava
- * (`ava.config.js`), and this is for what ava does not end.
+ * How long one pass may take. On an idle machine it takes a minute. ava ends a test file that hangs (`ava.config.js`); this limit
+ * is for anything that ava does not end.
  */
 const PASS_TIMEOUT_MS = 30 * 60 * 1000;
 
-/** The options of ava that are followed by a value. */
+/** ava's options that take a value. */
 const VALUED = ['--concurrency', '-c', '--config', '--match', '-m', '--node-arguments', '--timeout', '-T'];
 
 await main(async () => {
@@ -51,7 +51,7 @@ await main(async () => {
   return totals.failed === 0 ? 0 : 1;
 });
 
-/** The test files that are named, all where none is; the lines that are asked for in them; and what is for ava. */
+/** The selected test files, by default all; the selected lines in them; and the arguments for ava. */
 function understood(args, all) {
   const files = new Set();
   const lines = new Map();
@@ -63,7 +63,7 @@ function understood(args, all) {
     }
     const { word, line } = /^(?<word>.*?)(?<line>:[\d,-]+)?$/.exec(argument).groups;
     const found = named(all, word);
-    if (found.length === 0) throw new SetupError(`There is no test file ${word}`);
+    if (found.length === 0) throw new SetupError(`No test file matches ${word}`);
     for (const file of found) files.add(file);
     if (line !== undefined) lines.set(found[0], line);
   }
@@ -95,8 +95,9 @@ function runAva(args, env, live) {
 }
 
 /**
- * The numbers of a pass. ava's exit code has the last word: an output that is not understood, a crash, or a pass without a
- * test can make a failure of a pass, never a success. Options may select tests that another pass has (`selected`).
+ * The numbers of a pass. They can make a pass fail that ava considers successful, but never the other way round: an output that
+ * is not understood, a crash, or a pass without a test counts as a failure. Options may select tests that only another pass has
+ * (`selected`).
  */
 function judge({ code, signal, output }, selected) {
   const text = stripVTControlCharacters(output);
@@ -108,7 +109,7 @@ function judge({ code, signal, output }, selected) {
     number('unhandled rejections?') +
     number('uncaught exceptions?') +
     number('tests? remained pending');
-  // ava names the passed tests in its summary only where none failed.
+  // ava's summary contains the number of passed tests only if none failed.
   const result = { passed: number('tests? passed') || ticks, failed, skipped: number('tests? skipped'), reason: '' };
   if (failed > 0 || (selected && /Couldn.t find any matching tests/.test(text))) return result;
   if (code !== 0) {

@@ -1,9 +1,9 @@
 /**
- * `npm run third-party [-- --check]`: writes THIRD-PARTY.md, what others wrote and under which licence: the crates in the binaries
- * with the texts that must go with them, what npm installs for users, and what only development uses. With `--check` nothing is
- * written, and a difference is an error.
+ * `npm run third-party [-- --check]`: writes THIRD-PARTY.md, which lists third-party code and its licences: the crates in the
+ * binaries with the licence texts that must be shipped, the packages that npm installs for users, and those that only development
+ * uses. With `--check` it writes nothing, and fails if the file is out of date.
  *
- * Crates come from Cargo.lock, packages from package-lock.json; a licence that cannot be found is an error.
+ * Crates come from Cargo.lock, packages from package-lock.json. A licence that cannot be found is an error.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -49,7 +49,7 @@ function table(head, entries) {
   return [`| ${head} | version | licence |`, '| --- | --- | --- |', ...rows].join('\n');
 }
 
-/** The crates: those that are linked into the addon, on whichever platform, and all others. */
+/** The crates: those that are linked into the addon on any platform, and all others. */
 async function crates() {
   const args = ['metadata', '--locked', '--format-version', '1'];
   const { packages, resolve } = JSON.parse(await outputOf('cargo', args, { cwd: root }));
@@ -70,11 +70,11 @@ async function crates() {
 }
 
 function describeCrate({ id, name, version, license, authors, manifest_path: manifest }) {
-  if (!license) throw new SetupError(`The crate ${name} ${version} names no licence`);
+  if (!license) throw new SetupError(`The crate ${name} ${version} does not declare a licence`);
   return { id, name, version, license, authors, folder: path.dirname(manifest) };
 }
 
-/** The packages of npm: those that users get, and all others, also those of other platforms. */
+/** The npm packages: those that users install, and all others, including those of other platforms. */
 function npmPackages() {
   const { packages } = JSON.parse(fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
   const all = Object.entries(packages)
@@ -88,12 +88,12 @@ function npmPackages() {
 
 function describePackage(place, { version, license, dev = false, devOptional = false, peer = false }) {
   const name = place.slice(place.lastIndexOf('node_modules/') + 'node_modules/'.length);
-  if (typeof license !== 'string') throw new SetupError(`The package ${name} ${version} names no licence`);
-  // The types of Node are a peer that users bring themselves if they want types at all.
+  if (typeof license !== 'string') throw new SetupError(`The package ${name} ${version} does not declare a licence`);
+  // Node's types are a peer dependency that users install themselves if they use TypeScript.
   return { name, version, license, dev: dev || devOptional || peer };
 }
 
-/** Sorted by name and version, each once. */
+/** Sorts by name and version, and removes duplicates. */
 function sorted(entries) {
   const unique = new Map(entries.map((entry) => [`${entry.name} ${entry.version}`, entry]));
   return [...unique.values()].sort((a, b) => compare(a.name, b.name) || compare(a.version, b.version));
@@ -103,7 +103,7 @@ function compare(a, b) {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Each text once, under the names of the crates that have it. */
+/** Lists each licence text once, under the names of all crates that have it. */
 function licenceTexts(linked) {
   const holders = new Map();
   for (const entry of linked) {
@@ -114,19 +114,19 @@ function licenceTexts(linked) {
 }
 
 function licenceText({ name, license, authors, folder }) {
-  // Where there is a choice, MIT, the shortest.
+  // If there is a choice, use MIT, the shortest text.
   const files = fs.readdirSync(folder).filter((file) => /^(licen[cs]e|copying|unlicense)/i.test(file));
   const chosen = files.find((file) => /mit/i.test(file)) ?? files[0];
   if (chosen !== undefined) return fs.readFileSync(path.join(folder, chosen), 'utf8').replaceAll('\r\n', '\n').trim();
   if (!/\bMIT\b/.test(license))
-    throw new SetupError(`The crate ${name} (${license}) comes without the text of its licence`);
-  // Some crates only name it. The text is that of ours but for whose copyright it is.
+    throw new SetupError(`The crate ${name} (${license}) does not include the text of its licence`);
+  // Some crates only name the licence. Use the text of our own, without the copyright line.
   const own = fs.readFileSync(path.join(root, 'LICENSE'), 'utf8').trim();
   const owner = authors.length > 0 ? authors.join(', ') : `the authors of ${name}`;
   return own.replace(/^Copyright .*$/m, `Copyright (c) ${owner}`);
 }
 
-/** The lines that only one of two texts has. */
+/** The lines that only one of the two texts has. */
 function difference(before, after) {
   const only = (text, other, sign) => {
     const lines = new Set(other.split('\n'));

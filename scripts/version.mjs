@@ -1,6 +1,6 @@
 /**
- * `node scripts/version.mjs [VERSION | --check]`: writes the version of package.json, or a new one, wherever it stands, and the
- * manifests in npm/. With `--check` nothing is written, and what would change is an error.
+ * `node scripts/version.mjs [VERSION | --check]`: writes the version of package.json, or a new version, to every file that
+ * contains it, and the manifests in npm/. With `--check` it writes nothing, and fails if anything would change.
  *
  * A new version also closes the section [Unreleased] of the changelog.
  */
@@ -13,11 +13,11 @@ const CRATES = ['sluice-addon', 'sluice-ring'];
 
 await main(async () => {
   const [argument, ...rest] = process.argv.slice(2);
-  if (rest.length > 0) throw new SetupError('One version, or --check, is all that this takes');
+  if (rest.length > 0) throw new SetupError('usage: node scripts/version.mjs [VERSION | --check]');
   const check = argument === '--check';
   const manifest = readManifest();
   const wanted = check || argument === undefined ? manifest.version : argument;
-  if (!/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/.test(wanted)) throw new SetupError(`${wanted} is no version`);
+  if (!/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/.test(wanted)) throw new SetupError(`${wanted} is not a version`);
 
   const changed = [];
   const put = (file, text) => {
@@ -30,14 +30,14 @@ await main(async () => {
   };
   const replace = (file, pattern, replacement) => {
     const text = fs.readFileSync(path.join(root, file), 'utf8');
-    if (!pattern.test(text)) throw new SetupError(`${file} has no version where one is looked for (${pattern})`);
+    if (!pattern.test(text)) throw new SetupError(`${file} contains no version that matches ${pattern}`);
     put(file, text.replace(pattern, replacement));
   };
 
   replace('package.json', /^( {2}"version": ")[^"]*/m, `$1${wanted}`);
   replace('Cargo.toml', /^(\[workspace\.package\]\nversion = ")[^"]*/m, `$1${wanted}`);
   replace('ts/buffer/native.ts', /^(export const VERSION = ')[^']*/m, `$1${wanted}`);
-  // Each file as a whole: replacements that follow one another would have to read what --check does not write.
+  // Replace the versions of all crates in one step: with --check, a second step would not see the result of the first.
   const crates = new RegExp(`(name = "(?:${CRATES.join('|')})"\\nversion = ")[^"]*`, 'g');
   replace('Cargo.lock', crates, `$1${wanted}`);
   const lock = JSON.parse(fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
@@ -54,8 +54,8 @@ await main(async () => {
   }
 
   if (check && changed.length > 0) {
-    throw new SetupError(`Not of version ${wanted}, or not as it is made: ${changed.join(', ')}`);
+    throw new SetupError(`Not up to date for version ${wanted}: ${changed.join(', ')}`);
   }
-  console.log(changed.length === 0 ? `All of it is of version ${wanted}` : `${wanted}: ${changed.join(', ')}`);
+  console.log(changed.length === 0 ? `Everything already has version ${wanted}` : `${wanted}: ${changed.join(', ')}`);
   return 0;
 });

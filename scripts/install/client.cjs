@@ -1,4 +1,4 @@
-/** A program of a user, as a CommonJS module. */
+/** A user's program, as a CommonJS module. */
 'use strict';
 
 const sluice = require('sluice');

@@ -1,4 +1,4 @@
-/** A program of a user, as an ES module: prints the engine and what came back over a connection. */
+/** A user's program, as an ES module. Prints the engine and the lines that came back over a connection. */
 import { StreamServer, connect, engine } from 'sluice';
 
 const server = new StreamServer(

@@ -1,4 +1,4 @@
-/** A program of a user in TypeScript, strict, with every kind of thing that the package exports. */
+/** A user's program, in strict TypeScript, that uses every kind of export of the package. */
 import {
   IncompleteReadError,
   StreamMode,
@@ -29,7 +29,7 @@ async function exchange(): Promise<string[]> {
   await using stream: Stream = await connect('127.0.0.1', address.port, options);
   const writable: boolean = (stream.mode & StreamMode.WRITE) !== 0;
   if (!writable) throw new Error('not writable');
-  // @ts-expect-error: what is internal is not among the types
+  // @ts-expect-error: internal members are not in the types
   if (stream.readTarget === undefined) throw new Error('no such method');
   await stream.write('one\ntwo\nthree\n');
   await stream.writeEof();

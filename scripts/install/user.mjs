@@ -1,4 +1,4 @@
-/** A user of the packages, for the test of their installation. */
+/** A user of the packages, for the installation test. */
 import { strict as assert } from 'node:assert';
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -6,8 +6,8 @@ import { npmCommand, outcomeOf } from '../processes.mjs';
 import { SetupError } from '../setup.mjs';
 
 /**
- * Somebody with Node and npm, and nothing else: neither compilers nor settings. All that is theirs lies in `place`; they know the
- * registry at `address` alone.
+ * A user with nothing but Node and npm: no compilers and no settings. All of the user's files are in `place`, and `address` is
+ * the only registry.
  */
 export class User {
   #place;
@@ -22,7 +22,7 @@ export class User {
     fs.mkdirSync(this.#bin, { recursive: true });
     fs.mkdirSync(this.#home, { recursive: true });
     const node = path.join(this.#bin, path.basename(process.execPath));
-    // Not everybody may make links on Windows.
+    // On Windows, creating links requires a privilege.
     if (process.platform === 'win32') fs.copyFileSync(process.execPath, node);
     else fs.symlinkSync(process.execPath, node);
     fs.writeFileSync(path.join(this.#home, '.npmrc'), `registry=${address}\n`);
@@ -30,7 +30,7 @@ export class User {
     this.#npm = args.length > 0 ? [command, ...args] : [process.execPath, fs.realpathSync(onPath('npm'))];
   }
 
-  /** The environment: of that of this process only what has nothing to do with npm, this package or PATH. */
+  /** The environment of this process, without everything that concerns npm, this package or PATH. */
   get #environment() {
     const kept = Object.entries(process.env).filter(([name]) => !/^(npm_|sluice_|node_|path$|init_cwd$)/i.test(name));
     return {
@@ -68,9 +68,9 @@ export class User {
     return stdout;
   }
 
-  /** Runs the script that publishes, and returns what it prints. */
+  /** Runs the publishing script and returns its output. */
   async publish(script, folder) {
-    // npm publishes for nobody without a token, whatever the registry makes of it.
+    // npm requires a token to publish, even if the registry does not.
     const env = { npm_execpath: this.#npm.at(-1), NPM_TOKEN: 'nobody' };
     return (await this.node(folder, [script, folder], env)).stdout;
   }
