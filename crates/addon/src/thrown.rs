@@ -1,5 +1,5 @@
-//! What goes wrong in a call, as the JavaScript error it becomes: class, code and message. The codes
-//! are those of `ts/errors.ts`.
+//! The errors of a call, and the JavaScript error that each becomes: class, code and message. The
+//! codes are those of `ts/errors.ts`.
 
 use std::{ffi::CStr, fmt, io};
 
@@ -8,7 +8,7 @@ use sluice_ring::Error;
 /// Why a call throws.
 #[derive(Debug)]
 pub enum Thrown {
-    /// The ring does not take the arguments.
+    /// The ring refused the arguments.
     Ring(Error),
     /// An argument of the wrong type.
     Type { name: &'static str, expected: &'static str, actual: &'static str },
@@ -16,19 +16,19 @@ pub enum Thrown {
     NoInteger { name: &'static str, least: i64, most: i64, value: f64 },
     /// Two arguments that share memory.
     Overlap { names: [&'static str; 2] },
-    /// An array of words too short for its summary and what that says is listed.
+    /// An array of words that is too short for the summary and the list that the summary describes.
     Words { words: usize, least: usize },
-    /// An array whose memory was given away.
+    /// An array whose memory was transferred.
     Detached { name: &'static str },
     /// Memory that other threads can write to.
     Shared { name: &'static str },
-    /// Words that do not lie where words can lie.
+    /// Words that do not begin at a multiple of 4 bytes.
     Misaligned { name: &'static str },
-    /// The system refuses to do something with a file.
+    /// A system error for a file.
     File { fd: u32, error: io::Error },
-    /// A mistake in the addon, told instead of ending the process.
+    /// A bug in the addon, reported as an error instead of ending the process.
     Panic,
-    /// JavaScript that the call ran has thrown already.
+    /// JavaScript code that the call ran has already thrown.
     Already,
 }
 
@@ -75,7 +75,7 @@ impl Thrown {
     }
 }
 
-/// The name of a system error: those that setting a position can end in.
+/// The name of a system error, for the errors that these system calls can return.
 #[cfg(unix)]
 fn system_code(error: &io::Error) -> &'static CStr {
     match error.raw_os_error() {
@@ -89,7 +89,7 @@ fn system_code(error: &io::Error) -> &'static CStr {
     }
 }
 
-/// The name of a system error: there is but the one, that this is not to be had.
+/// The name of a system error. The only one is that the call is not supported.
 #[cfg(not(unix))]
 fn system_code(_error: &io::Error) -> &'static CStr {
     c"ENOSYS"
@@ -123,7 +123,7 @@ impl fmt::Display for Thrown {
             }
             Self::Detached { name } => write!(f, "{name} is detached from its memory"),
             Self::Shared { name } => {
-                write!(f, "{name} must lie in an ArrayBuffer, not in a SharedArrayBuffer")
+                write!(f, "{name} must be in an ArrayBuffer, not in a SharedArrayBuffer")
             }
             Self::Misaligned { name } => write!(f, "{name} must begin at a multiple of 4 bytes"),
             Self::File { fd, error } => write!(f, "fd {fd}: {error}"),
