@@ -28,9 +28,9 @@ const compiled = path.join(root, 'out', '__test__');
 
 /** The files that `--core` runs: everything that depends on the runtime, and the most important of the rest. */
 const CORE = [
-  'accepted',
   'connect',
   'engine',
+  'node-internals',
   'permissions',
   'pipe',
   'reader',
