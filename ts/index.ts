@@ -42,7 +42,7 @@ export type { SendfileOptions, SendfileSource } from './stream/sendfile.js';
 export { socketpair } from './transports/socketpair.js';
 export { Stream, StreamMode, type StartTlsOptions } from './stream/stream.js';
 export type { ReadPipe, WritePipe } from './transports/pipe.js';
-export type { SocketAddress } from './transports/socket.js';
+export type { SocketAddress } from './transports/socket-info.js';
 export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/options.js';
 export type { Transport, TransportSink } from './transports/transport.js';
 export { type CloseOptions, StreamWriter, type WriteBufferLimits } from './writer/writer.js';

@@ -5,6 +5,7 @@ import test from 'ava';
 import { ConnectionError } from '#ts/errors.js';
 import { connectionError } from '#ts/system-errors.js';
 import { DuplexTransport } from '#ts/transports/duplex.js';
+import { NODE_STREAM } from '#ts/transports/stream-kind.js';
 import { StreamMode } from '#ts/transports/transport.js';
 import { RecordingSink, transportContract, turns, written } from '../transport-contract.js';
 
@@ -317,16 +318,12 @@ test('close gives up when the stream never takes the end of file within the expe
   t.true(stream.destroyed);
 });
 
-/** A transport that doubts each EOF, as one over a TCP socket does if its peer is gone. */
-class Doubting extends DuplexTransport {
-  protected override doubtsEnd(): boolean {
-    return true;
-  }
-}
+/** Streams whose every end may be a reset, as that of a TCP socket may if its peer is gone. */
+const doubtful = { ...NODE_STREAM, endMayBeReset: () => true };
 
 test('a doubted EOF is reported before closed, also if closed follows at once', async (t) => {
   const stream = new Duplex({ read: () => undefined, write: (_chunk, _encoding, callback) => callback() });
-  const transport = new Doubting(stream);
+  const transport = new DuplexTransport(stream, StreamMode.READWRITE, { kind: doubtful });
   const sink = new RecordingSink();
   transport.start(sink);
   stream.push('the last bytes');

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mkdtemp, rm } from 'node:fs/promises';
 import test from 'ava';
-import { SocketTransport, type ConnectSocketOptions, type SocketAddress } from '#ts/transports/socket.js';
+import type { SocketAddress } from '#ts/transports/socket-info.js';
+import { SocketTransport, type ConnectSocketOptions } from '#ts/transports/socket.js';
 import { DuplexTransport } from '#ts/transports/duplex.js';
 import { until } from '../loopback.js';
 import {

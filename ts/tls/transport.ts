@@ -1,54 +1,66 @@
 /**
  * The transport over TLS.
  *
- * The end. Node reports the end of the TCP connection as the end of file whether a `close_notify` came before it or not: an
- * attacker who can cut the connection can cut the stream, so a protocol has to mark by itself that it is complete.
+ * Node reports the end of the TCP connection as the end of the stream whether a `close_notify` came before it or not. An attacker who
+ * can cut the connection can therefore cut the stream, so a protocol must mark its own end.
  */
 import type { SecureContext, TLSSocket } from 'node:tls';
 import { ConnectionError, showUnixPath } from '../errors.js';
-import { SocketTransport } from '../transports/socket.js';
+import { connectionError } from '../system-errors.js';
+import { DuplexTransport, type ConnectionInfo } from '../transports/duplex.js';
+import { SocketInfo } from '../transports/socket-info.js';
+import { SOCKET } from '../transports/socket.js';
+import { StreamMode } from '../transports/transport.js';
 import { tlsFailure } from './errors.js';
 
-/** A fact of the connection below, by asyncio's name. */
+/** Answers `getExtraInfo` for a connection. */
 export type Facts = (name: string) => unknown;
 
-/** The connection that TLS lies over. */
+/** The connection that carries TLS. */
 export interface Below {
-  /** What it knows of itself. */
+  /** What is known about it. */
   readonly facts: Facts;
   /** The peer, as messages name it. */
   readonly peer: string | null;
 }
 
-/** A `Transport` over TLS of which the handshake is done. */
-export class TlsTransport extends SocketTransport {
+/** A `Transport` over TLS whose handshake is complete. */
+export class TlsTransport extends DuplexTransport {
+  /** @param shutdownTimeout - how long a close waits for the peer's end: it shows that the peer has read everything before it */
+  constructor(socket: TLSSocket, context: SecureContext | undefined, { facts }: Below, shutdownTimeout: number) {
+    super(socket, StreamMode.READWRITE, {
+      kind: { ...SOCKET, endTimeout: shutdownTimeout, lossError: tlsLoss },
+      info: new TlsInfo(socket, context, facts),
+    });
+    // After the handshake, Node reports an error of TLS, such as a broken record, and leaves the connection open.
+    socket.on('error', () => socket.destroy());
+  }
+}
+
+/** What is known about a connection over TLS. */
+class TlsInfo implements ConnectionInfo {
   readonly #tls: TLSSocket;
-  readonly #facts: Facts;
   readonly #context: SecureContext | undefined;
+  readonly #facts: Facts;
+  readonly #socket: SocketInfo;
   readonly #cipher: ReturnType<TLSSocket['getCipher']>;
   readonly #certificate: object | undefined;
-  readonly #peer: string | null;
-  readonly #shutdownTimeout: number;
 
-  constructor(socket: TLSSocket, context: SecureContext | undefined, { facts, peer }: Below, shutdownTimeout: number) {
-    super(socket);
-    this.#shutdownTimeout = shutdownTimeout;
-    this.#tls = socket;
+  constructor(tls: TLSSocket, context: SecureContext | undefined, facts: Facts) {
+    this.#tls = tls;
     this.#context = context;
     this.#facts = facts;
-    this.#peer = peer;
-    this.#cipher = socket.getCipher();
-    const certificate = socket.getPeerCertificate() as object | null;
+    this.#socket = new SocketInfo(tls);
+    this.#cipher = tls.getCipher();
+    const certificate = tls.getPeerCertificate() as object | null;
     this.#certificate = certificate === null || Object.keys(certificate).length === 0 ? undefined : certificate;
-    // Node reports an error of TLS after the handshake, such as a broken record, and leaves the connection as it is.
-    socket.on('error', () => socket.destroy());
   }
 
   /**
-   * `cipher`: `{ name, standardName, version }`; `peercert`: what `getPeerCertificate()` of Node gives, undefined where the peer
-   * has sent none; `sslcontext`: the `SecureContext`; `sslObject` and `socket`: the `TLSSocket`; the rest as without TLS.
+   * `cipher`: `{ name, standardName, version }`; `peercert`: what Node's `getPeerCertificate()` returns, undefined if the peer has sent
+   * none; `sslcontext`: the `SecureContext`; `sslObject` and `socket`: the `TLSSocket`; everything else as without TLS.
    */
-  override getExtraInfo(name: string): unknown {
+  get(name: string): unknown {
     switch (name) {
       case 'cipher':
         return this.#cipher;
@@ -60,26 +72,17 @@ export class TlsTransport extends SocketTransport {
         return this.#tls;
       case 'peername':
       case 'sockname':
-        return this.#facts(name) ?? super.getExtraInfo(name);
+        return this.#facts(name) ?? this.#socket.get(name);
       default:
-        return super.getExtraInfo(name);
+        return this.#socket.get(name);
     }
   }
+}
 
-  /** The end of TLS is told by both sides: that of the peer says that it has read what came before. */
-  protected override get endTimeout(): number {
-    return this.#shutdownTimeout;
-  }
-
-  protected override get peer(): string | undefined {
-    return this.#peer ?? undefined;
-  }
-
-  protected override lossError(reason: Error): Error {
-    const failure = tlsFailure(reason);
-    if (failure === null || reason instanceof ConnectionError) return super.lossError(reason);
-    const { syscall = 'read' } = reason as NodeJS.ErrnoException;
-    const where = [syscall, showUnixPath(this.#peer ?? '')].filter(Boolean).join(' ');
-    return new ConnectionError(failure.code, `${where}: ${failure.words}`, { cause: reason });
-  }
+function tlsLoss(reason: Error, peer: string | undefined): Error {
+  const failure = tlsFailure(reason);
+  if (failure === null || reason instanceof ConnectionError) return connectionError(reason, peer);
+  const { syscall = 'read' } = reason as NodeJS.ErrnoException;
+  const where = [syscall, showUnixPath(peer ?? '')].filter(Boolean).join(' ');
+  return new ConnectionError(failure.code, `${where}: ${failure.words}`, { cause: reason });
 }

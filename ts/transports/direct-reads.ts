@@ -3,7 +3,9 @@
  *
  * Either the block that all sockets of the thread share, or memory of the stream that keeps filling it ({@link DirectReader}).
  */
-import type { OnReadOpts } from 'node:net';
+import type { OnReadOpts, Socket } from 'node:net';
+import { lendNoMore } from './node-internals.js';
+import type { Reads, Receiver } from './reads.js';
 
 /** What one read may bring, in bytes: what libuv asks of the kernel at once. */
 const READ_BYTES = 65536;
@@ -45,24 +47,26 @@ class ReadBlock {
 }
 
 /**
- * The two functions that Node calls around a direct read. They are made before the socket is, and the transport joins
- * later. `buffer` is asked for the memory of the *next* read, after `callback` has had the last one: and once when the
- * handle is set up, when there is no transport yet.
+ * The two functions that Node calls around a direct read. They are made before the socket is, and the transport joins later. Node calls
+ * `buffer` for the memory of the *next* read after each call of `callback`, and once when the handle is set up, when there is no
+ * transport yet.
  */
-export class DirectReads implements OnReadOpts {
-  #transport: DirectReader | null = null;
+export class DirectReads implements OnReadOpts, Reads {
+  readonly path = 'direct';
+  #socket: Socket | null = null;
+  #receiver: Receiver | null = null;
   #block: ReadBlock | null = null;
   /** Whether Node has memory of the stream for the next read, which is not shared. */
   #holds = false;
   /**
-   * Node starts a socket that reads by `onread` again where pause() follows resume() within one tick: so what comes in while reading is
-   * paused stops it once more.
+   * If `pause()` follows `resume()` within one tick, Node starts a socket that reads through `onread` again. So what comes in while
+   * reading is paused stops it once more.
    */
-  paused = false;
+  #paused = false;
 
   readonly buffer = (): Uint8Array => {
-    this.letGo();
-    const target = this.#transport?.directTarget(holders < MOST_HOLDERS) ?? null;
+    this.#returnMemory();
+    const target = this.#receiver?.readTarget(holders < MOST_HOLDERS) ?? null;
     if (target === null) return (this.#block ??= readBlock()).bytes;
     this.#holds = true;
     holders++;
@@ -70,35 +74,50 @@ export class DirectReads implements OnReadOpts {
   };
 
   readonly callback = (count: number, memory: Uint8Array): boolean => {
-    const transport = this.#transport;
-    if (transport === null) return false;
+    const receiver = this.#receiver;
+    if (receiver === null) return false;
     const block = this.#block;
-    const flowing =
-      memory === block?.bytes ? transport.directReceived(block.first(count)) : transport.directFilled(count);
-    return flowing && !this.paused;
+    const flowing = memory === block?.bytes ? receiver.received(block.first(count)) : receiver.filled(count);
+    return flowing && !this.#paused;
   };
 
-  /** The transport is ready to receive. */
-  join(transport: DirectReader): void {
-    this.#transport = transport;
+  /** Connects the socket that was made with these reads to its transport. */
+  join(socket: Socket, receiver: Receiver): void {
+    this.#socket = socket;
+    this.#receiver = receiver;
   }
 
-  /** Memory of the stream that Node had is not held any more: it was filled, or the connection is gone. */
-  letGo(): void {
+  start(): void {
+    this.#socket?.resume();
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#socket?.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#socket?.resume();
+  }
+
+  /** Nothing: the socket holds no bytes. */
+  deliver(): void {}
+
+  /** Nothing: the socket holds no bytes. */
+  deliverLast(): void {}
+
+  stop(): void {
+    if (this.#socket !== null) lendNoMore(this.#socket);
+    this.#returnMemory();
+  }
+
+  /** Node no longer has memory of the stream: it was filled, or the socket is not read any more. */
+  #returnMemory(): void {
     if (!this.#holds) return;
     this.#holds = false;
     holders--;
   }
-}
-
-/** What {@link DirectReads} asks of the transport. */
-export interface DirectReader {
-  /** Memory of the stream for the next read; null: the shared block. `ahead` as in `TransportSink.readTarget`. */
-  directTarget(ahead: boolean): Uint8Array | null;
-  /** So many bytes were read into the last target. `false`: stop reading. */
-  directFilled(count: number): boolean;
-  /** Bytes in the shared block. `false`: stop reading. */
-  directReceived(chunk: Uint8Array): boolean;
 }
 
 /** Direct reads for a socket to be made, or null where the environment forbids them. */

@@ -111,18 +111,33 @@ const MOST_REST_BYTES = 2 ** 26;
  * Reads what the kernel still holds for a socket of which a write has just failed, without waiting. Node closes the descriptor of such
  * a socket at once, and what the peer sent before it went away would be lost.
  *
- * Over TLS the bytes are passed to the engine that decrypts them, and come out of the socket's `push`, which the caller replaces for as
- * long as this runs.
+ * Over TLS the bytes are passed to the engine that decrypts them, and come out of the socket's `push`, which is replaced meanwhile.
  *
- * @param received - takes a chunk of a socket without TLS; the memory is used again
+ * @param received - gets each chunk, in memory that is reused, and null for an end that TLS has decrypted
  * @returns whether the kernel has reported the end of the stream after the last byte; false where the descriptor is not available
  */
-export function readRest(socket: Socket, received: (chunk: Uint8Array) => void): boolean {
+export function readRest(socket: Socket, received: (chunk: Uint8Array | null) => void): boolean {
   const handle = (socket as unknown as Insides)._handle;
   const fd = descriptorOf(socket);
   if (!isHandle(handle) || fd === null || process.platform === 'win32') return false;
   const decrypter = handlesOf(handle).findLast((one) => typeof one.receive === 'function');
   if (decrypter === undefined && (socket as Socket & { encrypted?: boolean }).encrypted === true) return false;
+  socket.push = (chunk: Uint8Array | null) => {
+    received(chunk);
+    return true;
+  };
+  try {
+    return readAll(fd, (chunk) => {
+      if (decrypter === undefined) received(chunk);
+      else decrypter.receive?.(chunk);
+    });
+  } finally {
+    delete (socket as Partial<Socket>).push;
+  }
+}
+
+/** Reads a descriptor without waiting. Returns whether the end was reported. */
+function readAll(fd: number, received: (chunk: Uint8Array) => void): boolean {
   const memory = Buffer.allocUnsafeSlow(REST_BYTES);
   for (let taken = 0; taken < MOST_REST_BYTES;) {
     let count: number;
@@ -134,9 +149,7 @@ export function readRest(socket: Socket, received: (chunk: Uint8Array) => void):
     }
     if (count === 0) return true;
     taken += count;
-    const chunk = memory.subarray(0, count);
-    if (decrypter === undefined) received(chunk);
-    else decrypter.receive?.(chunk);
+    received(memory.subarray(0, count));
   }
   return false;
 }

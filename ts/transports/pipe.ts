@@ -17,11 +17,12 @@ import { ReadStream, WriteStream, isatty } from 'node:tty';
 import { isMainThread } from 'node:worker_threads';
 import { invalidKind, invalidType } from '../errors.js';
 import { directReads, type DirectReads } from './direct-reads.js';
-import { DuplexTransport } from './duplex.js';
+import { DuplexTransport, type ConnectionInfo } from './duplex.js';
 import { checkPipeEnd, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
 import { take } from './in-use.js';
 import { Lent } from './lent.js';
 import { lacks } from './node-internals.js';
+import { SocketInfo } from './socket-info.js';
 import { SocketTransport } from './socket.js';
 import { StreamMode, type Transport } from './transport.js';
 
@@ -32,44 +33,29 @@ export type WritePipe = number | Writable;
 
 type OneWay = typeof StreamMode.READ | typeof StreamMode.WRITE;
 
-/** A pipe over a `net.Socket`. */
-class SocketPipe extends SocketTransport {
-  readonly #pipe: unknown;
-
-  constructor(socket: Socket, reads: DirectReads | null, mode: OneWay, pipe: unknown) {
-    super(socket, reads, mode);
-    this.#pipe = pipe;
-  }
-
-  /** `pipe`: what the pipe was made of, as in asyncio; and what a socket knows. */
-  override getExtraInfo(name: string): unknown {
-    return name === 'pipe' ? this.#pipe : super.getExtraInfo(name);
-  }
+/** The transport over a socket, which `pipe` was made into. */
+function overSocket(socket: Socket, reads: DirectReads | null, mode: OneWay, pipe: unknown): SocketTransport {
+  return new SocketTransport(socket, reads, mode, new PipeInfo(pipe, new SocketInfo(socket)));
 }
 
-/** A pipe over any other stream. */
-class StreamPipe extends DuplexTransport {
+/** The transport over any other stream. */
+function overStream(stream: Readable | Writable, mode: OneWay, pipe: unknown): DuplexTransport {
+  // The compiler does not choose between two overloads for a union.
+  return new DuplexTransport(stream as Readable, mode as typeof StreamMode.READ, { info: new PipeInfo(pipe, null) });
+}
+
+/** Adds `pipe`, what the pipe was made of, as in asyncio. */
+class PipeInfo implements ConnectionInfo {
   readonly #pipe: unknown;
-  readonly #stream: Readable | Writable;
+  readonly #below: ConnectionInfo | null;
 
-  constructor(stream: Readable | Writable, mode: OneWay, pipe: unknown) {
-    // One of two overloads, which the compiler does not choose between for a union.
-    super(stream as Readable, mode as typeof StreamMode.READ);
-    this.#stream = stream;
+  constructor(pipe: unknown, below: ConnectionInfo | null) {
     this.#pipe = pipe;
+    this.#below = below;
   }
 
-  /** `pipe`: what the pipe was made of, as in asyncio. */
-  override getExtraInfo(name: string): unknown {
-    return name === 'pipe' ? this.#pipe : undefined;
-  }
-
-  /**
-   * A `Transform`, such as `zlib.createGzip()`, has taken all that was written before all of it has come out. It destroys itself when
-   * it has; to destroy it earlier would cut off the rest.
-   */
-  protected override get outlivesWriting(): boolean {
-    return this.mode === StreamMode.WRITE && 'readable' in this.#stream && this.#stream.readable;
+  get(name: string): unknown {
+    return name === 'pipe' ? this.#pipe : this.#below?.get(name);
   }
 }
 
@@ -100,7 +86,7 @@ export function writePipe(action: string, pipe: unknown): Transport {
 }
 
 function overWritable(action: string, stream: Writable, pipe: unknown): Transport {
-  if (isStandard(stream)) return new StreamPipe(new Lent(stream), StreamMode.WRITE, pipe);
+  if (isStandard(stream)) return overStream(new Lent(stream), StreamMode.WRITE, pipe);
   return over(action, stream, StreamMode.WRITE, pipe);
 }
 
@@ -133,13 +119,13 @@ function overFd(action: string, fd: number, mode: OneWay): Transport {
   }
   if (terminal) return over(action, reading ? new ReadStream(fd) : new WriteStream(fd), mode, fd);
   if (stats.isCharacterDevice()) {
-    return new StreamPipe(reading ? createReadStream('', { fd }) : createWriteStream('', { fd }), mode, fd);
+    return overStream(reading ? createReadStream('', { fd }) : createWriteStream('', { fd }), mode, fd);
   }
   // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
   const reads = reading && process.platform !== 'win32' ? directReads() : null;
   const onread = reads === null ? {} : { onread: reads };
   const socket = socketOver(action, fd, PIPE, { readable: reading, writable: !reading, ...onread });
-  return new SocketPipe(socket, reads, mode, fd);
+  return overSocket(socket, reads, mode, fd);
 }
 
 /** What the fd of a pipe may be. */
@@ -149,7 +135,7 @@ const PIPE = 'a pipe, a FIFO, a socket or a character device';
 function over(action: string, stream: Readable | Writable, mode: OneWay, pipe: unknown): Transport {
   const giveBack = take(action, 'pipe', stream, mode);
   try {
-    return stream instanceof Socket ? new SocketPipe(stream, null, mode, pipe) : new StreamPipe(stream, mode, pipe);
+    return stream instanceof Socket ? overSocket(stream, null, mode, pipe) : overStream(stream, mode, pipe);
   } catch (error) {
     giveBack();
     throw error;

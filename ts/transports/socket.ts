@@ -7,23 +7,17 @@
  * events, for all other sockets. `SLUICE_READS=data` in the environment forces the second.
  */
 import { Socket, type LookupFunction } from 'node:net';
-import type { Duplex, Readable } from 'node:stream';
 import { onAbort } from '../abort.js';
 import { ConnectionError, ignore, showUnixPath } from '../errors.js';
 import { unsentBytes } from '../system-calls.js';
 import { connectionError } from '../system-errors.js';
-import { directReads, type DirectReader, type DirectReads } from './direct-reads.js';
-import { DuplexTransport } from './duplex.js';
-import { adopt, bytesTaken, lendNoMore, readPastEnd, descriptorOf } from './node-internals.js';
+import { directReads, type DirectReads } from './direct-reads.js';
+import { DuplexTransport, type ConnectionInfo } from './duplex.js';
+import { adopt, bytesTaken, descriptorOf, readPastEnd, readRest } from './node-internals.js';
 import { networkDenied } from './permission.js';
+import { SocketInfo } from './socket-info.js';
+import type { StreamKind } from './stream-kind.js';
 import { StreamMode, hostAndPort } from './transport.js';
-
-/** The address of one end: asyncio has a tuple of host and port here. For a Unix socket it is the path, a string. */
-export interface SocketAddress {
-  readonly address: string;
-  readonly port: number;
-  readonly family: string;
-}
 
 /** What is set on a socket when a transport is made over it. */
 export interface SocketOptions {
@@ -51,32 +45,41 @@ export interface ConnectSocketOptions extends SocketOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A `Transport` over a connected `net.Socket`. */
-export class SocketTransport extends DuplexTransport implements DirectReader {
-  override readonly readPath: 'data' | 'direct';
-  readonly #socket: Socket;
-  readonly #reads: DirectReads | null;
-  /**
-   * The addresses, or paths, of both ends. Until they are asked for, our own is the object that Node has, and that of the peer is
-   * in two parts, which needs none.
-   */
-  #own: SocketAddress | string | undefined;
-  #peer: SocketAddress | string | undefined;
-  #peerPort: number | undefined;
+/** Sockets, of which `tls.TLSSocket` is one. */
+export const SOCKET: StreamKind = {
+  // The kernel, or the TLS engine, has copied the bytes when Node calls back.
+  write(socket, data, written) {
+    socket.write(data, written);
+  },
+  accepted: bytesTaken,
+  unsent(socket: Socket) {
+    const fd = descriptorOf(socket);
+    return fd === null ? null : unsentBytes(fd);
+  },
+  readRest,
+  endMayBeReset: readPastEnd,
+  endTimeout: null,
+  // It is emitted when the descriptor is closed, which is after `closed` has become true.
+  emitsClose: true,
+  outlivesWriting: false,
+  lossError: connectionError,
+};
 
+/** A `Transport` over a connected `net.Socket`. */
+export class SocketTransport extends DuplexTransport {
   /**
    * @param socket - connected; it belongs to the transport from now on
    * @param reads - the direct reads that the socket was made with, if any
    * @param mode - the directions to use it in
+   * @param info - answers `getExtraInfo`
    */
-  constructor(socket: Socket, reads: DirectReads | null = null, mode: StreamMode = StreamMode.READWRITE) {
-    super(socket, mode as typeof StreamMode.READWRITE);
-    this.#socket = socket;
-    this.#reads = reads;
-    this.readPath = reads === null ? 'data' : 'direct';
-    // One function for all sockets. One that somebody else has put there stays.
-    if (!Object.hasOwn(socket, 'destroy')) socket.destroy = SocketTransport.#destroy;
-    this.#remember();
+  constructor(
+    socket: Socket,
+    reads: DirectReads | null = null,
+    mode: StreamMode = StreamMode.READWRITE,
+    info: ConnectionInfo = new SocketInfo(socket),
+  ) {
+    super(socket, mode as typeof StreamMode.READWRITE, { kind: SOCKET, reads, info });
   }
 
   /**
@@ -109,9 +112,8 @@ export class SocketTransport extends DuplexTransport implements DirectReader {
       };
       const onConnect = (): void => {
         settle();
-        const transport = new SocketTransport(socket, reads);
-        if (path !== undefined) transport.#nameUnix(path, '');
-        resolve(transport);
+        const info = new SocketInfo(socket, path === undefined ? undefined : { peername: path, sockname: '' });
+        resolve(new SocketTransport(socket, reads, StreamMode.READWRITE, info));
       };
       const settle = (): void => {
         forget();
@@ -144,10 +146,11 @@ export class SocketTransport extends DuplexTransport implements DirectReader {
     const { noDelay = true, keepAlive = false, path } = options;
     const reads = directReads();
     const adopted = reads === null ? null : adopt(socket, reads);
-    const transport = adopted === null ? new SocketTransport(socket) : new SocketTransport(adopted, reads);
-    if (path === undefined) transport.#socket.setNoDelay(noDelay);
-    else transport.#nameUnix('', path);
-    if (keepAlive) transport.#socket.setKeepAlive(true);
+    const ours = adopted ?? socket;
+    const info = new SocketInfo(ours, path === undefined ? undefined : { peername: '', sockname: path });
+    const transport = new SocketTransport(ours, adopted === null ? null : reads, StreamMode.READWRITE, info);
+    if (path === undefined) ours.setNoDelay(noDelay);
+    if (keepAlive) ours.setKeepAlive(true);
     return transport;
   }
 
@@ -155,176 +158,6 @@ export class SocketTransport extends DuplexTransport implements DirectReader {
   static over(socket: Socket): SocketTransport {
     return new SocketTransport(socket);
   }
-
-  /** Replaces `destroy` of a socket. */
-  static #destroy(this: Socket, ...args: Parameters<Socket['destroy']>): Socket {
-    const { code, syscall } = (args[0] ?? {}) as NodeJS.ErrnoException;
-    if (syscall === 'write' && !this.destroyed) SocketTransport.deliverRest(this, code);
-    return (Object.getPrototypeOf(this) as Socket).destroy.apply(this, args);
-  }
-
-  protected override bytesTaken(): number {
-    const taken = bytesTaken(this.#socket) ?? super.bytesTaken();
-    return taken - (this.unsent() ?? 0);
-  }
-
-  protected override unsent(): number | null {
-    const fd = descriptorOf(this.#socket);
-    return fd === null ? null : unsentBytes(fd);
-  }
-
-  /** True but for TLS, where the end of one direction ends the connection. */
-  override get canWriteEof(): boolean {
-    return super.canWriteEof && (this.#socket as Socket & { encrypted?: boolean }).encrypted !== true;
-  }
-
-  /** @internal */
-  override release(onAbandon: () => void): Duplex {
-    if (this.#reads !== null) {
-      lendNoMore(this.#socket);
-      this.#reads.letGo();
-    }
-    return super.release(onAbandon);
-  }
-
-  protected override startReading(readable: Readable): void {
-    if (this.#reads === null) {
-      super.startReading(readable);
-    } else {
-      this.#reads.join(this);
-      readable.resume();
-    }
-  }
-
-  override close(): void {
-    if (this.#reads !== null) {
-      this.#reads.paused = false;
-      this.#reads.join(this);
-    }
-    super.close();
-  }
-
-  /** @internal */
-  directTarget(ahead: boolean): Uint8Array | null {
-    // In this order because most streams want no memory of their own, and the other question takes longer.
-    const target = this.receiver(0)?.readTarget(ahead) ?? null;
-    return target === null || this.isClosing ? null : target;
-  }
-
-  protected override ended(): void {
-    this.#reads?.letGo();
-  }
-
-  /** @internal */
-  directFilled(count: number): boolean {
-    const sink = this.receiver(count);
-    if (sink === null) return true;
-    try {
-      return sink.commit(count);
-    } catch (error) {
-      this.failed(error);
-      return false;
-    }
-  }
-
-  /** @internal */
-  directReceived(chunk: Uint8Array): boolean {
-    return this.received(chunk);
-  }
-
-  override pauseReading(): void {
-    if (this.#reads !== null && !this.isClosing) this.#reads.paused = true;
-    super.pauseReading();
-  }
-
-  override resumeReading(): void {
-    if (this.#reads !== null) this.#reads.paused = false;
-    super.resumeReading();
-  }
-
-  protected override doubtsEnd(): boolean {
-    return readPastEnd(this.#socket);
-  }
-
-  protected override get chunkBytes(): number {
-    return Infinity;
-  }
-
-  /** The kernel, or the TLS engine, has copied the bytes by the time it calls back. */
-  protected override lend(data: Uint8Array): Uint8Array {
-    return data;
-  }
-
-  /** A socket always says when it is closed: when the descriptor is, which is later than `closed` turns true. */
-  protected override destroyStream(): void {
-    this.#socket.destroy();
-  }
-
-  override ref(): void {
-    this.#socket.ref();
-  }
-
-  override unref(): void {
-    this.#socket.unref();
-  }
-
-  /**
-   * `peername`, `sockname`: a {@link SocketAddress}, or the path of a Unix socket ('' where it has none); known also after
-   * the close. `socket`: the `net.Socket`.
-   */
-  override getExtraInfo(name: string): unknown {
-    switch (name) {
-      case 'peername':
-        this.#remember();
-        return this.#peername;
-      case 'sockname':
-        this.#remember();
-        return this.#sockname;
-      case 'socket':
-        return this.#socket;
-      default:
-        return undefined;
-    }
-  }
-
-  protected override get peer(): string | undefined {
-    const peer = this.#peername;
-    return typeof peer === 'object' ? hostAndPort(peer.address, peer.port) : peer === '' ? undefined : peer;
-  }
-
-  /** Asks while the socket can still tell. */
-  #remember(): void {
-    if (this.#peer === undefined) {
-      const { remoteAddress, remotePort } = this.#socket;
-      this.#peer = remoteAddress;
-      this.#peerPort = remotePort;
-    }
-    if (this.#own === undefined) {
-      const own = this.#socket.address();
-      if ('address' in own) this.#own = own;
-    }
-  }
-
-  get #peername(): SocketAddress | string | undefined {
-    const [peer, port] = [this.#peer, this.#peerPort];
-    if (typeof peer === 'string' && port !== undefined) this.#peer = socketAddress(peer, port);
-    return this.#peer;
-  }
-
-  get #sockname(): SocketAddress | string | undefined {
-    const own = this.#own;
-    if (typeof own === 'object' && !Object.isFrozen(own)) this.#own = socketAddress(own.address, own.port);
-    return this.#own;
-  }
-
-  #nameUnix(peername: string, sockname: string): void {
-    this.#peer = peername;
-    this.#own = sockname;
-  }
-}
-
-function socketAddress(address: string, port: number): SocketAddress {
-  return Object.freeze({ address, port, family: address.includes(':') ? 'IPv6' : 'IPv4' });
 }
 
 /** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */
