@@ -8,7 +8,7 @@
  * A test file that does not depend on all of these says so, and runs in fewer passes: see `test-files.mjs`.
  *
  * A test file can be named by its path (`__test__/reader/reader.test.ts`), its name (`reader`) or its folder; a line number may
- * (`reader:12`). Options go to ava as they are (`--match='*EOF*'`). SLUICE_ENGINE and SLUICE_READS in the environment choose
+ * follow (`reader:12`). Options are passed to ava (`--match='*EOF*'`). SLUICE_ENGINE and SLUICE_READS in the environment select
  * passes.
  *
  * ava's output is shown while a pass runs if there are arguments, and otherwise only after a pass that failed. The last line is

@@ -181,6 +181,12 @@ const test: Register & Record<'serial' | 'skip' | 'after', Register> = Object.as
 
 export default test;
 
+/** The titles of the tests that were registered since the last call, none of which will run. */
+export function takeTitles(): string[] {
+  hooks.length = 0;
+  return registered.splice(0).map(({ title }) => title);
+}
+
 /** Runs the registered tests except those to be skipped, and reports each one as soon as it ends. */
 export async function runTests(
   skip: ReadonlySet<string>,

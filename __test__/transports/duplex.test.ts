@@ -242,6 +242,32 @@ test('a stream that never emits close is reported as closed all the same', async
   t.deepEqual(sink.closes, [null]);
 });
 
+for (const [name, options] of [
+  ['is not destroyed by it', { autoDestroy: false }],
+  ['never says that it is closed', { emitClose: false }],
+] as const) {
+  test(`a stream that fails and ${name}: the bytes it holds first, then its own error`, async (t) => {
+    const failure = new Error('broken');
+    const pieces = ['one', 'two'];
+    const stream = new Readable({
+      ...options,
+      read() {
+        const piece = pieces.shift();
+        if (piece === undefined) throw failure;
+        this.push(piece);
+      },
+    });
+    const transport = new DuplexTransport(stream, StreamMode.READ);
+    const sink = new RecordingSink();
+    sink.goOn = false;
+    transport.start(sink);
+    await sink.until(() => sink.isClosed);
+    t.is(sink.text, 'onetwo');
+    t.deepEqual(sink.closes, [failure]);
+    t.true(stream.destroyed);
+  });
+}
+
 test('a stream that was destroyed before is reported as closed, with its error if it has one', async (t) => {
   const stream = new PassThrough();
   stream.destroy();

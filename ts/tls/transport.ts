@@ -32,8 +32,6 @@ export class TlsTransport extends DuplexTransport {
       kind: { ...SOCKET, endTimeout: shutdownTimeout, lossError: tlsLoss },
       info: new TlsInfo(socket, context, facts),
     });
-    // After the handshake, Node reports an error of TLS, such as a broken record, and leaves the connection open.
-    socket.on('error', () => socket.destroy());
   }
 }
 

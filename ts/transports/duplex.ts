@@ -141,7 +141,7 @@ export class DuplexTransport implements Transport, Receiver {
   }
 
   static #onError(this: NodeStream, error: unknown): void {
-    for (const transport of transports.of(this)) transport.#reason ??= lossOf(error);
+    for (const transport of transports.of(this)) transport.#streamFailed(error);
   }
 
   static #onClose(this: NodeStream): void {
@@ -447,6 +447,12 @@ export class DuplexTransport implements Transport, Receiver {
     const failure = error instanceof Error ? error : new Error(String(error));
     this.#reason = this.#failure ?? failure;
     this.#destroy(failure);
+  }
+
+  /** Node may have left the stream open: with `autoDestroy: false`, or after an error of TLS such as a broken record. */
+  #streamFailed(error: unknown): void {
+    this.#reason ??= lossOf(error);
+    if (this.#life !== 'released' && this.#life !== 'dismissed') this.#destroy();
   }
 
   /** Destroys the stream, and makes sure that its end is reported. */
