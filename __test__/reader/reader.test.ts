@@ -773,7 +773,7 @@ test('a read of more than the limit resumes reading, which pauses again afterwar
   }
 });
 
-test('an aborted large read leaves a full buffer, so reading pauses with the next chunk', async (t) => {
+test('an aborted large read leaves its bytes buffered, so reading pauses with the next chunk', async (t) => {
   const reader = new StreamReader({ limit: 10 });
   const source = new Source(reader);
   const controller = new AbortController();
