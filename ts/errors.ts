@@ -4,6 +4,7 @@
  *     Error
  *     +-- IncompleteReadError   ERR_INCOMPLETE_READ       the stream ended before the read was complete
  *     +-- LimitOverrunError     ERR_LIMIT_OVERRUN         a frame is longer than the limit
+ *     +-- FrameError            ERR_FRAME_MALFORMED       a frame that cannot be: an impossible length
  *     +-- StateError            ERR_CONCURRENT_READ       a second read while one waits
  *     |                         ERR_STREAM_WRITE_ONLY     reading a stream without a reading side
  *     |                         ERR_STREAM_READ_ONLY      writing to a stream without a writing side
@@ -41,15 +42,21 @@ export class IncompleteReadError extends Error {
   readonly code = 'ERR_INCOMPLETE_READ';
   /** The bytes read before the end of the stream. */
   readonly partial: Buffer;
-  /** The requested number of bytes; `null` if the read was for a separator. */
+  /** The requested number of bytes, or the length of the whole frame; `null` if the read was for a separator, or the length had not arrived. */
   readonly expected: number | null;
 
-  constructor(partial: Buffer, expected: number | null, action?: string) {
+  constructor(partial: Buffer, expected: number | null, action?: string, missing?: string) {
     const call = action ?? (expected === null ? 'readuntil' : `readexactly(${expected})`);
-    const awaited = expected === null ? ' without the separator' : '';
+    const awaited = missing ?? (expected === null ? ' without the separator' : '');
     super(`${call}: ${count(partial.length, 'byte')} read before EOF${awaited}`);
     this.partial = partial;
     this.expected = expected;
+  }
+
+  /** @internal EOF within a frame of `expected` bytes; null: its length has not arrived. */
+  static ofFrame(partial: Buffer, expected: number | null, action: string): IncompleteReadError {
+    const missing = expected === null ? ', within the header of a frame' : `, of a frame of ${expected}`;
+    return new IncompleteReadError(partial, expected, action, missing);
   }
 }
 
@@ -69,6 +76,22 @@ export class LimitOverrunError extends Error {
   constructor(message: string, consumed: number) {
     super(message);
     this.consumed = consumed;
+  }
+}
+
+/**
+ * A frame that no peer following the protocol can have sent: a length field whose value is impossible, or a `frameLength` function that
+ * answered with something other than a length. The bytes stay in the buffer, as it is not known where the next frame begins.
+ */
+export class FrameError extends Error {
+  override readonly name = 'FrameError';
+  readonly code = 'ERR_FRAME_MALFORMED';
+  /** A copy of the first bytes of the frame: those up to and including its length field, 64 at most. */
+  readonly header: Buffer;
+
+  constructor(message: string, header: Buffer) {
+    super(message);
+    this.header = header;
   }
 }
 

@@ -4,8 +4,11 @@ export { connect, type ConnectOptions, type ConnectSockOptions } from './connect
 export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect/pipe.js';
 export { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
 export { engine } from './buffer/engine.js';
+export type { CustomFraming, Framing, LengthFraming, Separators, SizeFraming } from './buffer/framing.js';
+export type { LengthType } from './buffer/lengths.js';
 export {
   ConnectionError,
+  FrameError,
   IncompleteReadError,
   LimitOverrunError,
   StateError,
@@ -13,6 +16,7 @@ export {
   type CodedError,
   type StateErrorCode,
 } from './errors.js';
+export { FrameLoop } from './reader/frame-loop.js';
 export { Frames, type TextsOptions } from './reader/frames.js';
 export { Lines, type LineEncoding, type LinesOptions } from './reader/lines.js';
 /* eslint-disable @typescript-eslint/no-deprecated -- deprecated, but still exported */
@@ -46,3 +50,4 @@ export type { SocketAddress } from './transports/socket-info.js';
 export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/options.js';
 export type { Transport, TransportSink } from './transports/transport.js';
 export { type CloseOptions, StreamWriter, type WriteBufferLimits } from './writer/writer.js';
+export type { Payload } from './writer/frame-encoder.js';

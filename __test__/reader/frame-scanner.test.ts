@@ -188,7 +188,7 @@ test('lines as strings: one at a time, mixed with bytes, and all at once', (t) =
 
 test('all complete frames are lent in place, however many; no frames are listed meanwhile', (t) => {
   const scanner = holding('x\n'.repeat(50_000) + 'y');
-  const frames = scanner.lend(LF);
+  const frames = scanner.lend(LF, 'readframes');
   t.is(frames?.length, 50_000);
   t.is(frames?.ends[49_999], 100_000);
   t.is(scanner.buffer.length, 1);
@@ -197,7 +197,7 @@ test('all complete frames are lent in place, however many; no frames are listed 
   t.is(frames?.bytes.length, 100_000);
   scanner.buffer.endLoan();
   t.deepEqual(taken(scanner, LF), ['y\n', 'z\n']);
-  t.is(scanner.lend(LF), undefined);
+  t.is(scanner.lend(LF, 'readframes'), undefined);
 });
 
 test('frames that are already listed are lent with the others, also after some were taken', (t) => {
@@ -208,7 +208,7 @@ test('frames that are already listed are lent with the others, also after some w
       t.is(text(scanner.take()), 'a\n');
     }
     t.true(scanner.find(LF, 'readline'));
-    const frames = scanner.lend(LF);
+    const frames = scanner.lend(LF, 'readframes');
     t.is(frames?.length, 20 - first);
     t.deepEqual(
       [...(frames?.ends ?? [])],
@@ -220,9 +220,12 @@ test('frames that are already listed are lent with the others, also after some w
 
 test('good frames before an overlong one are lent first', (t) => {
   const scanner = holding('a\nb\nfar too long\nc\n', 5);
-  t.deepEqual([...(scanner.lend(LF)?.ends ?? [])], [2, 4]);
+  t.deepEqual([...(scanner.lend(LF, 'readframes')?.ends ?? [])], [2, 4]);
   scanner.buffer.endLoan();
-  t.throws(() => scanner.lend(LF), { code: 'ERR_LIMIT_OVERRUN', message: /readframes.*12 bytes.*limit of 5/ });
+  t.throws(() => scanner.lend(LF, 'readframes'), {
+    code: 'ERR_LIMIT_OVERRUN',
+    message: /readframes.*12 bytes.*limit of 5/,
+  });
   t.is(scanner.buffer.length, 15);
 });
 

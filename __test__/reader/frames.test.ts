@@ -292,7 +292,7 @@ test('invalid arguments are refused, and are not a read', async (t) => {
   await t.throwsAsync(reader.readframes(''), { code: 'ERR_SEPARATOR_EMPTY', message: /^readframes/ });
   await t.throwsAsync(reader.readframes(7 as never), {
     code: 'ERR_INVALID_ARG_TYPE',
-    message: /^readframes: separator/,
+    message: /^readframes: framing must be a separator .* not 7$/,
   });
   const frames = await reader.readframes();
   t.throws(() => frames.texts('klingon' as never), {

@@ -36,6 +36,9 @@ const VARINT = LENGTH_TYPES.indexOf('varint');
 /** The number of no field at all: the frame is `adjust` bytes long. */
 const NO_FIELD = LENGTH_TYPES.length;
 
+/** The fields whose first byte is the lowest. */
+const LITTLE_ENDIAN: ReadonlySet<number> = new Set([2, 4, 6, 8, 10]);
+
 /** What {@link Lengths.measure} answers while the header is incomplete. */
 export const INCOMPLETE = 0;
 /** What {@link Lengths.measure} answers for a header that no frame can have. */
@@ -75,6 +78,29 @@ export class Lengths {
     return new Lengths(null, 0, size, 0, 0);
   }
 
+  /** The largest value that the field holds and {@link measure} accepts. */
+  get mostValue(): number {
+    const bits = this.width > 0 ? 8 * this.width : this.field === VARINT ? 7 * this.maxLengthBytes : 62;
+    return bits > 52 ? Number.MAX_SAFE_INTEGER : 2 ** bits - 1;
+  }
+
+  /** The field with this value, an integer from 0 to {@link mostValue}, in as few bytes as its type can. */
+  encode(value: number): Uint8Array {
+    if (this.width > 0) return encodeFixed(value, this.width, LITTLE_ENDIAN.has(this.field));
+    if (this.field === VARINT) {
+      const bytes: number[] = [];
+      let rest = value;
+      for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
+      bytes.push(rest);
+      return Uint8Array.from(bytes);
+    }
+    // The first two bits are the logarithm of the width.
+    const log = value < 2 ** 6 ? 0 : value < 2 ** 14 ? 1 : value < 2 ** 30 ? 2 : 3;
+    const bytes = encodeFixed(value, 1 << log, false);
+    bytes[0]! |= log << 6;
+    return bytes;
+  }
+
   /** Bytes that are enough to measure any frame. */
   get longestHeader(): number {
     if (this.field === NO_FIELD) return 0;
@@ -86,7 +112,7 @@ export class Lengths {
     if (this.width > 0 || this.field === NO_FIELD) return this.offset + this.width;
     let at = start + this.offset;
     if (this.field !== VARINT) return this.offset + (1 << (bytes[at]! >> 6));
-    while (bytes[at]! >= 0x80) at++;
+    while (bytes[at]! >= 0x80 && at - start < this.offset + this.maxLengthBytes - 1) at++;
     return at + 1 - start;
   }
 
@@ -125,6 +151,30 @@ export class Lengths {
   }
 }
 
+/**
+ * Why {@link Lengths.measure} calls a header malformed, as error messages say it.
+ *
+ * @param frame - the bytes that have arrived of the frame
+ */
+export function malformation(lengths: Lengths, frame: Uint8Array): string {
+  const { field, offset, adjust, least, maxLengthBytes } = lengths;
+  const type = LENGTH_TYPES[field] ?? 'uint8';
+  const unadjusted = Lengths.of(type, offset, 0, 0, maxLengthBytes).measure(frame, 0, frame.length);
+  if (unadjusted === MALFORMED) {
+    let last = offset;
+    while (type === 'varint' && last < offset + maxLengthBytes && frame[last]! >= 0x80) last++;
+    if (last === offset + maxLengthBytes) return `its varint is longer than ${maxLengthBytes} bytes`;
+    return `its length is above ${Number.MAX_SAFE_INTEGER}`;
+  }
+  const length = unadjusted + adjust;
+  if (length > Number.MAX_SAFE_INTEGER) return `its length is above ${Number.MAX_SAFE_INTEGER}`;
+  const header = lengths.headerLength(frame, 0);
+  const whole = `its length field gives a frame of ${length} bytes`;
+  return length < header
+    ? `${whole}, and the header alone has ${header}`
+    : `${whole}, of which skip leaves out ${least}`;
+}
+
 /** The value of a field of fixed width. */
 function fixed(field: number, b: Uint8Array, at: number): number {
   switch (field) {
@@ -159,4 +209,14 @@ function wordBe(b: Uint8Array, at: number): number {
 
 function wordLe(b: Uint8Array, at: number): number {
   return ((b[at]! | (b[at + 1]! << 8) | (b[at + 2]! << 16)) >>> 0) + b[at + 3]! * 0x1000000;
+}
+
+function encodeFixed(value: number, width: number, littleEndian: boolean): Uint8Array {
+  const bytes = new Uint8Array(width);
+  let rest = value;
+  for (let i = 0; i < width; i++) {
+    bytes[littleEndian ? i : width - 1 - i] = rest % 0x100;
+    rest = Math.floor(rest / 0x100);
+  }
+  return bytes;
 }

@@ -44,6 +44,10 @@ export class NativeRing implements Ring {
     return this.#block.capacity;
   }
 
+  get room(): number {
+    return this.#block.words[ROOM]!;
+  }
+
   append(data: Uint8Array, listing: Listing | null = null): void {
     this.#reserved = 0;
     const count = data.length;

@@ -72,6 +72,8 @@ export interface Ring {
   readonly length: number;
   /** Bytes of data memory held now; 0 for a ring that owns no memory. */
   readonly capacity: number;
+  /** How many bytes {@link reserve} can give at least without moving unread bytes. */
+  readonly room: number;
 
   /**
    * Appends a copy of `data`, across the wrap point where that saves growing, and goes on with the listing as {@link list} does.

@@ -37,6 +37,12 @@ export class TypeScriptRing implements Ring {
     return this.#block.capacity;
   }
 
+  get room(): number {
+    const { words, capacity } = this.#block;
+    const tail = words[HEAD]! + words[LENGTH]!;
+    return tail < capacity ? capacity - tail : capacity - words[LENGTH]!;
+  }
+
   append(data: Uint8Array, listing: Listing | null = null): void {
     const count = data.length;
     this.#makeRoom('append', count);

@@ -1,27 +1,42 @@
 /**
- * The frames in a receive buffer: which are complete, which is over the limit, and how they are copied out together. Nothing else
- * knows how frames are listed.
+ * The frames in a receive buffer: which are complete, which is over the limit or malformed, and how they are copied out together. Nothing
+ * else knows how frames are listed.
  *
- * How it works. One search lists many frame ends (the index); `next` to `stop` are those that were not taken. Complete frames are
- * copied out of the ring up to 8 KiB at a time (the cut), and each frame is a view of the cut. So taking a frame that is listed and cut
+ * How it works. One search lists many frame ends (the index); `next` to `stop` are those that no read has returned yet. Complete frames
+ * are copied out of the ring many at a time (the cut), and each frame is a view of the cut. So returning a frame that is listed and cut
  * moves two numbers and makes a view.
  *
- * A search goes on where the last one for the same separator ended, so waiting for a frame costs a time linear in its length. The
- * separator is remembered when the index is used up, and the call that brings more bytes lists their frames at once. A read that
- * does not go by frames calls `rewind` first, which drops the index.
+ * A search goes on where the last one for the same framing ended, so waiting for a frame takes time linear in its length. The
+ * framing is remembered when the index is used up, and the call that brings more bytes lists their frames at once. A read that
+ * does not return frames calls `rewind` first, which drops the index.
+ *
+ * Frames by separator and by length are listed by the engine. Where a function of the caller's measures them, it is called here, when a
+ * read asks for a frame and never when bytes arrive.
  */
 import { Buffer, isAscii } from 'node:buffer';
 import { INDEX_WORDS, POOLED_WORDS, type Store } from '../buffer/pool.js';
 import { FrameIndex, MAX_CAPACITY, type Listing } from '../buffer/ring.js';
+import { CustomLengths, MeasuredFraming, type PreparedFraming } from '../buffer/framing.js';
+import { malformation, type Lengths } from '../buffer/lengths.js';
 import { Separator } from '../buffer/separator.js';
 import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from '../buffer/slab.js';
-import { LimitOverrunError, count } from '../errors.js';
-import { Frames, lineTexts, pieceEnd } from './frames.js';
+import { FrameError, IncompleteReadError, LimitOverrunError, StateError, count } from '../errors.js';
+import { Frames, lineTexts, pieceEnd, type FrameOwner } from './frames.js';
 import { TextCut, type LineForm } from './lines.js';
 import { ReceiveBuffer } from './receive-buffer.js';
 
-/** The reads that go frame by frame: those of lines skip one over the limit, the others leave it. */
-export type FrameAction = 'readline' | 'lines' | 'readuntil' | 'readframes';
+/** The reads that return frames: those of lines skip a line over the limit, the others leave the frame. */
+export type FrameAction =
+  | 'readline'
+  | 'tryReadline'
+  | 'lines'
+  | 'readuntil'
+  | 'tryReaduntil'
+  | 'readframe'
+  | 'tryReadframe'
+  | 'readframes'
+  | 'tryReadframes'
+  | 'frames';
 
 export const LF = Separator.from('\n', 'readline');
 
@@ -31,34 +46,58 @@ const MOST_FRAMES = POOLED_WORDS - FrameIndex.ENDS;
 const EMPTY = Buffer.alloc(0);
 const NO_WORDS = new Uint32Array(0);
 
+/** How many times its own length a frame may keep alive, where that is more than a slab. */
+const KEPT_TIMES = 32;
+/** Below this length the frames of one slab are already many, and a larger cut gains nothing. */
+const LARGE_CUT_FROM = 512;
+/** The most bytes of a malformed frame that its error has. */
+const SHOWN_HEADER = 64;
+
 /** Frames that follow each other, copied out of the ring in one piece. */
 class FrameCut {
+  readonly memory: ArrayBufferLike;
+  /** What to add to a position to get the offset in the memory. */
+  readonly shift: number;
+
   constructor(
-    readonly memory: ArrayBufferLike,
-    /** What to add to a position to get the offset in the memory. */
-    readonly shift: number,
+    readonly bytes: Buffer,
+    /** The position where it begins. */
+    readonly start: number,
     /** The position where it ends. */
     readonly end: number,
-  ) {}
+  ) {
+    // Kept because to ask a view for its memory is a call into the runtime.
+    this.memory = bytes.buffer;
+    this.shift = bytes.byteOffset - start;
+  }
 }
 
-const NO_CUT = new FrameCut(EMPTY.buffer, 0, 0);
+const NO_CUT = new FrameCut(EMPTY, 0, 0);
 
-export class FrameScanner {
+export class FrameScanner implements FrameOwner {
   readonly buffer = new ReceiveBuffer();
   readonly #limit: number;
 
-  /** What the index is for; it stays when all is taken. */
-  #separator: Separator | null = null;
+  /** What the index is for; it stays when every listed frame was returned. */
+  #framing: PreparedFraming | null = null;
+  /** What reads leave out at the start of each frame: see `MeasuredFraming.skip`. */
+  #skip = 0;
   /** The words of the index, and in them the listed ends that were not taken. */
   #words: Uint32Array = NO_WORDS;
   #next = 0;
   #stop = 0;
-  /** Where to search on, and what the engine knows of a separator that has begun there. */
+  /**
+   * Where to search on; and what is known of what begins there: for a separator the engine's word, for frames that a function measures
+   * the length of the frame, once the function has answered.
+   */
   #resume = 0;
   #partial = 0;
-  /** Whether the search ended at a frame that is over the limit, and is the next one. */
-  #overlong = false;
+  /** Whether the search ended at a frame that it refuses, and that is the next one. */
+  #refused = false;
+  /** What a function that measures frames has refused the next one with. */
+  #refusal: { readonly error: unknown } | null = null;
+  /** The read for which a function of the caller's is measuring frames right now. */
+  #measuring: FrameAction | null = null;
   /** Whether a search from there would find nothing new: all that is buffered has been looked at. */
   #exhausted = false;
   /** How many frames the next search lists at most: grows while only frames are read, so that mixed reads search little. */
@@ -122,27 +161,48 @@ export class FrameScanner {
 
   // ---------------------------------------------------------------------------------------------- one by one
 
-  /** Whether a frame is listed for this separator, without a search. Never while frames are lent. */
-  has(separator: Separator): boolean {
-    return this.#next < this.#stop && this.#separator === separator;
+  /** Whether a frame is listed for this framing, without a search. Never while frames are lent. */
+  has(framing: PreparedFraming): boolean {
+    return this.#next < this.#stop && this.#framing === framing;
   }
 
-  /** Whether the next frame is complete, after a search if need be. Throws when it is over the limit. */
-  find(separator: Separator, action: FrameAction): boolean {
+  /** Whether the next frame is complete, after a search if need be. Throws when it is over the limit or malformed. */
+  find(framing: PreparedFraming, action: FrameAction): boolean {
     this.#all = false;
-    if (this.#separator !== separator || (this.#next === this.#stop && !this.#exhausted)) this.#search(separator);
+    if (this.#framing !== framing || (this.#next === this.#stop && !this.#exhausted)) this.#search(framing, action);
     if (this.#next < this.#stop) return true;
-    this.#refuseOverlong(separator, action);
+    this.#refuse(framing, action);
     return false;
   }
 
-  /** Takes the next listed frame. */
+  /** Takes the next listed frame, without what its framing skips. */
   take(): Buffer {
     const start = this.buffer.position;
     const end = this.#words[this.#next] as number;
-    const frame = end > this.#cut.end ? this.#cutFrame(start, end) : this.#fromCut(start, end);
+    let frame;
+    if (this.#skip === 0) frame = end > this.#cut.end ? this.#cutFrame(start, end) : this.#fromCut(start, end);
+    else frame = this.#takeSkipping(start, end, this.#framing as MeasuredFraming);
     this.#passed(end);
     return frame;
+  }
+
+  /**
+   * The length of the next frame, which is not complete, as far as its header says it already; 0 otherwise. {@link find} has found the
+   * frame incomplete.
+   */
+  announced(framing: MeasuredFraming): number {
+    if (framing.lengths instanceof CustomLengths) return this.#partial;
+    return Math.max(0, this.#measureNext(framing.lengths));
+  }
+
+  /** The error for a stream that has ended within a frame, of which `rest` has arrived. `expected` is the length of the whole frame. */
+  incomplete(framing: PreparedFraming, action: string): IncompleteReadError {
+    if (framing instanceof Separator) {
+      return new IncompleteReadError(this.buffer.take(this.rewind()), null, action);
+    }
+    const expected = this.announced(framing);
+    const rest = this.buffer.take(this.rewind());
+    return IncompleteReadError.ofFrame(rest, expected === 0 ? null : expected, action);
   }
 
   /** Takes the next listed line as a string. */
@@ -159,13 +219,31 @@ export class FrameScanner {
   // ---------------------------------------------------------------------------------------------- all at once
 
   /** Takes all complete frames and lends them in place; undefined when there is none. */
-  lend(separator: Separator): Frames | undefined {
-    const ends = this.#listAll(separator, 'readframes');
+  lend(framing: PreparedFraming, action: FrameAction): Frames | undefined {
+    const ends = this.#listAll(framing, action);
     if (ends === null) return undefined;
     const size = ends[ends.length - 1] as number;
-    const frames = new Frames(separator, this.buffer.inPlace(0, size), ends);
+    const frames = new Frames(framing, this.buffer.inPlace(0, size), ends, this);
     this.buffer.lend(frames, size);
     return frames;
+  }
+
+  /** Lends no frames at all: what a stream that has ended between two frames gives. */
+  lendNone(framing: PreparedFraming): Frames {
+    const none = new Frames(framing);
+    this.buffer.lend(none);
+    return none;
+  }
+
+  unreadFrames(rest: Buffer, at: number): void {
+    const { buffer } = this;
+    if (buffer.unlend(at)) {
+      this.rewind();
+      return;
+    }
+    buffer.leaveLoan(0);
+    this.rewind();
+    buffer.putBack(rest);
   }
 
   /** Takes all complete lines as strings; undefined when there is none. */
@@ -185,9 +263,10 @@ export class FrameScanner {
   /** Leaves reading by frames, for a read that takes bytes at any place: returns how many bytes are buffered. */
   rewind(): number {
     const { buffer } = this;
-    if (this.#separator !== null) {
+    if (this.#framing !== null) {
+      if (this.#measuring !== null) throw measuring(this.#measuring);
       this.#restart();
-      this.#separator = null;
+      this.#framing = null;
       this.#batch = 1;
     }
     return buffer.length;
@@ -204,11 +283,12 @@ export class FrameScanner {
 
   // ---------------------------------------------------------------------------------------------- the index
 
-  /** Drops the index, but for the separator. */
+  /** Drops the index, but for the framing. */
   #restart(): void {
     this.buffer.restart();
     this.#next = this.#stop = this.#resume = this.#partial = 0;
-    this.#exhausted = this.#overlong = false;
+    this.#exhausted = this.#refused = false;
+    this.#refusal = null;
     this.#dropCuts();
   }
 
@@ -217,85 +297,159 @@ export class FrameScanner {
     this.#text = null;
   }
 
-  /** Begins an index at the next byte that is not taken. What was searched for the same separator is not searched again. */
-  #restartFor(separator: Separator): void {
-    const same = this.#separator === separator;
+  /** Begins an index at the next unread byte. What was searched for the same framing is not searched again. */
+  #restartFor(framing: PreparedFraming): void {
+    const same = this.#framing === framing;
     const resume = same ? this.#resume - this.buffer.position : 0;
     const partial = same ? this.#partial : 0;
     if (same) this.#batch = Math.min(this.#batch * 4, MOST_FRAMES);
-    else if (this.#separator !== null) this.#batch = 1;
+    else if (this.#framing !== null) this.#batch = 1;
     this.#restart();
-    this.#separator = separator;
+    if (!same) this.#skip = framing instanceof Separator ? 0 : framing.skip;
+    this.#framing = framing;
     this.#resume = resume;
     this.#partial = partial;
   }
 
-  /** Lists the frames that are complete, going on where the last search for the same separator ended. */
-  #search(separator: Separator): void {
-    this.#restartFor(separator);
+  /** Lists the frames that are complete, going on where the last search for the same framing ended. */
+  #search(framing: PreparedFraming, action: FrameAction): void {
+    if (this.#measuring !== null) throw measuring(this.#measuring);
+    this.#restartFor(framing);
     const { store } = this.buffer;
     if (store === null || store.ring.length === 0) {
       this.#exhausted = true;
       return;
     }
-    const listing = this.#listingOf(store, separator);
+    this.#list(store, framing, action);
+  }
+
+  /** Goes on with the index in the words of `store`. */
+  #list(store: Store, framing: PreparedFraming, action: FrameAction): void {
+    if (framing instanceof MeasuredFraming && framing.lengths instanceof CustomLengths) {
+      const bytes = this.buffer.inOnePiece();
+      this.#words = this.#openWords(this.buffer.store as Store);
+      this.#measuring = action;
+      try {
+        this.#listMeasured(bytes, framing, framing.lengths, action);
+      } finally {
+        this.#measuring = null;
+      }
+      return;
+    }
+    const listing = this.#listingOf(
+      store,
+      framing,
+      framing instanceof Separator ? framing : (framing.lengths as Lengths),
+    );
     store.ring.list(listing);
     this.#listedIn(listing);
   }
 
-  /** What a call that brings bytes is to list in `store`, where all that was taken is consumed; null: nothing. */
+  /** What a call that brings bytes is to list in `store`, where every byte that was returned is consumed; null: nothing. */
   #listing(store: Store): Listing | null {
-    // The words of lent frames are lent with them, and a listed frame must not be taken before the loan ends.
-    if (this.#separator === null || this.#next < this.#stop || this.buffer.lends) {
+    const framing = this.#framing;
+    const lister = framing instanceof MeasuredFraming ? framing.lengths : framing;
+    // The words of lent frames are lent with them, and a listed frame must not be returned before the loan ends.
+    if (lister === null || lister instanceof CustomLengths || this.#next < this.#stop || this.buffer.lends) {
       this.#exhausted = false;
       return null;
     }
-    this.#restartFor(this.#separator);
-    return this.#listingOf(store, this.#separator);
+    this.#restartFor(framing as PreparedFraming);
+    return this.#listingOf(store, framing as PreparedFraming, lister);
   }
 
   /** The index in the words of `store`, to go on with. */
-  #listingOf(store: Store, separator: Separator): Listing {
-    const listed = this.#stop - this.#next;
+  #listingOf(store: Store, framing: PreparedFraming, lister: Separator | Lengths): Listing {
+    const words = this.#openWords(store);
+    const room = words.length - FrameIndex.ENDS;
+    const max = this.#all ? room : Math.min(this.#batch, room);
+    return { framing: lister, words, limit: Math.min(this.#limitOf(framing), MAX_CAPACITY), max };
+  }
+
+  /** The words of `store`, larger where that is worth it, with what is listed so far. */
+  #openWords(store: Store): Uint32Array {
     let { words } = store;
     if (!this.#all && this.#batch > words.length && words.length < POOLED_WORDS) {
       // More than fit were listed by the last search, or nothing would have been gained by so large a batch.
       if (words[FrameIndex.COUNT] === words.length - FrameIndex.ENDS) words = new Uint32Array(POOLED_WORDS);
     }
     store.words = words;
-    words[FrameIndex.COUNT] = listed;
+    words[FrameIndex.COUNT] = this.#stop - this.#next;
     words[FrameIndex.RESUME] = this.#resume;
     words[FrameIndex.PARTIAL] = this.#partial;
-    const room = words.length - FrameIndex.ENDS;
-    const max = this.#all ? room : Math.min(this.#batch, room);
-    return { framing: separator, words, limit: Math.min(this.#limit, MAX_CAPACITY), max };
+    return words;
+  }
+
+  /** The longest frame of this framing; for a separator, without it. */
+  #limitOf(framing: PreparedFraming): number {
+    return framing instanceof Separator ? this.#limit : (framing.limit ?? this.#limit);
   }
 
   /** Takes over what was listed. */
   #listedIn({ words, max }: Listing): void {
     const found = words[FrameIndex.COUNT] as number;
-    const overlong = words[FrameIndex.REFUSED] !== 0;
+    const refused = words[FrameIndex.REFUSED] !== 0;
     this.#words = words;
     this.#next = FrameIndex.ENDS;
     this.#stop = FrameIndex.ENDS + found;
     this.#resume = words[FrameIndex.RESUME] as number;
     this.#partial = words[FrameIndex.PARTIAL] as number;
-    this.#overlong = found === 0 && overlong;
-    this.#exhausted = found === 0 || (found < max && !overlong);
+    this.#refused = found === 0 && refused;
+    this.#exhausted = found === 0 || (found < max && !refused);
+  }
+
+  /** Goes on with a listing by a function of the caller's. */
+  #listMeasured(bytes: Buffer, framing: MeasuredFraming, lengths: CustomLengths, action: FrameAction): void {
+    const limit = this.#limitOf(framing);
+    const words = this.#words;
+    const end = bytes.length;
+    const room = words.length - FrameIndex.ENDS;
+    let found = words[FrameIndex.COUNT] as number;
+    let start = this.#resume;
+    let known = this.#partial;
+    let refused = false;
+    while (found < room && start < end) {
+      let length;
+      try {
+        length = known === 0 ? measured(lengths, bytes, start, end, action) : known;
+        if (length === 0 ? end - start > limit : length > limit) {
+          throw overLimit(action, length === 0 ? end - start : length, limit, length === 0);
+        }
+      } catch (error) {
+        // The frames before it are returned first; then it is measured again.
+        if (found === 0) this.#refusal = { error };
+        refused = true;
+        known = 0;
+        break;
+      }
+      known = length;
+      if (length === 0 || length > end - start) break;
+      known = 0;
+      start += length;
+      words[FrameIndex.ENDS + found++] = start;
+    }
+    words[FrameIndex.COUNT] = found;
+    words[FrameIndex.REFUSED] = refused ? 1 : 0;
+    this.#next = FrameIndex.ENDS;
+    this.#stop = FrameIndex.ENDS + found;
+    this.#resume = start;
+    this.#partial = known;
+    // After what was refused, and where the room was too small, there may be more.
+    this.#exhausted = !refused && found < room;
   }
 
   /**
    * Lists all complete frames, however many, and returns their ends in the words of the store; null when there is none. The
    * index is empty then, as if all of them had been taken.
    */
-  #listAll(separator: Separator, action: FrameAction): Uint32Array | null {
+  #listAll(framing: PreparedFraming, action: FrameAction): Uint32Array | null {
     this.#all = true;
-    // What is listed and not taken yet is gone on with, unless something before it was taken.
-    if (this.#next < this.#stop && (this.#separator !== separator || this.buffer.position > 0)) this.rewind();
-    if (this.#separator !== separator || (this.#next === this.#stop && !this.#exhausted)) this.#search(separator);
+    // What is listed and not returned yet is gone on with, unless something before it was returned.
+    if (this.#next < this.#stop && (this.#framing !== framing || this.buffer.position > 0)) this.rewind();
+    if (this.#framing !== framing || (this.#next === this.#stop && !this.#exhausted)) this.#search(framing, action);
     const { store } = this.buffer;
     if (store === null || this.#next === this.#stop) {
-      this.#refuseOverlong(separator, action);
+      this.#refuse(framing, action);
       return null;
     }
     while (!this.#exhausted && this.#words[FrameIndex.REFUSED] === 0) {
@@ -304,21 +458,58 @@ export class FrameScanner {
         more.set(store.words);
         store.words = more;
       }
-      const listing = this.#listingOf(store, separator);
-      store.ring.list(listing);
-      this.#listedIn(listing);
+      this.#list(store, framing, action);
     }
     const ends = this.#words.subarray(FrameIndex.ENDS, this.#stop);
     this.#next = this.#stop;
     return ends;
   }
 
-  /** Throws when the next frame, of which a search has found no end, is over the limit. */
+  // ---------------------------------------------------------------------------------------------- frames that are refused
+
+  /** Throws when the next frame, of which a search has found no end, is over the limit or malformed. */
+  #refuse(framing: PreparedFraming, action: FrameAction): void {
+    if (framing instanceof Separator) this.#refuseOverlong(framing, action);
+    else if (this.#refusal !== null) throw this.#takeRefusal();
+    else if (this.#refused) throw this.#refusedLength(framing, action);
+  }
+
+  /** What a function of the caller's has refused the next frame with. The next read measures it again. */
+  #takeRefusal(): unknown {
+    const { error } = this.#refusal as { readonly error: unknown };
+    this.#refusal = null;
+    this.#exhausted = false;
+    return error;
+  }
+
+  /** Why the engine has refused the next frame. */
+  #refusedLength(framing: MeasuredFraming, action: FrameAction): Error {
+    const lengths = framing.lengths as Lengths;
+    const length = this.#measureNext(lengths);
+    if (length > 0) return overLimit(action, length, this.#limitOf(framing), false);
+    const header = this.buffer.copy(Math.min(lengths.longestHeader, this.buffer.length));
+    const size = lengths.headerLength(header, 0);
+    const shown = header.subarray(0, Math.min(size, SHOWN_HEADER));
+    return new FrameError(`${action}: the frame is malformed: ${malformation(lengths, header)}`, Buffer.from(shown));
+  }
+
+  /** What `Lengths.measure` says of the next frame. Only its length field is copied: there may be much before it. */
+  #measureNext(lengths: Lengths): number {
+    const { buffer } = this;
+    const { offset, longestHeader } = lengths;
+    const from = Math.min(offset, buffer.length);
+    const to = Math.min(longestHeader, buffer.length);
+    const field = new Uint8Array(to - from);
+    buffer.copyOut(field, buffer.position + from, buffer.position + to);
+    return lengths.measure(field, -offset, field.length);
+  }
+
+  /** The same for separators. */
   #refuseOverlong(separator: Separator, action: FrameAction): void {
     const { buffer } = this;
     if (buffer.store === null) return;
-    const skips = action === 'readline' || action === 'lines';
-    if (this.#overlong) {
+    const skips = action === 'readline' || action === 'lines' || action === 'tryReadline';
+    if (this.#refused) {
       const body = this.#words[FrameIndex.REFUSED] as number;
       const error = new LimitOverrunError(
         `${action}: the separator is found, but the frame of ${count(body, 'byte')} is over the limit of ${this.#limit}`,
@@ -360,17 +551,34 @@ export class FrameScanner {
     }
   }
 
-  /** Copies the frame from `start` to `end` out of the ring, and with it as many listed bytes after it as fit a slab. */
+  /** Copies the frame from `start` to `end` out of the ring, and with it as many of the listed frames after it as a cut takes. */
   #cutFrame(start: number, end: number): Buffer {
-    const listed = this.#words[this.#stop - 1] as number;
-    const size = Math.max(end - start, Math.min(SLAB_BYTES, listed - start));
+    const size = this.#cutEnd(start, end) - start;
     const memory = allocateResult(size);
     this.buffer.copyOut(memory, start, start + size);
     if (size === end - start) return memory;
     const { buffer, byteOffset } = memory;
     shareMemory(buffer);
-    this.#cut = new FrameCut(buffer, byteOffset - start, start + size);
+    this.#cut = new FrameCut(memory, start, start + size);
     return bufferView(buffer, byteOffset, end - start);
+  }
+
+  /** Where the cut that begins with the frame from `start` to `end` ends: it may keep no more alive than each frame in it allows. */
+  #cutEnd(start: number, end: number): number {
+    const words = this.#words;
+    const stop = this.#stop;
+    let length = end - start;
+    const last = words[stop - 1] as number;
+    // The last frame that begins in the slab may be cut in two: it is copied again then.
+    if (length < LARGE_CUT_FROM) return Math.max(end, Math.min(start + SLAB_BYTES, last));
+    let cut = end;
+    for (let i = this.#next + 1; i < stop; i++) {
+      const next = words[i] as number;
+      length = Math.min(length, next - cut);
+      if (next - start > Math.max(SLAB_BYTES, KEPT_TIMES * length)) break;
+      cut = next;
+    }
+    return cut;
   }
 
   /** The frame from `start` to `end`, which was copied out with one before it. */
@@ -381,6 +589,17 @@ export class FrameScanner {
       // The owner of one of those has detached the memory that they share. The ring still has the bytes.
       return this.#cutFrame(start, end);
     }
+  }
+
+  /** The frame from `start` to `end` without what its framing skips. */
+  #takeSkipping(start: number, end: number, framing: MeasuredFraming): Buffer {
+    if (end > this.#cut.end || this.#cut.memory.byteLength === 0) {
+      const frame = this.#cutFrame(start, end);
+      return frame.subarray(framing.skipped(frame, 0));
+    }
+    const { bytes, memory, start: cutStart, shift } = this.#cut;
+    const from = cutStart + framing.skipped(bytes, start - cutStart);
+    return bufferView(memory, from + shift, end - from);
   }
 
   /** Decodes the next listed line, and with it as many of those after it as make a piece. */
@@ -397,4 +616,28 @@ export class FrameScanner {
     const end = words[pieceEnd(words, this.#next, this.#stop, start, ascii)] as number;
     return this.buffer.inPlace(start, end);
   }
+}
+
+/** A length that a function of the caller's gives, checked. */
+function measured(lengths: CustomLengths, bytes: Buffer, start: number, end: number, action: FrameAction): number {
+  const length: unknown = lengths.measure(bytes, start, end);
+  if (Number.isSafeInteger(length) && (length as number) >= 0) return length as number;
+  const answer =
+    typeof length === 'number' || length === undefined ? String(length) : `a value of type ${typeof length}`;
+  throw new FrameError(
+    `${action}: frameLength must return an integer of 0 or more, not ${answer}`,
+    Buffer.from(bytes.subarray(start, Math.min(end, start + SHOWN_HEADER))),
+  );
+}
+
+function overLimit(action: FrameAction, length: number, limit: number, unknown: boolean): LimitOverrunError {
+  const what = unknown ? `has no length in ${count(length, 'byte')}, which is` : `of ${count(length, 'byte')} is`;
+  return new LimitOverrunError(`${action}: the frame ${what} over the limit of ${limit}`, length);
+}
+
+function measuring(action: FrameAction): StateError {
+  return new StateError(
+    'ERR_CONCURRENT_READ',
+    `frameLength: it cannot read from the stream that it measures a frame of (${action})`,
+  );
 }

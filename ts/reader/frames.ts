@@ -10,18 +10,25 @@
  */
 import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { checkBoolean } from '../checks.js';
+import { checkBoolean, checkInteger } from '../checks.js';
 import { StateError, invalidType, outOfRange } from '../errors.js';
-import type { Separator } from '../buffer/separator.js';
+import { MeasuredFraming, type PreparedFraming } from '../buffer/framing.js';
+import { Separator } from '../buffer/separator.js';
 import { SLAB_BYTES } from '../buffer/slab.js';
 
 const CR = 0x0d;
 const NO_BYTES = Buffer.alloc(0);
 const NO_ENDS = new Uint32Array(0);
 
+/** The reader of lent frames, which can be given some of them back. */
+export interface FrameOwner {
+  /** Makes `rest` unread again: the lent bytes from `at` on. */
+  unreadFrames(rest: Buffer, at: number): void;
+}
+
 /** What {@link Frames.texts} takes. */
 export interface TextsOptions {
-  /** Whether the strings end with the separator, as the frames do. Default true. */
+  /** Whether the strings end with the separator, as the frames do. Default true. Frames by length have no ends. */
   keepEnds?: boolean | undefined;
 }
 
@@ -46,17 +53,30 @@ export interface TextsOptions {
 export class Frames implements Iterable<Buffer> {
   #bytes: Buffer | null;
   #ends: Uint32Array;
-  readonly #separator: Separator;
+  /** Made when it is first needed; null where each frame begins where the one before it ends. */
+  #starts: Uint32Array | null = null;
+  readonly #owner: FrameOwner | null;
+  readonly #framing: PreparedFraming;
+  /** Whether reads leave out the first bytes of each frame. */
+  readonly #skips: boolean;
 
   /**
    * @internal Readers make them.
-   * @param bytes - the frames, one behind the other
+   * @param bytes - the frames, one after the other
    * @param ends - where each of them ends
+   * @param owner - whom frames can be given back to; null where there are none
    */
-  constructor(separator: Separator, bytes: Buffer = NO_BYTES, ends: Uint32Array = NO_ENDS) {
-    this.#separator = separator;
+  constructor(
+    framing: PreparedFraming,
+    bytes: Buffer = NO_BYTES,
+    ends: Uint32Array = NO_ENDS,
+    owner: FrameOwner | null = null,
+  ) {
+    this.#owner = owner;
+    this.#framing = framing;
     this.#bytes = bytes;
     this.#ends = ends;
+    this.#skips = framing instanceof MeasuredFraming && framing.skip !== 0;
   }
 
   /** How many frames there are; 0 at EOF. */
@@ -65,20 +85,26 @@ export class Frames implements Iterable<Buffer> {
     return this.#ends.length;
   }
 
-  /** All frames, one behind the other, each with its separator. */
+  /** All frames, one after the other and whole: each with its separator, or with its header. */
   get bytes(): Buffer {
     return this.#borrowed('bytes');
   }
 
-  /** Where each frame ends in {@link bytes}, just behind its separator, in ascending order; each begins where the last ended. */
+  /** Where each frame ends in {@link bytes}, just after its separator, in ascending order. */
   get ends(): Uint32Array {
     this.#borrowed('ends');
     return this.#ends;
   }
 
+  /** Where each frame begins in {@link bytes}, after what `skip` of its framing leaves out. */
+  get starts(): Uint32Array {
+    const bytes = this.#borrowed('starts');
+    return (this.#starts ??= this.#findStarts(bytes));
+  }
+
   /**
-   * Frame `index` with its separator, in place; negative numbers count from the last one. Undefined where there is none, as
-   * with `Array.prototype.at`.
+   * Frame `index`, with its separator and without what `skip` leaves out, in place; negative numbers count from the last frame.
+   * Undefined where there is none, as with `Array.prototype.at`.
    */
   at(index: number): Buffer | undefined {
     const bytes = this.#borrowed('at');
@@ -86,20 +112,59 @@ export class Frames implements Iterable<Buffer> {
     const i = Math.trunc(index) || 0;
     const at = i < 0 ? ends.length + i : i;
     const end = ends[at];
-    return end === undefined ? undefined : bytes.subarray(at === 0 ? 0 : ends[at - 1], end);
+    return end === undefined ? undefined : bytes.subarray(this.#startOf(bytes, at), end);
   }
 
-  /** The frames with their separators, in place. */
+  /** The frames as {@link at} gives them, in place. */
   *[Symbol.iterator](): IterableIterator<Buffer> {
-    let start = 0;
     for (let i = 0; ; i++) {
       // Looked at anew each time: the loop may have read on meanwhile.
       const bytes = this.#borrowed('for of');
       const end = this.#ends[i];
       if (end === undefined) return;
-      yield bytes.subarray(start, end);
-      start = end;
+      yield bytes.subarray(this.#startOf(bytes, i), end);
     }
+  }
+
+  /**
+   * Puts frame `index` and all frames after it back, whole: the next read on the stream begins with frame `index`. For a parser that
+   * stops within a batch, such as one for SMTP, where a message follows the command `DATA`. The frames before it stay valid until the next
+   * read, and are the only ones left here: {@link length} is `index`.
+   *
+   * ```ts
+   * const commands = await stream.readframes('
+');
+   * for (let i = 0; i < commands.length; i++) {
+   *   if (!isData(commands.at(i))) continue;
+   *   commands.unread(i + 1);
+   *   await readMessage(stream);
+   * }
+   * ```
+   *
+   * @param index - 0 to {@link length}; at `length` there is nothing to put back
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
+   */
+  unread(index: number): void {
+    const bytes = this.#borrowed('unread');
+    const ends = this.#ends;
+    checkInteger('Frames.unread', 'index', index, 0, ends.length);
+    if (index === ends.length) return;
+    const at = index === 0 ? 0 : (ends[index - 1] as number);
+    this.#owner?.unreadFrames(bytes.subarray(at), at);
+    this.#bytes = bytes.subarray(0, at);
+    this.#ends = ends.subarray(0, index);
+    this.#starts = this.#starts?.subarray(0, index) ?? null;
+  }
+
+  #startOf(bytes: Buffer, index: number): number {
+    const start = index === 0 ? 0 : (this.#ends[index - 1] as number);
+    return this.#skips ? (this.#framing as MeasuredFraming).skipped(bytes, start) : start;
+  }
+
+  #findStarts(bytes: Buffer): Uint32Array {
+    const starts = new Uint32Array(this.#ends.length);
+    for (let i = 0; i < starts.length; i++) starts[i] = this.#startOf(bytes, i);
+    return starts;
   }
 
   /**
@@ -118,7 +183,9 @@ export class Frames implements Iterable<Buffer> {
     }
     const { keepEnds = true } = options;
     checkBoolean('texts', 'keepEnds', keepEnds);
-    return texts(bytes, this.#ends, encoding, keepEnds ? KEPT : new Ending(this.#separator));
+    const framing = this.#framing;
+    const ending = keepEnds || !(framing instanceof Separator) ? KEPT : new Ending(framing);
+    return texts(bytes, this.#ends, encoding, ending, this.#skips ? this.starts : null);
   }
 
   /** @internal Ends the loan. */
@@ -153,7 +220,7 @@ export function lineTexts(
   ends: Uint32Array,
   form: { readonly encoding: BufferEncoding; readonly keepEnds: boolean },
 ): string[] {
-  return texts(bytes, ends, form.encoding, form.keepEnds ? KEPT : LINE_END);
+  return texts(bytes, ends, form.encoding, form.keepEnds ? KEPT : LINE_END, null);
 }
 
 /** Of `listed` ends from `from` on, the last that leaves a piece beginning at `start` small enough to be kept alive by a line. */
@@ -198,7 +265,14 @@ const KEPT = new Ending(null, 0);
 /** A line feed, with a carriage return in front of it or not. */
 const LINE_END = new Ending(null);
 
-function texts(bytes: Buffer, ends: Uint32Array, encoding: BufferEncoding, ending: Ending): string[] {
+/** @param starts - where the frames begin; null: each where the one before it ends */
+function texts(
+  bytes: Buffer,
+  ends: Uint32Array,
+  encoding: BufferEncoding,
+  ending: Ending,
+  starts: Uint32Array | null,
+): string[] {
   const name = encoding.toLowerCase();
   const narrow = name === 'latin1' || name === 'binary' || name === 'ascii';
   const listed = ends.length;
@@ -210,8 +284,9 @@ function texts(bytes: Buffer, ends: Uint32Array, encoding: BufferEncoding, endin
     const half = /^(utf-?16le|ucs-?2)$/.test(name) ? 1 : 0;
     for (let i = 0, start = 0; i < listed; i++) {
       const end = ends[i] as number;
+      const from = starts === null ? start : (starts[i] as number);
       const to = size < 0 ? ending.bodyEnd(bytes, start, end) : end - size;
-      result[i] = bytes.toString(encoding, start, to - ((to - start) & half));
+      result[i] = bytes.toString(encoding, from, to - ((to - from) & half));
       start = end;
     }
     return result;
@@ -222,26 +297,29 @@ function texts(bytes: Buffer, ends: Uint32Array, encoding: BufferEncoding, endin
   for (let i = 0, start = 0; i < listed;) {
     const last = pieceEnd(ends, i, listed, start, aligned);
     const base = start;
-    const text = bytes.toString(decoder, base, ends[last]);
+    // Decoding bytes that are left out costs less than a string of its own for each frame. Not in UTF-8, where they may join the frame
+    // before them to a character.
+    const text = starts === null || aligned ? bytes.toString(decoder, base, ends[last]) : '';
     // Decoding never gives more characters than bytes: where it gives as many, each byte became one.
     if (text.length === (ends[last] as number) - base) {
       for (; i <= last; i++) {
         const end = ends[i] as number;
         const to = size < 0 ? ending.bodyEnd(bytes, start, end) : end - size;
-        result[i] = text.slice(start - base, to - base);
+        result[i] = text.slice((starts === null ? start : (starts[i] as number)) - base, to - base);
         start = end;
       }
     } else if (ending === LINE_END) {
       for (let at = 0; i <= last; i++) {
-        const behind = text.indexOf('\n', at) + 1;
-        result[i] = text.slice(at, lineEnd(text, at, behind));
-        at = behind;
+        const after = text.indexOf('\n', at) + 1;
+        result[i] = text.slice(at, lineEnd(text, at, after));
+        at = after;
       }
       start = ends[last] as number;
     } else {
       for (; i <= last; i++) {
         const end = ends[i] as number;
-        result[i] = bytes.toString(encoding, start, size < 0 ? ending.bodyEnd(bytes, start, end) : end - size);
+        const from = starts === null ? start : (starts[i] as number);
+        result[i] = bytes.toString(encoding, from, size < 0 ? ending.bodyEnd(bytes, start, end) : end - size);
         start = end;
       }
     }
@@ -249,7 +327,7 @@ function texts(bytes: Buffer, ends: Uint32Array, encoding: BufferEncoding, endin
   return result;
 }
 
-/** Where the line that begins at `start` and ends with the line feed in front of `behind` ends without it. */
+/** Where the line that begins at `start` and ends with the line feed before `after` ends without it. */
 export function lineEnd(text: string, start: number, behind: number): number {
   const last = behind - 1;
   return last > start && text.charCodeAt(last - 1) === CR ? last - 1 : last;

@@ -10,15 +10,24 @@
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { refusedWait, type WaitOptions } from '../abort.js';
-import { checkLimit, isBytes } from '../checks.js';
+import { checkedSignal, refusedWait, type WaitOptions } from '../abort.js';
+import { checkInteger, checkLimit, isBytes } from '../checks.js';
+import {
+  prepareFraming,
+  type Framing,
+  type MeasuredFraming,
+  type PreparedFraming,
+  type Separators,
+} from '../buffer/framing.js';
 import { MAX_CAPACITY } from '../buffer/ring.js';
 import { Separator } from '../buffer/separator.js';
+import { allocateResult } from '../buffer/slab.js';
 import { IncompleteReadError, StateError, coded, count, invalidType, outOfRange, tooLarge } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
 import { Fill } from './fill.js';
-import { FrameScanner, LF } from './frame-scanner.js';
-import { Frames } from './frames.js';
+import { FrameLoop, type FrameSource } from './frame-loop.js';
+import { FrameScanner, LF, type FrameAction } from './frame-scanner.js';
+import type { Frames } from './frames.js';
 import { watch } from './idle.js';
 import { TUNING, type Flow, type ReaderIntake, type ReaderTuning } from './intake.js';
 import { DONE, Lines, Loop, checkLineForm, type LineForm, type LinesOptions } from './lines.js';
@@ -39,15 +48,28 @@ class PendingRead {
   /**
    * @param attempt - the result, or undefined to go on waiting; throws to fail the read. It is given the reader, so that it need
    * not be a function of its own for each read
-   * @param fill - where the bytes of a read are gathered that do not pass through the ring
+   * @param gathered - where the bytes of a read are gathered that do not pass through the ring
    */
   constructor(
     readonly action: string,
     readonly attempt: (reader: StreamReader) => unknown,
-    readonly fill: Fill | null = null,
+    readonly gathered: Gathered | null = null,
     /** The loop that has begun it, which may end it. */
     readonly loop: object | null = null,
+    /** How many bytes it takes of a chunk before they are copied to the ring, one or more; 0: none. */
+    readonly most = 0,
+    /** What it resolves with for them. */
+    readonly deliver: (bytes: Buffer) => unknown = asItIs,
   ) {}
+
+  get fill(): Fill | null {
+    return this.gathered === null ? null : this.gathered.fill;
+  }
+}
+
+/** Where the bytes of a waiting read are gathered, once it is known how many they are. */
+interface Gathered {
+  fill: Fill | null;
 }
 
 function nothing(): undefined {
@@ -91,6 +113,8 @@ export class StreamReader {
   #bytesRead = 0;
   /** How much the transport may read into the ring at once; 0: the source is not busy, and what it brings is fed. */
   #ahead = 0;
+  /** How many bytes the last read that did not wait has asked for in vain; 0: it had its result. */
+  #wanted = 0;
 
   /**
    * @param options - `limit`: the longest frame without its separator, in bytes (default 65536)
@@ -323,7 +347,10 @@ export class StreamReader {
     const scanner = this.#receive();
     let rest = scanner.skips ? scanner.skipIn(chunk) : chunk;
     const pending = this.#pending;
-    if (pending !== null && pending.fill !== null) rest = this.#fillFrom(pending, pending.fill, rest);
+    if (pending !== null) {
+      if (pending.fill !== null) rest = this.#fillFrom(pending, pending.fill, rest);
+      else if (pending.most > 0 && rest.length > 0 && scanner.buffer.length === 0) rest = this.#deliver(pending, rest);
+    }
     if (rest.length > 0) {
       try {
         scanner.append(rest, this.#room());
@@ -335,6 +362,22 @@ export class StreamReader {
     }
     this.#wake();
     return this.#flowing();
+  }
+
+  /** Resolves a read that takes any bytes with those of a chunk, copied once; returns what is left of it. */
+  #deliver(pending: PendingRead, chunk: Uint8Array): Uint8Array {
+    const size = Math.min(pending.most, chunk.length);
+    let bytes: Buffer;
+    try {
+      bytes = allocateResult(size);
+    } catch {
+      // The ring may still have room. If not, that is where it is reported.
+      return chunk;
+    }
+    bytes.set(size === chunk.length ? chunk : chunk.subarray(0, size));
+    this.#finish(pending);
+    pending.resolve(pending.deliver(bytes) as never);
+    return chunk.subarray(size);
   }
 
   /** How much to read after a direct read of `count` bytes, which are not in the ring yet. */
@@ -371,12 +414,25 @@ export class StreamReader {
     if (!Number.isSafeInteger(n) || n < -1) return Promise.reject(badCount('read', n, -1));
     if (n === 0) return this.#refusal('read', options) ?? Promise.resolve(EMPTY);
     if (n === -1) return this.#readAll(options);
-    return this.#begin('read', options, () => {
-      const scanner = this.#receive();
+    const scanner = this.#scanner;
+    if (scanner !== null && options === undefined && this.#pending === null) {
+      scanner.buffer.endLoan();
       const buffered = scanner.rewind();
-      if (buffered > 0) return scanner.buffer.take(Math.min(n, buffered));
-      return this.#ended() ? EMPTY : undefined;
-    });
+      if (buffered > 0) return this.#takeExactly(scanner, Math.min(n, buffered));
+    }
+    return this.#waitRead(n, options);
+  }
+
+  // Apart from read, which would make what the attempt needs even when bytes are buffered.
+  #waitRead(n: number, options: WaitOptions | undefined): Promise<Buffer> {
+    return this.#begin('read', options, () => this.#some(this.#receive(), n), null, null, n);
+  }
+
+  /** The result of `read(n)`, or undefined to wait. */
+  #some(scanner: FrameScanner, n: number): Buffer | undefined {
+    const buffered = scanner.rewind();
+    if (buffered > 0) return scanner.buffer.take(Math.min(n, buffered));
+    return this.#ended() ? EMPTY : undefined;
   }
 
   /**
@@ -392,9 +448,12 @@ export class StreamReader {
   }
 
   static #line(this: void, reader: StreamReader): Buffer | undefined {
-    const scanner = reader.#receive();
-    if (scanner.find(LF, 'readline')) return scanner.take();
-    return reader.#ended() ? reader.#takeRest() : undefined;
+    return reader.#nextBufferedLine(reader.#receive(), 'readline');
+  }
+
+  #nextBufferedLine(scanner: FrameScanner, action: FrameAction): Buffer | undefined {
+    if (scanner.find(LF, action)) return scanner.take();
+    return this.#ended() ? this.#takeRest() : undefined;
   }
 
   /**
@@ -406,10 +465,7 @@ export class StreamReader {
    *
    * @throws RangeError `ERR_SEPARATOR_EMPTY` (as a rejection) when a separator is empty or the list is
    */
-  readuntil(
-    separator: string | Uint8Array | readonly (string | Uint8Array)[] = '\n',
-    options?: WaitOptions,
-  ): Promise<Buffer> {
+  readuntil(separator: Separators = '\n', options?: WaitOptions): Promise<Buffer> {
     let wanted: Separator;
     try {
       wanted = Separator.from(separator, 'readuntil');
@@ -417,13 +473,22 @@ export class StreamReader {
       return Promise.reject(error);
     }
     const scanner = this.#scanner;
-    if (scanner?.has(wanted) && options === undefined && this.#pending === null) return resolved(this.#taken(scanner));
-    return this.#begin('readuntil', options, () => {
-      const frames = this.#receive();
-      if (frames.find(wanted, 'readuntil')) return frames.take();
-      if (this.#ended()) throw new IncompleteReadError(this.#takeRest(), null);
-      return undefined;
-    });
+    if (scanner !== null && options === undefined && this.#pending === null) {
+      const frame = this.#found(scanner, wanted, 'readuntil');
+      if (frame !== null) return frame;
+    }
+    return this.#waitUntil(wanted, options);
+  }
+
+  #waitUntil(wanted: Separator, options: WaitOptions | undefined): Promise<Buffer> {
+    return this.#begin('readuntil', options, () => this.#until(this.#receive(), wanted, 'readuntil'));
+  }
+
+  /** The result of `readuntil`, or undefined to wait. */
+  #until(scanner: FrameScanner, wanted: Separator, action: FrameAction): Buffer | undefined {
+    if (scanner.find(wanted, action)) return scanner.take();
+    if (this.#ended()) throw scanner.incomplete(wanted, action);
+    return undefined;
   }
 
   /**
@@ -446,6 +511,20 @@ export class StreamReader {
     return this.#waitExactly(n, options);
   }
 
+  /** The next frame if it is complete, or why it is refused; null while it is incomplete. */
+  #found(scanner: FrameScanner, wanted: PreparedFraming, action: FrameAction): Promise<Buffer> | null {
+    if (!scanner.has(wanted)) {
+      scanner.buffer.endLoan();
+      try {
+        if (!scanner.find(wanted, action)) return null;
+      } catch (error) {
+        if (this.#paused) this.#relieve();
+        return Promise.reject(error);
+      }
+    }
+    return resolved(this.#taken(scanner));
+  }
+
   #takeExactly(scanner: FrameScanner, n: number): Promise<Buffer> {
     try {
       const bytes = scanner.buffer.take(n);
@@ -456,39 +535,41 @@ export class StreamReader {
     }
   }
 
-  // Apart from readexactly, which would make what the attempt needs even when the bytes are there.
+  // Apart from readexactly, as for read.
   #waitExactly(n: number, options: WaitOptions | undefined): Promise<Buffer> {
-    let fill: Fill | null = null;
-    if (n >= this.#tuning.largeRead && n > this.buffered) {
-      // Checked in front of the allocation, which a call that is refused should not make.
-      const refusal = this.#refusal('readexactly', options);
-      if (refusal !== null) return refusal;
-      try {
-        fill = Fill.of(n);
-      } catch (error) {
-        return Promise.reject(tooLarge(`readexactly(${n})`, n, error));
-      }
+    if (n < this.#tuning.largeRead || n <= this.buffered) {
+      return this.#begin('readexactly', options, () => this.#exactly(this.#receive(), n, `readexactly(${n})`));
     }
-    return this.#begin(
-      'readexactly',
-      options,
-      () => {
-        if (fill !== null) {
-          if (fill.filled === n) return fill.target;
-          if (!this.#ended()) return undefined;
-          const error = new IncompleteReadError(fill.compact(), n);
-          // They leave with the error, and are not to be put back.
-          fill.filled = 0;
-          throw error;
-        }
-        const scanner = this.#receive();
-        const buffered = scanner.rewind();
-        if (buffered >= n) return scanner.buffer.take(n);
-        if (!this.#ended()) return undefined;
-        throw new IncompleteReadError(scanner.buffer.take(buffered), n);
-      },
-      fill,
-    );
+    // Checked before the allocation, which a call that is refused should not make.
+    const refusal = this.#refusal('readexactly', options);
+    if (refusal !== null) return refusal;
+    let fill: Fill;
+    try {
+      fill = Fill.of(n);
+    } catch (error) {
+      return Promise.reject(tooLarge(`readexactly(${n})`, n, error));
+    }
+    const filled = (): Buffer | undefined => this.#filled(fill, `readexactly(${n})`, '');
+    return this.#begin('readexactly', options, filled, { fill });
+  }
+
+  /** The result of `readexactly`, or undefined to wait. */
+  #exactly(scanner: FrameScanner, n: number, action: string): Buffer | undefined {
+    const buffered = scanner.rewind();
+    if (buffered >= n) return scanner.buffer.take(n);
+    if (!this.#ended()) return undefined;
+    throw new IncompleteReadError(scanner.buffer.take(buffered), n, action);
+  }
+
+  /** The bytes of a fill that is complete, or undefined to wait. `missing` as in `IncompleteReadError`. */
+  #filled(fill: Fill, action: string, missing: string): Buffer | undefined {
+    const expected = fill.target.length;
+    if (fill.filled === expected) return fill.target;
+    if (!this.#ended()) return undefined;
+    const error = new IncompleteReadError(fill.compact(), expected, action, missing);
+    // They leave with the error, and are not to be put back.
+    fill.filled = 0;
+    throw error;
   }
 
   /**
@@ -501,6 +582,15 @@ export class StreamReader {
     if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(badCount('peek', n, 0));
     if (n === 0) return this.#refusal('peek', options) ?? Promise.resolve(EMPTY);
     if (n > MAX_CAPACITY) return Promise.reject(tooLarge(`peek(${n})`, n));
+    const scanner = this.#scanner;
+    if (scanner !== null && options === undefined && this.#pending === null && scanner.buffer.length >= n) {
+      scanner.buffer.endLoan();
+      try {
+        return resolved(scanner.buffer.copy(n));
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
     return this.#begin('peek', options, () => {
       const buffered = this.buffered;
       if (buffered < n && !this.#ended()) return undefined;
@@ -564,30 +654,391 @@ export class StreamReader {
    * }
    * ```
    *
-   * @param separator - as for {@link readuntil}
-   * @throws LimitOverrunError, IncompleteReadError, RangeError `ERR_SEPARATOR_EMPTY` (as a rejection)
+   * @param framing - how the stream is cut into frames, see {@link Framing}. A framing is checked and prepared when it is first used:
+   * later changes to the object are not seen
+   * @throws (as a rejection) {@link LimitOverrunError}, {@link FrameError}, {@link IncompleteReadError}; TypeError or RangeError for an
+   * invalid framing
    */
-  readframes(
-    separator: string | Uint8Array | readonly (string | Uint8Array)[] = '\n',
-    options?: WaitOptions,
-  ): Promise<Frames> {
-    let wanted: Separator;
+  readframes(framing: Framing = '\n', options?: WaitOptions): Promise<Frames> {
+    let wanted: PreparedFraming;
     try {
-      wanted = Separator.from(separator, 'readframes');
+      wanted = prepareFraming(framing, 'readframes');
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#begin('readframes', options, () => {
-      const scanner = this.#receive();
-      const frames = scanner.lend(wanted);
-      if (frames !== undefined || !this.#ended()) return frames;
-      const rest = this.#takeRest();
-      if (rest.length > 0) throw new IncompleteReadError(rest, null, 'readframes');
-      const none = new Frames(wanted);
-      scanner.buffer.lend(none);
-      return none;
+    return this.#begin('readframes', options, () => this.#all(this.#receive(), wanted, 'readframes'));
+  }
+
+  /** The result of `readframes`, or undefined to wait. */
+  #all(scanner: FrameScanner, wanted: PreparedFraming, action: FrameAction): Frames | undefined {
+    const frames = scanner.lend(wanted, action);
+    if (frames !== undefined || !this.#ended()) return frames;
+    if (this.buffered > 0) throw scanner.incomplete(wanted, action);
+    return scanner.lendNone(wanted);
+  }
+
+  /**
+   * Reads one frame, without what `skip` of its framing leaves out; `null` at EOF.
+   *
+   * **Waits** for the end of the frame. A large one is read directly into its result, once its length is known and within the limit.
+   *
+   * **Errors** A frame over the limit rejects with {@link LimitOverrunError} and is left in the buffer ({@link discard} passes over it, where
+   * its length is known); a malformed one with {@link FrameError}, and is left too. When the stream ends within a frame, what has arrived
+   * of it is consumed and becomes the `partial` of an {@link IncompleteReadError}.
+   *
+   * ```ts
+   * const framing = { length: 'uint32be', skip: 'header' } as const;
+   * for (let message; (message = await reader.readframe(framing)) !== null; ) handle(message);
+   * ```
+   *
+   * @param framing - as for {@link readframes}
+   */
+  readframe(framing: Framing = '\n', options?: WaitOptions): Promise<Buffer | null> {
+    let wanted: PreparedFraming;
+    try {
+      wanted = prepareFraming(framing, 'readframe');
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const scanner = this.#scanner;
+    if (scanner !== null && options === undefined && this.#pending === null) {
+      const frame = this.#found(scanner, wanted, 'readframe');
+      if (frame !== null) return frame;
+    }
+    return this.#waitFrame(wanted, 'readframe', options, asItIs, null);
+  }
+
+  // Apart from readframe, as for read.
+  #waitFrame<T>(
+    wanted: PreparedFraming,
+    action: FrameAction,
+    options: WaitOptions | undefined,
+    result: (frame: Buffer | null) => T,
+    loop: object | null,
+  ): Promise<T> {
+    const gathered: Gathered = { fill: null };
+    const attempt = (): T | undefined => {
+      if (gathered.fill === null) {
+        const scanner = this.#receive();
+        const frame = this.#frame(scanner, wanted, action);
+        if (frame !== undefined) return result(frame);
+        if (!(wanted instanceof Separator)) this.#gather(scanner, wanted, action, gathered);
+        return undefined;
+      }
+      const frame = this.#filled(gathered.fill, action, `, of a frame of ${gathered.fill.target.length}`);
+      if (frame === undefined) return undefined;
+      return result(frame.subarray((wanted as MeasuredFraming).skipped(frame, 0)));
+    };
+    return this.#begin(action, options, attempt, gathered, loop);
+  }
+
+  /** The result of `readframe`, or undefined to wait. */
+  #frame(scanner: FrameScanner, wanted: PreparedFraming, action: FrameAction): Buffer | null | undefined {
+    if (scanner.find(wanted, action)) return scanner.take();
+    if (!this.#ended()) return undefined;
+    if (this.buffered > 0) throw scanner.incomplete(wanted, action);
+    return null;
+  }
+
+  /** Has the rest of a frame read directly into its result, where its length is known and worth it. */
+  #gather(scanner: FrameScanner, wanted: MeasuredFraming, action: FrameAction, gathered: Gathered): void {
+    const length = scanner.announced(wanted);
+    if (length < this.#tuning.largeRead) return;
+    let fill: Fill;
+    try {
+      fill = Fill.of(length);
+    } catch (error) {
+      throw tooLarge(action, length, error);
+    }
+    gathered.fill = fill;
+    this.#moveInto(fill);
+  }
+
+  /**
+   * The frames of the stream, each as a `Buffer` that is yours to keep, as {@link readframe} gives them; or by `frames().batches()` many at
+   * once and in place, as {@link readframes} does. Until EOF. See {@link FrameLoop}.
+   *
+   * ```ts
+   * for await (const message of reader.frames({ length: 'uint32be', skip: 'header' })) handle(message);
+   * ```
+   *
+   * @param framing - as for {@link readframes}
+   * @param options - `signal`: ends the wait for the next frame
+   * @throws TypeError, RangeError for an invalid framing or option
+   */
+  frames(framing: Framing = '\n', options?: WaitOptions): FrameLoop {
+    const wanted = prepareFraming(framing, 'frames');
+    const signal = checkedSignal('frames', options);
+    return new FrameLoop(this.#frameSource(wanted, signal === undefined ? undefined : { signal }));
+  }
+
+  #frameSource(wanted: PreparedFraming, options: WaitOptions | undefined): FrameSource {
+    return {
+      nextFrame: (loop) => {
+        const scanner = this.#scanner;
+        if (scanner?.has(wanted) && options === undefined && this.#pending === null) {
+          return Promise.resolve({ done: false, value: this.#taken(scanner) });
+        }
+        return this.#waitFrame(wanted, 'frames', options, asIteration, loop);
+      },
+      nextFrames: (loop) => {
+        const attempt = (): IteratorResult<Frames, undefined> | undefined => {
+          const frames = this.#all(this.#receive(), wanted, 'frames');
+          if (frames === undefined) return undefined;
+          return frames.length === 0 ? DONE : { done: false, value: frames };
+        };
+        return this.#begin('frames', options, attempt, null, loop);
+      },
+      leave: (loop) => this.#leave(loop),
+    };
+  }
+
+  // ---------------------------------------------------------------------------------------------- reading without waiting
+
+  /**
+   * {@link read} without waiting: the bytes if there are any, an empty buffer at EOF, otherwise undefined. With `n` of -1, the default,
+   * undefined until EOF.
+   *
+   * All `try` methods: what the waiting form rejects with is thrown. Where a `try` returns undefined, nothing is consumed, and lent
+   * {@link Frames} stay valid.
+   *
+   * @throws StateError `ERR_CONCURRENT_READ` while a read waits
+   */
+  tryRead(n = -1): Buffer | undefined {
+    checkInteger('tryRead', 'n', n, -1);
+    return this.#try('tryRead', n === -1 ? Infinity : 1, (scanner) => {
+      if (n === 0) return EMPTY;
+      if (n > 0) return this.#some(scanner, n);
+      return this.#ended() ? this.#takeRest() : undefined;
     });
   }
+
+  /**
+   * {@link readline} without waiting: the next line if it is complete, at EOF what is left, otherwise undefined. See {@link tryRead}.
+   *
+   * ```ts
+   * const line = reader.tryReadline() ?? (await reader.readline());
+   * ```
+   */
+  tryReadline(): Buffer | undefined {
+    const scanner = this.#scanner;
+    if (scanner?.has(LF) && this.#pending === null) return this.#taken(scanner);
+    return this.#try('tryReadline', 1, (lines) => this.#nextBufferedLine(lines, 'tryReadline'));
+  }
+
+  /** {@link readuntil} without waiting: the frame if it is complete, otherwise undefined. See {@link tryRead}. */
+  tryReaduntil(separator: Separators = '\n'): Buffer | undefined {
+    const wanted = Separator.from(separator, 'tryReaduntil');
+    const scanner = this.#scanner;
+    if (scanner?.has(wanted) && this.#pending === null) return this.#taken(scanner);
+    return this.#try('tryReaduntil', 1, (frames) => this.#until(frames, wanted, 'tryReaduntil'));
+  }
+
+  /** {@link readexactly} without waiting: `n` bytes if so many are buffered, otherwise undefined. See {@link tryRead}. */
+  tryReadexactly(n: number): Buffer | undefined {
+    checkInteger('tryReadexactly', 'n', n, 0);
+    if (n > MAX_CAPACITY) throw tooLarge(`tryReadexactly(${n})`, n);
+    return this.#try('tryReadexactly', n, (scanner) => {
+      return n === 0 ? EMPTY : this.#exactly(scanner, n, `tryReadexactly(${n})`);
+    });
+  }
+
+  /** {@link readframe} without waiting: the next frame if it is complete, `null` at EOF, otherwise undefined. See {@link tryRead}. */
+  tryReadframe(framing: Framing = '\n'): Buffer | null | undefined {
+    const wanted = prepareFraming(framing, 'tryReadframe');
+    const scanner = this.#scanner;
+    if (scanner?.has(wanted) && this.#pending === null) return this.#taken(scanner);
+    return this.#try('tryReadframe', 1, (frames) => {
+      const frame = this.#frame(frames, wanted, 'tryReadframe');
+      if (frame === undefined) this.#wantFrame(frames, wanted, 'tryReadframe');
+      return frame;
+    });
+  }
+
+  /** {@link readframes} without waiting: all complete frames, none at EOF, undefined when no frame is complete. See {@link tryRead}. */
+  tryReadframes(framing: Framing = '\n'): Frames | undefined {
+    const wanted = prepareFraming(framing, 'tryReadframes');
+    const attempt = (frames: FrameScanner): Frames | undefined => {
+      const all = this.#all(frames, wanted, 'tryReadframes');
+      if (all === undefined) this.#wantFrame(frames, wanted, 'tryReadframes');
+      return all;
+    };
+    return this.#try('tryReadframes', 1, attempt, true);
+  }
+
+  /** Lets so many bytes come in that the frame is complete that a `try` has asked for in vain. */
+  #wantFrame(scanner: FrameScanner, wanted: PreparedFraming, action: FrameAction): void {
+    if (wanted instanceof Separator) return;
+    const length = scanner.announced(wanted);
+    if (length > MAX_CAPACITY) throw tooLarge(action, length);
+    this.#wanted = Math.max(this.#wanted, length);
+  }
+
+  /**
+   * The result of a read that does not wait.
+   *
+   * @param wanted - how many bytes it takes at least: so many are let in, whatever the limit
+   * @param lends - whether the result is in memory of the reader, and the attempt has ended earlier loans
+   */
+  #try<T>(
+    action: string,
+    wanted: number,
+    attempt: (scanner: FrameScanner) => T | undefined,
+    lends = false,
+  ): T | undefined {
+    if (this.#pending !== null) throw concurrent(action, this.#pending.action);
+    const scanner = this.#receive();
+    const { buffer } = scanner;
+    // Lent frames stay as they are until there is a result: what follows them is looked at in memory of its own.
+    if (buffer.lends) buffer.leaveLoan(this.#room());
+    this.#wanted = wanted;
+    let result: T | undefined;
+    try {
+      result = attempt(scanner);
+    } catch (error) {
+      this.#wanted = 0;
+      buffer.endLoan();
+      if (this.#paused) this.#relieve();
+      throw error;
+    }
+    if (result === undefined) {
+      buffer.settle();
+      if (this.#paused) this.#resumeReading();
+      return undefined;
+    }
+    this.#wanted = 0;
+    if (!lends) buffer.endLoan();
+    if (this.#paused) this.#relieve();
+    return result;
+  }
+
+  // ---------------------------------------------------------------------------------------------- windows
+
+  /**
+   * Everything that is buffered, in place and in one piece, for parsers that find the frames themselves; {@link consume} takes what was
+   * parsed. A parser that needs more bytes than there are asks for so many: it is woken once, when they have arrived.
+   *
+   * The `Buffer` is valid until the next read, window or {@link consume} on the stream. Nothing watches over it.
+   *
+   * **Waits** for `atLeast` bytes, which the limit does not bound; there are fewer only at EOF, and none when everything was read.
+   *
+   * ```ts
+   * for (let need = 1; ; ) {
+   *   const bytes = await reader.window(need);
+   *   if (bytes.length < need) break; // EOF
+   *   const [parsed, missing] = parse(bytes);
+   *   reader.consume(parsed);
+   *   need = bytes.length - parsed + missing;
+   * }
+   * ```
+   *
+   * tokio: `fill_buf`. .NET: `PipeReader.ReadAtLeastAsync`
+   *
+   * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when atLeast is not an integer of 1 or more;
+   * `ERR_BUFFER_TOO_LARGE` when so many bytes cannot be buffered
+   */
+  window(atLeast = 1, options?: WaitOptions): Promise<Buffer> {
+    try {
+      checkWindow('window', atLeast);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#begin('window', options, () => this.#shown(this.#receive(), atLeast));
+  }
+
+  /** {@link window} without waiting: undefined while there are fewer than `atLeast` bytes. See {@link tryRead}. */
+  tryWindow(atLeast = 1): Buffer | undefined {
+    checkWindow('tryWindow', atLeast);
+    return this.#try('tryWindow', atLeast, (scanner) => this.#shown(scanner, atLeast), true);
+  }
+
+  /** The result of `window`, or undefined to wait. */
+  #shown(scanner: FrameScanner, atLeast: number): Buffer | undefined {
+    if (scanner.rewind() < atLeast && !this.#ended()) return undefined;
+    return scanner.buffer.show();
+  }
+
+  /**
+   * Takes the next `n` buffered bytes, as a rule those of a {@link window} that were parsed. .NET: `PipeReader.AdvanceTo`
+   *
+   * @throws StateError `ERR_CONCURRENT_READ` while a read waits; TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when n is not
+   * an integer from 0 to {@link buffered}
+   */
+  consume(n: number): void {
+    if (this.#pending !== null) throw concurrent('consume', this.#pending.action);
+    const scanner = this.#receive();
+    const { buffer } = scanner;
+    checkInteger('consume', 'n', n, 0, buffer.length);
+    buffer.endLoan();
+    scanner.rewind();
+    buffer.advance(n);
+    if (this.#paused) this.#relieve();
+  }
+
+  // ---------------------------------------------------------------------------------------------- bodies
+
+  /**
+   * The next `n` bytes as they arrive, in `Buffer`s that are yours to keep; without `n` everything up to EOF. For bodies that are too large
+   * to be held in memory. Leaving the loop early leaves the rest unread.
+   *
+   * **Errors** When the stream ends before `n` bytes, the loop ends with the {@link IncompleteReadError} of {@link readexactly}; its `partial`
+   * is empty, as what arrived was handed out.
+   *
+   * ```ts
+   * for await (const chunk of stream.chunks(contentLength)) await file.write(chunk);
+   * ```
+   *
+   * @param options - `signal`: ends the wait for the next chunk
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when n is not an integer of 0 or more
+   */
+  chunks(n?: number, options?: WaitOptions): AsyncIterableIterator<Buffer, undefined> {
+    if (n !== undefined) checkInteger('chunks', 'n', n, 0);
+    const signal = checkedSignal('chunks', options);
+    const wait = signal === undefined ? undefined : { signal };
+    let left = n ?? Infinity;
+    const handOut = (chunk: Buffer): IteratorResult<Buffer, undefined> => {
+      left -= chunk.length;
+      return { done: false, value: chunk };
+    };
+    const attempt = (): IteratorResult<Buffer, undefined> | undefined => {
+      if (left === 0) return DONE;
+      const scanner = this.#receive();
+      const buffered = scanner.rewind();
+      if (buffered > 0) return handOut(scanner.buffer.take(Math.min(left, buffered)));
+      if (!this.#ended()) return undefined;
+      if (n === undefined) return DONE;
+      throw tooShort(`chunks(${n})`, n, left);
+    };
+    return new Loop(
+      (loop) => this.#begin('chunks', wait, attempt, null, loop, left, handOut),
+      (loop) => this.#leave(loop),
+    );
+  }
+
+  /**
+   * Drops exactly `n` bytes, as they arrive: a body that nobody wants, or a frame over the limit.
+   *
+   * **Waits** for the last of them. **Cancellation** What had arrived until then stays dropped.
+   *
+   * **Errors** When the stream ends before `n` bytes, an {@link IncompleteReadError} whose `partial` is empty.
+   *
+   * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when n is not an integer of 0 or more
+   */
+  async discard(n: number, options?: WaitOptions): Promise<void> {
+    checkInteger('discard', 'n', n, 0);
+    let left = n;
+    await this.#begin('discard', options, () => {
+      const scanner = this.#receive();
+      const dropped = Math.min(left, scanner.rewind());
+      scanner.buffer.advance(dropped);
+      left -= dropped;
+      if (left === 0) return true;
+      if (this.#ended()) throw tooShort(`discard(${n})`, n, left);
+      return undefined;
+    });
+  }
+
+  // ---------------------------------------------------------------------------------------------- lines as strings
 
   /**
    * The lines of the stream as strings: one by one, or by `lines().batches()` many at once. See {@link Lines}.
@@ -681,20 +1132,22 @@ export class StreamReader {
     action: string,
     options: WaitOptions | undefined,
     attempt: (reader: StreamReader) => T | undefined,
-    fill: Fill | null = null,
+    gathered: Gathered | null = null,
     loop: object | null = null,
+    most = 0,
+    deliver: (bytes: Buffer) => unknown = asItIs,
   ): Promise<T> {
     const refusal = this.#refusal<T>(action, options);
     if (refusal !== null) return refusal;
     try {
-      if (fill !== null) this.#moveInto(fill);
+      if (gathered?.fill != null) this.#moveInto(gathered.fill);
       const result = attempt(this);
       if (result !== undefined) {
         if (this.#paused) this.#relieve();
         return Promise.resolve(result);
       }
     } catch (error) {
-      if (fill !== null) this.#putBackFill(fill);
+      if (gathered?.fill != null) this.#putBackFill(gathered.fill);
       // An overlong line was dropped, or the rest left with the error.
       if (this.#paused) this.#relieve();
       return Promise.reject(error);
@@ -703,7 +1156,7 @@ export class StreamReader {
     // While it waits, which may be long, it needs no ring unless there are bytes.
     buffer?.settle();
     if (buffer?.isSpacious()) watch(readerIntake(this));
-    const pending = new PendingRead(action, attempt, fill, loop);
+    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
       pending.reject = reject;
@@ -738,6 +1191,7 @@ export class StreamReader {
     if (refusal !== null) return refusal;
     if (this.#pending !== null) return Promise.reject(concurrent(action, this.#pending.action));
     this.#scanner?.buffer.endLoan();
+    this.#wanted = 0;
     return null;
   }
 
@@ -781,8 +1235,10 @@ export class StreamReader {
 
   /** Whether the source may go on; false from above twice the limit until {@link #resumeReading}. */
   #flowing(): boolean {
-    // While a read waits, all that has come is too little for it.
-    if (!this.#paused && this.#pending === null && this.buffered > 2 * this.#limit) this.#paused = true;
+    // While a read waits, or a try has asked for more in vain, all that has come is too little.
+    if (!this.#paused && this.#pending === null && this.buffered > Math.max(2 * this.#limit, this.#wanted)) {
+      this.#paused = true;
+    }
     return !this.#paused;
   }
 
@@ -821,16 +1277,12 @@ export class StreamReader {
     const refusal = this.#refusal('read', options);
     if (refusal !== null) return refusal;
     const fill = Fill.untilEof(this.#tuning.largeRead);
-    return this.#begin(
-      'read',
-      options,
-      () => {
-        if (this.#ended()) return fill.compact();
-        if (fill.filled === fill.target.length) fill.grow(fill.filled + 1);
-        return undefined;
-      },
-      fill,
-    );
+    const filled = (): Buffer | undefined => {
+      if (this.#ended()) return fill.compact();
+      if (fill.filled === fill.target.length) fill.grow(fill.filled + 1);
+      return undefined;
+    };
+    return this.#begin('read', options, filled, { fill });
   }
 
   /** Moves what is buffered into a fill that begins. */
@@ -869,6 +1321,24 @@ export class StreamReader {
       this.setException(tooLarge('read', filled, failure));
     }
   }
+}
+
+function asItIs<T>(value: T): T {
+  return value;
+}
+
+function asIteration(frame: Buffer | null): IteratorResult<Buffer, undefined> {
+  return frame === null ? DONE : { done: false, value: frame };
+}
+
+function checkWindow(action: string, atLeast: number): void {
+  checkInteger(action, 'atLeast', atLeast, 1);
+  if (atLeast > MAX_CAPACITY) throw tooLarge(`${action}(${atLeast})`, atLeast);
+}
+
+/** The end of a stream, `left` bytes before the end of `n` that were consumed as they came. */
+function tooShort(action: string, n: number, left: number): IncompleteReadError {
+  return new IncompleteReadError(EMPTY, n, action, `, after ${count(n - left, 'byte')} of ${n}`);
 }
 
 /**

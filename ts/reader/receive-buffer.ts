@@ -33,6 +33,10 @@ export class ReceiveBuffer {
   /** Frames in memory of a ring: until the next read begins, that ring is neither written to nor rearranged. */
   #loan: Frames | null = null;
   #lent: Store | null = null;
+  /** Whether some of them were made unread again, so that the ring has dropped those before. */
+  #unlent = false;
+  /** Whether all unread bytes are shown in place: until the next read begins, they stay where they are. */
+  #shown = false;
 
   /** Memory that the transport holds to read into, and what it is a part of; null when that was replaced since. */
   #target: Uint8Array | null = null;
@@ -120,6 +124,29 @@ export class ReceiveBuffer {
     this.open().ring.unread(data);
   }
 
+  // ---------------------------------------------------------------------------------------------- bytes in one piece
+
+  /** All unread bytes in place, in one piece; only until bytes come in or are taken. Positions count from 0 at their begin. */
+  inOnePiece(): Buffer {
+    this.restart();
+    const { store } = this;
+    if (store === null) return EMPTY;
+    const size = store.ring.length;
+    const view = store.ring.view(0, size);
+    if (view !== null) return view;
+    // Twice the room: at least as many bytes come in before the wrap point is reached again, and pay for this copy.
+    this.#moveOn({ ring: createRing(), words: store.words }, 2 * size);
+    return (this.store as unknown as Store).ring.view(0, size) as Buffer;
+  }
+
+  /** The same until the next read begins, also while bytes come in. */
+  show(): Buffer {
+    this.endLoan();
+    const bytes = this.inOnePiece();
+    this.#shown = true;
+    return bytes;
+  }
+
   // ---------------------------------------------------------------------------------------------- bytes by position
 
   /** Everything before `end` was taken. {@link settle} is left to the caller. */
@@ -150,19 +177,33 @@ export class ReceiveBuffer {
 
   /** Takes the bytes before `end`, which `frames` shows in place, until {@link endLoan}. At EOF there are none. */
   lend(frames: Frames, end = 0): void {
+    this.endLoan();
     this.#loan = frames;
     if (end === 0) return;
     this.#lent = this.store;
     this.position = end;
   }
 
+  /**
+   * Makes the lent bytes from `at` on, counted from the first lent one, unread again: where the ring has them still. Otherwise false, and
+   * they are to be put back.
+   */
+  unlend(at: number): boolean {
+    if (this.#lent === null || this.#lent !== this.store || this.#unlent) return false;
+    this.position = this.#base + at;
+    this.#unlent = true;
+    return true;
+  }
+
   /** A read begins: lent frames expire, and their memory is free again. */
   endLoan(): void {
+    this.#shown = false;
     const loan = this.#loan;
     if (loan === null) return;
     const lent = this.#lent;
     loan.expire();
     this.#loan = this.#lent = null;
+    this.#unlent = false;
     // Left already. If the transport still has memory of it, no other reader may write to it.
     if (lent !== null && lent !== this.store && lent.ring !== this.#targetOwner) {
       lent.ring.consume(lent.ring.length);
@@ -246,7 +287,12 @@ export class ReceiveBuffer {
   targetRing(least: number, most: number, room: number): Uint8Array {
     this.leaveLoan(room);
     this.settle(true);
-    const { ring } = this.open();
+    let { ring } = this.open();
+    if (this.#shown && ring.room < least) {
+      // It would slide the bytes that are shown.
+      this.#moveOn({ ring: createRing(), words: this.open().words }, ring.length + least);
+      ({ ring } = this.open());
+    }
     const region = ring.reserve(least);
     this.#targetOwner = ring;
     return (this.#target = region.length > most ? region.subarray(0, most) : region);

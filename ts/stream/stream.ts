@@ -15,6 +15,8 @@ import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, type WaitOptions } from '../abort.js';
 import { checkOptionNames } from '../checks.js';
 import { ConnectionError, StateError, ignore } from '../errors.js';
+import { prepareFraming, type Framing, type Separators } from '../buffer/framing.js';
+import { FrameLoop, type FrameSource } from '../reader/frame-loop.js';
 import type { Frames } from '../reader/frames.js';
 import { Lines, checkLineForm, type LineSource, type LinesOptions } from '../reader/lines.js';
 import type { Keeper, Retain } from '../keeper.js';
@@ -30,6 +32,7 @@ import {
 import { TlsTransport } from '../tls/transport.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from '../transports/transport.js';
+import type { Payload } from '../writer/frame-encoder.js';
 import { StreamWriter, writerOutlet, type CloseOptions, type WriterOutlet } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { startTls, type Upgradable } from './start-tls.js';
@@ -143,22 +146,114 @@ export class Stream implements TransportSink, Keeper {
    * Reads up to and including the separator, or the first of several. See {@link StreamReader.readuntil} for what is left
    * when it fails. asyncio: `readuntil`
    */
-  readuntil(
-    separator?: string | Uint8Array | readonly (string | Uint8Array)[],
-    options?: WaitOptions,
-  ): Promise<Buffer> {
+  readuntil(separator?: Separators, options?: WaitOptions): Promise<Buffer> {
     return this.#canRead() ? this.#reader.readuntil(separator, options) : rejected(writeOnly('readuntil'));
   }
 
   /**
    * All complete frames that are buffered, in place, valid until the next read: for parsing many of them without a promise, a
-   * copy or an object for each. At least one, but for EOF. See {@link StreamReader.readframes} and {@link Frames}.
+   * copy or an object for each. At least one, except at EOF. See {@link StreamReader.readframes}, {@link Frames} and {@link Framing}.
    */
-  readframes(
-    separator?: string | Uint8Array | readonly (string | Uint8Array)[],
-    options?: WaitOptions,
-  ): Promise<Frames> {
-    return this.#canRead() ? this.#reader.readframes(separator, options) : rejected(writeOnly('readframes'));
+  readframes(framing?: Framing, options?: WaitOptions): Promise<Frames> {
+    return this.#canRead() ? this.#reader.readframes(framing, options) : rejected(writeOnly('readframes'));
+  }
+
+  /**
+   * Reads one frame, which is yours to keep, without what `skip` of its framing leaves out; `null` at EOF. See
+   * {@link StreamReader.readframe}.
+   *
+   * ```ts
+   * const framing = { length: 'uint32be', skip: 'header' } as const;
+   * for (let message; (message = await stream.readframe(framing)) !== null; ) handle(message);
+   * ```
+   */
+  readframe(framing?: Framing, options?: WaitOptions): Promise<Buffer | null> {
+    return this.#canRead() ? this.#reader.readframe(framing, options) : rejected(writeOnly('readframe'));
+  }
+
+  /**
+   * The frames of the stream until EOF: one by one, or by `frames().batches()` many at once, in place. See {@link StreamReader.frames}.
+   *
+   * ```ts
+   * for await (const message of stream.frames({ length: 'uint32be', skip: 'header' })) handle(message);
+   * ```
+   */
+  frames(framing?: Framing, options?: WaitOptions): FrameLoop {
+    if (this.#canRead()) return this.#reader.frames(framing, options);
+    prepareFraming(framing ?? '\n', 'frames');
+    return new FrameLoop(NO_FRAMES);
+  }
+
+  /** {@link read} without waiting: undefined where it would have to wait. See {@link StreamReader.tryRead}. */
+  tryRead(n?: number): Buffer | undefined {
+    return this.#readable('tryRead').tryRead(n);
+  }
+
+  /**
+   * {@link readline} without waiting: undefined where it would have to wait. See {@link StreamReader.tryReadline}.
+   *
+   * ```ts
+   * const line = stream.tryReadline() ?? (await stream.readline());
+   * ```
+   */
+  tryReadline(): Buffer | undefined {
+    return this.#readable('tryReadline').tryReadline();
+  }
+
+  /** {@link readuntil} without waiting: undefined where it would have to wait. See {@link StreamReader.tryReaduntil}. */
+  tryReaduntil(separator?: Separators): Buffer | undefined {
+    return this.#readable('tryReaduntil').tryReaduntil(separator);
+  }
+
+  /** {@link readexactly} without waiting: undefined where it would have to wait. See {@link StreamReader.tryReadexactly}. */
+  tryReadexactly(n: number): Buffer | undefined {
+    return this.#readable('tryReadexactly').tryReadexactly(n);
+  }
+
+  /** {@link readframe} without waiting: undefined where it would have to wait, `null` at EOF. See {@link StreamReader.tryReadframe}. */
+  tryReadframe(framing?: Framing): Buffer | null | undefined {
+    return this.#readable('tryReadframe').tryReadframe(framing);
+  }
+
+  /** {@link readframes} without waiting: undefined where it would have to wait. See {@link StreamReader.tryReadframes}. */
+  tryReadframes(framing?: Framing): Frames | undefined {
+    return this.#readable('tryReadframes').tryReadframes(framing);
+  }
+
+  /**
+   * Everything that is buffered, in place and in one piece, once there are `atLeast` bytes (fewer only at EOF): for parsers that find
+   * the frames themselves. {@link consume} takes what was parsed. Valid until the next read, window or `consume`. See
+   * {@link StreamReader.window}.
+   */
+  window(atLeast?: number, options?: WaitOptions): Promise<Buffer> {
+    return this.#canRead() ? this.#reader.window(atLeast, options) : rejected(writeOnly('window'));
+  }
+
+  /** {@link window} without waiting: undefined while there are fewer than `atLeast` bytes. See {@link StreamReader.tryWindow}. */
+  tryWindow(atLeast?: number): Buffer | undefined {
+    return this.#readable('tryWindow').tryWindow(atLeast);
+  }
+
+  /** Takes the next `n` buffered bytes, as a rule those of a {@link window} that were parsed. See {@link StreamReader.consume}. */
+  consume(n: number): void {
+    this.#readable('consume').consume(n);
+  }
+
+  /**
+   * The next `n` bytes as they arrive, in buffers that are yours to keep; without `n` everything up to EOF. Leaving the loop early leaves the
+   * rest unread. See {@link StreamReader.chunks}.
+   *
+   * ```ts
+   * for await (const chunk of stream.chunks(contentLength)) await file.write(chunk);
+   * ```
+   */
+  chunks(n?: number, options?: WaitOptions): AsyncIterableIterator<Buffer, undefined> {
+    return this.#canRead() ? this.#reader.chunks(n, options) : failing(writeOnly('chunks'));
+  }
+
+  /** Drops exactly `n` bytes, as they arrive. See {@link StreamReader.discard}. */
+  discard(n: number, options?: WaitOptions): Promise<void> {
+    return this.#canRead() ? this.#reader.discard(n, options) : rejected(writeOnly('discard'));
   }
 
   /**
@@ -245,6 +340,18 @@ export class Stream implements TransportSink, Keeper {
    */
   write(data: Uint8Array | string): Written {
     return this.#canWrite() ? this.#sender().write(data) : refused('write');
+  }
+
+  /**
+   * Sends one frame: the payload with its length field or its separator, in one batch, copied or sent from where it is as by `write`. See
+   * {@link StreamWriter.writeframe}.
+   *
+   * ```ts
+   * await stream.writeframe('hello', { length: 'uint32be' }); // 00 00 00 05 h e l l o
+   * ```
+   */
+  writeframe(payload: Payload, framing?: Framing): Written {
+    return this.#canWrite() ? this.#sender().writeframe(payload, framing) : refused('writeframe');
   }
 
   /** Sends several pieces, as `write` would send them joined. asyncio: `writelines` */
@@ -365,6 +472,12 @@ export class Stream implements TransportSink, Keeper {
     const transport = this.#plainTransport(action);
     signal?.throwIfAborted();
     await startTls(this.#upgradable(transport), tls, signal);
+  }
+
+  /** The reading half. Throws where there is none. */
+  #readable(action: string): StreamReader {
+    if (!this.#canRead()) throw writeOnly(action);
+    return this.#reader;
   }
 
   #upgradable(transport: DuplexTransport): Upgradable {
@@ -649,6 +762,12 @@ function refused(action: string): Written {
 }
 
 /** What a stream without a reading side answers to those who wait for lines. */
+const NO_FRAMES: FrameSource = {
+  nextFrame: () => rejected(writeOnly('frames')),
+  nextFrames: () => rejected(writeOnly('frames')),
+  leave: () => {},
+};
+
 const NO_LINES: LineSource = {
   nextLine: () => rejected(writeOnly('lines')),
   nextLines: () => rejected(writeOnly('lines')),

@@ -21,11 +21,13 @@
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { refusedWait, unlessAborted, type WaitOptions } from '../abort.js';
+import type { Framing } from '../buffer/framing.js';
 import { checkCloseTimeout, checkInteger, checkObject, isBytes } from '../checks.js';
 import { ConnectionError, StateError, invalidType, outOfRange } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
 import { StreamMode, type Transport } from '../transports/transport.js';
 import { Deferred, handled } from './deferred.js';
+import { encodeFrame, type Payload } from './frame-encoder.js';
 import { HeldWrites, WriteSlot, type Reservation } from './reservation.js';
 import { COPY_BYTES, WriteBatch } from './write-queue.js';
 
@@ -255,11 +257,39 @@ export class StreamWriter {
         throw invalidType('writelines', `list[${i}]`, 'a string or Uint8Array', piece);
       }
     }
-    if (this.#life !== 'open' || this.#end !== 'open') return this.#refused('writelines');
+    return this.#writeAll('writelines', pieces);
+  }
+
+  /** Writes several pieces in one batch. */
+  #writeAll(action: string, pieces: readonly (Uint8Array | string)[]): Promise<void> {
+    if (this.#life !== 'open' || this.#end !== 'open') return this.#refused(action);
     for (const piece of pieces) this.#enqueue(piece);
     this.#moved(!this.#turn);
-    if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilTaken('writelines');
+    if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilTaken(action);
     return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
+  }
+
+  /**
+   * Writes one frame: the payload with its length field, or with its separator after it, in one batch. Large pieces are sent from where they
+   * are, as by {@link write}. The result and the errors are those of {@link write}.
+   *
+   * The payload is the frame without its length field: its first `offset` bytes go before the field. Of a list of separators the first
+   * is written; whether the payload contains it is not checked.
+   *
+   * ```ts
+   * await writer.writeframe([header, body], { length: 'uint32be', offset: 1, adjust: -4 });
+   * ```
+   *
+   * **Errors** Nothing is written when it throws.
+   *
+   * @param payload - bytes, a string (as UTF-8), or a list of those
+   * @param framing - as for `readframes`; default `'\n'`
+   * @throws RangeError `ERR_OUT_OF_RANGE` when the field cannot hold the length or that would be negative, when the payload is shorter than
+   * `offset` or not of the `size`, and when the frame is longer than the `limit` of the framing
+   * @throws TypeError `ERR_INVALID_ARG_VALUE` for a framing by `frameLength`; `ERR_INVALID_ARG_TYPE` for a payload or framing of another type
+   */
+  writeframe(payload: Payload, framing: Framing = '\n'): Promise<void> {
+    return this.#writeAll('writeframe', encodeFrame(payload, framing));
   }
 
   /**
