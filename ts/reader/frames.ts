@@ -162,8 +162,18 @@ export class Frames implements Iterable<Buffer> {
   }
 
   #findStarts(bytes: Buffer): Uint32Array {
-    const starts = new Uint32Array(this.#ends.length);
-    for (let i = 0; i < starts.length; i++) starts[i] = this.#startOf(bytes, i);
+    const ends = this.#ends;
+    const starts = new Uint32Array(ends.length);
+    const skip = this.#skips ? (this.#framing as MeasuredFraming).skip : 0;
+    if (skip < 0) {
+      for (let i = 0; i < starts.length; i++) starts[i] = this.#startOf(bytes, i);
+      return starts;
+    }
+    let start = skip;
+    for (let i = 0; i < starts.length; i++) {
+      starts[i] = start;
+      start = (ends[i] as number) + skip;
+    }
     return starts;
   }
 
