@@ -250,7 +250,7 @@ tuning.test('fan-out.ts', 'only a client that does not read is dropped', async (
   for (let sent = 0; !dropped; sent++) {
     await stream.write(line);
     t.is((await stream.readline()).length, line.length);
-    if (sent > 5000) throw new Error('nobody is dropped');
+    if (sent > 5000) throw new Error('no client is dropped');
   }
   await stream.write('still here\n');
   t.is((await stream.readline()).toString(), 'still here\n');

@@ -599,8 +599,8 @@ for (const { name, plans, delay, starts, winner, at } of [
   ...(
     [
       ['null: one after the other', null],
-      ['undefined: the same', undefined],
-      ['Infinity: the same', Infinity],
+      ['undefined: one after the other', undefined],
+      ['Infinity: one after the other', Infinity],
     ] as const
   ).map(([what, delay]) => ({
     name: `delay ${what}`,
