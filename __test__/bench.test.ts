@@ -52,7 +52,7 @@ test('the spread is the range over the median', (t) => {
   t.is(spread([0, 0]), 0);
 });
 
-test('a ratio is computed so that a larger one means more, or less, of ours', (t) => {
+test('a ratio divides ours by theirs, or theirs by ours', (t) => {
   t.is(ratio(6, 2, 'ours / theirs'), 3);
   t.is(ratio(6, 3, 'theirs / ours'), 0.5);
 });

@@ -196,7 +196,7 @@ test('after EOF a later loss does not change the result of reads', async (t) => 
   t.true(stream.exception() instanceof ConnectionError);
 });
 
-test('a connection error that is not handled is neither unhandled nor uncaught', async (t) => {
+test('a connection error needs no handler: it causes no unhandled rejection or uncaught exception', async (t) => {
   const unhandled: unknown[] = [];
   const note = (error: unknown): void => {
     unhandled.push(error);
@@ -471,7 +471,7 @@ test('a read-only stream refuses writes', async (t) => {
   await stream.close();
 });
 
-test('a refused write that is not awaited is no unhandled rejection', async (t) => {
+test('a refused write that is not awaited causes no unhandled rejection', async (t) => {
   const unhandled: unknown[] = [];
   const note = (error: unknown): void => {
     unhandled.push(error);

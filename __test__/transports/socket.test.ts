@@ -376,7 +376,7 @@ test("over a user's socket: its buffered bytes come first, and it stays half-ope
   await closed(server);
 });
 
-test("over a user's socket: one that has ended, was destroyed with a reason, or is destroyed later", async (t) => {
+test("over a user's socket: an earlier EOF, an earlier error and a later destroy are reported", async (t) => {
   const { server, port, accept } = await listening();
 
   const ended = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
@@ -470,7 +470,7 @@ for (const reads of ['direct', 'data'] as const) {
   });
 }
 
-test('a socket that fails before start is no uncaught error, and its reason is kept', async (t) => {
+test('an error before start is not uncaught, and is reported after start', async (t) => {
   const pair = await tcpPair('direct');
   const reason = new Error('cable cut');
   raw(pair.client).destroy(reason);
