@@ -7,7 +7,8 @@ import test, { type ExecutionContext } from 'ava';
 import { StreamServer, connect, engine } from 'sluice';
 import { loadAddon, type Addon } from '#ts/buffer/native.js';
 import { NativeRing } from '#ts/buffer/native-ring.js';
-import { FrameIndex, type Listing } from '#ts/buffer/ring.js';
+import { Lengths } from '#ts/buffer/lengths.js';
+import { FrameIndex, type ListedFraming, type Listing } from '#ts/buffer/ring.js';
 import { Separator } from '#ts/buffer/separator.js';
 import { portOf } from '../loopback.js';
 
@@ -42,8 +43,8 @@ function native(title: string, run: (t: ExecutionContext, addon: Addon) => void 
 
 const separator = (...sequences: string[]): Separator => new Separator(sequences.map((text) => Buffer.from(text)));
 
-function listing(found: Separator, max = 9): Listing {
-  return { framing: found, words: new Uint32Array(FrameIndex.ENDS + max), limit: 100, max };
+function listing(framing: ListedFraming, max = 9): Listing {
+  return { framing, words: new Uint32Array(FrameIndex.ENDS + max), limit: 100, max };
 }
 
 native(
@@ -100,6 +101,23 @@ native('a separator is passed to the addon once, whichever rings search for it',
   for (let i = 0; i < 3; i++) new NativeRing(addon).append(Buffer.from('a;b--'), listing(found));
   t.deepEqual(names(), ['Separator', 'append', 'append', 'append']);
 });
+
+native(
+  'frames by length are listed by the call that brings them, and their description is handed over once',
+  (t, real) => {
+    const { addon, names } = watched(real);
+    const lengths = Lengths.of('uint8', 0, 0, 0, 10);
+    for (let i = 0; i < 2; i++) {
+      const ring = new NativeRing(addon);
+      const frames = listing(lengths);
+      ring.append(Uint8Array.of(1, 7, 2, 8), frames);
+      ring.reserve(10)[0] = 9;
+      ring.commit(1, frames);
+      t.deepEqual([...frames.words.subarray(0, 6)], [2, 5, 0, 0, 2, 5]);
+    }
+    t.deepEqual(names(), ['Lengths', 'append', 'commit', 'append', 'commit']);
+  },
+);
 
 native('memory that the addon refuses is copied first', (t, addon) => {
   const shared = new Uint8Array(new SharedArrayBuffer(50)).fill(7);

@@ -292,6 +292,46 @@ native('arrays that overlap are TypeErrors', (t, addon) => {
   t.deepEqual(bytes, before);
 });
 
+native('lengths whose numbers no framing can have are errors', (t, addon) => {
+  const safe = Number.MAX_SAFE_INTEGER;
+  const right = [5, 0, 0, 0, 10] as const;
+  const make = (at: number, value: unknown) => () => {
+    const numbers: unknown[] = [...right];
+    numbers[at] = value;
+    return addon.Lengths(...(numbers as [number, number, number, number, number]));
+  };
+  for (const [at, name, most] of [
+    [0, 'field', 13],
+    [1, 'offset', safe],
+    [2, 'adjust', safe],
+    [3, 'least', safe],
+    [4, 'maxLengthBytes', 10],
+  ] as const) {
+    t.notThrows(make(at, most));
+    t.notThrows(make(at, at === 2 ? -safe : 0));
+    for (const value of [most + 1, at === 2 ? -safe - 1 : -1, 0.5, NaN, Infinity, -Infinity]) {
+      const message = new RegExp(`^Lengths: (${name} must be an integer from -?\\d+ to \\d+, not |offset, adjust)`);
+      t.throws(make(at, value), { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE', message });
+    }
+    for (const value of [undefined, null, '1', 1n, {}]) {
+      t.throws(make(at, value), { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' });
+    }
+  }
+});
+
+native('a handle is a separator or lengths, and both are listed by the same functions', (t, addon) => {
+  const bytes = block(6, 6, 'c\x01\n\n..\x01b');
+  for (const [framing, ends] of [
+    [addon.Separator([Buffer.from('\n')]), [5, 6]],
+    [addon.Lengths(0, 0, 0, 0, 10), [2]],
+    [addon.Lengths(13, 0, 3, 0, 0), [3, 6]],
+  ] as const) {
+    const out = words();
+    addon.list(bytes, out, framing, 9, 9);
+    t.deepEqual([...out.subarray(FrameIndex.ENDS, FrameIndex.ENDS + ends.length + 1)], [...ends, 0]);
+  }
+});
+
 native('an invalid separator is an error', (t, addon) => {
   const make = (value: unknown) => () => addon.Separator(value as Uint8Array[]);
   t.throws(make([]), { instanceOf: RangeError, code: 'ERR_SEPARATOR_EMPTY' });

@@ -123,7 +123,7 @@ impl Lengths {
         if value > MAX_SAFE_INTEGER {
             return None;
         }
-        // All four are at most 2^53, which leaves the sum far from the ends of the type.
+        // All four are at most 2^53, which leaves the sums far from the ends of the type.
         let header = self.offset.cast_signed() + i64::from(width);
         let length = (header + self.adjust) + value.cast_signed();
         let valid = length >= header
@@ -216,10 +216,12 @@ fn varint(most: usize) -> impl Fn(&[u8]) -> Field {
     move |bytes| {
         let mut value = 0;
         for (width, byte) in (1..).zip(bytes.iter().take(most)) {
-            // Ten bytes have 70 bits.
-            value |= u128::from(byte & 0x7f) << (7 * (width - 1));
+            let digit = u64::from(byte & 0x7f);
+            // From the ninth byte on every digit but 0 makes a value that no frame can have, so the tenth
+            // may be shifted by less than 63, which would lose bits of it.
+            value |= digit << (7 * (width - 1)).min(57);
             if *byte < 0x80 {
-                return Field::Complete { value: u64::try_from(value).unwrap_or(u64::MAX), width };
+                return Field::Complete { value, width };
             }
         }
         if bytes.len() < most { Field::Incomplete } else { Field::TooLong }
@@ -229,11 +231,13 @@ fn varint(most: usize) -> impl Fn(&[u8]) -> Field {
 /// Reads a variable-length integer of QUIC: the first two bits are the binary logarithm of its length.
 #[inline]
 fn quic(bytes: &[u8]) -> Field {
-    let Some(first) = bytes.first() else { return Field::Incomplete };
-    let width: u8 = 1 << (first >> 6);
-    let Some(field) = bytes.get(..width.into()) else { return Field::Incomplete };
-    let value = field.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-    Field::Complete { value: value & (u64::MAX >> (66 - 8 * width)), width: width.into() }
+    match bytes.first().map(|first| first >> 6) {
+        None => Field::Incomplete,
+        Some(0) => fixed(|[byte]| u64::from(byte & 0x3f))(bytes),
+        Some(1) => fixed(|b| u64::from(u16::from_be_bytes(b) & 0x3fff))(bytes),
+        Some(2) => fixed(|b| u64::from(u32::from_be_bytes(b) & 0x3fff_ffff))(bytes),
+        Some(_) => fixed(|b| u64::from_be_bytes(b) & (u64::MAX >> 2))(bytes),
+    }
 }
 
 /// One listing: what does not change in its course.

@@ -1,7 +1,7 @@
 //! What is right, in code so simple that it is unlikely to be wrong.
 #![allow(dead_code, reason = "each test and fuzz target uses a part")]
 
-use sluice_ring::{HEADER_BYTES, Match, Query, Refused, Ring};
+use sluice_ring::{HEADER_BYTES, LengthField, Match, Query, Refused, Ring};
 
 /// A ring that holds `bytes` with the oldest of them at offset `head` of the data.
 pub fn placed(bytes: &[u8], head: usize, capacity: usize) -> Ring<Vec<u8>> {
@@ -84,5 +84,84 @@ pub fn list<S: AsRef<[u8]>>(bytes: &[u8], sequences: &[S], query: Query, room: u
         behind = found.end;
         ends.push(behind);
     };
+    Listing { resume, refused, ends }
+}
+
+/// What [`Lengths::new`](sluice_ring::Lengths::new) takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    pub field: LengthField,
+    pub offset: u64,
+    pub adjust: i64,
+    pub least: u64,
+    pub max_varint_bytes: usize,
+}
+
+/// The length field that `bytes` begin with: its value and its width. `None` while it is incomplete, an
+/// error where it is too long.
+fn field(kind: LengthField, bytes: &[u8], most: usize) -> Result<Option<(i128, usize)>, ()> {
+    use LengthField as F;
+    let width = match kind {
+        F::None => 0,
+        F::Uint8 => 1,
+        F::Uint16Be | F::Uint16Le => 2,
+        F::Uint24Be | F::Uint24Le => 3,
+        F::Uint32Be | F::Uint32Le => 4,
+        F::Uint48Be | F::Uint48Le => 6,
+        F::Uint64Be | F::Uint64Le => 8,
+        F::Quic => bytes.first().map_or(1, |first| 1 << (first >> 6)),
+        F::Varint => match bytes.iter().take(most).position(|byte| *byte < 128) {
+            Some(last) => last + 1,
+            None if bytes.len() < most => return Ok(None),
+            None => return Err(()),
+        },
+    };
+    let Some(digits) = bytes.get(..width) else { return Ok(None) };
+    let number = |base: i128, digits: &mut dyn Iterator<Item = &u8>| {
+        digits.fold(0, |value, digit| value * base + i128::from(*digit) % base)
+    };
+    let value = match kind {
+        F::Varint => number(128, &mut digits.iter().rev()),
+        F::Uint16Le | F::Uint24Le | F::Uint32Le | F::Uint48Le | F::Uint64Le => {
+            number(256, &mut digits.iter().rev())
+        }
+        F::Quic => number(256, &mut digits.iter()) % (1 << (8 * width - 2)),
+        _ => number(256, &mut digits.iter()),
+    };
+    Ok(Some((value, width)))
+}
+
+pub fn list_by_length(bytes: &[u8], numbers: Numbers, query: Query, room: usize) -> Listing {
+    let Numbers { field: kind, offset, adjust, least, max_varint_bytes } = numbers;
+    let mut ends = vec![];
+    let mut resume = query.start;
+    let mut refused = None;
+    while ends.len() < query.max.min(room) && resume < bytes.len() {
+        let Some(rest) = bytes.get(resume + usize::try_from(offset).unwrap()..) else { break };
+        let length = match field(kind, rest, max_varint_bytes) {
+            Ok(None) => break,
+            Err(()) => -1,
+            Ok(Some((value, _))) if value >= 1 << 53 => -1,
+            Ok(Some((value, width))) => {
+                let header = i128::from(offset) + width as i128;
+                let length = header + value + i128::from(adjust);
+                let least = header.max(least.into());
+                if (least..1 << 53).contains(&length) { length } else { -1 }
+            }
+        };
+        let Ok(length) = u64::try_from(length) else {
+            refused = Some(Refused::Malformed);
+            break;
+        };
+        if length > query.limit as u64 {
+            refused = Some(Refused::Overlong(length));
+            break;
+        }
+        if length == 0 || length > (bytes.len() - resume) as u64 {
+            break;
+        }
+        resume += usize::try_from(length).unwrap();
+        ends.push(resume);
+    }
     Listing { resume, refused, ends }
 }
