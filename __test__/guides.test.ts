@@ -417,7 +417,7 @@ errors.test(
 errors.test('in-use.ts', 'a socket serves one stream', async (t, work) => {
   t.is(
     await work.run('in-use.ts'),
-    'connect: sock is used by a stream or a server already, or was until that was closed\nstill there\n',
+    'connect: sock is already used by a stream or a server, or was until that was closed\nstill there\n',
   );
 });
 

@@ -136,7 +136,7 @@ for (const kind of KINDS) {
       void stream.write(Buffer.alloc(MUCH));
       const flushed = stream.flush();
       const error = await t.throwsAsync(stream.close(), { code: 'ETIMEDOUT' });
-      t.regex(error.message, /^close[^:]*(:\d+)?: the peer has taken nothing for 200 ms/);
+      t.regex(error.message, /^close[^:]*(:\d+)?: the peer has accepted nothing for 200 ms/);
       await t.throwsAsync(flushed, { code: 'ETIMEDOUT' });
       await t.throwsAsync(stream.waitClosed(), { code: 'ETIMEDOUT' });
       await closedByPeer(peer);

@@ -93,7 +93,7 @@ onLinux('a datagram socket can be neither a stream nor a listener, and its fd st
     t.like(told, { name: 'TypeError', code: 'ERR_INVALID_FD_TYPE', open: true });
     t.true(
       told.message.startsWith(
-        `${action}: fd 3 is a socket that carries no stream of bytes, such as one of UDP, and must be `,
+        `${action}: fd 3 is a socket that is not a byte stream, such as a UDP socket, and must be `,
       ),
       told.message,
     );

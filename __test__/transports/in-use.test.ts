@@ -23,7 +23,7 @@ async function refuses(t: ExecutionContext, action: string, made: Promise<unknow
   await t.throwsAsync(made, {
     instanceOf: StateError,
     code: 'ERR_IN_USE',
-    message: `${action}: ${name} is ${what} by a stream or a server already, or was until that was closed`,
+    message: `${action}: ${name} is already ${what} by a stream or a server, or was until that was closed`,
   });
 }
 
@@ -33,9 +33,9 @@ test('each direction can be claimed once, and given back', (t) => {
   checkUnused('test', 'thing', thing, StreamMode.WRITE);
   markUsed(thing, StreamMode.WRITE);
   for (const [mode, what] of [
-    [StreamMode.READ, 'is read by'],
-    [StreamMode.WRITE, 'is written by'],
-    [StreamMode.READWRITE, 'is used by'],
+    [StreamMode.READ, 'is already read by'],
+    [StreamMode.WRITE, 'is already written to by'],
+    [StreamMode.READWRITE, 'is already used by'],
   ] as const) {
     t.throws(() => take('test', 'thing', thing, mode), {
       code: 'ERR_IN_USE',
@@ -44,7 +44,9 @@ test('each direction can be claimed once, and given back', (t) => {
   }
   giveBack();
   checkUnused('test', 'thing', thing, StreamMode.READ);
-  t.throws(() => checkUnused('test', 'thing', thing, StreamMode.READWRITE), { message: /thing is written by/ });
+  t.throws(() => checkUnused('test', 'thing', thing, StreamMode.READWRITE), {
+    message: /thing is already written to by/,
+  });
   checkUnused('test', 'thing', {}, StreamMode.READWRITE);
 });
 
@@ -59,7 +61,7 @@ test('a socket or Duplex is refused while its stream is open, and after it was c
     const stream = await connect({ sock });
     await refuses(t, 'connect', connect({ sock }));
     await refuses(t, 'connectReadPipe', connectReadPipe(sock), 'read');
-    await refuses(t, 'connectWritePipe', connectWritePipe(sock), 'written');
+    await refuses(t, 'connectWritePipe', connectWritePipe(sock), 'written to');
     // The first stream is not affected.
     await stream.write('still here');
     await stream.abort();
@@ -110,7 +112,7 @@ test('a Duplex serves one stream in each direction', async (t) => {
   await refuses(t, 'connectReadPipe', connectReadPipe(duplex), 'read');
   await refuses(t, 'connect', connect({ sock: duplex }), 'read');
   const writing = await connectWritePipe(duplex);
-  await refuses(t, 'connectWritePipe', connectWritePipe(duplex), 'written');
+  await refuses(t, 'connectWritePipe', connectWritePipe(duplex), 'written to');
   await writing.write('round\n');
   t.is(String(await reading.readline()), 'round\n');
   await writing.abort();

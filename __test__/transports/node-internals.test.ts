@@ -2,7 +2,7 @@
 import net, { type AddressInfo, type OnReadOpts } from 'node:net';
 import { once } from 'node:events';
 import test from 'ava';
-import { adopt, lendNoMore } from '#ts/transports/node-internals.js';
+import { adopt, stopDirectReads } from '#ts/transports/node-internals.js';
 import { turns } from '../transport-contract.js';
 
 /** Node and Deno have handles that can be moved; the library detects that by their properties. */
@@ -168,10 +168,10 @@ test('lendNoMore gives an empty buffer to a handle that TLS cannot wrap, and doe
   };
   const over = (insides: object): net.Socket =>
     Object.assign(Object.create(net.Socket.prototype) as net.Socket, insides);
-  lendNoMore(over({ _handle: handle }));
+  stopDirectReads(over({ _handle: handle }));
   t.deepEqual(lent, [new Uint8Array(0)]);
-  lendNoMore(over({ _handle: { ...handle, _externalStream: {} } }));
-  lendNoMore(over({ _handle: { ...handle, useUserBuffer: undefined } }));
-  lendNoMore(over({ _handle: null }));
+  stopDirectReads(over({ _handle: { ...handle, _externalStream: {} } }));
+  stopDirectReads(over({ _handle: { ...handle, useUserBuffer: undefined } }));
+  stopDirectReads(over({ _handle: null }));
   t.is(lent.length, 1);
 });

@@ -202,7 +202,7 @@ test('an fd that is not a pipe is refused with the kind of file it is', (t) => {
   t.throws(() => readPipe('connectReadPipe', Number(sockets[0])), {
     instanceOf: TypeError,
     code: 'ERR_INVALID_FD_TYPE',
-    message: /^connectReadPipe: fd \d+ is a socket that carries no stream of bytes, such as one of UDP, and must be /,
+    message: /^connectReadPipe: fd \d+ is a socket that is not a byte stream, such as a UDP socket, and must be /,
   });
 });
 

@@ -5,7 +5,7 @@
  * are counted, and the ones of batches that were complete when `write` returned are ignored.
  */
 import type { Writable } from 'node:stream';
-import type { Receiver } from './reads.js';
+import type { Receiver } from './data-reads.js';
 import { isBroken, type StreamKind } from './stream-kind.js';
 
 export class BatchSender {

@@ -1,36 +1,36 @@
 /**
- * Whether the process has run out of file descriptors.
+ * Detects that the process has run out of file descriptors.
  *
- * A server does not hear of it: libuv keeps one descriptor in reserve, accepts with it what waits, and closes that, so that the peers
- * see connections that end at once, and the process sees nothing. But the system gives out the lowest number that is free. So the
- * connection that gets the highest one is the last that there is a descriptor for, and then an `open` fails, too, which is the
- * proof. That is found where the runtime says which descriptor a socket has, on Linux, whose limit can be read.
+ * Node does not report this to a server. libuv keeps one descriptor in reserve, accepts waiting connections with it, and closes them: the
+ * peers see connections that end immediately, and the process sees nothing. But the system assigns the lowest free number. So a connection
+ * that gets the highest number has taken the last descriptor, and this is certain if an `open` fails, too. It can be detected if the
+ * runtime exposes the descriptor of a socket, on Linux, where the limit can be read.
  *
- * Not found: descriptors that were used up by files or connections of other kinds, so that no connection got the last one.
+ * It is not detected if files or other connections have used up the descriptors, so that no accepted connection got the last one.
  */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { ConnectionError, codeOf } from '../errors.js';
 import { descriptorOf } from './node-internals.js';
 
-/** How many descriptors the process may have, as it was last read; Infinity where that cannot be known. */
+/** How many descriptors the process may have, as last read; Infinity if unknown, null before it was read. */
 let limit: number | null = null;
 
 /**
- * Looks at a connection that was just accepted.
+ * Checks a connection that was just accepted.
  *
- * @returns the error to report when it has got the last descriptor, else null
+ * @returns the error to report if it has taken the last descriptor, else null
  */
 export function lastDescriptor(socket: Socket): ConnectionError | null {
   const fd = descriptorOf(socket);
   if (fd === null || (limit !== null && fd < limit - 1)) return null;
   try {
-    // It may have been raised since it was last read.
+    // Reading it opens a file, which fails if no descriptor is left. And it may have been raised since it was last read.
     limit = readLimit();
     return null;
   } catch (error) {
     if (codeOf(error) !== 'EMFILE') {
-      // The permission model of Node forbids to read it.
+      // The permission model of Node does not allow reading it.
       limit = Infinity;
       return null;
     }
@@ -40,7 +40,7 @@ export function lastDescriptor(socket: Socket): ConnectionError | null {
   }
 }
 
-/** The soft limit. */
+/** Reads the soft limit. */
 function readLimit(): number {
   if (process.platform !== 'linux') return Infinity;
   const limits = readFileSync('/proc/self/limits', 'latin1');

@@ -1,19 +1,17 @@
 /**
- * Direct reads: libuv reads into memory that is used again for every read, through the `onread` option of a socket.
- *
- * Either the block that all sockets of the thread share, or memory of the stream that keeps filling it ({@link DirectReader}).
+ * Direct reads: through the `onread` option of a socket, libuv reads into memory that is reused for every read. It is a block that all
+ * sockets of the thread share; or, if a stream keeps filling that, memory of the stream.
  */
 import type { OnReadOpts, Socket } from 'node:net';
-import { lendNoMore } from './node-internals.js';
-import type { Reads, Receiver } from './reads.js';
+import type { Reads, Receiver } from './data-reads.js';
+import { stopDirectReads } from './node-internals.js';
 
-/** What one read may bring, in bytes: what libuv asks of the kernel at once. */
+/** The most bytes that one read can return: what libuv requests from the kernel at once. */
 const READ_BYTES = 65536;
 
 /**
- * On POSIX libuv asks for memory, reads and calls back in one go, so that all sockets of the thread can read into one
- * block. On Windows the read is handed to the system ahead of time and fills its memory whenever data comes: there each
- * socket must have a block of its own.
+ * On POSIX, libuv requests memory, reads and calls back without interruption, so all sockets of the thread can read into one block. On
+ * Windows, a read is handed to the system ahead of time and fills its memory whenever data arrives, so each socket needs its own block.
  */
 const SHARED_READS = process.platform !== 'win32';
 let shared: ReadBlock | null = null;
@@ -23,43 +21,43 @@ function readBlock(): ReadBlock {
 }
 
 /**
- * How many sockets of the thread may hold memory to read into that no read waits for. The memory for a read is given before it is
- * known whether, and when, there will be something to read, and cannot be taken back: of ten thousand connections that fell silent
- * after much data each would keep its own. All others share one block and have what came in copied from there.
+ * How many sockets of the thread may have memory of a stream in which no read waits. Node requests the memory for a read before anything
+ * has arrived, and cannot return it: otherwise, each of ten thousand connections that fell silent after much data would keep its own.
+ * All other sockets use the shared block, from which received bytes are copied.
  */
 const MOST_HOLDERS = 32;
 let holders = 0;
 
-/** Memory that is read into over and over. */
+/** Memory for many reads. */
 class ReadBlock {
   readonly bytes: Uint8Array = Buffer.allocUnsafeSlow(READ_BYTES);
-  // Kept because to ask a view for its memory is a call into the runtime.
+  // Kept because `bytes.buffer` is a call into the runtime.
   readonly #memory = this.bytes.buffer;
   readonly #offset = this.bytes.byteOffset;
   #first = this.bytes;
 
   /** The first `count` bytes. */
   first(count: number): Uint8Array {
-    // Kept because short messages are mostly as long as the one before, and the memory is the same in any case.
+    // Kept because a short message is often as long as the one before, and the memory is always the same.
     if (this.#first.length !== count) this.#first = new Uint8Array(this.#memory, this.#offset, count);
     return this.#first;
   }
 }
 
 /**
- * The two functions that Node calls around a direct read. They are made before the socket is, and the transport joins later. Node calls
- * `buffer` for the memory of the *next* read after each call of `callback`, and once when the handle is set up, when there is no
- * transport yet.
+ * The two functions that Node calls around a direct read. They are made before the socket, and the transport joins later. Node calls
+ * `buffer` for the memory of the *next* read after each call of `callback`, and once when the handle is set up, before there is a
+ * transport.
  */
 export class DirectReads implements OnReadOpts, Reads {
   readonly path = 'direct';
   #socket: Socket | null = null;
   #receiver: Receiver | null = null;
   #block: ReadBlock | null = null;
-  /** Whether Node has memory of the stream for the next read, which is not shared. */
+  /** Whether Node has memory of the stream for the next read. */
   #holds = false;
   /**
-   * If `pause()` follows `resume()` within one tick, Node starts a socket that reads through `onread` again. So what comes in while
+   * If `pause()` follows `resume()` within one tick, Node starts to read again if the socket has `onread`. So what arrives while
    * reading is paused stops it once more.
    */
   #paused = false;
@@ -108,7 +106,7 @@ export class DirectReads implements OnReadOpts, Reads {
   deliverLast(): void {}
 
   stop(): void {
-    if (this.#socket !== null) lendNoMore(this.#socket);
+    if (this.#socket !== null) stopDirectReads(this.#socket);
     this.#returnMemory();
   }
 
@@ -120,7 +118,7 @@ export class DirectReads implements OnReadOpts, Reads {
   }
 }
 
-/** Direct reads for a socket to be made, or null where the environment forbids them. */
+/** Direct reads for a new socket, or null if the environment forbids them. */
 export function directReads(): DirectReads | null {
   return process.env.SLUICE_READS === 'data' ? null : new DirectReads();
 }

@@ -1,38 +1,39 @@
 /**
- * The transport over any stream of Node: one engine for plain streams, sockets and TLS.
+ * The transport over any stream of Node: plain streams, sockets and TLS. It is composed of:
  *
  *     StreamKind    how the stream below behaves: `stream-kind.ts`; `socket.ts` and `tls/` have kinds of their own
  *     Reads         how bytes come in: `data-reads.ts`, or `direct-reads.ts` for sockets
  *     BatchSender   how bytes go out: `batch-sender.ts`
- *     this file     the life of the connection, and why it was lost
  *
- * Life. The stream is gone when it emits `'close'`. Every state but the last two then becomes `closed`, which is reported to the sink.
+ * This file has the rest: the life of the connection, and why it was lost.
  *
- *     open --- close() ---> closing --- everything is sent ---> finished          the bottom of the file says which loss is reported
- *      |                       |                                                  in which state
- *      |------ abort() --------+------> aborted
- *      |
- *      |------ the stream is gone ----> lost        what it still holds is being delivered
- *      |------ this direction is over, and the stream is used by a second transport for the other ---> left
- *      |
- *      '------ release() -------------> released --- close(), abort() ---> dismissed
+ *     open ---+--- close() ------> closing --- everything is sent ---> finished
+ *             |                       |
+ *             +--- abort() -----------+------> aborted
+ *             |
+ *             +--- the stream is gone -------> lost
+ *             |
+ *             +--- this direction has ended, another transport uses the stream for the other one ---> left
+ *             |
+ *             '--- release() ----------------> released --- close(), abort() ---> dismissed
  *
- * A `left` transport is `closed` one turn later, while the stream lives on. A `released` one is never closed: the transport that has taken
- * over its stream reports the end. Received bytes are delivered in `open` and `lost`; in later states they are dropped.
+ * The stream is gone when it emits `'close'`. From any state in the first four lines, the life then ends in `closed`, which is reported to
+ * the sink; `left` becomes `closed` on the next turn, while the stream stays open. `lost` lasts only while the bytes that the stream still
+ * holds are delivered. `released` and `dismissed` are final, because another transport has taken over the stream and reports its end.
  *
- * The end of what is received has one owner, `#eof`; what the stream has failed with another, `#failure`.
+ * Received bytes are delivered until this side closes, and dropped after that. Only `#endOfFile` reports the peer's end, and only
+ * `#failure` knows what the stream has failed with.
  */
 import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { ConnectionError, invalidKind, showUnixPath } from '../errors.js';
 import { lossOf } from '../system-errors.js';
 import { BatchSender } from './batch-sender.js';
-import { DataReads } from './data-reads.js';
+import { DataReads, type Reads, type Receiver } from './data-reads.js';
 import type { DirectReads } from './direct-reads.js';
 import { markUsed } from './in-use.js';
 import { FlushWatch, afterPoll, linger } from './linger.js';
 import { asByteStream, sizeOf } from './object-mode.js';
-import type { Reads, Receiver } from './reads.js';
 import { TransportsByStream } from './shared-duplex.js';
 import { NODE_STREAM, failureOf, isBroken, type NodeStream, type StreamKind } from './stream-kind.js';
 import { StreamMode, peerName, type Transport, type TransportSink } from './transport.js';
@@ -40,7 +41,7 @@ import { StreamMode, peerName, type Transport, type TransportSink } from './tran
 /** See the top of this file. */
 type Life = 'open' | 'closing' | 'finished' | 'aborted' | 'lost' | 'left' | 'closed' | 'released' | 'dismissed';
 
-/** From how many bytes on a connection may still have some to send when the kernel has accepted all of them. */
+/** From how many bytes on the peer may not have received all of them, although the kernel has accepted them. */
 const BULK_BYTES = 65536;
 
 /** What is known about a connection, by asyncio's names. */
@@ -73,7 +74,7 @@ export class DuplexTransport implements Transport, Receiver {
   #sink: TransportSink | null = null;
 
   #life: Life = 'open';
-  /** Whether the end of what is received was reported. */
+  /** Whether the peer's end was reported. */
   #eof = false;
   /** What the stream has failed with; once the transport is closed, the loss that the sink gets. */
   #reason: Error | null = null;
@@ -85,8 +86,7 @@ export class DuplexTransport implements Transport, Receiver {
   #onDismiss: (() => void) | null = null;
 
   /**
-   * @param stream - a stream of bytes, or one in object mode whose chunks are bytes or strings; it belongs to the transport from
-   * now on
+   * @param stream - a stream of bytes, or one in object mode whose chunks are bytes or strings. It belongs to the transport from now on
    * @param mode - the directions to use it in; `READ` for a `Readable`, `WRITE` for a `Writable`
    * @throws TypeError `ERR_INVALID_ARG_TYPE` if the stream decodes to strings, which loses bytes that are invalid in its encoding
    */
@@ -306,19 +306,19 @@ export class DuplexTransport implements Transport, Receiver {
     return transports.other(this.#stream, this);
   }
 
-  /** Whether this transport needs its stream no more. */
+  /** Whether this transport no longer needs the stream. */
   get #isOver(): boolean {
     return this.#life === 'left' || this.#life === 'lost' || this.#life === 'closed';
   }
 
-  /** Ends this direction and leaves the stream to the other transport; `false` if there is none, or none any more. */
+  /** Ends this direction and leaves the stream to the other transport; `false` if there is none, or if it has ended, too. */
   #leave(): boolean {
     const other = this.#other;
     if (other === null || other.#isOver || this.#stream.destroyed) return false;
     this.#life = 'left';
     setImmediate(() => {
       this.#streamClosed();
-      // What still comes in is dropped: a peer that cannot send may not read, either.
+      // Received bytes are dropped. A peer that cannot get rid of them might not read what the other transport writes.
       this.#readable?.resume();
     });
     return true;
@@ -337,7 +337,7 @@ export class DuplexTransport implements Transport, Receiver {
     return asByteStream(this.#stream as Duplex);
   }
 
-  /** Whether the stream was released. If so, its new owner hears of the close. */
+  /** Whether the stream was released. If so, its new owner receives the call. */
   #dismissed(): boolean {
     if (this.#life === 'released') {
       this.#life = 'dismissed';
@@ -356,8 +356,8 @@ export class DuplexTransport implements Transport, Receiver {
       return;
     }
     this.#life = 'closing';
-    // If nothing were read, 'end' would not be emitted. And unread bytes make the close of a TCP connection a reset, by which the peer
-    // loses what was just sent.
+    // Without reading, 'end' would not be emitted. And if bytes are unread, closing a TCP connection resets it, and the peer can lose what
+    // was just sent.
     this.#reads?.resume();
     if (stream.writableFinished) {
       this.#sent();
@@ -390,23 +390,23 @@ export class DuplexTransport implements Transport, Receiver {
   #linger(): void {
     const shared = this.#other !== null;
     if (shared && this.#readable === null) {
-      // The other transport, which was the first to be done, reads no more.
+      // The other transport has ended and does not read any more.
       (this.#stream as Duplex).on('data', (chunk: unknown) => (this.#dropped += sizeOf(chunk)));
     }
     const peer = this.#readable ?? (shared ? (this.#stream as Duplex) : null);
-    const look = linger(
+    const check = linger(
       {
         lost: () => this.#life === 'closed',
         peerEnded: () => peer?.readableEnded !== false,
-        discarded: () => this.#dropped,
-        // What arrives at a connection that is gone is answered by a reset.
+        dropped: () => this.#dropped,
+        // The system answers what arrives after the close with a reset.
         mayLose: () => this.#sender.total >= BULK_BYTES || this.#dropped > 0,
         unsent: () => this.#kind.unsent(this.#stream),
         destroy: () => this.#destroy(),
       },
       this.#kind.endTimeout,
     );
-    peer?.once('end', look);
+    peer?.once('end', check);
   }
 
   expectClose(timeout: number): void {
@@ -415,11 +415,11 @@ export class DuplexTransport implements Transport, Receiver {
       {
         pending: () =>
           this.#sender.pending > 0 || (this.#life === 'closing' && this.#writable?.writableFinished === false),
-        taken: () => this.#sender.progress,
+        progress: () => this.#sender.progress,
       },
       timeout,
       () => {
-        const message = `close${this.#where}: the peer has taken nothing for ${timeout} ms, and something is still to be sent`;
+        const message = `close${this.#where}: the peer has accepted nothing for ${timeout} ms while data was waiting to be sent`;
         this.#reason ??= new ConnectionError('ETIMEDOUT', message);
         this.#destroy();
       },
@@ -428,18 +428,18 @@ export class DuplexTransport implements Transport, Receiver {
 
   abort(): void {
     if (this.#dismissed() || this.#isOver) return;
-    // What is in flight can be taken back only by destroying the stream.
+    // Only destroying the stream drops what is in flight.
     if (this.#sender.idle && this.#leave()) {
       this.#writable?.end();
       return;
     }
-    // If the connection has failed already, and that is not reported yet, it stays the reason.
+    // A failure that is already known, but not reported yet, stays the reason.
     if (this.#life === 'open' || this.#life === 'closing') this.#life = this.#failure === null ? 'aborted' : 'closing';
     this.#destroy();
   }
 
   /**
-   * The sink, or the user's stream, has thrown. That ends this connection, and must not end the process.
+   * The sink, or the stream of the user, has thrown. This ends the connection, and must not end the process.
    *
    * @internal
    */
@@ -452,7 +452,8 @@ export class DuplexTransport implements Transport, Receiver {
   /** Node may have left the stream open: with `autoDestroy: false`, or after an error of TLS such as a broken record. */
   #streamFailed(error: unknown): void {
     this.#reason ??= lossOf(error);
-    if (this.#life !== 'released' && this.#life !== 'dismissed') this.#destroy();
+    // After the close, and after a release, the stream is not ours.
+    if (this.#life !== 'closed' && this.#life !== 'released' && this.#life !== 'dismissed') this.#destroy();
   }
 
   /** Destroys the stream, and makes sure that its end is reported. */
@@ -470,12 +471,12 @@ export class DuplexTransport implements Transport, Receiver {
   #streamClosed(): void {
     if (this.#life === 'lost' || this.#life === 'closed') return;
     if (this.#life === 'released' || this.#life === 'dismissed') return;
-    // If an end may have been a reset, and no error has followed, it was an end.
+    // If an end might have been a reset, and no error has followed, it was an end.
     if (this.#readable?.readableEnded === true && this.#failure === null) this.#endOfFile();
     if (this.#life === 'open') this.#life = 'lost';
     this.#sender.stop();
     this.#watch?.stop();
-    // Bytes before errors: what had come in before the stream failed is still in it if reading was paused.
+    // Bytes before errors: if reading was paused, the stream still holds what it had received before it failed.
     this.#reads?.deliverLast();
     this.#reads?.stop();
     this.#reason = this.#loss();

@@ -1,4 +1,4 @@
-/** File descriptors that somebody else has opened: what they are, and the errors that say so. */
+/** File descriptors that the program passes: what kind of file they are, sockets made from them, and the errors. */
 import { fstatSync, readvSync, writeSync, type Stats } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { checkFd } from '../checks.js';
@@ -6,9 +6,10 @@ import { ConnectionError, coded, ignore } from '../errors.js';
 import { fdError } from '../system-errors.js';
 
 /**
- * What an fd is.
+ * The stats of an fd, which show what kind of file it is.
  *
- * @throws RangeError `ERR_OUT_OF_RANGE` when the number is no fd; ConnectionError `EBADF` when it is not open
+ * @throws RangeError `ERR_OUT_OF_RANGE` if the number cannot be an fd
+ * @throws ConnectionError `EBADF` if the fd is not open
  */
 export function statsOf(action: string, name: string, fd: number): Stats {
   checkFd(action, name, fd);
@@ -19,7 +20,7 @@ export function statsOf(action: string, name: string, fd: number): Stats {
   }
 }
 
-/** @throws TypeError `ERR_INVALID_FD_TYPE` when the fd is of anything else; the errors of {@link statsOf} */
+/** @throws TypeError `ERR_INVALID_FD_TYPE` if the fd is not a socket; and the errors of {@link statsOf} */
 export function checkSocketFd(action: string, name: string, fd: number): void {
   const stats = statsOf(action, name, fd);
   if (!stats.isSocket()) throw wrongFd(action, fd, kindOf(stats), 'a socket');
@@ -28,12 +29,12 @@ export function checkSocketFd(action: string, name: string, fd: number): void {
 const NOTHING = new Uint8Array(0);
 
 /**
- * That the fd of a pipe is open for what it is wanted for: reading or writing nothing asks the system, and does nothing else.
+ * Checks that the fd of a pipe is open for reading, or for writing, by reading or writing 0 bytes.
  *
- * @throws TypeError `ERR_INVALID_FD_TYPE` when it is the other end; on Windows that shows later
+ * @throws TypeError `ERR_INVALID_FD_TYPE` if it is the other end; on Windows this is detected later
  */
 export function checkPipeEnd(action: string, fd: number, end: 'reading' | 'writing'): void {
-  // There a read waits for bytes, however few are asked for.
+  // On Windows, even a read of 0 bytes waits.
   if (process.platform === 'win32') return;
   try {
     if (end === 'reading') readvSync(fd, [NOTHING]);
@@ -46,12 +47,12 @@ export function checkPipeEnd(action: string, fd: number, end: 'reading' | 'writi
 }
 
 /**
- * A `net.Socket` around an fd, which reads nothing until it is told to. The fd is its own from now on, and closed with it.
+ * A paused `net.Socket` for an fd. The fd belongs to it from now on, and is closed with it.
  *
  * @param wanted - what the fd must be, for the message
- * @throws TypeError `ERR_INVALID_FD_TYPE` for a socket that carries no stream of bytes; the fd is left alone
- * @throws ConnectionError `ENOTCONN` for a socket that is not connected, as one that listens: Node has closed it then; `EEXIST`
- * for an fd that this process uses already
+ * @throws TypeError `ERR_INVALID_FD_TYPE` if the socket is not a byte stream; the fd stays open
+ * @throws ConnectionError `ENOTCONN` if the socket is not connected, for example because it listens; Node has closed the fd then.
+ * `EEXIST` if this process already uses the fd
  */
 export function socketOver(action: string, fd: number, wanted: string, options: SocketConstructorOpts): Socket {
   let socket: Socket;
@@ -59,18 +60,18 @@ export function socketOver(action: string, fd: number, wanted: string, options: 
     socket = new Socket({ ...options, fd });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_INVALID_FD_TYPE') {
-      throw wrongFd(action, fd, 'a socket that carries no stream of bytes, such as one of UDP', wanted);
+      throw wrongFd(action, fd, 'a socket that is not a byte stream, such as a UDP socket', wanted);
     }
     throw fdError(action, fd, error);
   }
-  // It begins to read by itself, and there is no sink yet.
+  // Node makes it read immediately, but there is no sink yet.
   socket.pause();
   if (isConnected(fd, socket)) return socket;
   socket.on('error', ignore).destroy();
   throw new ConnectionError('ENOTCONN', `${action}: fd ${fd}: socket is not connected`);
 }
 
-/** A socket of TCP shows its two ends. Of a Unix socket only the system knows: it takes a write of nothing where it has a peer. */
+/** A TCP socket has the addresses of both ends. For a Unix socket, a write of 0 bytes shows whether there is a peer. */
 function isConnected(fd: number, { localPort, remotePort }: Socket): boolean {
   if (localPort !== undefined) return remotePort !== undefined;
   if (process.platform === 'win32') return true;
@@ -82,13 +83,13 @@ function isConnected(fd: number, { localPort, remotePort }: Socket): boolean {
   }
 }
 
-/** An fd of another kind than is wanted. */
+/** The error for an fd of the wrong kind. */
 export function wrongFd(action: string, fd: number, kind: string, wanted: string): TypeError {
   const message = `${action}: fd ${fd} is ${kind}, and must be ${wanted}`;
   return coded(new TypeError(message), 'ERR_INVALID_FD_TYPE');
 }
 
-/** What a file is, as messages name it. */
+/** The kind of a file, as messages name it. */
 export function kindOf(
   stats: Pick<
     Stats,

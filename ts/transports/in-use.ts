@@ -1,6 +1,6 @@
 /**
- * Which sockets, streams and listeners have something over them already. Each direction serves one stream, once: two that read
- * from one socket would each get a part of the bytes, and one that was closed leaves nothing to use.
+ * Which sockets, streams and listeners are in use. Each direction serves one stream, once: two streams that read from one socket would
+ * each get a part of the bytes, and a stream that was closed leaves nothing to use.
  */
 import { StateError } from '../errors.js';
 import { StreamMode } from './transport.js';
@@ -8,11 +8,12 @@ import { StreamMode } from './transport.js';
 const used = new WeakMap<object, number>();
 
 /**
- * Takes directions of what the caller has given.
+ * Claims directions of what the caller has passed.
  *
- * @param action - what the caller does, and `name`, what it calls the thing, for the message
- * @returns gives them back, for when the call fails and leaves the thing as it was
- * @throws StateError `ERR_IN_USE` when one of the directions was taken before
+ * @param action - what the caller does, for the message
+ * @param name - the argument, for the message
+ * @returns gives the directions back, for a call that fails and leaves the argument as it was
+ * @throws StateError `ERR_IN_USE` if one of the directions was claimed before
  */
 export function take(action: string, name: string, thing: object, mode: StreamMode): () => void {
   checkUnused(action, name, thing, mode);
@@ -22,19 +23,19 @@ export function take(action: string, name: string, thing: object, mode: StreamMo
   };
 }
 
-/** @throws StateError `ERR_IN_USE` when one of the directions was taken before */
+/** @throws StateError `ERR_IN_USE` if one of the directions was claimed before */
 export function checkUnused(action: string, name: string, thing: object, mode: StreamMode): void {
   const both = (used.get(thing) ?? 0) & mode;
   if (both === 0) return;
   const [reads, writes] = [(both & StreamMode.READ) !== 0, (both & StreamMode.WRITE) !== 0];
-  const what = reads && writes ? 'is used' : reads ? 'is read' : 'is written';
+  const how = reads && writes ? 'used' : reads ? 'read' : 'written to';
   throw new StateError(
     'ERR_IN_USE',
-    `${action}: ${name} ${what} by a stream or a server already, or was until that was closed`,
+    `${action}: ${name} is already ${how} by a stream or a server, or was until that was closed`,
   );
 }
 
-/** Notes who has a thing now, whoever gave it. */
+/** Marks directions as claimed without a check. */
 export function markUsed(thing: object, mode: StreamMode): void {
   used.set(thing, (used.get(thing) ?? 0) | mode);
 }

@@ -1,10 +1,10 @@
 /**
- * A stream that is lent: written to by several transports, while it belongs to the process. Its end is not theirs to make, and what
- * fails it ends them alone.
+ * A stream that belongs to the process and is lent to any number of transports. None of them ends it. If it fails, all of them end with
+ * its error, which does not become an uncaught `'error'` event.
  */
 import { Writable } from 'node:stream';
 
-/** Writes to a stream that belongs to the process. */
+/** What one transport has instead of the stream: ending or destroying it leaves the stream open. */
 export class Lent extends Writable {
   readonly #target: Writable;
   readonly #borrowers: Borrowers;
@@ -35,7 +35,7 @@ export class Lent extends Writable {
     done(error);
   }
 
-  /** Stops listening when no write of ours can fail any more; the `'error'` of one comes within a turn of its callback. */
+  /** Stops listening once none of our writes can fail any more. The `'error'` of a write is emitted within a turn of its callback. */
   #letGo(error: Error | null): void {
     if (error === null) this.#borrowers.remove(this);
     else setImmediate(() => this.#borrowers.remove(this));
@@ -43,8 +43,8 @@ export class Lent extends Writable {
 }
 
 /**
- * The borrowers of one stream, each of which gets its errors. All of them share one listener: with one for each, Node would take
- * more than ten for a leak.
+ * The borrowers of one stream, each of which gets its errors. They share one listener, because Node warns of a leak if there are more
+ * than ten.
  */
 class Borrowers {
   static readonly #of = new WeakMap<Writable, Borrowers>();
@@ -63,7 +63,7 @@ class Borrowers {
   }
 
   add(borrower: Lent): void {
-    // Asked each time: whoever it belongs to may have removed all listeners.
+    // Checked each time, because the program may have removed all listeners.
     if (!this.#target.listeners('error').includes(this.#onError)) this.#target.on('error', this.#onError);
     this.#all.add(borrower);
   }

@@ -1,55 +1,55 @@
 /**
  * How long a close may take. Two bounds follow each other:
  *
- *     close() --- {@link FlushWatch} ---> everything is with the kernel --- {@link linger} ---> destroyed
+ *     close() --- {@link FlushWatch} ---> the kernel has everything --- {@link linger} ---> destroyed
  *
- * While bytes are being sent, the peer sets the pace: it may take as long as it likes, as long as the kernel gets rid of something every
- * `closeTimeout`. Once the kernel has everything, this side has nothing left to do but to spare the peer a loss, and that is bounded
- * in absolute terms.
+ * While bytes are being sent, the peer sets the pace. It may take any amount of time, provided that it accepts something in every
+ * `closeTimeout`. Once the kernel has everything, the connection stays open only so that the peer does not lose any of it, and the time
+ * for that is limited.
  *
- * A process that was stopped, or is busy, must not blame the peer for it. So both count the time between two looks by what they had
- * planned, not by the clock, and look only after the event loop has polled for input.
+ * If this process is stopped or busy, the peer must not be blamed for it. So both bounds are checked in steps, a step counts for no
+ * more than its planned length however late it comes, and each check is made after the event loop has polled for input.
  */
 
-/** How long received bytes are dropped after our end of file while the peer has not sent its own, in ms. */
+/** How long {@link linger} waits for the peer's end of file, in ms. */
 export const LINGER_MS = 1000;
 
-/** For how long the peer may send nothing meanwhile, in ms, where a reset could cost it what we have sent. */
+/** How long the peer must have sent nothing if a reset could make it lose what we have sent, in ms. */
 const QUIET_MS = 100;
 
-/** How often a {@link FlushWatch} looks for progress during one timeout, and the longest time between two looks, in ms. */
-const LOOKS = 10;
-const LOOK_MS = 1000;
+/** How many checks are made during one timeout, and the longest time between two checks of a {@link FlushWatch}, in ms. */
+const CHECKS = 10;
+const CHECK_MS = 1000;
 
-/** Calls `then` after the event loop has polled for input once: one whole poll lies between two immediates. */
+/** Calls `then` after the event loop has polled for input once: there is one complete poll between two immediates. */
 export function afterPoll(then: () => void): void {
   setImmediate(() => setImmediate(then));
 }
 
 /** What a {@link FlushWatch} watches. */
 export interface Flushing {
-  /** Whether something was handed over that the kernel has not taken yet. */
+  /** Whether the kernel has not accepted everything yet. */
   pending(): boolean;
-  /** A number that changes whenever the kernel takes something. */
-  taken(): number;
+  /** A number that changes whenever the kernel accepts something. */
+  progress(): number;
 }
 
-/** Gives up a peer that takes nothing for `timeout` ms while something waits to be sent to it. */
+/** Calls `giveUp` if the peer accepts nothing for `timeout` ms while something waits to be sent. */
 export class FlushWatch {
   readonly #flushing: Flushing;
   readonly #timeout: number;
   readonly #giveUp: () => void;
   readonly #step: number;
   #timer: NodeJS.Timeout;
-  #taken: number;
+  #progress: number;
   #idle = 0;
 
   constructor(flushing: Flushing, timeout: number, giveUp: () => void) {
     this.#flushing = flushing;
     this.#timeout = timeout;
     this.#giveUp = giveUp;
-    this.#step = Math.min(LOOK_MS, timeout / LOOKS);
-    this.#taken = flushing.taken();
+    this.#step = Math.min(CHECK_MS, timeout / CHECKS);
+    this.#progress = flushing.progress();
     this.#timer = this.#wait();
   }
 
@@ -58,70 +58,73 @@ export class FlushWatch {
   }
 
   #wait(): NodeJS.Timeout {
-    return setTimeout(() => this.#look(), this.#step).unref();
+    return setTimeout(() => this.#check(), this.#step).unref();
   }
 
-  #look(): void {
-    const taken = this.#flushing.taken();
-    this.#idle = this.#flushing.pending() && taken === this.#taken ? this.#idle + this.#step : 0;
-    this.#taken = taken;
-    // The steps add up to the timeout but for what rounding takes from them.
+  #check(): void {
+    const progress = this.#flushing.progress();
+    this.#idle = this.#flushing.pending() && progress === this.#progress ? this.#idle + this.#step : 0;
+    this.#progress = progress;
+    // Half a step less, because the sum of the steps is rounded.
     if (this.#idle < this.#timeout - this.#step / 2) this.#timer = this.#wait();
     else this.#giveUp();
   }
 }
 
-/** A side that has sent everything, its end of file included. */
+/** A connection on which this side has sent everything, including its end of file. */
 export interface Lingering {
   /** Whether the connection is gone. */
   lost(): boolean;
   /** Whether the peer has ended its side. */
   peerEnded(): boolean;
   /** How many received bytes were dropped since the close. */
-  discarded(): number;
-  /** Whether a reset, which is the answer to what arrives at a closed connection, could cost the peer some of what was sent. */
+  dropped(): number;
+  /** Whether the peer could lose some of what was sent by a reset, with which the system answers what arrives after the close. */
   mayLose(): boolean;
-  /** How many bytes the kernel still has to send, or null where that cannot be asked. */
+  /** How many bytes the kernel still has to send, or null if it cannot be asked. */
   unsent(): number | null;
   destroy(): void;
 }
 
 /**
- * Waits before the connection is destroyed: until the peer has ended its side, for `timeout` ms at most. With a timeout of null, until
- * a turn of the event loop brings nothing; where a reset could cost the peer something, until {@link QUIET_MS} bring nothing; and in any
- * case for {@link LINGER_MS} at most.
+ * Waits, then destroys the connection:
  *
- * @returns looks at once; to be called when the peer has ended
+ * - as soon as the peer has ended its side;
+ * - after `timeout` ms; or, with a timeout of null, after {@link LINGER_MS}. If the kernel can be asked how much it still has to send,
+ *   and that gets less, the peer is reading, and the time starts again;
+ * - with a timeout of null, also as soon as nothing arrives in one turn of the event loop; or, if the peer could lose something by a
+ *   reset, in {@link QUIET_MS}.
+ *
+ * @returns checks immediately; to be called when the peer has ended its side
  */
 export function linger(side: Lingering, timeout: number | null): () => void {
   const most = timeout ?? LINGER_MS;
-  const step = Math.max(QUIET_MS, most / LOOKS);
+  const step = Math.max(QUIET_MS, most / CHECKS);
   let left = most;
   let last = Date.now();
   let before = -1;
   let patient = timeout !== null;
   let unsent = Infinity;
-  const look = (): void => {
+  const check = (): void => {
     if (side.lost()) return;
     const now = Date.now();
     left -= Math.min(now - last, step);
     last = now;
-    // A peer that goes on reading has all the time it takes, also where it sends something meanwhile.
     const rest = side.unsent();
     if (rest !== null && rest < unsent && unsent !== Infinity) left = most;
     unsent = rest ?? Infinity;
-    const quiet = side.discarded() === before;
+    const quiet = side.dropped() === before;
     const spared = timeout === null && quiet && (patient || !side.mayLose());
     if (left <= 0 || spared || side.peerEnded()) {
       side.destroy();
       return;
     }
-    before = side.discarded();
+    before = side.dropped();
     patient ||= quiet;
-    // A timer that is late may be followed by input that has not been polled for.
-    if (patient) setTimeout(() => setImmediate(look), Math.min(step, left)).unref();
-    else afterPoll(look);
+    // If the timer is late, input may have arrived that the event loop has not polled for.
+    if (patient) setTimeout(() => setImmediate(check), Math.min(step, left)).unref();
+    else afterPoll(check);
   };
-  look();
-  return look;
+  check();
+  return check;
 }

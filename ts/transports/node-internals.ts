@@ -1,34 +1,34 @@
 /**
- * The handle behind a `net.Socket`: accepted sockets that read into reused memory, an end that may be none, what the kernel still
- * holds for a socket whose write has failed, and how much of what was written it has taken.
+ * Everything that uses undocumented parts of Node: `_handle`, `_server`, `_sharedCreds`, `_readableState`, `_writableState`.
  *
- * Node documents the `onread` option for sockets that connect, and gives no way to ask for it on a socket that a server
- * accepted. The option works on any handle, though: so the handle of the accepted socket is moved to a new `net.Socket`
- * made with it. This is the only file that touches what Node does not document (`_handle`, `_server`, `_sharedCreds`,
- * `_readableState`, `_writableState`); where anything looks different from what is known, nothing is changed and `null` tells
- * the caller to read by `'data'` events. What a runtime has is asked of the object at hand, never of the runtime's name: Deno
- * has handles that do the same as Node's, Bun has others.
+ *     adopt                            direct reads for accepted sockets
+ *     readPastEnd                      an end of file that may be a reset
+ *     readRest                         what the kernel still holds for a socket on which a write has failed
+ *     bytesAccepted, descriptorOf      how much the kernel has accepted; the file descriptor
+ *     stopDirectReads                  the end of direct reads, before TLS takes over a socket
+ *     serverContext, setServerContext  the TLS context of a server
+ *     lacks                            a `Duplex` with only one direction
  *
- * The server's count of connections moves along: it goes down when the new socket is destroyed, so that `server.close()`
- * and `maxConnections` work as ever. The accepted socket is left without handle; whoever still holds it finds that it
- * reads as not connected, and that writing to it fails.
+ * If anything differs from what a function expects, it changes nothing, and its result (`null`, `false`) makes the caller use the public
+ * API. Features are detected on the object at hand, never by the name of the runtime: Deno has handles that work as Node's do, Bun has
+ * different ones.
  */
 import { readSync } from 'node:fs';
 import { Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from 'node:net';
 import type { SecureContext, Server as TlsServer } from 'node:tls';
 
 interface Handle {
-  /** What one stream of Node's is stacked upon another by. */
+  /** With it, one stream can be stacked on another inside Node. */
   readonly _externalStream?: unknown;
   reading?: boolean;
   readStart(): number;
   getpeername?(out: object): number;
-  /** The file descriptor; absent, or negative, where the runtime does not show it, as on Windows. */
+  /** The file descriptor; absent or negative if the runtime does not expose it, as on Windows. */
   readonly fd?: unknown;
-  /** Bytes handed to the handle, and how many of them it has not passed to the kernel yet. */
+  /** Bytes written to the handle, and how many of them the kernel has not accepted yet. */
   readonly bytesWritten?: unknown;
   readonly writeQueueSize?: unknown;
-  /** TLS only: decrypts bytes as if they had just been read. */
+  /** TLS only: decrypts bytes as if they had just been received. */
   receive?(ciphertext: Uint8Array): void;
   /** TLS only: the handle below. */
   readonly _parent?: Handle | null;
@@ -49,10 +49,13 @@ interface AdoptingOpts extends SocketConstructorOpts {
 }
 
 /**
- * Moves the connection of a socket that a server has just accepted, and of which nothing was read yet, to a new socket
- * that is paused and reads by `onread`.
+ * Moves the connection of a socket that a server has just accepted, and of which nothing was read yet, to a new socket that is paused and
+ * reads through `onread`. Node documents this option only for sockets that connect, but it works with any handle.
  *
- * @returns the new socket, half-open; or null, with `socket` as it was, where the runtime does not allow it
+ * The server's count of connections moves along: it goes down when the new socket is destroyed, so `server.close()` and `maxConnections`
+ * work as usual. The accepted socket is left without a handle: it appears as not connected, and writing to it fails.
+ *
+ * @returns the new socket, which allows half-open connections; or null, with `socket` unchanged, if the runtime does not allow this
  */
 export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
   const old = socket as unknown as Insides;
@@ -61,7 +64,7 @@ export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
   if (socket.destroyed || socket.connecting || !socket.readable || !socket.writable) return null;
   if (socket.bytesRead !== 0 || socket.bytesWritten !== 0 || socket.readableLength !== 0) return null;
   if (handle.reading === true) {
-    // A read that Windows has begun goes on into memory of the old socket.
+    // A read that has begun on Windows fills memory of the old socket.
     if (process.platform === 'win32') return null;
     handle.reading = false;
     handle.readStop();
@@ -81,40 +84,40 @@ export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
 }
 
 /**
- * Reads once more behind an end of file that looks wrong.
+ * Reads once more after an end of file that may be a reset.
  *
- * A reset that is found in one go with the last bytes comes out of libuv as an end of file, and a stream that was cut off
- * would pass for a whole one. But a socket of which this side is still open and which has no peer any more was reset. Only
- * another read can tell whether the peer had ended its side before: it gives the end again, or the error.
+ * If libuv finds a reset together with the last bytes, it reports an end of file, and a stream that was cut off would appear complete. But
+ * if this side is still open and the socket has no peer any more, it was reset. Whether the peer had ended its side before the reset shows
+ * only in another read, which returns the end again, or the error.
  *
- * @returns whether an `'error'` may follow in the next poll for input
+ * @returns whether an `'error'` may follow with the next poll for input
  */
 export function readPastEnd(socket: Socket): boolean {
   if (socket.destroyed || socket.writableEnded) return false;
   const handle = (socket as unknown as Insides)._handle;
   if (!isHandle(handle) || typeof handle.getpeername !== 'function') return false;
-  // Undefined where TLS lies over a Unix socket, whose handle has no such method.
+  // Undefined for TLS over a Unix socket, whose handle has no such method.
   const status: unknown = handle.getpeername({});
   return typeof status === 'number' && status !== 0 && handle.readStart() === 0;
 }
 
-/** How many bytes one system call of {@link readRest} asks for. */
+/** How many bytes {@link readRest} requests in one system call. */
 const REST_BYTES = 65536;
 
 /**
- * The most bytes that {@link readRest} takes: more than a kernel holds for a socket unless it was tuned to. A peer that can still
- * send, which a failed write does not rule out on a Unix socket, could otherwise keep it reading.
+ * The most bytes that {@link readRest} reads, which is more than a kernel holds for a socket with usual settings. On a Unix socket the peer
+ * may still be able to send after our write has failed, and could otherwise keep this reading.
  */
 const MOST_REST_BYTES = 2 ** 26;
 
 /**
- * Reads what the kernel still holds for a socket of which a write has just failed, without waiting. Node closes the descriptor of such
- * a socket at once, and what the peer sent before it went away would be lost.
+ * Reads what the kernel still holds for a socket on which a write has just failed, without waiting. Node closes the descriptor of such a
+ * socket immediately, and what the peer sent before it left would be lost.
  *
- * Over TLS the bytes are passed to the engine that decrypts them, and come out of the socket's `push`, which is replaced meanwhile.
+ * Over TLS, the bytes are passed to the engine that decrypts them, which passes them to the socket's `push`; that is replaced meanwhile.
  *
  * @param received - gets each chunk, in memory that is reused, and null for an end that TLS has decrypted
- * @returns whether the kernel has reported the end of the stream after the last byte; false where the descriptor is not available
+ * @returns whether the kernel has reported the end of the stream after the last byte; false if the descriptor is not available
  */
 export function readRest(socket: Socket, received: (chunk: Uint8Array | null) => void): boolean {
   const handle = (socket as unknown as Insides)._handle;
@@ -144,7 +147,7 @@ function readAll(fd: number, received: (chunk: Uint8Array) => void): boolean {
     try {
       count = readSync(fd, memory, 0, REST_BYTES, null);
     } catch {
-      // EAGAIN: nothing is left. Any other error is that of the connection, of which the write has told already.
+      // EAGAIN: nothing is left. Any other error is that of the connection, which the write has already reported.
       return false;
     }
     if (count === 0) return true;
@@ -154,47 +157,47 @@ function readAll(fd: number, received: (chunk: Uint8Array) => void): boolean {
   return false;
 }
 
-/** How many bytes written to a socket the kernel has taken, or null where the runtime does not show it. */
-export function bytesTaken(socket: object): number | null {
+/** How many of the bytes written to a socket the kernel has accepted, or null if the runtime does not expose this. */
+export function bytesAccepted(socket: object): number | null {
   const handle = (socket as Partial<Insides>)._handle ?? null;
   const { bytesWritten, writeQueueSize } = (handle === null ? null : handlesOf(handle).at(-1)) ?? {};
   return typeof bytesWritten === 'number' && typeof writeQueueSize === 'number' ? bytesWritten - writeQueueSize : null;
 }
 
-/** A handle and those below it: TLS lies over the handle of a socket, or over other TLS. */
+/** A handle and those below it: TLS is stacked on the handle of a socket, or on other TLS. */
 function handlesOf(handle: Handle): Handle[] {
   const handles = [handle];
   for (let below = handle._parent; below; below = below._parent) handles.push(below);
   return handles;
 }
 
-/** The file descriptor of a socket, or null where the runtime does not say, or the system has none. */
+/** The file descriptor of a socket, or null if the runtime or the system does not expose it. */
 export function descriptorOf(socket: Socket): number | null {
   const fd = (socket as unknown as Insides)._handle?.fd;
   return typeof fd === 'number' && fd >= 0 ? fd : null;
 }
 
 /**
- * Ends the reads into memory of ours, for a socket that TLS is about to take over and that nothing reads any more. In Node TLS
- * is laid over the handle and takes its reads for itself. Where handles cannot be stacked like that (Deno), what is encrypted
- * would go on into our memory, and the handshake would wait for it; there no memory is as good as none lent.
+ * Ends direct reads of a socket that TLS is about to take over, or that is not read any more. In Node, TLS is stacked on the handle and
+ * receives what is read. If handles cannot be stacked (Deno), encrypted bytes would still be read into our memory, and the handshake would
+ * wait for them forever. Setting empty memory prevents this.
  */
-export function lendNoMore(socket: Socket): void {
+export function stopDirectReads(socket: Socket): void {
   const handle = (socket as unknown as Insides)._handle;
   if (isHandle(handle) && handle._externalStream === undefined) handle.useUserBuffer(new Uint8Array(0));
 }
 
-/** The context that a TLS server has made of its options, or null where the runtime keeps it elsewhere. */
+/** The context that a TLS server has made from its options, or null if the runtime keeps it elsewhere. */
 export function serverContext(server: TlsServer): SecureContext | null {
   const context = (server as unknown as { _sharedCreds?: Partial<SecureContext> })._sharedCreds;
   return typeof context?.context === 'object' ? (context as SecureContext) : null;
 }
 
 /**
- * Has a TLS server use a context that exists already: Node documents that for a single socket only, and a socket on its own
- * neither checks the certificate of a client nor reports what fails after the handshake.
+ * Makes a TLS server use an existing context. Node documents this only for a single `TLSSocket`, but one without a server neither checks
+ * the certificate of the client nor reports what fails after the handshake.
  *
- * @returns false where the runtime does not allow it
+ * @returns false if the runtime does not allow it
  */
 export function setServerContext(server: TlsServer, context: SecureContext): boolean {
   if (serverContext(server) === null) return false;
@@ -203,8 +206,8 @@ export function setServerContext(server: TlsServer, context: SecureContext): boo
 }
 
 /**
- * Whether a `Duplex` was made with one direction only, as the streams of a child process are. What Node makes public does not
- * tell that from a direction that has come to its end.
+ * Whether a `Duplex` was made with only one direction, as the streams of a child process are. The public API does not distinguish this
+ * from a direction that has ended.
  */
 export function lacks(stream: object, direction: 'readable' | 'writable'): boolean {
   const { _readableState: reading, _writableState: writing } = stream as {
@@ -214,7 +217,7 @@ export function lacks(stream: object, direction: 'readable' | 'writable'): boole
   return (direction === 'readable' ? reading?.readable : writing?.writable) === false;
 }
 
-/** A socket around the handle, or null where the runtime makes none, or makes one around something else. */
+/** A socket with the given handle, or null if the runtime cannot make one. */
 function made(options: AdoptingOpts): Socket | null {
   try {
     const socket = new Socket(options);

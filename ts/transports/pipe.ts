@@ -1,14 +1,14 @@
 /**
- * Transports of one direction: over a file descriptor, or over a `Readable` or `Writable` of Node.
+ * Transports for one direction: over a file descriptor, or over a `Readable` or `Writable` of Node.
  *
- *     fd of a FIFO, a pipe or a socket     a net.Socket made around it; reads go into reused memory
+ *     fd of a FIFO, a pipe or a socket     a net.Socket made for it; reads go into reused memory
  *     fd of a terminal                     a tty stream
- *     fd of another character device       an fs stream: the thread pool waits for it, as it cannot be polled
- *     fd 0, 1 and 2 of the main thread     process.stdin, stdout, stderr: a second handle around them would get no events
- *     anything else (a file, a directory)  refused: it cannot be waited for
+ *     fd of another character device       an fs stream, for which a thread of the pool waits, because it cannot be polled
+ *     fd 0, 1 and 2 of the main thread     process.stdin, stdout, stderr; a second handle for the same fd would get no events
+ *     anything else (a file, a directory)  refused, because it is always ready and nothing can wait for it
  *
- * `process.stdout` and `process.stderr` are lent. They belong to the process, which may log to them at any time, so closing
- * a stream over them flushes it and leaves them open.
+ * `process.stdout` and `process.stderr` are lent ({@link Lent}). They belong to the process, which may log to them at any time, so closing
+ * a stream over one of them flushes it and leaves it open.
  */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Socket } from 'node:net';
@@ -26,25 +26,25 @@ import { SocketInfo } from './socket-info.js';
 import { SocketTransport } from './socket.js';
 import { StreamMode, type Transport } from './transport.js';
 
-/** What a pipe can be made of: an fd, or a stream of Node. */
+/** What a pipe can be made from: a file descriptor, or a stream of Node. */
 export type ReadPipe = number | Readable;
-/** What a pipe can be made of: an fd, or a stream of Node. */
+/** What a pipe can be made from: a file descriptor, or a stream of Node. */
 export type WritePipe = number | Writable;
 
 type OneWay = typeof StreamMode.READ | typeof StreamMode.WRITE;
 
-/** The transport over a socket, which `pipe` was made into. */
+/** @param pipe - what the caller gave, and the socket was made from */
 function overSocket(socket: Socket, reads: DirectReads | null, mode: OneWay, pipe: unknown): SocketTransport {
   return new SocketTransport(socket, reads, mode, new PipeInfo(pipe, new SocketInfo(socket)));
 }
 
-/** The transport over any other stream. */
+/** As {@link overSocket}, for any other stream. */
 function overStream(stream: Readable | Writable, mode: OneWay, pipe: unknown): DuplexTransport {
   // The compiler does not choose between two overloads for a union.
   return new DuplexTransport(stream as Readable, mode as typeof StreamMode.READ, { info: new PipeInfo(pipe, null) });
 }
 
-/** Adds `pipe`, what the pipe was made of, as in asyncio. */
+/** Adds `pipe`, what the caller gave, as asyncio does. */
 class PipeInfo implements ConnectionInfo {
   readonly #pipe: unknown;
   readonly #below: ConnectionInfo | null;
@@ -62,12 +62,12 @@ class PipeInfo implements ConnectionInfo {
 /**
  * The transport that reads from a pipe, which belongs to it from now on.
  *
- * @param action - what the caller does, for the messages
- * @throws TypeError `ERR_INVALID_ARG_TYPE` when it is neither an fd nor a `Readable`, or one that decodes to strings
- * @throws TypeError `ERR_INVALID_FD_TYPE` when the fd is of a file, a directory or anything else that is no pipe, or is the
- * other end of one
- * @throws StateError `ERR_IN_USE` when the stream is read already, by a transport
- * @throws ConnectionError `EBADF` when the fd is not open, `ENOTCONN` when it is of a socket without a peer
+ * @param action - what the caller does, for messages
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` if it is neither an fd nor a `Readable`, or a `Readable` that decodes to strings
+ * @throws TypeError `ERR_INVALID_FD_TYPE` if the fd is that of a file, a directory or anything else that is not a pipe, or is the wrong
+ * end of a pipe
+ * @throws StateError `ERR_IN_USE` if a transport already reads the stream
+ * @throws ConnectionError `EBADF` if the fd is not open, `ENOTCONN` if it is a socket without a peer
  */
 export function readPipe(action: string, pipe: unknown): Transport {
   if (typeof pipe === 'number') return overFd(action, pipe, StreamMode.READ);
@@ -94,10 +94,10 @@ function oneWay(action: string, wanted: string, there: string, example: string):
   return invalidKind(action, 'pipe', `a stream that can be ${wanted}`, `one that can only be ${there}, ${example}`);
 }
 
-/** Only the fd is looked at: to read `process.stdout` makes it. */
+/** Compares the fd first, because reading `process.stdout` creates it. */
 function isStandard(stream: Writable): boolean {
   const { fd } = stream as { fd?: unknown };
-  // In a worker they are streams to the main thread, without an fd.
+  // In a worker thread they are streams to the main thread, without an fd.
   const possible = isMainThread ? fd === 1 || fd === 2 : true;
   return possible && (stream === process.stdout || stream === process.stderr);
 }
@@ -121,17 +121,17 @@ function overFd(action: string, fd: number, mode: OneWay): Transport {
   if (stats.isCharacterDevice()) {
     return overStream(reading ? createReadStream('', { fd }) : createWriteStream('', { fd }), mode, fd);
   }
-  // On Windows a read is handed to the system ahead of time: memory that is used again must not be lent to it.
+  // On Windows, a read is handed to the system ahead of time, which must not get memory that is reused.
   const reads = reading && process.platform !== 'win32' ? directReads() : null;
   const onread = reads === null ? {} : { onread: reads };
   const socket = socketOver(action, fd, PIPE, { readable: reading, writable: !reading, ...onread });
   return overSocket(socket, reads, mode, fd);
 }
 
-/** What the fd of a pipe may be. */
+/** What the fd of a pipe can be. */
 const PIPE = 'a pipe, a FIFO, a socket or a character device';
 
-/** The transport over a stream that somebody else has made, which is used in this direction by nobody else. */
+/** The transport over an existing stream, which no other transport may use in this direction. */
 function over(action: string, stream: Readable | Writable, mode: OneWay, pipe: unknown): Transport {
   const giveBack = take(action, 'pipe', stream, mode);
   try {
@@ -144,7 +144,7 @@ function over(action: string, stream: Readable | Writable, mode: OneWay, pipe: u
 
 // ---------------------------------------------------------------------------------------------- streams of Node
 
-/** By what it does, not by its class: a stream of the `readable-stream` package is as good. */
+/** Checks what it can do, not its class, so that the streams of the `readable-stream` package are accepted. */
 function isReadable(value: unknown): value is Readable {
   if (!has(value, ['read', 'pause', 'resume', 'on', 'destroy'])) return false;
   const { readable, readableEnded, destroyed, errored } = value as Partial<Readable>;
@@ -162,7 +162,7 @@ function has(value: unknown, methods: readonly string[]): boolean {
   return methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function');
 }
 
-/** What is not valid in the encoding is lost by then. */
+/** Such a stream has already lost the bytes that are invalid in its encoding. */
 function checkNotDecoding(action: string, encoding: string | null): void {
   if ((encoding ?? null) === null) return;
   throw invalidKind(action, 'pipe', 'a stream of bytes', `a stream that decodes ${String(encoding)}`);

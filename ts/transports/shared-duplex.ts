@@ -1,23 +1,21 @@
 /**
- * Which transports are over a stream: one for both directions, or one for each, which share it.
+ * Which transports use a stream: one for both directions, or one for each.
  *
- *     reading   ends with the end of file, or its close: leaves the stream, and what still comes in is dropped
- *     writing   ends when the stream has finished, or by its abort: likewise
- *
- * Each reports its own end as soon as it has come. The stream is destroyed when both are done, by the second one.
+ * If there are two, the one that reads is done at the end of file, or when it is closed. The one that writes is done when the stream has
+ * finished, or when it is aborted. Each reports its end immediately and leaves the stream to the other one. The second one destroys it.
  */
 import { StreamMode } from './transport.js';
 
-/** The transports over streams, by the stream. So the listeners of all streams are the same functions. */
+/** The transports of each stream. With it, the same functions can be the listeners of all streams. */
 export class TransportsByStream<T extends { readonly mode: StreamMode }> {
   readonly #first = new WeakMap<object, T>();
-  /** Where each direction has a transport of its own: the one that came later. */
+  /** The transport that was added later, if each direction has one of its own. */
   readonly #second = new WeakMap<object, T>();
 
   /**
    * Adds a transport.
    *
-   * @returns the transport of the other direction that it shares the stream with, if there is one
+   * @returns the transport of the other direction, if that is a different one
    */
   add(stream: object, transport: T): T | null {
     const first = this.#first.get(stream);
@@ -30,18 +28,18 @@ export class TransportsByStream<T extends { readonly mode: StreamMode }> {
     return null;
   }
 
-  /** All transports over a stream: none, one or two. */
+  /** All transports of a stream: none, one or two. */
   of(stream: object): T[] {
     return [this.#first.get(stream), this.#second.get(stream)].filter((one) => one !== undefined);
   }
 
-  /** The one that reads. */
+  /** The transport that reads. */
   reading(stream: object): T | undefined {
     const first = this.#first.get(stream);
     return first === undefined || (first.mode & StreamMode.READ) !== 0 ? first : this.#second.get(stream);
   }
 
-  /** The one of the other direction, or null. */
+  /** The transport of the other direction, or null. */
   other(stream: object, transport: T): T | null {
     const first = this.#first.get(stream);
     return (first === transport ? this.#second.get(stream) : first) ?? null;

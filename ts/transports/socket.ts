@@ -1,10 +1,10 @@
 /**
- * The transport over `net.Socket` (of which `tls.TLSSocket` is one).
+ * The transport over `net.Socket`, and how sockets are connected.
  *
- * Two ways of reading. *Direct*: libuv reads into memory that is used again for every read, through the `onread` option
- * of the socket: three times the throughput of the other. It has to be asked for when the socket is made, so it is for
- * sockets that we connect ourselves, and for accepted ones as far as `node-internals.ts` can arrange it. *Data*: `'data'`
- * events, for all other sockets. `SLUICE_READS=data` in the environment forces the second.
+ * A socket is read in one of two ways. *Direct*: through its `onread` option, libuv reads into memory that is reused for every read, which
+ * has three times the throughput. The option must be set when the socket is made. So direct reads are for sockets that sluice connects,
+ * and for accepted ones if `node-internals.ts` can move their handles. *Data*: through `'data'` events, for all other sockets.
+ * `SLUICE_READS=data` in the environment forces the second way.
  */
 import { Socket, type LookupFunction } from 'node:net';
 import { onAbort } from '../abort.js';
@@ -13,17 +13,17 @@ import { unsentBytes } from '../system-calls.js';
 import { connectionError } from '../system-errors.js';
 import { directReads, type DirectReads } from './direct-reads.js';
 import { DuplexTransport, type ConnectionInfo } from './duplex.js';
-import { adopt, bytesTaken, descriptorOf, readPastEnd, readRest } from './node-internals.js';
+import { adopt, bytesAccepted, descriptorOf, readPastEnd, readRest } from './node-internals.js';
 import { networkDenied } from './permission.js';
 import { SocketInfo } from './socket-info.js';
 import type { StreamKind } from './stream-kind.js';
 import { StreamMode, hostAndPort } from './transport.js';
 
-/** What is set on a socket when a transport is made over it. */
+/** Options that are set on the socket of a new transport. */
 export interface SocketOptions {
-  /** `TCP_NODELAY`: small writes are sent at once. Default true. */
+  /** `TCP_NODELAY`: small writes are sent immediately. Default true. */
   noDelay?: boolean | undefined;
-  /** `SO_KEEPALIVE`: the system finds out about a peer that is gone. Default false. */
+  /** `SO_KEEPALIVE`: the system detects a peer that is gone. Default false. */
   keepAlive?: boolean | undefined;
 }
 
@@ -31,17 +31,17 @@ export interface SocketOptions {
 export interface ConnectSocketOptions extends SocketOptions {
   /** A TCP port, with `host`. */
   port?: number | undefined;
-  /** A name or an address; default `localhost`. A name is resolved to one address. */
+  /** A name or an address; default `localhost`. Only one address of a name is tried. */
   host?: string | undefined;
-  /** 4 or 6: which addresses of a name to take; 0 (default): any. */
+  /** Which addresses of a name to use: 4, 6, or 0 for any (default). */
   family?: number | undefined;
   localAddress?: string | undefined;
   localPort?: number | undefined;
-  /** Resolves a name, as `dns.lookup`. */
+  /** Resolves a name, as `dns.lookup` does. */
   lookup?: LookupFunction | undefined;
-  /** The path of a Unix socket, in place of host and port. */
+  /** The path of a Unix socket, instead of host and port. */
   path?: string | undefined;
-  /** Ends the attempt: the socket is destroyed, the call rejects with the signal's reason. */
+  /** Ends the attempt: the socket is destroyed, and the call rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
@@ -51,7 +51,7 @@ export const SOCKET: StreamKind = {
   write(socket, data, written) {
     socket.write(data, written);
   },
-  accepted: bytesTaken,
+  accepted: bytesAccepted,
   unsent(socket: Socket) {
     const fd = descriptorOf(socket);
     return fd === null ? null : unsentBytes(fd);
@@ -97,7 +97,7 @@ export class SocketTransport extends DuplexTransport {
       const reads = directReads();
       const onread = reads === null ? {} : { onread: reads };
       const socket = new Socket({ allowHalfOpen: true, ...onread });
-      // Nothing is read before the sink is there.
+      // Nothing is read before there is a sink.
       socket.pause();
       socket.setNoDelay(noDelay);
       if (keepAlive) socket.setKeepAlive(true);
@@ -105,7 +105,7 @@ export class SocketTransport extends DuplexTransport {
       const onError = (error: Error): void => {
         settle();
         const { syscall, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
-        // Node tells of a port only where it is not 0.
+        // Node reports no port if it is 0.
         const given = (syscall === 'bind' ? tcp.localPort : tcp.port) ?? 0;
         const name = path ?? hostAndPort(address ?? tcp.host ?? 'localhost', port ?? given);
         reject(notAllowed(error, name) ?? connectionError(error, name));
@@ -137,8 +137,8 @@ export class SocketTransport extends DuplexTransport {
   }
 
   /**
-   * Over a socket that a server has just accepted. The server should be made with `pauseOnConnect: true`, else what it
-   * reads before this call keeps the socket on the `'data'` path.
+   * Over a socket that a server has just accepted. The server should be made with `pauseOnConnect: true`. Otherwise, if something is
+   * read before this call, the socket continues with `'data'` events.
    *
    * @param options - `path`: the path that a Unix server listens on, for `sockname`
    */
@@ -154,18 +154,18 @@ export class SocketTransport extends DuplexTransport {
     return transport;
   }
 
-  /** Over a connected socket of the user's: read by `'data'` events, its options left alone. */
+  /** Over a connected socket of the user, which is read through `'data'` events and keeps its options. */
   static over(socket: Socket): SocketTransport {
     return new SocketTransport(socket);
   }
 }
 
-/** The options that were given: Node takes a key with the value undefined for one that was given wrongly. */
+/** The options that were given. Node rejects some options whose value is undefined. */
 function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }
 
-/** The error of a connection that Node's permission model forbids; null for any other error. */
+/** The error for a connection that Node's permission model forbids; null for any other error. */
 function notAllowed(error: unknown, peer: string): ConnectionError | null {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code !== 'ERR_ACCESS_DENIED') return null;

@@ -1,17 +1,17 @@
 /**
- * Two sockets connected to each other.
+ * Two sockets that are connected to each other.
  *
- * Node has no `socketpair(2)`. The pair is made over the loopback interface by a listener that lives for one connection.
- * Any process of the machine could connect to it first, so what is accepted is taken only when it comes from the very port
- * that our own end is connected from; everything else is dropped.
+ * Node has no `socketpair(2)`. The pair is made over the loopback interface, by a listener that is closed after one connection. Any process
+ * on the machine could connect to it first, so an accepted connection is used only if it comes from the port of our own end. All others
+ * are destroyed.
  */
 import { createServer, Socket, type AddressInfo } from 'node:net';
 import { ConnectionError, ignore } from '../errors.js';
 import { networkDenied } from './permission.js';
 
 /**
- * Makes two connected TCP sockets: what is written to one is read from the other. Both are half-open and have `TCP_NODELAY`
- * set; they are plain `net.Socket`s that belong to the caller, who gives one to `connect({ sock })`, say.
+ * Makes two connected TCP sockets: what is written to one can be read from the other. Both are plain `net.Socket`s that belong to the
+ * caller, for example to pass one to `connect({ sock })`. They allow half-open connections, and `TCP_NODELAY` is set.
  *
  * ```ts
  * const [left, right] = await socketpair();
@@ -20,7 +20,7 @@ import { networkDenied } from './permission.js';
  * console.log((await stream.read()).toString());
  * ```
  *
- * Waits for the connection. Rejects with a `ConnectionError` when there is none to be had: `EMFILE` where no file descriptors are left.
+ * Waits for the connection. Rejects with a `ConnectionError` if it cannot be made, for example `EMFILE` if no file descriptors are left.
  *
  * asyncio: `socket.socketpair()`, which the example for waiting on a socket uses
  */
@@ -41,7 +41,7 @@ export function socketpair(): Promise<[Socket, Socket]> {
     };
     const release = (): void => {
       listener.close();
-      // What is still accepted until the listener is gone has nobody to take it.
+      // Connections that are accepted until the listener is closed are not used.
       listener.removeAllListeners('connection').on('connection', (late: Socket) => late.on('error', ignore).destroy());
       ours.off('error', fail);
     };
@@ -82,7 +82,7 @@ export function socketpair(): Promise<[Socket, Socket]> {
   });
 }
 
-/** Whether the two are the ends of one connection. */
+/** Whether the two sockets are the ends of one connection. */
 function joined(one: Socket, other: Socket): boolean {
   return (
     one.localPort === other.remotePort &&

@@ -1,15 +1,15 @@
 /**
- * The boundary between a stream and whatever carries its bytes.
+ * The boundary between a stream and what carries its bytes.
  *
- * A transport owns a socket, a pipe or a `Duplex`; it knows nothing of frames, limits or watermarks. A sink is the stream
- * above it. Each direction of the conversation has one rule:
+ * A transport owns a socket, a pipe or a `Duplex`, and knows nothing about frames, limits or watermarks. Its sink is the stream above it.
+ * The rules:
  *
- * - Reading: the transport asks the sink where the next bytes go ({@link TransportSink.readTarget}), or reads into memory
- *   of its own and lends it ({@link TransportSink.feed}). When either call answers `false`, it stops reading until
- *   {@link Transport.resumeReading}. Bytes that were on their way may still be delivered once.
- * - Writing: the stream hands over one batch at a time and waits until it is told that the batch has reached the kernel.
- * - The end: {@link TransportSink.eof} at most once; {@link TransportSink.closed} exactly once, last of all, whoever closed
- *   the connection and why. After `closed` no pending `done` is called any more.
+ * - Reading: the transport asks the sink where the next bytes go ({@link TransportSink.readTarget}), or reads into memory of its own
+ *   and lends that ({@link TransportSink.feed}). If {@link TransportSink.commit} or `feed` returns `false`, the transport stops
+ *   reading until {@link Transport.resumeReading}. Bytes that were already on their way may still be delivered once.
+ * - Writing: the stream hands over one batch at a time, and waits until the transport reports that the batch has reached the kernel.
+ * - The end: {@link TransportSink.eof} is called at most once. {@link TransportSink.closed} is called exactly once, as the last call, no
+ *   matter which side closed the connection and why. No pending `done` is called after it.
  */
 
 /** The directions a stream can be used in: bit flags, testable with `&`. asyncio: `StreamMode` */
@@ -19,79 +19,81 @@ export enum StreamMode {
   READWRITE = 3,
 }
 
-/** What a transport reports to. */
+/** What a transport reports to: the stream above it. */
 export interface TransportSink {
   /**
-   * Memory that the next read may fill directly, or `null` to have the transport read into memory of its own and call
-   * {@link feed}. The memory belongs to the transport until it calls {@link commit} or asks again.
+   * Memory for the next read to fill directly, or `null` if the transport is to read into memory of its own and call {@link feed}.
+   * The memory belongs to the transport until it calls {@link commit} or asks again.
    *
-   * @param ahead - whether it may be memory that no read waits for: the transport may have to hold it for as long as nothing comes in
+   * @param ahead - whether to return memory even if no read waits. The transport may then keep that memory for as long as nothing arrives
    */
   readTarget(ahead: boolean): Uint8Array | null;
-  /** The first `count` bytes of the last read target were filled. `false` asks the transport to stop reading. */
+  /** The first `count` bytes of the last read target were filled. `false`: stop reading. */
   commit(count: number): boolean;
-  /** Bytes in memory that the transport will use again: the sink copies what it keeps. `false` asks to stop reading. */
+  /** Bytes in memory that the transport reuses, so the sink copies what it keeps. `false`: stop reading. */
   feed(chunk: Uint8Array): boolean;
-  /** The peer will send nothing more. The writing side is not touched by it. */
+  /** The peer will send nothing more. The writing side is not affected. */
   eof(): void;
-  /** The connection is gone: `null` after a close that this side asked for, the reason otherwise. */
+  /** The connection is gone. `error` is `null` if this side has closed it, and the reason otherwise. */
   closed(error: Error | null): void;
 }
 
 /** What carries the bytes of a stream. */
 export interface Transport {
-  /** The directions this transport has. */
+  /** The directions of this transport. */
   readonly mode: StreamMode;
-  /** Whether {@link writeEof} works: false where there is no writing side, and where its end would cut off reading (TLS). */
+  /** Whether {@link writeEof} works: false without a writing side, and over TLS, where ending it would also end reading. */
   readonly canWriteEof: boolean;
-  /** Whether `close` or `abort` was called or the connection is lost. */
+  /** Whether `close` or `abort` was called, or the connection is lost. */
   readonly isClosing: boolean;
   /** Bytes handed to `write` or `writev` that have not reached the kernel yet. */
   readonly pendingBytes: number;
 
-  /** Connects the sink and begins to read. Called once, before anything else. */
+  /** Connects the sink and begins to read. Called once. */
   start(sink: TransportSink): void;
+  /** Stops reading. Bytes that were already on their way may still be delivered once. */
   pauseReading(): void;
+  /** Continues to read, after {@link pauseReading} or after the sink has returned `false`. */
   resumeReading(): void;
 
   /**
-   * Hands one batch over. `true`: all of it has reached the kernel already, and `done` will not be called. `false`: `done`
-   * is called, from a later turn, once it has; until then the memory belongs to the transport. A failure is reported by
-   * `sink.closed` alone.
+   * Hands over one batch. `true`: all of it has already reached the kernel, and `done` is not called. `false`: `done` is called on a
+   * later turn, once all of it has; until then the memory belongs to the transport. A failure is reported only through `sink.closed`.
    */
   write(data: Uint8Array, done: () => void): boolean;
-  /** As {@link write}, for several pieces in as few system calls as the transport can make of them. */
+  /** As {@link write}, for several pieces, in as few system calls as possible. */
   writev(pieces: readonly Uint8Array[], done: () => void): boolean;
-  /** Ends the writing side; the reading side goes on. The stream calls it when nothing is pending. */
+  /** Ends the writing side; reading continues. The stream calls this when nothing is pending. */
   writeEof(): void;
 
   /**
-   * The stream will close the connection once everything it has written is sent: from now on a peer that takes nothing for `timeout`
-   * ms, while something waits to be sent, is given up. The connection is destroyed then, and `sink.closed` gets an `ETIMEDOUT`.
+   * The stream will close the connection once everything it has written is sent. If the peer accepts nothing for `timeout` ms while
+   * something waits to be sent, the connection is destroyed, and `sink.closed` gets an `ETIMEDOUT`.
    */
   expectClose(timeout: number): void;
   /**
-   * Closes both directions in the orderly way of the transport (end of file to the peer, TLS shutdown), bounded in time.
-   * The stream calls it when nothing is pending; received bytes are dropped from now on. Ends with `sink.closed`.
+   * Closes both directions in an orderly way: end of file to the peer, TLS shutdown. The time is bounded. The stream calls this when
+   * nothing is pending. Received bytes are dropped from now on. Ends with `sink.closed`.
    */
   close(): void;
-  /** Closes both directions at once and drops what is pending. Ends with `sink.closed`, on a later turn. */
+  /** Closes both directions immediately and drops what is pending. Ends with `sink.closed`, on a later turn. */
   abort(): void;
 
-  /** Keeps the process alive (or not) while the connection is open, as `socket.ref()` and `unref()`. */
+  /** Keeps the process alive while the connection is open, as `socket.ref()` does; this is the default. */
   ref(): void;
+  /** Lets the process exit although the connection is open, as `socket.unref()` does. */
   unref(): void;
 
-  /** Facts of the connection by asyncio's names: `peername`, `sockname`, `socket`, `cipher`, ... ; undefined: not known. */
+  /** What is known about the connection, by asyncio's names: `peername`, `sockname`, `socket`, `cipher`, ...; undefined if unknown. */
   getExtraInfo(name: string): unknown;
 }
 
-/** `[::1]:80`, as messages name an address and its port. @internal */
+/** An address and its port as messages show them: `[::1]:80`. @internal */
 export function hostAndPort(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** The peer of a transport, or of a stream, as messages name it; null where it has no name. @internal */
+/** The peer of a transport or a stream, as messages name it, or null if it has no name. @internal */
 export function peerName(connection: { getExtraInfo(name: string): unknown }): string | null {
   const peer = connection.getExtraInfo('peername');
   if (typeof peer === 'string') return peer === '' ? null : peer;
