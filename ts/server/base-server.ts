@@ -148,7 +148,7 @@ export abstract class BaseStreamServer {
   }
 
   /**
-   * Runs the server: binds and starts serving if it does not yet.
+   * Runs the server: binds it and starts serving, unless that has already been done.
    *
    * **Waits** until the server is closed.
    *

@@ -47,7 +47,7 @@ import { bindError } from '../system-errors.js';
 import { kindOf } from '../transports/fd.js';
 import { makeListener, startListening, type Accepting, type Listening } from './listen.js';
 
-/** After how many attempts that other processes interfere with the address counts as in use. */
+/** The address counts as in use after this many attempts in which another process interfered. */
 const TRIES = 20;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The TLS handshake, on either side. Takes over a socket or `Duplex` that no transport reads any more, and returns a {@link
- * TlsTransport}. If it fails, the socket is closed.
+ * The TLS handshake, on either side. It takes over a socket or `Duplex` that no transport reads any more, and returns a
+ * {@link TlsTransport}. If it fails, the socket is closed.
  */
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
