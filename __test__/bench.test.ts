@@ -436,6 +436,34 @@ test('every answer is verified before anything is timed, and the contenders take
   t.deepEqual(result.samples, { a: [4, 4], b: [2, 2], d: [9, 9] });
 });
 
+test('a rival may be compared with another way of ours, which is timed once in each round and always shown', async (t) => {
+  const calls: string[] = [];
+  const other = fakeEntry('other', calls, 8);
+  const plain = fakeCase(calls, 4, 2);
+  const rivals: Case = {
+    ...plain,
+    plan(planned) {
+      const { ours, against, also } = plain.plan(planned);
+      const more = ['e', 'f'].map((name) => ({ ...fakeEntry(name, calls, 2), ours: other, bound: { atLeast: 3 } }));
+      return { ours, against: [...against, ...more], also };
+    },
+  };
+  const result = await runCase(judgedOnly(rivals), settings, JUDGED_ROUNDS, () => undefined);
+  t.is(calls.filter((name) => name === 'other').length, JUDGED_ROUNDS);
+  t.deepEqual(
+    result.against.map(({ name, ratio: compared, holds: held }) => [name, compared, held]),
+    [
+      ['b', 2, true],
+      ['e', 4, true],
+      ['f', 4, true],
+    ],
+  );
+  t.deepEqual(
+    result.also.map(({ name, value }) => [name, value]),
+    [['other', 8]],
+  );
+});
+
 test('informational entries can be omitted', async (t) => {
   const calls: string[] = [];
   const result = await runCase(judgedOnly(fakeCase(calls, 4, 2)), settings, 2, () => undefined);
@@ -538,7 +566,13 @@ test('every available contender answers correctly, and the last line is the whol
       else t.true(value === null && compared === null, contender);
     }
   }
-  for (const name of ["indexOf loop on 'data'", 'sender, into a sink', 'sluice, 4 KiB', 'sluice over TCP, 4 KiB']) {
+  for (const name of [
+    "indexOf loop on 'data'",
+    'sluice, in place',
+    'sender, into a sink',
+    'sluice, 4 KiB',
+    'sluice over TCP, 4 KiB',
+  ]) {
     t.true(
       stdout.split('\n').some((line) => line.startsWith(name) && /\d x/.test(line)),
       name,

@@ -35,7 +35,11 @@ export interface Entry {
 }
 
 /** An entry that sluice is judged against. */
-export type Rival = Entry & { readonly bound: Bound };
+export interface Rival extends Entry {
+  readonly bound: Bound;
+  /** The sluice entry to compare with it, if not the one that the case is about. It is shown with the informational entries. */
+  readonly ours?: Entry;
+}
 
 export interface Plan {
   readonly ours: Entry;

@@ -30,7 +30,10 @@ export async function runCase(
 ): Promise<CaseResult> {
   const { name, title, unit, ratio, point } = wanted;
   const { ours, against, also, sender } = wanted.plan(settings);
-  const entries: Entry[] = [ours, ...against, ...also, ...(sender ? [sender] : [])];
+  // Another way of ours may have several rivals, and is timed once.
+  const others = new Set(against.flatMap((rival) => rival.ours ?? []));
+  const shown = [...others, ...also, ...(sender ? [sender] : [])];
+  const entries = [ours, ...against, ...shown];
 
   // `--quick` judges nothing, so the contenders do not need the machine to themselves.
   const atOnce = settings.quick ? availableParallelism() : 1;
@@ -66,8 +69,8 @@ export async function runCase(
     ratioOf: ratio,
     ours: remark(ours.name, of(ours), of(ours), ratio).value,
     oursName: ours.name,
-    against: against.map((rival) => judge(rival.name, of(ours), of(rival), ratio, rival.bound)),
-    also: [...also, ...(sender ? [sender] : [])].map(asRemark),
+    against: against.map((rival) => judge(rival.name, of(rival.ours ?? ours), of(rival), ratio, rival.bound)),
+    also: shown.map(asRemark),
     ...(point && { point }),
     samples: Object.fromEntries(
       entries.flatMap((entry) => {

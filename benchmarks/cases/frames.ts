@@ -21,7 +21,7 @@ export const frames: Case = {
     );
     return {
       ours: entry('sluice', sluice('sluice-frames', settings.engine)),
-      against: [{ ...entry('Rust, read and memchr', rust('read-memchr'), ['visit']), bound: { atLeast: 0.8 } }],
+      against: [{ ...entry('Rust, read and memchr', rust('read-memchr'), ['visit']), bound: { atLeast: 0.9 } }],
       also: [
         ...otherEngine(settings, entry, 'sluice-frames'),
         entry('Rust, read and a count of line feeds', rust('read-memchr'), ['count']),

@@ -22,7 +22,7 @@ export const linesBatches: Case = {
     return {
       ours: entry('sluice', sluice('sluice-batches', settings.engine)),
       against: [
-        { ...entry("node:readline, 'line' event", node('node-readline')), bound: { atLeast: 3 } },
+        { ...entry("node:readline, 'line' event", node('node-readline')), bound: { atLeast: 4 } },
         { ...entry('split2', node('split2', { needs: 'split2' })), bound: { atLeast: 3 } },
       ],
       also: [

@@ -23,8 +23,8 @@ export const readlineAwait: Case = {
     return {
       ours: entry('sluice', sluice('sluice-readline', settings.engine)),
       against: [
-        { ...entry('hand-written await reader', node('hand-await')), bound: { atLeast: 2 } },
-        { ...entry('CPython asyncio', python('asyncio_readline.py')), bound: { atLeast: 5 } },
+        { ...entry('hand-written await reader', node('hand-await')), bound: { atLeast: 2.2 } },
+        { ...entry('CPython asyncio', python('asyncio_readline.py')), bound: { atLeast: 6 } },
       ],
       also: [
         ...otherEngine(settings, entry, 'sluice-readline'),

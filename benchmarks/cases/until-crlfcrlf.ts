@@ -19,10 +19,22 @@ export const untilCrlfCrlf: Case = {
       },
       settings,
     );
+    const inPlace = entry('sluice, in place', sluice('sluice-until-frames', settings.engine));
     return {
       ours: entry('sluice', sluice('sluice-until', settings.engine)),
-      against: [{ ...entry("indexOf loop on 'data'", node('hand-until')), bound: { atLeast: 1.5 } }],
-      also: [...otherEngine(settings, entry, 'sluice-until'), ...asyncioEntries(entry, 'asyncio_until.py')],
+      against: [
+        { ...entry("indexOf loop on 'data'", node('hand-until')), bound: { atLeast: 1.3 } },
+        {
+          ...entry("indexOf loop on 'data', against in place", node('hand-until')),
+          ours: inPlace,
+          bound: { atLeast: 2 },
+        },
+      ],
+      also: [
+        ...otherEngine(settings, entry, 'sluice-until'),
+        ...otherEngine(settings, entry, 'sluice-until-frames', ', in place'),
+        ...asyncioEntries(entry, 'asyncio_until.py'),
+      ],
       sender: sender(),
     };
   },
