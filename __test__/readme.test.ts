@@ -1,9 +1,10 @@
 /** The programs of the README: they compile against the public types, and work together as the README says. */
 // Runs once: they are programs over the public API, which has tests of its own for each engine and each way of reading.
 import { readFile, readdir, stat } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import test from 'ava';
-import { StreamReader } from 'sluice';
+import { StreamReader, StreamServer, connect, type Stream } from 'sluice';
 import { Guide } from './documents.js';
 import { root } from './program.js';
 
@@ -31,6 +32,19 @@ readme.test('message.mjs', 'messages are read with their bodies', async (t, work
     body: Buffer.from('hello'),
   });
   t.is((await readMessage(reader)).body.length, 0);
+});
+
+readme.test('echo-frames.mjs', 'frames come back with their length', async (t, work) => {
+  const { echo } = (await work.load('echo-frames.mjs')) as { echo: (stream: Stream) => Promise<void> };
+  const server = new StreamServer(echo, '127.0.0.1');
+  await server.startServing();
+  t.teardown(() => server.abort());
+  const stream = await connect('127.0.0.1', (server.sockets[0]!.address() as AddressInfo).port);
+  const frames = Buffer.from('\0\0\0\x05hello\0\0\0\0\0\0\0\x01!');
+  await stream.write(frames);
+  await stream.writeEof();
+  t.deepEqual(await stream.read(), frames);
+  await stream.close();
 });
 
 readme.testWhole();
