@@ -22,7 +22,10 @@ import {
   chopped,
   expectedOf,
   headers,
+  lengthPrefixed,
   lines,
+  request,
+  requests,
   separated,
   verifiableOf,
   WrongAnswerError,
@@ -131,6 +134,40 @@ test('a block of headers has fields, and an empty line only at the end of each',
   t.true(block.contents.every((content) => content.toString().split('\r\n').length > 20));
 });
 
+test('a block of length-prefixed frames holds the length of each payload before it, big-endian', (t) => {
+  const block = lengthPrefixed(1000, 64);
+  t.is(block.bytes.length, 15 * 64);
+  t.is(block.contents.length, 15);
+  for (const [i, payload] of block.contents.entries()) {
+    t.deepEqual(block.bytes.subarray(i * 64, i * 64 + 4), Buffer.from([0, 0, 0, 60]));
+    t.deepEqual(payload, block.bytes.subarray(i * 64 + 4, (i + 1) * 64));
+  }
+  t.deepEqual(lengthPrefixed(1000, 64).bytes, block.bytes);
+});
+
+test('a request is an array of bulk strings, each with its length in bytes', (t) => {
+  t.is(
+    request(['SET', 'é', ''].map((word) => Buffer.from(word))).toString(),
+    '*3\r\n$3\r\nSET\r\n$2\r\né\r\n$0\r\n\r\n',
+  );
+});
+
+test('a block of requests holds SET and GET, with values of all lengths that may contain CR LF', (t) => {
+  const { bytes, contents } = requests(64 * 1024, 64);
+  t.deepEqual(bytes, Buffer.concat(contents.map(request)));
+  t.true(bytes.length >= 64 * 1024);
+  const names = contents.map(([name]) => String(name));
+  t.deepEqual([...new Set(names)], ['SET', 'GET']);
+  t.true(contents.every(({ length }, i) => length === (names[i] === 'SET' ? 3 : 2)));
+  const values = contents.flatMap(([, , value]) => value ?? []);
+  t.deepEqual(
+    [...new Set(values.map(({ length }) => length))].sort((a, b) => a - b),
+    Array.from({ length: 65 }, (_, i) => i),
+  );
+  t.true(values.some((value) => value.includes('\r\n')) && values.some((value) => value.includes('*1\r\n$4')));
+  t.deepEqual(requests(64 * 1024, 64).bytes, bytes);
+});
+
 test('the expected answer counts frames without their separators', (t) => {
   const block = separated(Buffer.from('a\r\nbcd\r\n\r\n'), '\r\n');
   t.deepEqual(block.contents.map(String), ['a', 'bcd', '']);
@@ -147,6 +184,20 @@ test('the digest distinguishes frames with the same bytes', (t) => {
   const digest = (text: string): string => verifiableOf(separated(Buffer.from(text), '\n'), 1).digest;
   t.is(digest('ab\nc\n'), digest('ab\nc\n'));
   t.not(digest('ab\nc\n'), digest('a\nbc\n'));
+});
+
+test('the digest of frames of several parts depends on where each part ends', (t) => {
+  const digest = (...contents: string[][]): string => {
+    const parts = contents.map((words) => words.map((word) => Buffer.from(word)));
+    return verifiableOf({ bytes: Buffer.alloc(0), contents: parts }, 1).digest;
+  };
+  t.is(digest(['a', 'bc'], ['d']), digest(['a', 'bc'], ['d']));
+  t.not(digest(['a', 'bc']), digest(['ab', 'c']));
+  t.not(digest(['a', 'bc']), digest(['a'], ['bc']));
+  t.deepEqual(
+    expectedOf({ bytes: Buffer.alloc(0), contents: [[Buffer.from('a'), Buffer.from('bc')], [Buffer.alloc(0)]] }, 2),
+    { frames: 4, bytes: 6 },
+  );
 });
 
 test('with many connections the frames are multiplied, and the digest is that of one connection', (t) => {

@@ -45,15 +45,17 @@ export function checkAnswer(name: string, output: string, expected: Expected): A
   return answer as Answer;
 }
 
+/** The content of a frame, without separators and lengths: in one piece, or in several parts. */
+export type Content = Buffer | readonly Buffer[];
+
 /** Bytes that are sent repeatedly, and the frames in them. */
-export interface Block {
+export interface Block<Held extends Content = Content> {
   readonly bytes: Buffer;
-  /** The content of each frame, without its separator. */
-  readonly contents: readonly Buffer[];
+  readonly contents: readonly Held[];
 }
 
 /** A block whose frames end with a separator. */
-export function separated(bytes: Buffer, separator: string): Block {
+export function separated(bytes: Buffer, separator: string): Block<Buffer> {
   const contents: Buffer[] = [];
   let start = 0;
   for (let end = bytes.indexOf(separator); end !== -1; end = bytes.indexOf(separator, start)) {
@@ -65,7 +67,7 @@ export function separated(bytes: Buffer, separator: string): Block {
 }
 
 /** A block whose frames all have the same length, with nothing between them. */
-export function chopped(bytes: Buffer, length: number): Block {
+export function chopped(bytes: Buffer, length: number): Block<Buffer> {
   if (bytes.length % length !== 0) throw new RangeError('the block does not end with a whole frame');
   const contents: Buffer[] = [];
   for (let start = 0; start < bytes.length; start += length) contents.push(bytes.subarray(start, start + length));
@@ -88,14 +90,14 @@ export function text(size: number): Buffer {
 }
 
 /** About `size` bytes of lines, each `length` bytes long including its LF. */
-export function lines(size: number, length: number): Block {
+export function lines(size: number, length: number): Block<Buffer> {
   const bytes = text(size - (size % length));
   for (let end = length; end <= bytes.length; end += length) bytes.write('\n', end - 1);
   return separated(bytes, '\n');
 }
 
 /** About `size` bytes of header blocks, each `length` bytes long including the empty line at its end. */
-export function headers(size: number, length: number): Block {
+export function headers(size: number, length: number): Block<Buffer> {
   const field = 40;
   const bytes = text(size - (size % length));
   for (let start = 0; start < bytes.length; start += length) {
@@ -105,8 +107,55 @@ export function headers(size: number, length: number): Block {
   return separated(bytes, '\r\n\r\n');
 }
 
-/** The frame of the contenders that feed themselves, which create the same one. */
-export function drips(length: number): Block {
+/** About `size` bytes of frames, each `length` bytes long with the 4-byte length of the rest before it, big-endian. */
+export function lengthPrefixed(size: number, length: number): Block<Buffer> {
+  const bytes = text(size - (size % length));
+  const contents: Buffer[] = [];
+  for (let start = 0; start < bytes.length; start += length) {
+    const payload = bytes.writeUInt32BE(length - LENGTH_BYTES, start);
+    contents.push(bytes.subarray(payload, start + length));
+  }
+  return { bytes, contents };
+}
+
+const LENGTH_BYTES = 4;
+
+/**
+ * About `size` bytes of requests as Redis receives them, arrays of bulk strings: three of `SET key value` to one of `GET key`.
+ * The values have 0 to `longest` bytes. Many contain CR LF, and some what looks like the start of another request.
+ */
+export function requests(size: number, longest: number): Block<readonly Buffer[]> {
+  const letters = text(64 * 1024);
+  const contents: Buffer[][] = [];
+  const pieces: Buffer[] = [];
+  for (let total = 0, i = 0; total < size; i++) {
+    const key = Buffer.from(`key:${String((i * 7919) % 1e6).padStart(12, '0')}`);
+    const words = i % 4 === 3 ? [Buffer.from('GET'), key] : [Buffer.from('SET'), key, value(letters, i, longest)];
+    const bytes = request(words);
+    contents.push(words);
+    pieces.push(bytes);
+    total += bytes.length;
+  }
+  return { bytes: Buffer.concat(pieces), contents };
+}
+
+function value(letters: Buffer, i: number, longest: number): Buffer {
+  const length = (i * 17) % (longest + 1);
+  const from = (i * 61) % (letters.length - length);
+  const bytes = Buffer.from(letters.subarray(from, from + length));
+  if (i % 2 === 0) bytes.write('\r\n', i % (length + 1));
+  if (i % 7 === 0) bytes.write('*1\r\n$4\r\nPING\r\n');
+  return bytes;
+}
+
+/** An array of bulk strings. */
+export function request(words: readonly Buffer[]): Buffer {
+  const parts = words.flatMap((word) => [Buffer.from(`$${word.length}\r\n`), word, Buffer.from('\r\n')]);
+  return Buffer.concat([Buffer.from(`*${words.length}\r\n`), ...parts]);
+}
+
+/** One frame for the contenders that feed themselves; they make the same one. */
+export function drips(length: number): Block<Buffer> {
   const separator = '\r\n';
   const bytes = Buffer.alloc(length, 'drip\rdrop, ');
   bytes.write(separator, length - separator.length);
@@ -121,7 +170,8 @@ export function size(bytes: number): string {
 
 /** The number of frames, and of their bytes without separators, in a block that is sent `repeats` times. */
 export function expectedOf({ contents }: Block, repeats: number): Required<Omit<Expected, 'digest'>> {
-  const bytes = contents.reduce((sum, content) => sum + content.length, 0);
+  const parts: readonly Buffer[] = contents.flat();
+  const bytes = parts.reduce((sum, part) => sum + part.length, 0);
   return { frames: contents.length * repeats, bytes: bytes * repeats };
 }
 
@@ -132,7 +182,10 @@ export function expectedOf({ contents }: Block, repeats: number): Required<Omit<
 export function verifiableOf(block: Block, repeats: number, connections = 1): Required<Expected> {
   const digest = new Digest();
   for (let i = 0; i < repeats; i++) {
-    for (const content of block.contents) digest.frame(content);
+    for (const content of block.contents) {
+      if (Buffer.isBuffer(content)) digest.frame(content);
+      else digest.parts(content);
+    }
   }
   return { ...expectedOf(block, repeats * connections), digest: String(digest) };
 }

@@ -27,9 +27,6 @@ export abstract class AwaitingReader {
     });
   }
 
-  /** The next line including its end; at EOF the rest, and then null. */
-  abstract readline(): Promise<Buffer | null>;
-
   /** Stores a chunk that has arrived. */
   protected abstract push(chunk: Buffer): void;
 
@@ -44,8 +41,13 @@ export abstract class AwaitingReader {
   }
 }
 
+interface LineReader {
+  /** The next line including its end; at EOF the rest, and then null. */
+  readline(): Promise<Buffer | null>;
+}
+
 /** Reads a connection to its end with a `Reader`, and prints the answer. */
-export async function receive(Reader: new (socket: Socket) => AwaitingReader): Promise<void> {
+export async function receive(Reader: new (socket: Socket) => LineReader): Promise<void> {
   const socket = connect({ host: '127.0.0.1', port });
   await once(socket, 'connect');
   const start = now();
@@ -60,5 +62,32 @@ export async function receive(Reader: new (socket: Socket) => AwaitingReader): P
     digest?.frame(line.subarray(0, -1));
   }
   answer(lines, bytes, now() - start);
+  socket.destroy();
+}
+
+/** The length of a frame's length. */
+export const HEADER_BYTES = 4;
+
+interface FrameReader {
+  /** The next frame with its length, then null. */
+  readframe(): Promise<Buffer | null>;
+}
+
+/** The same for frames with their length at the front. */
+export async function receiveFrames(Reader: new (socket: Socket) => FrameReader): Promise<void> {
+  const socket = connect({ host: '127.0.0.1', port });
+  await once(socket, 'connect');
+  const start = now();
+  const reader = new Reader(socket);
+  let frames = 0;
+  let bytes = 0;
+  for (;;) {
+    const frame = await reader.readframe();
+    if (frame === null) break;
+    frames++;
+    bytes += frame.length - HEADER_BYTES;
+    digest?.frame(frame.subarray(HEADER_BYTES));
+  }
+  answer(frames, bytes, now() - start);
   socket.destroy();
 }

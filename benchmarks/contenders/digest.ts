@@ -10,6 +10,12 @@ export class Digest {
     this.#hash.update(`${content.length}:`).update(content);
   }
 
+  /** A frame of several parts; the digest also depends on where each of them ends. */
+  parts(contents: readonly (Uint8Array | string)[]): void {
+    this.#hash.update(`${contents.map(({ length }) => length).join()}:`);
+    for (const content of contents) this.#hash.update(content);
+  }
+
   toString(): string {
     return this.#hash.digest('hex');
   }
