@@ -594,7 +594,7 @@ function bench(...words: string[]): Promise<{ code: number | null; stdout: strin
 
 test('every available contender answers correctly, and the last line is the whole result', async (t) => {
   t.timeout(300_000);
-  const { code, stdout, stderr } = await bench('until-crlfcrlf', 'drip', '--quick', '--json');
+  const { code, stdout, stderr } = await bench('until-crlfcrlf', 'window-resp', 'drip', '--quick', '--json');
   t.is(code, 0, stderr);
   const { machine, cases } = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Summary;
   t.is((machine['versions'] as Record<string, string>)['node'], process.versions.node);
@@ -602,6 +602,7 @@ test('every available contender answers correctly, and the last line is the whol
     cases.map(({ name, unit }) => [name, unit]),
     [
       ['until-crlfcrlf', 'Mblocks/s'],
+      ['window-resp', 'Mreq/s'],
       ['drip', 'ns/byte'],
     ],
   );

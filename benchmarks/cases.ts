@@ -6,17 +6,25 @@ import { exactly1m } from './cases/exactly-1m.js';
 import { frames } from './cases/frames.js';
 import { frameGrowth, idleMemoryGrowth, idleTimeGrowth } from './cases/growth.js';
 import { idleMemory } from './cases/idle-memory.js';
+import { lengthAwait } from './cases/length-await.js';
+import { lengthFrames } from './cases/length-frames.js';
 import { linesBatches } from './cases/lines-batches.js';
 import { readlineAwait } from './cases/readline-await.js';
+import { readlineTry } from './cases/readline-try.js';
 import { sweep } from './cases/sweep.js';
 import { untilCrlfCrlf } from './cases/until-crlfcrlf.js';
+import { windowResp } from './cases/window-resp.js';
 
 /** All cases, in the order in which they run. */
 export const cases: readonly Case[] = [
   readlineAwait,
+  readlineTry,
   linesBatches,
   frames,
+  lengthFrames,
+  lengthAwait,
   untilCrlfCrlf,
+  windowResp,
   exactly1m,
   echoPipelined,
   echoSingle,

@@ -1,6 +1,6 @@
 /**
- * What the contenders that parse requests to Redis have in common: as in a server, the command must be known before its arguments
- * are of any use, and a request is executed at once. Executing it here means counting its bytes.
+ * What the contenders that parse requests to Redis have in common. As in a server, each request must be recognised as one of the
+ * commands, and is executed as soon as it is parsed. To execute it here is to count its bytes.
  */
 import { answer as print, digest } from './program.js';
 
@@ -9,7 +9,7 @@ const NAMES = ['SET', 'GET'] as const;
 const SET = 0;
 const GET = 1;
 
-const LETTERS = [...NAMES].map((name) => Buffer.from(name).readUIntBE(0, 3));
+const LETTERS = NAMES.map((name) => Buffer.from(name).readUIntBE(0, 3));
 const UPPER_CASE = 0xdfdfdf;
 
 /** The number of the command whose name these bytes are, in capitals or not. */
@@ -28,7 +28,7 @@ let bytes = 0;
 /** Receives a request; `words` from `first` on are its arguments. */
 export function execute(command: number, words: readonly Buffer[], first: number): void {
   requests++;
-  bytes += 3;
+  bytes += NAMES[command]!.length;
   for (let i = first; i < words.length; i++) bytes += words[i]!.length;
   digest?.parts([NAMES[command]!, ...words.slice(first)]);
 }
