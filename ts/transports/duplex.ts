@@ -508,11 +508,7 @@ export class DuplexTransport implements Transport, Receiver {
     const written = this.#writable?.writableFinished ?? true;
     // Node closes a stream once both of its directions have ended.
     if (this.#life === 'closing' || (read && written)) return null;
-    const peer = peerName(this);
-    return new ConnectionError(
-      'ECONNRESET',
-      `read${peer === null ? '' : ` ${peer}`}: the stream was destroyed before its end`,
-    );
+    return new ConnectionError('ECONNRESET', `read${this.#where}: the stream was destroyed before its end`);
   }
 
   /** The peer, as messages name it. */
