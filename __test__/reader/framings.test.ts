@@ -64,7 +64,7 @@ function fieldBytes(framing: LengthFraming, bytes: Uint8Array): number {
 
 test('each framing of the document cuts the bytes of its protocol, whole and byte by byte', async (t) => {
   const bytes = await protocolFrames();
-  const framings: Map<string, Framing> = new Map(await lengthFramings());
+  const framings = new Map<string, Framing>(await lengthFramings());
   const work = await workplace(t);
   for (const { protocol, name, file } of await customFramings()) {
     framings.set(protocol, ((await work.load(file)) as Record<string, CustomFraming>)[name]!);
