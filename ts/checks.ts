@@ -30,6 +30,11 @@ export function checkObject(action: string, name: string, value: unknown): asser
   if (typeof value !== 'object' || value === null) throw invalidType(action, name, 'an object', value);
 }
 
+/** Whether `value` is an error, of this realm or of another one. */
+export function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value);
+}
+
 /**
  * Whether `value` is a `Uint8Array`, such as a `Buffer`. As in Node's own calls, it may be from another realm (`node:vm`, test
  * runners).
@@ -51,13 +56,24 @@ export function checkInteger(
   value: unknown,
   least: number,
   most = Number.MAX_SAFE_INTEGER,
+  expected?: string,
+): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
+  throw notAnInteger(action, name, value, least, most, expected);
+}
+
+/** What {@link checkInteger} throws, for callers that make the check themselves, because it is part of a fast path. */
+export function notAnInteger(
+  action: string,
+  name: string,
+  value: unknown,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
   expected = most === Number.MAX_SAFE_INTEGER
     ? `an integer of ${least} or more`
     : `an integer from ${least} to ${most}`,
-): number {
-  if (typeof value !== 'number') throw invalidType(action, name, expected, value);
-  if (!Number.isInteger(value) || value < least || value > most) throw outOfRange(action, name, expected, value);
-  return value;
+): Error {
+  return (typeof value === 'number' ? outOfRange : invalidType)(action, name, expected, value);
 }
 
 /** A file descriptor, as a number; see {@link checkInteger}. */

@@ -156,7 +156,7 @@ export function invalidKind(action: string, name: string, expected: string, kind
   return coded(new TypeError(`${action}: ${name} must be ${expected}, not ${kind}`), 'ERR_INVALID_ARG_TYPE');
 }
 
-/** `readexactly: n must be an integer from 0 to 9007199254740991, not -1` */
+/** `readexactly: n must be an integer of 0 or more, not -1` */
 export function outOfRange(action: string, name: string, expected: string, actual: unknown): CodedError<RangeError> {
   return coded(new RangeError(`${action}: ${name} must be ${expected}, not ${show(actual)}`), 'ERR_OUT_OF_RANGE');
 }

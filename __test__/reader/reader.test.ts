@@ -1,5 +1,6 @@
 // Runs once for each engine: no socket is read.
 import { inspect } from 'node:util';
+import { runInNewContext } from 'node:vm';
 import test, { type ExecutionContext } from 'ava';
 import type { Flow, ReaderIntake } from '#ts/reader/intake.js';
 import { StreamReader, readerIntake } from '#ts/reader/reader.js';
@@ -651,6 +652,27 @@ test('a small limit keeps the target for direct reads small', async (t) => {
     t.is(readerIntake(reader).readTarget()?.length, 16);
     readerIntake(reader).commit(16);
     t.is(readerIntake(reader).readTarget()?.length, most);
+  }
+});
+
+test('setException accepts an error of another realm, and reads reject with it', async (t) => {
+  const foreign = runInNewContext("new Error('from elsewhere')") as Error;
+  t.false(foreign instanceof Error);
+  const reader = fed('rest');
+  reader.setException(foreign);
+  t.is(reader.exception(), foreign);
+  t.is(text(await reader.readexactly(4)), 'rest');
+  t.is(await t.throwsAsync(reader.readline(), { any: true }), foreign);
+});
+
+test('setException refuses what only looks like an error', (t) => {
+  for (const wrong of [{ name: 'Error', message: 'boom' }, runInNewContext("({ message: 'boom' })"), 'boom', null]) {
+    const reader = new StreamReader();
+    t.throws(() => reader.setException(wrong as Error), {
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: /^setException: error /,
+    });
+    t.is(reader.exception(), null);
   }
 });
 

@@ -9,6 +9,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { coded } from '../errors.js';
 
 /** A separator, or lengths, of the native engine; opaque to JavaScript. */
 export type NativeFraming = object;
@@ -87,7 +88,7 @@ export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Addon |
   const wanted = environment['SLUICE_ENGINE'] ?? '';
   if (wanted !== '' && wanted !== 'native' && wanted !== 'typescript') {
     const message = `SLUICE_ENGINE must be 'native' or 'typescript', not ${JSON.stringify(wanted)}`;
-    throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
+    throw coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
   }
   if (wanted === 'typescript') return null;
 
@@ -110,7 +111,7 @@ export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Addon |
   }
   if (addon === null && wanted === 'native') {
     const message = ['SLUICE_ENGINE=native, but no binary can be loaded:', ...reasons].join('\n');
-    throw Object.assign(new Error(message), { code: 'ERR_NATIVE_UNAVAILABLE' });
+    throw coded(new Error(message), 'ERR_NATIVE_UNAVAILABLE');
   }
   return addon;
 }

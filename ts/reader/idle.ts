@@ -1,35 +1,35 @@
 /**
- * Memory of readers that have fallen silent.
+ * Returns memory of readers whose connection has become silent.
  *
- * A ring grows with what is unread, and keeps its size when that was taken: the next bytes are likely to be as many. Of a reader that
- * waits with a few bytes in a large ring nobody knows whether it is in the middle of a transfer or idle for hours. Only time tells, so
- * those are looked at now and then, by one timer for all, which runs while there are any: no read pays for it.
+ * A ring grows with its unread bytes and keeps its size when they are consumed, because as many are likely to follow. If a reader waits
+ * with a few bytes in a large ring, it may be in the middle of a transfer, or idle for hours: only time can tell. Such readers are
+ * checked now and then by one shared timer, which runs only while there are any, so that reads cost nothing more.
  */
 
-/** A reader that waits with more memory than its bytes need. */
+/** A reader that waits with more memory than its unread bytes need. */
 export interface Spacious {
-  /** Bytes received so far: the same number twice means that nothing has come in between. */
+  /** The number of bytes received so far: the same number twice means that nothing has arrived in between. */
   readonly bytesRead: number;
-  /** Gives the memory back, if it still has it. */
+  /** Returns the memory, if the reader still has it. */
   shrink(): void;
 }
 
-/** How long a reader has to be silent: at least once this time, at most twice, in ms. */
+/** The time between two checks, in ms. A reader has been silent for at least this long when it is shrunk, and at most twice as long. */
 const SILENCE_MS = 1000;
 
-/** The readers that are watched, and what each had received when it was last looked at. */
+/** The watched readers, and how many bytes each had received at the last check. */
 const watched = new Map<Spacious, number>();
 let timer: NodeJS.Timeout | null = null;
 
-/** Watches a reader until it has been silent for a while, and has it give its memory back then. */
+/** Watches a reader until it has been silent for a while, and then has it return its memory. */
 export function watch(reader: Spacious): void {
   if (watched.has(reader)) return;
   watched.set(reader, reader.bytesRead);
-  // One timer for each look, not an interval: it must neither keep the process alive nor run for nothing.
+  // A new timer for each check, not an interval: it must not run when no reader is watched.
   timer ??= setTimeout(look, SILENCE_MS).unref();
 }
 
-/** Looks at all that are watched. */
+/** Checks all watched readers. */
 export function look(): void {
   if (timer !== null) clearTimeout(timer);
   timer = null;

@@ -52,6 +52,8 @@ export interface ReaderIntake extends LineSource, Spacious {
   /** See `ReadingSink.readsAhead`. */
   readonly readsAhead: boolean;
 
+  /** Whether EOF has arrived. Bytes may still be unread. */
+  readonly eof: boolean;
   /** Whether a read has rejected with the error that ended the stream, so that the caller knows of it. */
   readonly hasThrown: boolean;
 

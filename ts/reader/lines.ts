@@ -1,6 +1,4 @@
-/**
- * Lines as strings, one by one or many at once: loops over a reader.
- */
+/** Lines as strings, one at a time or many at once: loops over a reader. */
 import { Buffer } from 'node:buffer';
 import { checkBoolean } from '../checks.js';
 import { checkedSignal, type WaitOptions } from '../abort.js';
@@ -9,30 +7,30 @@ import { checkEncoding, lineEnd } from './frames.js';
 /** The encodings in which the byte 0x0A is a line feed and nothing else. */
 export type LineEncoding = 'utf8' | 'utf-8' | 'latin1' | 'binary' | 'ascii';
 
-/** What `lines` takes. */
+/** Options of `lines`. */
 export interface LinesOptions extends WaitOptions {
   /** How the bytes are decoded: `utf8` (default), `latin1` or `ascii`, and Node's other names of these. */
   encoding?: LineEncoding | undefined;
-  /** Whether the strings end as the lines do. Default false: without the `\n` and without one `\r` in front of it. */
+  /** Whether the strings keep their line ends. Default false: the `\n` is removed, and one `\r` before it. */
   keepEnds?: boolean | undefined;
 }
 
-/** Checked options. */
+/** The options of `lines`, checked. */
 export interface LineForm extends WaitOptions {
   readonly encoding: LineEncoding;
   readonly keepEnds: boolean;
 }
 
-/** Where lines come from: a reader. `loop` is the iterator that reads. */
+/** A source of lines: a reader. `loop` is the iterator that reads. */
 export interface LineSource {
   nextLine(form: LineForm, loop: object): Promise<IteratorResult<string, undefined>>;
   nextLines(form: LineForm, loop: object): Promise<IteratorResult<string[], undefined>>;
-  /** Ends the read that `loop` has begun, if it still waits: it resolves as done, and nothing is consumed. */
+  /** Ends the read that `loop` has started, if it still waits: the read resolves as done, and nothing is consumed. */
   leave(loop: object): void;
 }
 
 /**
- * The options of `lines`, checked.
+ * Checks the options of `lines`.
  *
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
  */
@@ -46,12 +44,11 @@ export function checkLineForm(options: LinesOptions = {}): LineForm {
 }
 
 /**
- * The lines of a stream as strings, split at `\n` only, until EOF; what follows the last `\n` is the last line.
+ * The lines of a stream as strings, split only at `\n`, until EOF. Bytes after the last `\n` are the last line.
  *
- * The stream has read exactly the lines that were handed out: leave the loop, or read in the middle of it, and the next read
- * goes on behind the last line. A line over the limit is skipped and ends the loop with a `LimitOverrunError`, as `readline`
- * would; a new loop goes on with the next line. Bytes that are not valid in the encoding become U+FFFD, and a
- * byte-order mark stays what it is, U+FEFF, wherever it comes.
+ * Exactly the lines that the loop has received are consumed: after leaving the loop, or in the middle of it, another read continues
+ * after the last line. A line over the limit is skipped and ends the loop with a `LimitOverrunError`, as with `readline`; a new loop
+ * continues with the next line. Bytes that are invalid in the encoding become U+FFFD. A byte-order mark stays U+FEFF, wherever it is.
  *
  * ```ts
  * for await (const line of stream.lines()) console.log(line);
@@ -62,15 +59,15 @@ export class Lines implements AsyncIterableIterator<string, undefined> {
   readonly #form: LineForm;
   #left = false;
 
-  /** @internal Streams and readers make them. */
+  /** @internal Streams and readers create them. */
   constructor(source: LineSource, form: LineForm) {
     this.#source = source;
     this.#form = form;
   }
 
   /**
-   * All complete lines that are buffered, again and again until EOF: never an empty list. Several times as fast as awaiting
-   * each line. Good lines in front of an overlong one come first.
+   * Iterates over lists of all complete lines that have arrived, until EOF. A list is never empty. Several times as fast as awaiting
+   * each line. Good lines before an overlong one are returned first.
    *
    * ```ts
    * for await (const batch of stream.lines().batches()) for (const line of batch) console.log(line);
@@ -84,14 +81,14 @@ export class Lines implements AsyncIterableIterator<string, undefined> {
     );
   }
 
-  /** The next line, or `done` at EOF and once the loop was left. Rejects as `readline` does. */
+  /** Returns the next line, or `done` at EOF and after the loop was left. Rejects as `readline` does. */
   next(): Promise<IteratorResult<string, undefined>> {
     return this.#left ? Promise.resolve(DONE) : this.#source.nextLine(this.#form, this);
   }
 
   /**
-   * Ends a loop. The stream stays open, and nothing more is consumed: a `next()` that still waits resolves as done, and the stream
-   * can be read again at once.
+   * Ends the loop. The stream stays open, and nothing more is consumed: a waiting `next()` resolves as done, and the stream can be read
+   * again at once.
    */
   return(): Promise<IteratorResult<string, undefined>> {
     this.#left = true;
@@ -99,22 +96,22 @@ export class Lines implements AsyncIterableIterator<string, undefined> {
     return Promise.resolve(DONE);
   }
 
-  /** Begins a loop, also after an earlier one was left. */
+  /** Starts a loop, also after an earlier one was left. */
   [Symbol.asyncIterator](): this {
     this.#left = false;
     return this;
   }
 }
 
-/** One loop: once it was left, it has ended for good. */
+/** One loop. After it was left, it stays ended. */
 export class Loop<T> implements AsyncIterableIterator<T, undefined> {
   readonly #read: (loop: object) => Promise<IteratorResult<T, undefined>>;
   readonly #leave: (loop: object) => void;
   #left = false;
 
   /**
-   * @param read - the next result, or done
-   * @param leave - ends the read that the loop has begun, as {@link LineSource.leave} does
+   * @param read - returns the next result, or done
+   * @param leave - ends the read that the loop has started, as {@link LineSource.leave} does
    */
   constructor(read: (loop: object) => Promise<IteratorResult<T, undefined>>, leave: (loop: object) => void) {
     this.#read = read;
@@ -136,23 +133,23 @@ export class Loop<T> implements AsyncIterableIterator<T, undefined> {
   }
 }
 
-/** What an iterator answers at its end. */
+/** The result of an iterator at its end. */
 export const DONE: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });
 
-/** Lines that follow each other, decoded in one piece, to be taken one by one. */
+/** Consecutive lines, decoded as one string, to be returned one at a time. */
 export class TextCut {
   readonly encoding: LineEncoding;
-  /** Where the next line begins, in the coordinate of the owner. */
+  /** The position of the next line, as the owner counts. */
   position: number;
   readonly #end: number;
   readonly #text: string;
   readonly #aligned: boolean;
-  /** Node's `ascii` drops the highest bit, which can make a carriage return of a byte that is none. */
+  /** Node's `ascii` drops the highest bit, which can turn another byte into a carriage return. */
   readonly #masked: boolean;
   #at = 0;
 
   /**
-   * @param bytes - whole lines with their ends, of which the first begins at `position`
+   * @param bytes - complete lines with their ends; the first begins at `position`
    * @param ascii - whether all bytes are below 0x80
    */
   constructor(bytes: Buffer, position: number, encoding: LineEncoding, ascii: boolean) {
@@ -164,19 +161,19 @@ export class TextCut {
     this.#aligned = this.#text.length === bytes.length;
   }
 
-  /** Whether the line from `start` to `end` is in it, and is the next one. */
+  /** Whether the line from `start` to `end` is the next one here. */
   has(start: number, end: number, encoding: LineEncoding): boolean {
     return this.position === start && end <= this.#end && this.encoding === encoding;
   }
 
-  /** Takes the line that ends at `end`. */
+  /** Returns the line that ends at `end`, and moves on to the next one. */
   take(end: number, keepEnds: boolean): string {
     const text = this.#text;
     const start = this.#at;
-    const behind = this.#aligned ? start + (end - this.position) : text.indexOf('\n', start) + 1;
-    this.#at = behind;
+    const next = this.#aligned ? start + (end - this.position) : text.indexOf('\n', start) + 1;
+    this.#at = next;
     this.position = end;
-    const line = text.slice(start, keepEnds ? behind : lineEnd(text, start, behind));
+    const line = text.slice(start, keepEnds ? next : lineEnd(text, start, next));
     return this.#masked ? Buffer.from(line, 'latin1').toString('ascii') : line;
   }
 }

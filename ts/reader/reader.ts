@@ -1,17 +1,17 @@
 /**
- * The reading half of a stream, sans-IO: bytes come in by `feedData`, frames go out by promises.
+ * The reading half of a stream, sans-IO: bytes enter through `feedData`, and reads return them through promises.
  *
- * This file has the public calls, the read that waits, the end of the stream and its error, and back-pressure. The bytes are in a
- * `ReceiveBuffer`, which knows what is unread and where; a `FrameScanner` over it knows which frames are complete. Large reads go past
- * both into a `Fill`. A reader makes the first two when it first reads or receives something.
+ * This file has the public calls, the waiting read, EOF and the error that ends the stream, and back-pressure. The bytes are in a
+ * `ReceiveBuffer`, which knows which bytes are unread and where they are; a `FrameScanner` over it knows which frames are complete.
+ * Large reads bypass both and go into a `Fill`. A reader creates the first two when it first reads or receives something.
  *
- * One read waits at a time. It is an `attempt` that is made again whenever bytes, EOF or an error come in, so that a result
- * depends on the bytes alone and never on how they were cut into chunks.
+ * One read waits at a time. It is an `attempt` that is repeated whenever bytes, EOF or an error arrive. Its result therefore depends
+ * on the bytes alone and never on how they were split into chunks.
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, refusedWait, type WaitOptions } from '../abort.js';
-import { checkInteger, checkLimit, isBytes } from '../checks.js';
+import { checkInteger, checkLimit, isBytes, isError, notAnInteger } from '../checks.js';
 import {
   prepareFraming,
   type Framing,
@@ -22,7 +22,7 @@ import {
 import { MAX_CAPACITY } from '../buffer/ring.js';
 import { Separator } from '../buffer/separator.js';
 import { allocateResult } from '../buffer/slab.js';
-import { IncompleteReadError, StateError, coded, count, invalidType, outOfRange, tooLarge } from '../errors.js';
+import { IncompleteReadError, StateError, coded, count, invalidType, tooLarge } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
 import { Fill } from './fill.js';
 import { FrameLoop, type FrameSource } from './frame-loop.js';
@@ -32,29 +32,29 @@ import { watch } from './idle.js';
 import { TUNING, type Flow, type ReaderIntake, type ReaderTuning } from './intake.js';
 import { DONE, Lines, Loop, checkLineForm, type LineForm, type LinesOptions } from './lines.js';
 
-/** What a bounded reader takes. */
+/** Options of everything that has a limit on frames. */
 export interface LimitOptions {
-  /** The longest frame, without its separator, in bytes; also where back-pressure begins (above twice of it). */
+  /** The longest frame, not counting its separator, in bytes. Reading pauses when more than twice as many bytes are unread. */
   limit?: number | undefined;
 }
 
-/** A read that waits. */
+/** A waiting read. */
 class PendingRead {
   resolve: (value: never) => void = nothing;
   reject: (reason: unknown) => void = nothing;
-  /** Takes back what waits for the signal. */
+  /** Removes the listener from the signal. */
   unwatch: (() => void) | null = null;
 
   /**
    * @param attempt - the result, or undefined to go on waiting; throws to fail the read. It is given the reader, so that it need
    * not be a function of its own for each read
-   * @param gathered - where the bytes of a read are gathered that do not pass through the ring
+   * @param gathered - collects the bytes of a read that bypasses the ring
    */
   constructor(
     readonly action: string,
     readonly attempt: (reader: StreamReader) => unknown,
     readonly gathered: Gathered | null = null,
-    /** The loop that has begun it, which may end it. */
+    /** The loop that started the read, and may end it. */
     readonly loop: object | null = null,
     /** How many bytes it takes of a chunk before they are copied to the ring, one or more; 0: none. */
     readonly most = 0,
@@ -82,7 +82,7 @@ const EMPTY = Buffer.alloc(0);
 export let readerIntake: (reader: StreamReader) => ReaderIntake;
 
 /**
- * The reading half of a stream. It does no input of its own: feed it from anything, also without a socket.
+ * The reading half of a stream. It does no input of its own: it can be fed from any source, even without a socket.
  *
  * ```ts
  * const reader = new StreamReader({ limit: 1024 });
@@ -103,7 +103,7 @@ export class StreamReader {
   #keeper: Keeper | null = null;
   #paused = false;
 
-  /** The frames over the receive buffer; null until something is read or received, because most readers of a server are idle. */
+  /** Null until something is read or received, because most readers of a server are idle. */
   #scanner: FrameScanner | null = null;
 
   #pending: PendingRead | null = null;
@@ -111,14 +111,14 @@ export class StreamReader {
   #exception: Error | null = null;
   #hasThrown = false;
   #bytesRead = 0;
-  /** How much the transport may read into the ring at once; 0: the source is not busy, and what it brings is fed. */
+  /** How much the transport may read directly into the ring at once; 0 while the source is not busy: its chunks are fed. */
   #ahead = 0;
   /** How many bytes the last read that did not wait has asked for in vain; 0: it had its result. */
   #wanted = 0;
 
   /**
-   * @param options - `limit`: the longest frame without its separator, in bytes (default 65536)
-   * @throws RangeError `ERR_OUT_OF_RANGE` when the limit is not a positive integer
+   * @param options - `limit`: the longest frame, not counting its separator, in bytes (default 65536)
+   * @throws RangeError `ERR_OUT_OF_RANGE` if the limit is not a positive integer
    */
   constructor(options: LimitOptions = {}) {
     if (typeof options !== 'object' || (options as unknown) === null) {
@@ -127,18 +127,18 @@ export class StreamReader {
     this.#limit = checkLimit('StreamReader', options.limit);
   }
 
-  /** The longest frame without its separator, in bytes. asyncio: the `limit` argument */
+  /** The longest frame, not counting its separator, in bytes. asyncio: the `limit` argument */
   get limit(): number {
     return this.#limit;
   }
 
-  /** Bytes received and not read yet. */
+  /** The number of bytes received and not read yet. */
   get buffered(): number {
     const fill = this.#pending?.fill?.filled ?? 0;
     return (this.#scanner === null ? 0 : this.#scanner.buffer.length) + fill;
   }
 
-  /** Bytes received so far, read or not. */
+  /** The number of bytes received so far, read or not. */
   get bytesRead(): number {
     return this.#bytesRead;
   }
@@ -156,9 +156,9 @@ export class StreamReader {
   // ---------------------------------------------------------------------------------------------- the feeding side
 
   /**
-   * Appends a copy of `data`, a string as UTF-8, to the buffer and wakes the read that waits. asyncio: `feed_data`
+   * Appends a copy of `data` (a string as UTF-8) to the unread bytes and wakes the waiting read. asyncio: `feed_data`
    *
-   * @throws TypeError `ERR_INVALID_ARG_TYPE` when data is neither a string nor a Uint8Array
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` if data is neither a string nor a Uint8Array
    * @throws StateError `ERR_FEED_AFTER_EOF` after {@link feedEof}
    */
   feedData(data: Uint8Array | string): void {
@@ -168,7 +168,7 @@ export class StreamReader {
     if (bytes.length > 0) this.#feed(bytes);
   }
 
-  /** Says that no more data will come. Waiting reads end as documented for each. asyncio: `feed_eof` */
+  /** Reports that no more data will arrive. A waiting read ends as its method documents. asyncio: `feed_eof` */
   feedEof(): void {
     if (this.#eof || this.#exception !== null) return;
     this.#eof = true;
@@ -176,12 +176,15 @@ export class StreamReader {
   }
 
   /**
-   * Ends the stream with an error: bytes received before it are still read first, and the first read that they cannot
-   * satisfy rejects with it, as do all later ones. After {@link feedEof} it changes nothing but {@link exception}: the stream
-   * had come to its end. asyncio: `set_exception` (where reads fail at once, whatever was received)
+   * Ends the stream with an error. Bytes received before it can still be read: the first read that they cannot satisfy rejects with
+   * the error, as do all later ones. After {@link feedEof} only {@link exception} changes, because the stream had already ended.
+   * Only the first error counts. asyncio: `set_exception` (where reads fail at once, even if they could be satisfied)
+   *
+   * @param error - may come from another realm (`node:vm`)
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` if it is not an error
    */
   setException(error: Error): void {
-    if (!(error instanceof Error)) throw invalidType('setException', 'error', 'an Error', error);
+    if (!isError(error)) throw invalidType('setException', 'error', 'an Error', error);
     if (this.#exception !== null) return;
     this.#exception = error;
     this.#wake();
@@ -216,6 +219,10 @@ export class StreamReader {
 
       get readsAhead(): boolean {
         return this.#reader.#ahead > 0;
+      }
+
+      get eof(): boolean {
+        return this.#reader.#eof;
       }
 
       get hasThrown(): boolean {
@@ -313,7 +320,7 @@ export class StreamReader {
       return fill.target.length - fill.filled < largeRead / 2 ? null : buffer.targetFill(fill);
     }
     if (!ahead || this.#ahead === 0) return null;
-    // After a large read comes another one more often than not, and what the ring gets now is then copied once more.
+    // Another large read is likely to follow, and then bytes that the ring gets now have to be copied once more.
     return buffer.targetRing(directRead, afterFill ? directRead : this.#ahead, this.#room());
   }
 
@@ -333,7 +340,7 @@ export class StreamReader {
       this.#ahead = this.#aheadOf(count);
       scanner.commit(count);
     } else {
-      // What the memory was lent for is gone (a cancelled read, a ring that was replaced): the bytes still count.
+      // The read was cancelled, or the ring replaced, since the transport got this memory. The bytes still count.
       return this.#feed(target.subarray(0, count));
     }
     this.#wake();
@@ -355,7 +362,7 @@ export class StreamReader {
       try {
         scanner.append(rest, this.#room());
       } catch (error) {
-        // Memory has run out. These bytes are lost, so nothing that comes after them may be read.
+        // Memory has run out. These bytes are lost, so the bytes that follow must not be read.
         this.setException(error as Error);
         return false;
       }
@@ -380,22 +387,22 @@ export class StreamReader {
     return chunk.subarray(size);
   }
 
-  /** How much to read after a direct read of `count` bytes, which are not in the ring yet. */
+  /** How much to read next after a direct read of `count` bytes, which are not in the ring yet. */
   #aheadOf(count: number): number {
     const { directRead } = this.#tuning;
-    // The source has calmed down.
+    // The source is no longer busy.
     if (count < directRead / 2) return 0;
-    // Much only where what came before was taken: other readers would have so much more unread data.
+    // Read more at once only if the caller keeps up; otherwise it would only add to the unread data.
     return this.buffered <= directRead ? this.#directMost() : directRead;
   }
 
-  /** What the transport reads at once at most, and a ring is made for: a small limit is meant to keep memory small. */
+  /** The most that the transport reads at once, and the size of a new ring. A small limit is meant to keep memory small. */
   #directMost(): number {
     const { directMost, directRead } = this.#tuning;
     return Math.min(directMost, Math.max(directRead, 4 * this.#limit));
   }
 
-  /** How large to make a ring that is made now: it is about to be read into. */
+  /** The size of a ring that is created now, because the transport is about to read into it. */
   #room(): number {
     return this.#ahead > 0 ? this.#directMost() : 0;
   }
@@ -403,15 +410,18 @@ export class StreamReader {
   // ---------------------------------------------------------------------------------------------- the reading side
 
   /**
-   * Reads up to `n` bytes, as soon as there is at least one; with `n` of -1 (the default) everything up to EOF.
+   * Reads 1 to `n` bytes, or with -1 (the default) everything until EOF. Not bounded by the limit. Resolves with an empty buffer at EOF
+   * and for `read(0)`. asyncio: `read`
    *
-   * Waits for the first byte (with -1: for EOF). Resolves with an empty buffer at EOF and for `read(0)`. Not bounded by the
-   * limit. asyncio: `read`
+   * **Waits** until there is at least one byte; with -1, until EOF.
    *
-   * @throws RangeError `ERR_OUT_OF_RANGE` (as a rejection) when n is not an integer of -1 or more
+   * **Errors** (all as rejections). RangeError `ERR_OUT_OF_RANGE` if n is not an integer of -1 or more; StateError
+   * `ERR_CONCURRENT_READ` while another read waits. With -1, RangeError `ERR_BUFFER_TOO_LARGE` if the bytes cannot be held in memory.
+   *
+   * **Cancellation.** `signal` ends the wait; nothing is consumed.
    */
   read(n = -1, options?: WaitOptions): Promise<Buffer> {
-    if (!Number.isSafeInteger(n) || n < -1) return Promise.reject(badCount('read', n, -1));
+    if (!Number.isSafeInteger(n) || n < -1) return Promise.reject(notAnInteger('read', 'n', n, -1));
     if (n === 0) return this.#refusal('read', options) ?? Promise.resolve(EMPTY);
     if (n === -1) return this.#readAll(options);
     const scanner = this.#scanner;
@@ -423,7 +433,7 @@ export class StreamReader {
     return this.#waitRead(n, options);
   }
 
-  // Apart from read, which would make what the attempt needs even when bytes are buffered.
+  // Not part of read, which would then allocate the closure's context even if bytes are buffered.
   #waitRead(n: number, options: WaitOptions | undefined): Promise<Buffer> {
     return this.#begin('read', options, () => this.#some(this.#receive(), n), null, null, n);
   }
@@ -436,10 +446,16 @@ export class StreamReader {
   }
 
   /**
-   * Reads one line with its `\n`; at EOF what is left, and an empty buffer when nothing is.
+   * Reads one line with its `\n`. At EOF it resolves with the remaining bytes, or with an empty buffer if there are none.
+   * asyncio: `readline`
    *
-   * Waits for the end of the line. A line longer than the limit rejects once with {@link LimitOverrunError} and is skipped
-   * up to its end, also when that has not arrived yet; the next call gives the next line. asyncio: `readline`
+   * **Waits** for the end of the line.
+   *
+   * **Errors** (all as rejections). A line longer than the limit: {@link LimitOverrunError}, once; the whole line is skipped, including
+   * any part that has not arrived yet, and the next call returns the next line. StateError `ERR_CONCURRENT_READ` while another read
+   * waits.
+   *
+   * **Cancellation.** `signal` ends the wait; nothing is consumed.
    */
   readline(options?: WaitOptions): Promise<Buffer> {
     const scanner = this.#scanner;
@@ -457,13 +473,16 @@ export class StreamReader {
   }
 
   /**
-   * Reads up to and including the separator: a string (as UTF-8), bytes, or a list of them, of which the match that ends
-   * first wins.
+   * Reads up to and including the separator: a string (as UTF-8), bytes, or a list of these. Of several, the match that ends first
+   * wins. asyncio: `readuntil`
    *
-   * Waits for the separator. A frame over the limit rejects with {@link LimitOverrunError} and is left in the buffer; at EOF
-   * the rest is consumed and becomes the `partial` of an {@link IncompleteReadError}. asyncio: `readuntil`
+   * **Waits** for the separator.
    *
-   * @throws RangeError `ERR_SEPARATOR_EMPTY` (as a rejection) when a separator is empty or the list is
+   * **Errors** (all as rejections). A frame over the limit: {@link LimitOverrunError}; the bytes stay unread. EOF before the separator:
+   * {@link IncompleteReadError}; the remaining bytes are consumed and are its `partial`. RangeError `ERR_SEPARATOR_EMPTY` if a separator
+   * or the list is empty; StateError `ERR_CONCURRENT_READ` while another read waits.
+   *
+   * **Cancellation.** `signal` ends the wait; nothing is consumed.
    */
   readuntil(separator: Separators = '\n', options?: WaitOptions): Promise<Buffer> {
     let wanted: Separator;
@@ -492,16 +511,19 @@ export class StreamReader {
   }
 
   /**
-   * Reads exactly `n` bytes. Not bounded by the limit; memory for all n bytes is taken when the call has to wait.
-   *
-   * Waits for n bytes. At EOF the rest is consumed and becomes the `partial` of an {@link IncompleteReadError}.
+   * Reads exactly `n` bytes. Not bounded by the limit; a call that has to wait allocates memory for all n bytes.
    * asyncio: `readexactly`
    *
-   * @throws RangeError (as a rejection) `ERR_OUT_OF_RANGE` when n is not an integer of 0 or more; `ERR_BUFFER_TOO_LARGE` when
-   * n bytes cannot be allocated: nothing is consumed
+   * **Waits** for n bytes.
+   *
+   * **Errors** (all as rejections). EOF before n bytes: {@link IncompleteReadError}; the remaining bytes are consumed and are its
+   * `partial`. RangeError `ERR_OUT_OF_RANGE` if n is not an integer of 0 or more, or `ERR_BUFFER_TOO_LARGE` if n bytes cannot be
+   * allocated: nothing is consumed. StateError `ERR_CONCURRENT_READ` while another read waits.
+   *
+   * **Cancellation.** `signal` ends the wait; nothing is consumed.
    */
   readexactly(n: number, options?: WaitOptions): Promise<Buffer> {
-    if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(badCount('readexactly', n, 0));
+    if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(notAnInteger('readexactly', 'n', n, 0));
     if (n === 0) return this.#refusal('readexactly', options) ?? Promise.resolve(EMPTY);
     const scanner = this.#scanner;
     if (scanner !== null && options === undefined && this.#pending === null) {
@@ -535,12 +557,12 @@ export class StreamReader {
     }
   }
 
-  // Apart from readexactly, as for read.
+  // Not part of readexactly, as for read.
   #waitExactly(n: number, options: WaitOptions | undefined): Promise<Buffer> {
     if (n < this.#tuning.largeRead || n <= this.buffered) {
       return this.#begin('readexactly', options, () => this.#exactly(this.#receive(), n, `readexactly(${n})`));
     }
-    // Checked before the allocation, which a call that is refused should not make.
+    // A call that is refused must not allocate first.
     const refusal = this.#refusal('readexactly', options);
     if (refusal !== null) return refusal;
     let fill: Fill;
@@ -567,19 +589,23 @@ export class StreamReader {
     if (fill.filled === expected) return fill.target;
     if (!this.#ended()) return undefined;
     const error = new IncompleteReadError(fill.compact(), expected, action, missing);
-    // They leave with the error, and are not to be put back.
+    // The error has them: they must not be put back.
     fill.filled = 0;
     throw error;
   }
 
   /**
-   * Looks at the next `n` bytes without consuming them; fewer only at EOF. Not bounded by the limit.
+   * Returns a copy of the next `n` bytes without consuming them; fewer only at EOF. Not bounded by the limit.
    *
-   * @throws RangeError (as a rejection) `ERR_OUT_OF_RANGE` when n is not an integer of 0 or more; `ERR_BUFFER_TOO_LARGE` when
-   * n bytes cannot be buffered
+   * **Waits** for n bytes, or EOF.
+   *
+   * **Errors** (all as rejections). RangeError `ERR_OUT_OF_RANGE` if n is not an integer of 0 or more, or `ERR_BUFFER_TOO_LARGE` if n
+   * bytes cannot be buffered; StateError `ERR_CONCURRENT_READ` while another read waits.
+   *
+   * **Cancellation.** `signal` ends the wait.
    */
   peek(n: number, options?: WaitOptions): Promise<Buffer> {
-    if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(badCount('peek', n, 0));
+    if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(notAnInteger('peek', 'n', n, 0));
     if (n === 0) return this.#refusal('peek', options) ?? Promise.resolve(EMPTY);
     if (n > MAX_CAPACITY) return Promise.reject(tooLarge(`peek(${n})`, n));
     const scanner = this.#scanner;
@@ -600,10 +626,15 @@ export class StreamReader {
   }
 
   /**
-   * Reads 1 to `buffer.length` bytes into the caller's memory, as soon as there is at least one, and resolves with their
-   * number; 0 at EOF and for an empty buffer. The memory must not be touched while the call waits.
+   * Reads 1 to `buffer.length` bytes into the caller's memory and resolves with their number; 0 at EOF and for an empty buffer. The
+   * caller must not use the memory while the call waits.
    *
-   * @throws TypeError (as a rejection) `ERR_INVALID_ARG_VALUE` when the memory is detached while the call waits: nothing is consumed
+   * **Waits** until there is at least one byte.
+   *
+   * **Errors** (all as rejections). TypeError `ERR_INVALID_ARG_VALUE` if the memory is detached while the call waits: nothing is
+   * consumed. StateError `ERR_CONCURRENT_READ` while another read waits.
+   *
+   * **Cancellation.** `signal` ends the wait; nothing is consumed, and the memory is not written to.
    */
   readinto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
     if (!isBytes(buffer)) {
@@ -624,9 +655,9 @@ export class StreamReader {
   }
 
   /**
-   * Puts `data`, a string as UTF-8, back in front of the unread bytes, for a parser that has read too far. Works at EOF, too.
+   * Puts a copy of `data` (a string as UTF-8) back before the unread bytes, for a parser that has read too far. Works at EOF as well.
    *
-   * @throws StateError `ERR_CONCURRENT_READ` while a read waits: its bytes would come out of order
+   * @throws StateError `ERR_CONCURRENT_READ` while a read waits, because it would get the bytes out of order
    */
   unread(data: Uint8Array | string): void {
     const bytes = asBytes('unread', data);
@@ -639,14 +670,17 @@ export class StreamReader {
   }
 
   /**
-   * All complete frames that are buffered, in place: for parsing many of them without a promise, a copy or an object for each.
+   * Reads all complete frames that have arrived, in place: for parsing many of them without a promise, a copy or an object for each.
    *
-   * Waits for at least one. At EOF, when nothing is left, there are none: `length` is 0. What is handed out is consumed, and lies in
-   * the memory of the reader: it is valid until the next read begins, see {@link Frames}. Bytes that come in meanwhile do not
-   * touch it.
+   * The frames are consumed but stay in the reader's memory. They are valid until the next read begins; bytes that arrive in the
+   * meantime do not change them. See {@link Frames}. At EOF, if no bytes are left, `length` is 0.
    *
-   * Good frames in front of one over the limit are handed out first; when that is the next one, the call rejects as
-   * {@link readuntil} does, and so it does when the stream ends in the middle of a frame.
+   * **Waits** for at least one frame, or EOF.
+   *
+   * **Errors** (all as rejections). As {@link readuntil}, if the next frame is over the limit or is cut short by EOF; good frames before
+   * it are returned first.
+   *
+   * **Cancellation.** `signal` ends the wait; nothing is consumed.
    *
    * ```ts
    * for (let frames; (frames = await reader.readframes()).length > 0; ) {
@@ -708,7 +742,7 @@ export class StreamReader {
     return this.#waitFrame(wanted, 'readframe', options, asItIs, null);
   }
 
-  // Apart from readframe, as for read.
+  // Not part of readframe, as for read.
   #waitFrame<T>(
     wanted: PreparedFraming,
     action: FrameAction,
@@ -1041,16 +1075,16 @@ export class StreamReader {
   // ---------------------------------------------------------------------------------------------- lines as strings
 
   /**
-   * The lines of the stream as strings: one by one, or by `lines().batches()` many at once. See {@link Lines}.
+   * Returns an iterator over the lines as strings: one at a time, or with `lines().batches()` many at once. See {@link Lines}.
    *
    * ```ts
    * for await (const line of reader.lines()) console.log(line);
    * for await (const batch of reader.lines({ encoding: 'latin1' }).batches()) count += batch.length;
    * ```
    *
-   * @param options - `encoding`: `utf8` (default), `latin1` or `ascii`; `keepEnds`: whether the strings end as the lines do (default
+   * @param options - `encoding`: `utf8` (default), `latin1` or `ascii`; `keepEnds`: whether the strings keep their line ends (default
    * false); `signal`: ends the wait for the next line
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for options that are none
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for invalid options
    */
   lines(options?: LinesOptions): Lines {
     return new Lines(readerIntake(this), checkLineForm(options));
@@ -1085,11 +1119,11 @@ export class StreamReader {
   }
 
   /**
-   * Lines with their `\n`, as {@link readline} gives them, until EOF. Leaving the loop consumes nothing more, also while it waits for
-   * a line, and a new loop goes on where the last one left. asyncio: `__aiter__`
+   * Iterates over lines with their `\n`, as {@link readline} returns them, until EOF. Leaving the loop consumes nothing more, even while
+   * it waits for a line, and a new loop continues after the last line. asyncio: `__aiter__`
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
-    // By hand, because an async generator costs three promises a line.
+    // Not an async generator, which would cost three promises for each line.
     return new Loop<Buffer>(
       (loop) => {
         const scanner = this.#scanner;
@@ -1148,12 +1182,12 @@ export class StreamReader {
       }
     } catch (error) {
       if (gathered?.fill != null) this.#putBackFill(gathered.fill);
-      // An overlong line was dropped, or the rest left with the error.
+      // An overlong line was dropped, or the error has the remaining bytes.
       if (this.#paused) this.#relieve();
       return Promise.reject(error);
     }
     const buffer = this.#scanner?.buffer;
-    // While it waits, which may be long, it needs no ring unless there are bytes.
+    // The wait may be long, and without unread bytes it needs no ring.
     buffer?.settle();
     if (buffer?.isSpacious()) watch(readerIntake(this));
     const pending = new PendingRead(action, attempt, gathered, loop, most, deliver);
@@ -1164,17 +1198,17 @@ export class StreamReader {
     this.#pending = pending;
     this.#keeper?.retain(Retain.READ);
     if (options?.signal !== undefined) this.#watch(pending, options.signal);
-    // A read that waits needs bytes whatever the limit says: readexactly(n) must not stall when n exceeds it.
+    // A waiting read needs bytes regardless of the limit: readexactly(n) must not stall if n exceeds it.
     if (this.#paused) this.#resumeReading();
     return result;
   }
 
   #shrink(): void {
-    // While a read waits no frame is lent. Some may be listed: peek waits beside them.
+    // While a read waits, no frame is lent. Some may be listed: a waiting peek leaves them.
     if (this.#pending !== null) this.#scanner?.shrink();
   }
 
-  // Apart from #begin, whose variables every read that waits would keep otherwise.
+  // Not part of #begin: otherwise every waiting read would keep its variables alive.
   #watch(pending: PendingRead, signal: AbortSignal): void {
     const onAbort = (): void => {
       this.#fail(pending, signal.reason);
@@ -1185,7 +1219,7 @@ export class StreamReader {
     };
   }
 
-  /** Why a read cannot even begin, or null. */
+  /** The rejection of a read that cannot start, or null. Ends the loan of frames if it can. */
   #refusal<T = Buffer>(action: string, options: WaitOptions | undefined): Promise<T> | null {
     const refusal = refusedWait<T>(action, options);
     if (refusal !== null) return refusal;
@@ -1195,7 +1229,7 @@ export class StreamReader {
     return null;
   }
 
-  /** Makes the attempt of the waiting read again. */
+  /** Repeats the attempt of the waiting read. */
   #wake(): void {
     const pending = this.#pending;
     if (pending === null) return;
@@ -1223,7 +1257,7 @@ export class StreamReader {
     pending.unwatch?.();
   }
 
-  /** Whether no more bytes will come. Throws the error that ended the stream: every byte that could be used has been. */
+  /** Whether EOF has arrived. Throws the error that ended the stream: the caller has used every byte that it could. */
   #ended(): boolean {
     if (this.#eof) return true;
     if (this.#exception === null) return false;
@@ -1233,16 +1267,16 @@ export class StreamReader {
 
   // ---------------------------------------------------------------------------------------------- back-pressure
 
-  /** Whether the source may go on; false from above twice the limit until {@link #resumeReading}. */
+  /** Whether the source may continue: the result of `feed` and `commit`. It is false from above twice the limit until {@link #resumeReading}. */
   #flowing(): boolean {
-    // While a read waits, or a try has asked for more in vain, all that has come is too little.
+    // While a read waits, or after a try that returned undefined, the bytes that have arrived are too few.
     if (!this.#paused && this.#pending === null && this.buffered > Math.max(2 * this.#limit, this.#wanted)) {
       this.#paused = true;
     }
     return !this.#paused;
   }
 
-  /** Bytes were taken: goes on reading where few enough are left. */
+  /** After bytes were consumed: resumes the source if few enough are left. */
   #relieve(): void {
     if (this.buffered <= this.#limit) this.#resumeReading();
   }
@@ -1258,14 +1292,14 @@ export class StreamReader {
     return (this.#scanner ??= new FrameScanner(this.#limit));
   }
 
-  /** Takes a listed frame, outside of {@link #begin}. */
+  /** Takes a listed frame on the fast path, without {@link #begin}. */
   #taken(scanner: FrameScanner): Buffer {
     const frame = scanner.take();
     if (this.#paused) this.#relieve();
     return frame;
   }
 
-  /** Takes all that is buffered. */
+  /** Takes all unread bytes. */
   #takeRest(): Buffer {
     const scanner = this.#receive();
     return scanner.buffer.take(scanner.rewind());
@@ -1285,7 +1319,7 @@ export class StreamReader {
     return this.#begin('read', options, filled, { fill });
   }
 
-  /** Moves what is buffered into a fill that begins. */
+  /** Moves the unread bytes into a new fill. */
   #moveInto(fill: Fill): void {
     const scanner = this.#receive();
     const buffered = scanner.rewind();
@@ -1297,7 +1331,7 @@ export class StreamReader {
     scanner.buffer.advance(size);
   }
 
-  /** Copies what a fill takes of the chunk; returns what is left. */
+  /** Copies as much of the chunk as the fill has room for; returns the remaining bytes. */
   #fillFrom(pending: PendingRead, fill: Fill, chunk: Uint8Array): Uint8Array {
     if (fill.growing && fill.target.length - fill.filled < chunk.length) {
       try {
@@ -1310,7 +1344,7 @@ export class StreamReader {
     return fill.take(chunk);
   }
 
-  /** Gives the bytes of a fill that failed back to the ring, unless they left with the error. */
+  /** Puts the bytes of a failed fill back into the ring, unless the error has them. */
   #putBackFill(fill: Fill): void {
     if (fill.filled === 0) return;
     const { target, filled } = fill;
@@ -1342,18 +1376,19 @@ function tooShort(action: string, n: number, left: number): IncompleteReadError 
 }
 
 /**
- * A promise of bytes that are there, one at least. Whatever a promise is resolved with is searched for a `then`, a `Buffer` on all of
- * its four prototypes: a third of what it costs to await a short line. V8's compiler leaves the search out where it knows the class,
- * which a look at an element tells it: from Node 22 on, where it knows the classes of typed arrays.
+ * Returns a promise that is already resolved with `bytes`, which are not empty.
+ *
+ * Reading an element tells V8's compiler that `bytes` is a typed array (from Node 22 on), and it can then skip the search for a `then`
+ * on the four prototypes of a `Buffer`. That search is a third of the cost of awaiting a short line.
  */
 function resolved(bytes: Buffer): Promise<Buffer> {
-  // eslint-disable-next-line @typescript-eslint/no-meaningless-void-operator -- the look is what it is for
+  // eslint-disable-next-line @typescript-eslint/no-meaningless-void-operator -- only the access matters
   void bytes[0];
   return Promise.resolve(bytes);
 }
 
 function detached(): TypeError {
-  const message = 'readinto: the memory of the buffer was taken away while the call waited; nothing is consumed';
+  const message = 'readinto: the memory of the buffer was detached while the call waited; nothing was consumed';
   return coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
 }
 
@@ -1361,15 +1396,9 @@ function concurrent(action: string, waiting: string): StateError {
   return new StateError('ERR_CONCURRENT_READ', `${action}: another read is waiting (${waiting})`);
 }
 
-/** Bytes as callers give them: a string stands for its UTF-8. */
+/** The bytes of an argument; a string as UTF-8. */
 function asBytes(action: string, data: unknown): Uint8Array {
   if (typeof data === 'string') return Buffer.from(data);
   if (isBytes(data)) return data;
   throw invalidType(action, 'data', 'a string or a Uint8Array', data);
-}
-
-function badCount(action: string, n: unknown, least: number): Error {
-  return typeof n === 'number'
-    ? outOfRange(action, 'n', `an integer from ${least} to ${Number.MAX_SAFE_INTEGER}`, n)
-    : invalidType(action, 'n', 'an integer', n);
 }
