@@ -1,4 +1,5 @@
 /** What the two halves of a stream need from it, so that it is not collected while they depend on it; see stream/stream-link.ts. */
+import type { Transport } from './transports/transport.js';
 
 /** Why a stream is retained although the caller may have dropped it; flags. */
 export const Retain = Object.freeze({
@@ -13,6 +14,8 @@ export type Retain = (typeof Retain)[keyof typeof Retain];
 
 /** A stream, as its two halves see it. Each half refers to it, so a caller who keeps one half keeps the stream. */
 export interface Keeper {
+  /** What carries the bytes. It may be replaced while a reservation is at the head of the writes and no batch is in flight. */
+  readonly transport: Transport;
   /** Keeps the stream from being collected until {@link release} is called with the same reason. */
   retain(reason: Retain): void;
   release(reason: Retain): void;

@@ -106,7 +106,14 @@ for (const [name, loop] of loops) {
     const intake = readerIntake(reader);
     intake.attach(
       { resumeReading: () => calls.push('resume') },
-      { retain: () => calls.push('retain'), release: () => calls.push('release'), closing: () => {} },
+      {
+        retain: () => calls.push('retain'),
+        release: () => calls.push('release'),
+        closing: () => {},
+        get transport(): never {
+          throw new Error('a reader does not need it');
+        },
+      },
     );
     const iterator = loop(reader);
     const waiting = iterator.next();

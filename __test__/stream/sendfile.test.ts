@@ -352,14 +352,14 @@ test.serial('files that cannot be sent: the error says why, the stream stays usa
   await refused(path, `sendfile: ${path}, offset 1, count 2: no such file or directory`, {
     ...{ code: 'ENOENT', syscall: 'open', path, cause: { code: 'ENOENT' } },
   });
-  await refused(dir, `sendfile: ${dir} is a directory, and must be a regular file`, { code: 'EISDIR' });
+  await refused(dir, `sendfile: ${dir} must be a regular file, not a directory`, { code: 'EISDIR' });
   const folder = openSync(dir, 'r');
-  await refused(folder, `sendfile: fd ${folder} is a directory, and must be a regular file`, { code: 'EISDIR' });
+  await refused(folder, `sendfile: fd ${folder} must be a regular file, not a directory`, { code: 'EISDIR' });
   closeSync(folder);
   const wrong = { name: 'TypeError', code: 'ERR_INVALID_FD_TYPE' };
-  await refused(pipe, `sendfile: ${pipe} is a pipe, and must be a regular file`, wrong);
-  await refused(reader, `sendfile: fd ${reader} is a pipe, and must be a regular file`, wrong);
-  await refused('/dev/zero', 'sendfile: /dev/zero is a character device, and must be a regular file', wrong);
+  await refused(pipe, `sendfile: ${pipe} must be a regular file, not a pipe`, wrong);
+  await refused(reader, `sendfile: fd ${reader} must be a regular file, not a pipe`, wrong);
+  await refused('/dev/zero', 'sendfile: /dev/zero must be a regular file, not a character device', wrong);
   await refused(987_654, 'sendfile: fd 987654, offset 1, count 2: bad file descriptor', {
     ...{ code: 'EBADF', cause: { code: 'EBADF' } },
   });

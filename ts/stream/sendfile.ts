@@ -1,8 +1,8 @@
 /**
- * Sending a file: read into one block of memory, which is written and, once the kernel has it, read into again.
+ * Sends a file: reads a part into one block of memory, writes it, and reuses the block when the kernel has accepted it.
  *
- * Node shows no `sendfile(2)`, so the bytes are always copied through this process; what is constant is the memory. All reads
- * say where they begin, so that the position of an open file is moved once, at the end.
+ * Node does not offer `sendfile(2)`, so the bytes are always copied through this process, in constant memory. Every read names its
+ * position, so that the position of an open file is moved only once, at the end.
  */
 import { fstat, read, type Stats } from 'node:fs';
 import { constants, open, readFile, type FileHandle } from 'node:fs/promises';
@@ -17,33 +17,33 @@ import { kindOf } from '../transports/fd.js';
 import type { Reservation } from '../writer/reservation.js';
 import type { WriterOutlet } from '../writer/writer.js';
 
-/** How much of the file is read and sent at once, in bytes. */
+/** How many bytes of the file are read and sent at once. */
 const BLOCK_BYTES = 131072;
 
-/** What `sendfile` takes besides the file and the part of it. */
+/** Options of `Stream.sendfile`. */
 export interface SendfileOptions extends WaitOptions {
-  /** Whether the bytes may be copied where no system call sends them: always so on Node. Default true. asyncio: `fallback` */
+  /** Whether the bytes may be copied if no system call can send them, which is always the case on Node. Default true. asyncio: `fallback` */
   fallback?: boolean | undefined;
-  /** Ends the sending: what was sent stays sent, the stream stays usable. */
+  /** Ends the sending. The bytes sent so far stay sent, and the stream stays usable. */
   signal?: AbortSignal | undefined;
 }
 
-/** A file that is open already. */
+/** An open file. */
 type OpenSource = FileHandle | number;
 
-/** A file by its path, or one that is open already. */
+/** A file by its path or URL, or an open file. */
 export type SendfileSource = string | URL | OpenSource;
 
-/** What is asked of a file, whoever opened it. */
+/** A file, opened here or by the caller. */
 interface Source {
-  /** The number of it now: none once a `FileHandle` is closed. */
+  /** The current descriptor: -1 after a `FileHandle` was closed. */
   readonly fd: number;
   stat(): Promise<Stats>;
   read(block: Buffer, length: number, position: number | null): Promise<{ bytesRead: number }>;
   close(): Promise<void>;
 }
 
-/** The part of a file that is asked for. */
+/** The part of the file to send. */
 interface Part {
   readonly offset: number;
   readonly count: number | undefined;
@@ -64,25 +64,25 @@ export async function sendfile(
   checkPart(offset, count);
   const signal = checkOptions(options);
   signal?.throwIfAborted();
-  // Before anything is awaited: what is written after this call comes after the file.
-  const place = writer.reserve('sendfile');
+  // Before anything is awaited, so that later writes come after the file.
+  const reservation = writer.reserve('sendfile');
   const part = { offset, count };
   try {
     const source = await opened(file).catch((error: unknown) => refused(file, part, 0, error));
     try {
       await checkRegular(file, part, source);
-      await unlessAborted(signal, place.ready);
-      return await send(place, file, part, source, signal);
+      await unlessAborted(signal, reservation.ready);
+      return await send(reservation, file, part, source, signal);
     } finally {
       await source.close();
     }
   } finally {
-    place.release();
+    reservation.end();
   }
 }
 
 async function send(
-  place: Reservation,
+  reservation: Reservation,
   file: OpenSource | string,
   part: Part,
   source: Source,
@@ -100,9 +100,9 @@ async function send(
       if (bytesRead === 0) break;
       signal?.throwIfAborted();
       try {
-        await unlessAborted(signal, place.send(block.subarray(0, bytesRead)));
+        await unlessAborted(signal, reservation.send(block.subarray(0, bytesRead)));
       } catch (error) {
-        // The signal ends the wait; the block that is on its way still goes out.
+        // The signal ends the wait; the block in flight is still sent.
         if (signal?.aborted === true) sent += bytesRead;
         throw error;
       }
@@ -150,7 +150,7 @@ function checkOptions(options: SendfileOptions): AbortSignal | undefined {
   const { fallback = true } = options;
   checkBoolean('sendfile', 'fallback', fallback);
   if (!fallback) {
-    const message = 'sendfile: Node has no system call for it, and fallback: false forbids to copy';
+    const message = 'sendfile: Node offers no system call for this, and fallback: false forbids copying';
     throw new StateError('ERR_SENDFILE_NOT_AVAILABLE', message);
   }
   return signal;
@@ -166,7 +166,7 @@ async function opened(file: OpenSource | string): Promise<Source> {
     };
   }
   const given = isHandle(file);
-  // Without O_NONBLOCK to open a FIFO waits for somebody to write to it; on files it has no effect. Windows has none.
+  // Without O_NONBLOCK, opening a FIFO waits for a writer; on files it has no effect. Windows does not have the flag.
   const flags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
   const handle = given ? file : await open(file, flags);
   return {
@@ -182,7 +182,7 @@ async function opened(file: OpenSource | string): Promise<Source> {
 async function checkRegular(file: OpenSource | string, part: Part, source: Source): Promise<void> {
   const stats = await source.stat().catch((error: unknown) => refused(file, part, 0, error));
   if (stats.isFile()) return;
-  const message = `sendfile: ${nameOf(file)} is ${kindOf(stats)}, and must be a regular file`;
+  const message = `sendfile: ${nameOf(file)} must be a regular file, not ${kindOf(stats)}`;
   if (stats.isDirectory()) throw Object.assign(coded(new Error(message), 'EISDIR'), { syscall: 'sendfile' });
   throw coded(new TypeError(message), 'ERR_INVALID_FD_TYPE');
 }
@@ -190,21 +190,21 @@ async function checkRegular(file: OpenSource | string, part: Part, source: Sourc
 // ---------------------------------------------------------------------------------------------- the position
 
 /**
- * Leaves the position of an open file at `target`, as far as that can be done: by the binary, or, without one, by reading up
- * to it, where the system (Linux) tells that it lies ahead. A file that was closed meanwhile has no position.
+ * Moves the position of an open file to `target`, if possible: with the binary, or without it by reading up to `target` if the system
+ * (Linux) reports that the position is before it. A file that was closed in the meantime has no position.
  */
 async function leaveAt(source: Source, target: number, block: Buffer): Promise<void> {
   try {
     if (seek !== null) seek(source.fd, target);
     else await readUpTo(source, target, block);
   } catch {
-    // What was sent was sent all the same.
+    // The bytes were sent; only the position is not as documented.
   }
 }
 
 async function readUpTo(source: Source, target: number, block: Buffer): Promise<void> {
   let at = (await position(source.fd)) ?? target;
-  // The block may still be on its way to the peer.
+  // The block may still be in flight.
   const scratch = at < target ? Buffer.allocUnsafeSlow(block.length) : block;
   while (at < target) {
     const { bytesRead } = await source.read(scratch, Math.min(scratch.length, target - at), null);
@@ -213,7 +213,7 @@ async function readUpTo(source: Source, target: number, block: Buffer): Promise<
   }
 }
 
-/** Where the next read without a position begins, or null where the system does not tell: all but Linux. */
+/** Where the next read without a position begins; null if the system does not report it: only Linux does. */
 async function position(fd: number): Promise<number | null> {
   if (process.platform !== 'linux') return null;
   const facts = await readFile(`/proc/self/fdinfo/${fd}`, 'latin1').catch(() => '');
@@ -223,12 +223,12 @@ async function position(fd: number): Promise<number | null> {
 
 // ---------------------------------------------------------------------------------------------- errors
 
-/** A failure of the file system: `sendfile: fd 7, offset 0, count 10: bad file descriptor` */
+/** Throws an error of the file system: `sendfile: fd 7, offset 0, count 10: bad file descriptor` */
 function refused(file: OpenSource | string, { offset, count }: Part, sent: number, error: unknown): never {
   const { code = 'UNKNOWN', errno, syscall, path } = error as NodeJS.ErrnoException;
   const part = count === undefined ? `offset ${offset}` : `offset ${offset}, count ${count}`;
   const words = systemWords(error);
-  // What was opened for writing alone has its kind told, and cannot be read.
+  // A file that was opened only for writing passes fstat, and fails to be read.
   const why = code === 'EBADF' && syscall === 'read' ? `it is not open for reading (${words})` : words;
   const after = sent === 0 ? '' : ` after ${sent} bytes`;
   const facts = { ...(errno === undefined ? {} : { errno }), ...(path === undefined ? {} : { path }) };
@@ -236,7 +236,7 @@ function refused(file: OpenSource | string, { offset, count }: Part, sent: numbe
   throw Object.assign(failure, facts, syscall === undefined ? {} : { syscall });
 }
 
-/** A file as messages name it. */
+/** How messages name a file. */
 function nameOf(file: OpenSource | string): string {
   if (typeof file === 'string') return file;
   const fd = typeof file === 'number' ? file : file.fd;

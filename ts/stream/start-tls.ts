@@ -1,11 +1,11 @@
 /**
  * Upgrading the connection of a stream to TLS.
  *
- *     hold      no read begins; a place in the order of writes is reserved: what is written from now on is never sent as plaintext
- *     flush     until all that was written before is with the kernel
- *     refuse    unread bytes that do not begin a TLS handshake, a peer that has ended its side
- *     handshake over the stream below, which the plain transport gives up, with the unread bytes put back into it
- *     move      both halves go on over the new transport, and the place is released
+ *     lock      no read can start; a position in the order of writes is reserved: later writes are never sent as plaintext
+ *     flush     wait until the kernel has accepted everything that was written before
+ *     refuse    if unread bytes do not begin a TLS handshake, or the peer has ended its side
+ *     handshake over the Node stream, which the plain transport gives up, with the unread bytes put back into it
+ *     move      both halves continue over the new transport, and the reservation ends
  *
  * From the handshake on, a failure closes the connection.
  */
@@ -20,23 +20,19 @@ import type { Reservation } from '../writer/reservation.js';
 
 const ACTION = 'startTls';
 
-/** The stream, as far as an upgrade changes it. */
+/** The parts of a stream that an upgrade needs. */
 export interface Upgradable {
   readonly intake: ReaderIntake;
-  /** How many received bytes have not been read. */
+  /** The number of unread bytes. */
   unread(): number;
   /** The plain transport. */
   readonly transport: DuplexTransport;
-  /** Takes a place in the order of what is written. */
+  /** See `WriterOutlet.reserve`. */
   reserve(action: string): Reservation;
   isClosing(): boolean;
-  /** Whether the peer has ended its side. */
-  peerEnded(): boolean;
-  /** What closing the stream calls while the handshake is under way; null: nothing. */
+  /** Sets what closing the stream calls during the handshake; null: nothing. */
   onClose(giveUp: (() => void) | null): void;
-  /** The end of the peer is withdrawn together with the bytes before it. */
-  withdrawEnd(): void;
-  /** Goes on over the encrypted transport. */
+  /** Continues over the encrypted transport. */
   move(secured: TlsTransport): void;
   /** The upgrade has failed, and the connection is closed. */
   lose(error: Error): void;
@@ -46,45 +42,45 @@ export interface Upgradable {
 export async function startTls(stream: Upgradable, tls: Tls, signal: AbortSignal | undefined): Promise<void> {
   const { intake, transport } = stream;
   intake.lockReads(ACTION);
-  let place: Reservation | null = null;
+  let reservation: Reservation | null = null;
   let refusal: Error | null;
   try {
     transport.pauseReading();
-    // Also for an upgrade that is refused: what is written from now on must never go out as plaintext.
-    place = stream.reserve(ACTION);
+    // Even if the upgrade is refused, later writes must never be sent as plaintext.
+    reservation = stream.reserve(ACTION);
     refusal = upgradeRefusal(stream);
     if (refusal === null) {
-      await unlessAborted(signal, place.ready);
+      await unlessAborted(signal, reservation.ready);
       signal?.throwIfAborted();
       if (stream.isClosing()) throw new ConnectionError('ECONNRESET', `${ACTION}: the connection is closing`);
       refusal = upgradeRefusal(stream);
     }
   } catch (error) {
-    place?.release();
+    reservation?.end();
     intake.unlockReads();
     throw error;
   }
   await shakeHands(stream, tls, signal, refusal);
-  place.release();
+  reservation.end();
 }
 
-/** Why the connection cannot be upgraded, given what has been received on it; null where it can. */
+/** Why the connection cannot be upgraded, judging by the bytes received; null if it can. */
 function upgradeRefusal(stream: Upgradable): Error | null {
   const { intake, transport } = stream;
   transport.deliver();
   const unread = stream.unread();
   if (unread > 0) {
     const [type, major] = intake.preview(2);
-    // The head of a TLS record: a handshake, of a version that begins with 3, as all do.
+    // The header of a TLS record: a handshake, with a major version of 3, as in every version.
     if (type !== 0x16 || (major ?? 3) !== 3) {
       const message = `${ACTION}: ${count(unread, 'byte')} received before the upgrade and not read`;
       return new StateError('ERR_TLS_PLAINTEXT_PENDING', `${message}, which do not begin a TLS handshake`);
     }
   }
-  return stream.peerEnded() ? new ConnectionError('ECONNRESET', `${ACTION}: the peer has ended its side`) : null;
+  return intake.eof ? new ConnectionError('ECONNRESET', `${ACTION}: the peer has ended its side`) : null;
 }
 
-/** @param refusal - a reason to end the handshake before it begins */
+/** @param refusal - the reason to end the handshake before it begins, or null */
 async function shakeHands(
   stream: Upgradable,
   tls: Tls,
@@ -97,13 +93,11 @@ async function shakeHands(
     ended.abort(new ConnectionError('ECONNABORTED', `${ACTION}: the stream was closed during the handshake`));
   };
   stream.onClose(giveUp);
+  // The EOF as well: after a refusal reads must not end as if the stream had ended well.
   const early = intake.withdraw();
   const raw = transport.release(giveUp);
-  if (refusal !== null) {
-    // Else reads would end as if all had gone well.
-    stream.withdrawEnd();
-    ended.abort(refusal);
-  } else if (early.length > 0) raw.unshift(early);
+  if (refusal !== null) ended.abort(refusal);
+  else if (early.length > 0) raw.unshift(early);
   const forget = onAbort(signal, () => ended.abort(signal?.reason));
   const peer = peerName(transport);
   let moved = false;
@@ -111,7 +105,7 @@ async function shakeHands(
     const facts = (name: string): unknown => transport.getExtraInfo(name);
     const secured = await tls.handshake({ raw, facts, peer, signal: ended.signal });
     if (ended.signal.aborted) {
-      // Between the end of the handshake and this turn.
+      // Aborted between the end of the handshake and this turn.
       secured.abort();
       throw ended.signal.reason;
     }
@@ -129,7 +123,7 @@ async function shakeHands(
   }
 }
 
-/** What reads and writes reject with after `startTls` has failed with `error`, which need not be about a connection. */
+/** What reads and writes reject with after `startTls` has failed with `error`, which may be unrelated to the connection. */
 function upgradeLoss(error: unknown, peer: string | null, signal: AbortSignal | undefined): Error {
   const where = peer === null ? '' : ` with ${showUnixPath(peer)}`;
   if (signal?.aborted === true && error === signal.reason) {

@@ -1,47 +1,48 @@
 /**
- * Streams that nobody has closed and nobody can reach any more.
+ * Abandoned streams: open, and unreachable for the program.
  *
- * An open socket belongs to the event loop, which keeps the transport. Would the transport keep its stream, too, a stream
- * that its user forgot would stay open for the life of the process. So the transport holds a {@link StreamLink} in the place of
- * the stream, and the link holds the stream weakly:
+ * An open socket belongs to the event loop, which keeps the transport alive. If the transport also kept its stream alive, an abandoned
+ * stream would stay open for the life of the process. So the transport refers to a {@link StreamLink} instead of the stream, and the link
+ * refers to the stream weakly:
  *
  *     user ---> Stream, reader, writer (each keeps the others) ---> transport <--- event loop
  *                      ^                                                |
  *                      '----------- weakly; strongly while retained -- link
  *
- * The stream is *retained* while a call waits for what only the connection can bring: bytes for a read, room for a write, the end
- * after a close. What arrives for a stream that is not retained goes to it as long as it is there.
+ * The stream is *retained* while a call waits for something that only the connection can provide: bytes for a read, room for a write,
+ * the end after a close. Otherwise, bytes that arrive go to the stream as long as it has not been collected.
  *
- * A stream that is collected while it is open has its connection aborted, and is reported once.
+ * If a stream is collected while it is open, its connection is aborted, and one warning reports it.
  */
 import { Retain } from '../keeper.js';
+import type { Flow } from '../reader/intake.js';
 import { peerName, type Transport, type TransportSink } from '../transports/transport.js';
 
-/** Whoever keeps account of a stream: the server that accepted it. Must not hold the stream when it lets users forget it. */
+/** The server that accepted the connection. It must not refer to a stream that its handler may abandon. */
 export interface StreamOwner {
-  /** The connection is gone; called once. */
+  /** The connection has ended. Called once. */
   streamClosed(): void;
 }
 
-/** What the link passes on to. */
+/** A stream, as the link sees it. */
 export interface ReadingSink extends TransportSink {
-  /** Whether the next read may go to memory of the stream although no read waits. */
+  /** Whether the transport may read into memory of the stream although no read waits. */
   readonly readsAhead: boolean;
 }
 
-/** The sink that a transport holds: passes everything on to the stream, as long as there is one. */
-export class StreamLink<S extends ReadingSink = ReadingSink> implements TransportSink {
-  /** What carries the stream; another one after an upgrade of the connection. */
+/** The sink that a transport has: passes everything on to the stream, unless it has been collected. */
+export class StreamLink<S extends ReadingSink = ReadingSink> implements TransportSink, Flow {
+  /** The transport of the stream: the only place that names it. An upgrade of the connection replaces it. */
   transport: Transport;
 
   readonly #weak: WeakRef<S>;
   #retained: S | null = null;
   #reasons = 0;
-  /** What the stream's `readsAhead` was when it last got bytes. */
+  /** The stream's `readsAhead` after the last chunk. */
   #readsAhead = false;
   readonly #owner: StreamOwner | undefined;
 
-  /** @param stream - open; it is watched from now on */
+  /** @param stream - an open stream, which is watched from now on */
   constructor(stream: S, transport: Transport, owner: StreamOwner | undefined) {
     this.transport = transport;
     this.#weak = new WeakRef(stream);
@@ -54,7 +55,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
     return this.#retained ?? this.#weak.deref() ?? null;
   }
 
-  /** Keeps the stream until the reason is released. */
+  /** Keeps the stream alive until the reason is released. */
   retain(stream: S, reason: Retain): void {
     this.#reasons |= reason;
     this.#retained = stream;
@@ -65,19 +66,23 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
     if (this.#reasons === 0) this.#retained = null;
   }
 
-  /** The user closes the stream: it is no longer forgotten, and kept until it is closed. */
+  /** The program closes the stream: it is not abandoned, and stays alive until it is closed. */
   closing(stream: S): void {
     this.retain(stream, Retain.CLOSE);
     registry.unregister(this);
   }
 
   readTarget(ahead: boolean): Uint8Array | null {
-    // Asked after every read: without a need for it the stream is not looked up, which takes longer than all the rest of this.
+    // Called after every read. Looking up the stream takes longer than everything else here, so it is done only if necessary.
     if (this.#retained === null && !this.#readsAhead) return null;
     return this.stream?.readTarget(ahead) ?? null;
   }
 
-  // What comes for a stream that is gone stops the reading: it is about to be aborted.
+  resumeReading(): void {
+    this.transport.resumeReading();
+  }
+
+  // Bytes for a collected stream stop reading: the connection is about to be aborted.
   commit(count: number): boolean {
     const { stream } = this;
     if (stream === null) return false;
@@ -117,7 +122,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
     process.emitWarning(`${who}${peer === null ? '' : ` with ${peer}`} was garbage collected while it was open`, {
       type: 'ResourceWarning',
       code: 'SLUICE_UNCLOSED',
-      detail: 'Its connection is aborted. Close a stream that is done with: by `await using`, close() or abort().',
+      detail: 'Its connection was aborted. Close every stream: with `await using`, close() or abort().',
     });
   }
 }

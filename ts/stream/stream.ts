@@ -1,14 +1,26 @@
 /**
  * A stream: one reader and one writer over one transport.
  *
- * It adds what neither half can know: the mode, the end of both halves when the connection is lost, and closing. All else
- * is handed on; on the way of a read nothing is awaited and no promise is made here.
+ * It adds what neither half can know: the mode, the end of both halves when the connection ends, and closing. All other calls are
+ * passed on to a half. A read passes through here without an `await` and without another promise.
  *
- * Reading ends by itself in three ways, and each of them leaves what was received before it readable:
+ * Life:
+ *
+ *     open ---close(), abort(), dispose---> closing       of the stream or of its writer
+ *       |                                      |
+ *       v                                      v          the transport reports `closed`
+ *     gone <-----------------------------------'
+ *
+ * `startTls` replaces the transport of an open stream. During its handshake the stream is open, and closing it ends the handshake.
+ *
+ * Each fact has one owner, which the others ask: the reader knows whether EOF has arrived and which error ended the connection, the
+ * link knows the transport, the transport knows whether it is going down.
+ *
+ * Reading ends in three ways. In each case the bytes received before can still be read:
  *
  *     the peer ends its side          reads end as at EOF
- *     this side closes or aborts      likewise, from the call on; what still arrives is dropped
- *     the connection is lost          reads reject with the reason, unless the peer's EOF had come before
+ *     this side closes or aborts      the same, from that call on; bytes that arrive later are dropped
+ *     the connection is lost          reads reject with the reason, unless EOF has arrived before
  */
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
@@ -40,23 +52,26 @@ import { StreamLink, type StreamOwner } from './stream-link.js';
 
 export { StreamMode, peerName, type StreamOwner };
 
-/** What a stream is made with, besides its transport. */
+/** See the top of this file. */
+type Life = 'open' | 'closing' | 'gone';
+
+/** Options of a stream. */
 export interface StreamOptions extends LimitOptions, CloseOptions {
   /** Whether a server accepted the connection. Default false. */
   serverSide?: boolean | undefined;
-  /** The host that was connected to: whose certificate `startTls` expects. */
+  /** The host that was connected to: `startTls` expects its certificate. */
   host?: string | undefined;
-  /** Who is told when the connection is gone. */
+  /** Is notified when the connection has ended. */
   owner?: StreamOwner | undefined;
 }
 
-/** What {@link Stream.startTls} takes. */
+/** Options of {@link Stream.startTls}. */
 export interface StartTlsOptions extends HandshakeOptions, WaitOptions {}
 
 type Written = ReturnType<StreamWriter['write']>;
 
 /**
- * A connection that can be read and written, as far as its {@link mode} says. `connect` makes one, and a `StreamServer` hands
+ * A connection that can be read and written, in the directions of its {@link mode}. `connect` returns one, and a `StreamServer` passes
  * one to its handler.
  *
  * ```ts
@@ -66,10 +81,10 @@ type Written = ReturnType<StreamWriter['write']>;
  * ```
  *
  * A call in a direction that the stream does not have fails with a {@link StateError}: `ERR_STREAM_WRITE_ONLY` for reading,
- * `ERR_STREAM_READ_ONLY` for writing. It is a rejection wherever the call returns a promise.
+ * `ERR_STREAM_READ_ONLY` for writing. Calls that return a promise reject with it.
  *
- * A stream that is garbage collected while it is open has its connection aborted, and is reported by a `ResourceWarning`
- * with the code `SLUICE_UNCLOSED`. That never happens while a call waits, or while written bytes are on their way.
+ * If a stream is garbage collected while it is open, its connection is aborted, and a `ResourceWarning` with the code
+ * `SLUICE_UNCLOSED` reports it. This never happens while a call waits or written bytes are being sent.
  *
  * asyncio: `Stream`
  */
@@ -77,82 +92,78 @@ export class Stream implements TransportSink, Keeper {
   /** The directions of this stream, testable with `&`: `stream.mode & StreamMode.READ`. asyncio: `mode` */
   readonly mode: StreamMode;
 
-  #transport: Transport;
   readonly #reader: StreamReader;
   readonly #intake: ReaderIntake;
-  /** Made for the first call that needs it: most streams are idle most of the time, and many only read. */
+  /** Created by the first call that needs it: most streams are idle most of the time, and many only read. */
   #writer: StreamWriter | null = null;
   readonly #serverSide: boolean;
   readonly #host: string | undefined;
   readonly #closeTimeout: number | undefined;
-  /** Ends the handshake that is under way. */
+  /** Ends the handshake of `startTls`; null if there is none. */
   #giveUp: (() => void) | null = null;
   readonly #link: StreamLink<Stream>;
-  #peerEnded = false;
-  #closedHere = false;
-  /** Whether the user has a promise that tells of the end of the connection. */
-  #closeAsked = false;
-  #lost = false;
-  #error: Error | null = null;
+  #life: Life = 'open';
+  /** Whether the caller has a promise that reports how the connection ended. */
+  #endObserved = false;
 
-  /** @internal Streams come from `connect` and from servers. */
+  /** @internal `connect` and servers create streams. */
   constructor(transport: Transport, options: StreamOptions = {}) {
     this.mode = transport.mode;
-    this.#transport = transport;
     this.#reader = new StreamReader({ limit: options.limit });
     this.#intake = readerIntake(this.#reader);
     this.#serverSide = options.serverSide ?? false;
     this.#host = options.host;
     this.#closeTimeout = options.closeTimeout;
     this.#link = new StreamLink<Stream>(this, transport, options.owner);
-    this.#intake.attach(transport, this);
+    this.#intake.attach(this.#link, this);
     transport.start(this.#link);
   }
 
   // ---------------------------------------------------------------------------------------------- reading
 
-  /** The longest frame without its separator, in bytes. asyncio: the `limit` argument */
+  /** The longest frame, not counting its separator, in bytes. asyncio: the `limit` argument */
   get limit(): number {
     return this.#reader.limit;
   }
 
-  /** Bytes received and not read yet. */
+  /** The number of bytes received and not read yet. */
   get buffered(): number {
     return this.#reader.buffered;
   }
 
-  /** Bytes received so far, read or not. */
+  /** The number of bytes received so far, read or not. */
   get bytesRead(): number {
     return this.#reader.bytesRead;
   }
 
   /**
-   * Reads up to `n` bytes, as soon as there is at least one; with `n` of -1 (the default) everything up to EOF. Resolves with
-   * an empty buffer at EOF. See {@link StreamReader.read}. asyncio: `read`
+   * Reads 1 to `n` bytes, or with -1 (the default) everything until EOF. Resolves with an empty buffer at EOF. See
+   * {@link StreamReader.read}. asyncio: `read`
    */
   read(n?: number, options?: WaitOptions): Promise<Buffer> {
     return this.#canRead() ? this.#reader.read(n, options) : rejected(writeOnly('read'));
   }
 
   /**
-   * Reads one line with its `\n`; at EOF what is left. A line over the limit rejects once with `LimitOverrunError` and is
-   * skipped. See {@link StreamReader.readline}. asyncio: `readline`
+   * Reads one line with its `\n`, or at EOF the remaining bytes. A line over the limit is skipped, and the call rejects with
+   * `LimitOverrunError`. See {@link StreamReader.readline}. asyncio: `readline`
    */
   readline(options?: WaitOptions): Promise<Buffer> {
     return this.#canRead() ? this.#reader.readline(options) : rejected(writeOnly('readline'));
   }
 
   /**
-   * Reads up to and including the separator, or the first of several. See {@link StreamReader.readuntil} for what is left
-   * when it fails. asyncio: `readuntil`
+   * Reads up to and including the separator, or the first of several. See {@link StreamReader.readuntil}, also for the bytes that remain
+   * after a failure. asyncio: `readuntil`
    */
   readuntil(separator?: Separators, options?: WaitOptions): Promise<Buffer> {
     return this.#canRead() ? this.#reader.readuntil(separator, options) : rejected(writeOnly('readuntil'));
   }
 
   /**
-   * All complete frames that are buffered, in place, valid until the next read: for parsing many of them without a promise, a
-   * copy or an object for each. At least one, except at EOF. See {@link StreamReader.readframes}, {@link Frames} and {@link Framing}.
+   * Reads all complete frames that have arrived, in place: for parsing many of them without a promise, a copy or an object for each.
+   * They are valid until the next read. Waits for at least one frame, or EOF. See
+   * {@link StreamReader.readframes}, {@link Frames} and {@link Framing}.
    */
   readframes(framing?: Framing, options?: WaitOptions): Promise<Frames> {
     return this.#canRead() ? this.#reader.readframes(framing, options) : rejected(writeOnly('readframes'));
@@ -257,8 +268,8 @@ export class Stream implements TransportSink, Keeper {
   }
 
   /**
-   * The lines of the stream as strings: one by one, or by `lines().batches()` many at once. See {@link StreamReader.lines} and
-   * {@link Lines}.
+   * Returns an iterator over the lines as strings: one at a time, or with `lines().batches()` many at once. See
+   * {@link StreamReader.lines} and {@link Lines}.
    *
    * ```ts
    * for await (const line of stream.lines()) console.log(line);
@@ -269,20 +280,20 @@ export class Stream implements TransportSink, Keeper {
   }
 
   /**
-   * Reads exactly `n` bytes; `IncompleteReadError` with what there was when the stream ends before.
-   * See {@link StreamReader.readexactly}. asyncio: `readexactly`
+   * Reads exactly `n` bytes. Rejects with `IncompleteReadError`, which has the bytes read, if the stream ends before that. See
+   * {@link StreamReader.readexactly}. asyncio: `readexactly`
    */
   readexactly(n: number, options?: WaitOptions): Promise<Buffer> {
     return this.#canRead() ? this.#reader.readexactly(n, options) : rejected(writeOnly('readexactly'));
   }
 
-  /** Looks at the next `n` bytes without consuming them; fewer only at EOF. See {@link StreamReader.peek}. */
+  /** Returns a copy of the next `n` bytes without consuming them; fewer only at EOF. See {@link StreamReader.peek}. */
   peek(n: number, options?: WaitOptions): Promise<Buffer> {
     return this.#canRead() ? this.#reader.peek(n, options) : rejected(writeOnly('peek'));
   }
 
   /**
-   * Reads 1 to `buffer.length` bytes into the caller's memory; resolves with their number, 0 at EOF. See
+   * Reads 1 to `buffer.length` bytes into the caller's memory and resolves with their number; 0 at EOF. See
    * {@link StreamReader.readinto}.
    *
    * ```ts
@@ -294,7 +305,7 @@ export class Stream implements TransportSink, Keeper {
     return this.#canRead() ? this.#reader.readinto(buffer, options) : rejected(writeOnly('readinto'));
   }
 
-  /** Puts `data` back in front of the unread bytes. See {@link StreamReader.unread}. */
+  /** Puts `data` back before the unread bytes. See {@link StreamReader.unread}. */
   unread(data: Uint8Array | string): void {
     if (!this.#canRead()) throw writeOnly('unread');
     this.#reader.unread(data);
@@ -306,8 +317,8 @@ export class Stream implements TransportSink, Keeper {
   }
 
   /**
-   * Lines with their `\n`, as `readline` gives them, until EOF. Leaving the loop does not close the stream, and the next loop
-   * or read goes on behind the last line. asyncio: `__aiter__`
+   * Iterates over lines with their `\n`, as `readline` returns them, until EOF. Leaving the loop does not close the stream, and the next
+   * loop or read continues after the last line. asyncio: `__aiter__`
    *
    * ```ts
    * for await (const line of stream) console.log(line.toString());
@@ -319,24 +330,24 @@ export class Stream implements TransportSink, Keeper {
 
   // ---------------------------------------------------------------------------------------------- writing
 
-  /** Bytes accepted for sending so far. */
+  /** The number of bytes accepted for sending so far. */
   get bytesWritten(): number {
     return this.#writer?.bytesWritten ?? 0;
   }
 
   /**
-   * Bytes written that the kernel has not taken yet: 0 before the first write, on a stream without a writing side, and when the
-   * connection is gone. It is what the watermarks of {@link setWriteBufferLimits} are compared with. The file that `sendfile` is
-   * sending does not count. asyncio: `transport.get_write_buffer_size`
+   * The number of bytes written that the kernel has not accepted yet: 0 before the first write, on a stream without a writing side, and
+   * after the connection has ended. The watermarks of {@link setWriteBufferLimits} bound it. The file that `sendfile` is sending does
+   * not count. asyncio: `transport.get_write_buffer_size`
    */
   get writeBufferSize(): number {
     return this.#writer?.writeBufferSize ?? 0;
   }
 
   /**
-   * Sends `data`, a string as UTF-8: as much at once as the kernel takes, the rest in the background. Awaiting the result
-   * applies back-pressure; not awaiting it never causes an unhandled rejection. Data of more than 4 KiB is sent from where it
-   * is, so leave it as it is until the result has resolved. See {@link StreamWriter.write}. asyncio: `write`
+   * Sends `data` (a string as UTF-8): at once as much as the kernel accepts, the rest in the background. Awaiting the result applies
+   * back-pressure; not awaiting it never causes an unhandled rejection. Data of more than 4 KiB is sent from the caller's memory: do not
+   * change it until the result has resolved. See {@link StreamWriter.write}. asyncio: `write`
    */
   write(data: Uint8Array | string): Written {
     return this.#canWrite() ? this.#sender().write(data) : refused('write');
@@ -354,64 +365,64 @@ export class Stream implements TransportSink, Keeper {
     return this.#canWrite() ? this.#sender().writeframe(payload, framing) : refused('writeframe');
   }
 
-  /** Sends several pieces, as `write` would send them joined. asyncio: `writelines` */
+  /** Sends several pieces, in one system call if possible. See {@link StreamWriter.writelines}. asyncio: `writelines` */
   writelines(list: Iterable<Uint8Array | string>): Written {
     return this.#canWrite() ? this.#sender().writelines(list) : refused('writelines');
   }
 
   /**
-   * Sends a file, or the part of it from `offset` on, `count` bytes long: by default up to its end. Resolves with the number
-   * of bytes sent, when the kernel has the last of them; fewer than `count` when the file ends before.
+   * Sends a file, or `count` bytes of it from `offset` on; by default up to its end. Resolves with the number of bytes sent, which is less
+   * than `count` if the file ends before.
    *
-   * The file comes behind everything written before this call, and what is written after the call, also while the file goes
-   * out, comes behind the file. `writeEof` and `close` wait for it, too. Several files are sent in the order of the calls. It is
-   * read into one block of 128 KiB, which is used again once the kernel has taken it: a file of any size takes that much memory.
-   * The length is not fixed when it starts: a file that grows is sent to its new end, one that shrinks ends early.
+   * The file is sent after everything written before this call, and before everything written after it, even while the file is being
+   * sent. `writeEof` and `close` wait for it as well. Several files are sent in the order of the calls. The file is read into one block of
+   * 128 KiB, which is reused once the kernel has accepted it, so a file of any size needs only that much memory. The length is not fixed
+   * at the start: a file that grows is sent to its new end, and one that shrinks ends early.
    *
-   * `file` is a path, a `file:` URL, a `FileHandle` or an fd of a regular file. What it opens, it closes; what was open stays open.
-   * The position of such a file is `offset + sent` afterwards, also when sending fails; it stays what it was when nothing was
-   * sent. Setting it takes the native engine, and no Windows. With the TypeScript engine it is moved ahead on Linux, by reading up
-   * to the place, and stays where the place lies behind it; everywhere else it stays what it was.
+   * `file` is a path, a `file:` URL, a `FileHandle` or an fd of a regular file. A file given by path or URL is opened and closed; an open
+   * file stays open, and afterwards its position is `offset + sent`, even if sending fails; if nothing was sent, it is unchanged. Setting
+   * the position needs the native engine, and is not possible on Windows. With the TypeScript engine on Linux it can only move forward,
+   * by reading up to the new position; elsewhere it stays unchanged.
    *
    * ```ts
    * stream.write(header);
    * const sent = await stream.sendfile('page.html');
    * ```
    *
-   * When it rejects, for the signal or an error of the file, what was sent stays sent, how much that was is not told, and the
-   * stream goes on with what was written behind the file. It differs from asyncio in that writing meanwhile is not refused and
-   * reading is not paused.
+   * asyncio: `loop.sendfile`, which also refuses other writes in the meantime, and pauses reading
    *
-   * asyncio: `loop.sendfile`
+   * **Waits** until the kernel has accepted the last byte.
+   *
+   * **Errors** (all as rejections). StateError `ERR_SENDFILE_NOT_AVAILABLE` with `fallback: false`; an Error of the file system, such as
+   * `ENOENT`, `EACCES`, `EISDIR`, or `EBADF` for an fd that is not open, or not for reading, with Node's error as the `cause`; TypeError
+   * `ERR_INVALID_FD_TYPE` if it is not a regular file; ConnectionError if the connection is closed (`ECONNRESET`) or lost before the end.
+   * After an error of the file, bytes sent before stay sent, their number is not reported, and the stream continues with the next write.
+   *
+   * **Cancellation.** `signal` ends the sending, with the same effect as an error of the file.
    *
    * @param count - 1 or more; as in asyncio, 0 is refused
    * @param options - `fallback`: false refuses to copy the bytes through this process, and so always fails on Node; `signal`
-   * @throws (as a rejection) StateError `ERR_SENDFILE_NOT_AVAILABLE` with `fallback: false`
-   * @throws (as a rejection) Error of the file system, such as `ENOENT`, `EACCES`, `EISDIR`, `EBADF` for an fd that is not open,
-   * or not for reading; that of Node is the `cause`
-   * @throws (as a rejection) TypeError `ERR_INVALID_FD_TYPE` when it is not a regular file
-   * @throws (as a rejection) ConnectionError when the connection is closed (`ECONNRESET`) or lost before the end
    */
   sendfile(file: SendfileSource, offset?: number, count?: number, options?: SendfileOptions): Promise<number> {
     return this.#canWrite() ? sendfile(this.#outlet(), file, offset, count, options) : rejected(readOnly('sendfile'));
   }
 
-  /** Waits until the write buffer is at its low watermark, if it went over the high one. asyncio: `drain` */
+  /** Waits until the write buffer is down to the low watermark, if it was above the high one. See {@link StreamWriter.drain}. asyncio: `drain` */
   drain(options?: WaitOptions): Promise<void> {
     return this.#canWrite() ? this.#sender().drain(options) : rejected(readOnly('drain'));
   }
 
-  /** Waits until every byte written so far has been handed to the kernel. */
+  /** Waits until the kernel has accepted every byte written so far. See {@link StreamWriter.flush}. */
   flush(options?: WaitOptions): Promise<void> {
     return this.#canWrite() ? this.#sender().flush(options) : rejected(readOnly('flush'));
   }
 
-  /** Whether {@link writeEof} works on this stream. asyncio: `can_write_eof` */
+  /** Whether this stream supports {@link writeEof}. asyncio: `can_write_eof` */
   canWriteEof(): boolean {
     return this.#canWrite() && this.#sender().canWriteEof();
   }
 
-  /** Ends the writing side once all is flushed; reading goes on. asyncio: `write_eof` */
+  /** Ends the writing side after everything that was written; reading continues. See {@link StreamWriter.writeEof}. asyncio: `write_eof` */
   writeEof(): Promise<void> {
     return this.#canWrite() ? this.#sender().writeEof() : rejected(readOnly('writeEof'));
   }
@@ -425,41 +436,37 @@ export class Stream implements TransportSink, Keeper {
   // ---------------------------------------------------------------------------------------------- TLS
 
   /**
-   * Upgrades the connection to TLS, on the side of the client or of the server, as {@link isServerSide} says. Waits until all
-   * that was written before is sent, then for the handshake. Afterwards the stream reads and writes decrypted bytes, and
-   * {@link getExtraInfo} knows `cipher`, `peercert`, `sslcontext` and `sslObject`. What is written while it waits is sent
-   * encrypted, after the handshake; no read can begin.
+   * Upgrades the connection to TLS, as the server if {@link isServerSide} is true, otherwise as the client. Afterwards the stream
+   * reads and writes decrypted bytes, and {@link getExtraInfo} knows `cipher`, `peercert`, `sslcontext` and `sslObject`. Data that is
+   * written during the call is sent encrypted, after the handshake; no read can start. asyncio: `start_tls`
    *
    * ```ts
    * await stream.write('STARTTLS\r\n');
    * if ((await stream.readline()).toString().startsWith('220')) await stream.startTls(true);
    * ```
    *
-   * Bytes that were received before and not read belong to TLS when they begin as a TLS handshake. Anything else may have been
-   * injected by an attacker, and must not pass for what the peer says afterwards: the upgrade is refused, the connection is closed
-   * before the call rejects, and those bytes are dropped, never read. An upgrade also fails, and closes the connection, when the
-   * peer has already ended its side.
+   * Bytes that were received before and not read belong to TLS if they begin a TLS handshake. Anything else may have been injected by an
+   * attacker and must not be mistaken for data of the authenticated peer: the upgrade is refused, and those bytes are dropped.
    *
-   * A handshake that fails, that takes longer than `sslHandshakeTimeout`, or that is ended by the signal or by `close`, closes
-   * the connection before the call rejects. With a signal that is with its reason.
+   * **Waits** until everything written before is sent, then for the handshake.
    *
-   * After a refused upgrade, or a handshake that was ended by the signal, reads and writes reject with a `ConnectionError`
-   * `ECONNABORTED` that has the reason as its cause; after any other failure with the error of the call. The stream stays as it is
-   * when an argument is invalid, when a read waits, when the connection is encrypted already, and when the signal is aborted before
-   * the handshake has begun.
+   * **Errors** (all as rejections). A failed handshake: ConnectionError with the code of the reason: `CERT_HAS_EXPIRED`,
+   * `ERR_TLS_CERT_ALTNAME_INVALID`, `ERR_SSL_...`, `ECONNRESET`, `ETIMEDOUT` after `sslHandshakeTimeout`, `ECONNABORTED` after `close`.
+   * A refused upgrade: StateError `ERR_TLS_PLAINTEXT_PENDING` for unread bytes that do not begin a TLS handshake; ConnectionError
+   * `ECONNRESET` if the peer has already ended its side. In each of these cases the connection is closed before the call rejects. Later
+   * reads and writes reject with the same error, or with a ConnectionError `ECONNABORTED` with that as its cause, if it is not a
+   * ConnectionError.
+   *
+   * These leave the stream unchanged: StateError `ERR_CONCURRENT_READ` while a read waits; StateError `ERR_TLS_STATE` if the stream is
+   * already encrypted, or cannot be; TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE` for an invalid argument.
+   *
+   * **Cancellation.** Before the handshake has begun, `signal` leaves the stream unchanged. After that it closes the connection; the call
+   * rejects with the signal's reason, and later reads and writes with a ConnectionError `ECONNABORTED` with the reason as its cause.
    *
    * @param ssl - a client: `true`, TLS options or a `SecureContext`; a server: TLS options with a certificate and its key, or a
    * `SecureContext`
    * @param options - `serverHostname`: the name in the certificate of the server, by default the host given to `connect`;
    * `sslHandshakeTimeout` in ms, by default 60000; `sslShutdownTimeout` in ms, by default 1000; `signal`
-   *
-   * asyncio: `start_tls`
-   *
-   * @throws (as a rejection) ConnectionError for a handshake that failed, with the code of the reason: `CERT_HAS_EXPIRED`,
-   * `ERR_TLS_CERT_ALTNAME_INVALID`, `ERR_SSL_...`, `ECONNRESET`, `ETIMEDOUT`
-   * @throws (as a rejection) StateError `ERR_TLS_PLAINTEXT_PENDING` when unread bytes do not begin a TLS handshake, and the
-   * connection is closed; `ERR_CONCURRENT_READ` while a read waits; `ERR_TLS_STATE` when the stream is encrypted already, or cannot be
-   * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an argument that is none
    */
   async startTls(ssl: ClientSsl | ServerSsl, options: StartTlsOptions = {}): Promise<void> {
     const action = 'startTls';
@@ -487,123 +494,119 @@ export class Stream implements TransportSink, Keeper {
       transport,
       reserve: (action) => this.#outlet().reserve(action),
       isClosing: () => this.isClosing(),
-      peerEnded: () => this.#peerEnded,
       onClose: (giveUp) => {
         this.#giveUp = giveUp;
       },
-      withdrawEnd: () => {
-        this.#peerEnded = false;
-      },
       move: (secured) => {
-        this.#transport = this.#link.transport = secured;
-        this.#outlet().moveTo(secured);
-        this.#intake.attach(secured);
+        this.#link.transport = secured;
         this.#intake.unlockReads();
         secured.start(this.#link);
       },
       lose: (error) => {
-        const lost = !this.#closedHere || this.#sender().writeBufferSize > 0;
+        const lost = this.#life === 'open' || this.writeBufferSize > 0;
         this.#link.closed(lost ? error : null);
       },
     };
   }
 
-  /** The transport to upgrade. Throws where there is nothing to upgrade. */
+  /** Returns the transport to upgrade. Throws if there is none. */
   #plainTransport(action: string): DuplexTransport {
-    const transport = this.#transport;
-    if (this.#giveUp !== null) throw new StateError('ERR_TLS_STATE', `${action}: another call is under way`);
+    const { transport } = this;
+    if (this.#giveUp !== null) throw new StateError('ERR_TLS_STATE', `${action}: another call is in progress`);
     if (transport instanceof TlsTransport || transport.getExtraInfo('sslObject') !== undefined) {
-      throw new StateError('ERR_TLS_STATE', `${action}: the connection is encrypted already`);
+      throw new StateError('ERR_TLS_STATE', `${action}: the connection is already encrypted`);
     }
     const plain = this.#bothWays(action);
     if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
     return plain;
   }
 
-  /** The transport. Throws where it does not carry both directions. */
+  /** Returns the transport. Throws if it does not have both directions. */
   #bothWays(action: string): DuplexTransport {
-    const transport = this.#transport;
+    const { transport } = this;
     if (transport instanceof DuplexTransport && this.mode === StreamMode.READWRITE) return transport;
-    throw new StateError('ERR_TLS_STATE', `${action}: there is no connection of both directions`);
+    throw new StateError('ERR_TLS_STATE', `${action}: the stream has only one direction`);
   }
 
   // ---------------------------------------------------------------------------------------------- closing
 
   /**
-   * Sends what is queued, then closes both directions. May be called again, also concurrently.
+   * Sends the queue, then closes both directions. May be called again, also concurrently. asyncio: `close`
    *
-   * Reading ends with the call: a waiting read ends as at EOF, what was received before can still be read, what arrives later
-   * is dropped. Waits until the connection is gone, with the bounds that {@link StreamWriter.close} describes: a peer that takes nothing
-   * for `closeTimeout` is given up, and one that does not end its side is waited for at most one second (over TLS
-   * `sslShutdownTimeout`). Rejects with the reason when the connection is lost before everything was sent. asyncio: `close`
+   * Reading ends with the call: a waiting read ends as at EOF, bytes received before can still be read, and bytes that arrive later are
+   * dropped.
+   *
+   * **Waits** until the connection has ended, with two bounds: the call rejects if the peer accepts nothing for `closeTimeout`, and once
+   * everything is sent it waits at most one second (over TLS `sslShutdownTimeout`) for a peer that does not end its side. See
+   * {@link StreamWriter.close}.
+   *
+   * **Errors** (as a rejection, which need not be handled). ConnectionError with the reason if the connection is lost before everything
+   * was sent.
    */
   close(): Promise<void> {
-    this.#closeAsked = true;
-    this.#endReading();
+    this.#endObserved = true;
     return this.#sender().close();
   }
 
   /**
-   * Closes both directions at once and drops what is queued; reading ends as with {@link close}. Resolves when the connection
-   * is gone, and never rejects. asyncio: `abort`
+   * Closes both directions at once and drops the queue; reading ends as with {@link close}. Resolves when the connection has ended, and
+   * never rejects. asyncio: `abort`
    */
   abort(): Promise<void> {
-    this.#endReading();
     this.#sender().abort();
     return this.#sender().waitClosed().catch(ignore);
   }
 
-  /** Waits until the connection is gone, whoever closes it; rejects with the reason when it is lost. asyncio: `wait_closed` */
+  /** Waits until either side has closed the connection. Rejects with the reason if it is lost. asyncio: `wait_closed` */
   waitClosed(options?: WaitOptions): Promise<void> {
-    this.#closeAsked = true;
+    this.#endObserved = true;
     return this.#sender().waitClosed(options);
   }
 
-  /** Whether the stream is being closed, or gone. asyncio: `is_closing` */
+  /** Whether the stream is closing, or the connection has ended. asyncio: `is_closing` */
   isClosing(): boolean {
-    return this.#writer?.isClosing() ?? (this.#lost || this.#transport.isClosing);
+    return this.#life !== 'open' || this.transport.isClosing;
   }
 
   /**
-   * `await using`: as {@link close}, except that the loss of the connection is not thrown again when an earlier call on this
-   * stream has rejected because of it (awaited or not). What made the block fail then leaves it as it is, not inside of a
-   * `SuppressedError`. A loss that nobody was told of, such as that of bytes which `close` was to send, is thrown.
+   * `await using`: as {@link close}, except that the loss of the connection is not thrown again if an earlier call on this stream has
+   * rejected because of it (awaited or not). The error that made the block fail then leaves it unchanged, not inside a
+   * `SuppressedError`. A loss that no call has reported is thrown, for example of bytes that `close` was sending.
    *
    * asyncio: `__aexit__`
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    const told = this.#lost && (this.#closeAsked || this.#intake.hasThrown || this.#writerThrew());
-    this.#endReading();
+    const reported = this.#life === 'gone' && (this.#endObserved || this.#intake.hasThrown || this.#writerThrew());
     try {
       await this.#sender().close();
     } catch (error) {
-      if (!told) throw error;
+      if (!reported) throw error;
     }
   }
 
   // ---------------------------------------------------------------------------------------------- facts
 
-  /** The transport below. asyncio: `transport` */
+  /** The transport that carries the bytes; `startTls` replaces it. asyncio: `transport` */
   get transport(): Transport {
-    return this.#transport;
+    return this.#link.transport;
   }
 
   /**
-   * A fact of the connection by asyncio's name, such as `peername`, `sockname` or `socket`; `fallback` where it is not known.
+   * Returns a fact about the connection by asyncio's name, such as `peername`, `sockname` or `socket`; `fallback` if it is not known.
    * asyncio: `get_extra_info`
    */
   getExtraInfo(name: string, fallback?: unknown): unknown {
-    return this.#transport.getExtraInfo(name) ?? fallback;
+    return this.transport.getExtraInfo(name) ?? fallback;
   }
 
-  /** Whether this is the server's side: a server accepted the connection, or `serverSide` says so. asyncio: `is_server_side` */
+  /** Whether this is the server's side: a server accepted the connection, or `serverSide` was given. asyncio: `is_server_side` */
   isServerSide(): boolean {
     return this.#serverSide;
   }
 
   /** The error that ended the connection, or null. asyncio: `exception` */
   exception(): Error | null {
-    return this.#error ?? this.#reader.exception();
+    return this.#reader.exception();
   }
 
   /** @internal `Stream { mode: READWRITE, buffered: 4, eof, limit: 123, queued: 4, peername: 127.0.0.1:8888 }` */
@@ -612,13 +615,13 @@ export class Stream implements TransportSink, Keeper {
     const parts = [`mode: ${modeName(this.mode)}`];
     if (this.#canRead()) {
       parts.push(`buffered: ${this.buffered}`);
-      if (this.#peerEnded) parts.push('eof');
+      if (this.#intake.eof) parts.push('eof');
       parts.push(`limit: ${this.limit}`);
     }
     if (this.writeBufferSize > 0) parts.push(`queued: ${this.writeBufferSize}`);
     const peer = peerName(this);
     if (peer !== null) parts.push(`peername: ${peer}`);
-    if (this.#lost) parts.push('closed');
+    if (this.#life === 'gone') parts.push('closed');
     else if (this.isClosing()) parts.push('closing');
     const error = this.exception();
     if (error !== null) parts.push(`exception: ${inspect(error.message, { colors: options.colors ?? false })}`);
@@ -639,38 +642,36 @@ export class Stream implements TransportSink, Keeper {
 
   /** @internal See `TransportSink.commit`. */
   commit(count: number): boolean {
-    return this.#closedHere || this.#intake.commit(count);
+    return this.#life !== 'open' || this.#intake.commit(count);
   }
 
   /** @internal See `TransportSink.feed`. */
   feed(chunk: Uint8Array): boolean {
-    return this.#closedHere || this.#intake.feed(chunk);
+    return this.#life !== 'open' || this.#intake.feed(chunk);
   }
 
   /** @internal See `TransportSink.eof`. */
   eof(): void {
-    this.#peerEnded = true;
     this.#reader.feedEof();
   }
 
   /** @internal See `TransportSink.closed`. */
   closed(error: Error | null): void {
-    this.#lost = true;
-    this.#error = error;
-    // After its EOF the peer has nothing more to say, whatever becomes of what we send: reading has ended well.
-    if (error === null || this.#peerEnded || this.#closedHere) this.#reader.feedEof();
+    this.#life = 'gone';
+    // After an EOF, of the peer or of our close, the error does not affect reads.
+    if (error === null) this.#reader.feedEof();
     else this.#reader.setException(error);
     if (this.#writer !== null) writerOutlet(this.#writer).connectionLost(error);
   }
 
   // ---------------------------------------------------------------------------------------------- the halves' side
 
-  /** @internal The two halves; either of them keeps the stream. */
+  /** @internal The two halves. Each of them keeps the stream alive. */
   get halves(): [StreamReader, StreamWriter] {
     return [this.#reader, this.#sender()];
   }
 
-  /** @internal What the transport holds of the stream. */
+  /** @internal How the transport refers to the stream. */
   get link(): StreamLink<Stream> {
     return this.#link;
   }
@@ -688,7 +689,12 @@ export class Stream implements TransportSink, Keeper {
   /** @internal See `Keeper.closing`. */
   closing(): void {
     this.#link.closing(this);
-    this.#endReading();
+    if (this.#life === 'open') {
+      this.#life = 'closing';
+      this.#reader.feedEof();
+      // A peer that must get rid of its own bytes before it accepts ours would otherwise keep the flush waiting forever.
+      this.transport.resumeReading();
+    }
     this.#giveUp?.();
   }
 
@@ -697,11 +703,11 @@ export class Stream implements TransportSink, Keeper {
   }
 
   #makeWriter(): StreamWriter {
-    const writer = new StreamWriter(this.#transport, { closeTimeout: this.#closeTimeout });
+    const writer = new StreamWriter(this.transport, { closeTimeout: this.#closeTimeout });
     const outlet = writerOutlet(writer);
     outlet.attach(this);
     this.#writer = writer;
-    if (this.#lost) outlet.connectionLost(this.#error);
+    if (this.#life === 'gone') outlet.connectionLost(this.exception());
     return writer;
   }
 
@@ -713,21 +719,13 @@ export class Stream implements TransportSink, Keeper {
     return this.#writer !== null && writerOutlet(this.#writer).hasThrown;
   }
 
-  // Methods and no getters: V8 looks a private getter up by a call into its runtime, on each read and write.
+  // Methods, not getters: V8 calls into its runtime to look up a private getter, which every read and write would pay for.
   #canRead(): boolean {
     return (this.mode & StreamMode.READ) !== 0;
   }
 
   #canWrite(): boolean {
     return (this.mode & StreamMode.WRITE) !== 0;
-  }
-
-  #endReading(): void {
-    if (this.#closedHere) return;
-    this.#closedHere = true;
-    this.#reader.feedEof();
-    // A peer that must get rid of its bytes before it takes ours would else keep the flush waiting for ever.
-    if (!this.#lost) this.#transport.resumeReading();
   }
 }
 
@@ -754,20 +752,21 @@ function rejected<T>(error: Error): Promise<T> {
   return Promise.reject(error);
 }
 
-/** A write that is refused: as with every other, not awaiting it causes no unhandled rejection. */
+/** A refused write. As with every write, not awaiting it causes no unhandled rejection. */
 function refused(action: string): Written {
   const result = Promise.reject<void>(readOnly(action));
   result.catch(ignore);
   return result;
 }
 
-/** What a stream without a reading side answers to those who wait for lines. */
+/** The source of frames of a stream without a reading side. */
 const NO_FRAMES: FrameSource = {
   nextFrame: () => rejected(writeOnly('frames')),
   nextFrames: () => rejected(writeOnly('frames')),
   leave: () => {},
 };
 
+/** The source of lines of a stream without a reading side. */
 const NO_LINES: LineSource = {
   nextLine: () => rejected(writeOnly('lines')),
   nextLines: () => rejected(writeOnly('lines')),

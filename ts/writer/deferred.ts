@@ -1,7 +1,7 @@
-/** Promises that a writer gives out, and settles later. */
+/** Promises that a writer returns now and settles later. */
 import { ignore } from '../errors.js';
 
-/** A promise and its two ends; its rejection counts as handled, so that the caller need not look at it. */
+/** A promise with its two functions. Its rejection counts as handled, so the caller need not await it. */
 export class Deferred {
   readonly promise: Promise<void>;
   resolve!: () => void;
@@ -16,7 +16,7 @@ export class Deferred {
   }
 }
 
-/** A rejection that need not be looked at. */
+/** A rejection that counts as handled. */
 export function handled(error: Error): Promise<void> {
   const promise = Promise.reject(error);
   promise.catch(ignore);

@@ -1,39 +1,42 @@
 /**
- * Places in the order of what is written, for bytes that come from elsewhere: those of a file, those of a TLS handshake.
+ * Positions in the order of writes for bytes from another source: a file, a TLS handshake.
  *
  *     written before | slot, at the head | written after it | slot | written after that | ...
- *     goes out first | sends by itself   | held until the head is released, then queued up to the next slot
+ *     sent first     | sends by itself   | blocked until the head ends, then queued up to the next slot
  */
 import { Deferred } from './deferred.js';
 
-/** A place in the order of what is written. @internal */
+/** A reserved position in the order of writes. @internal */
 export interface Reservation {
-  /** All that was written before is with the kernel. Rejects when the connection is lost before, and where writing is refused. */
+  /**
+   * Resolves when the kernel has accepted everything that was written before. Rejects if the connection is lost before that, or if
+   * writing is refused.
+   */
   readonly ready: Promise<void>;
-  /** Sends bytes at this place, one call at a time after {@link ready}; their memory may be used again when it resolves. */
+  /** Sends bytes at this position, one call at a time after {@link ready}. Their memory may be reused when the promise resolves. */
   send(data: Uint8Array): Promise<void>;
-  /** Lets go what was written after this place, once a send that is under way has ended. May be called again. */
-  release(): void;
+  /** Lets the writes after this position continue, once a `send` in progress has ended. May be called again. */
+  end(): void;
 }
 
 /** The writer's side of a {@link Reservation}. */
 export class WriteSlot {
   readonly ready = new Deferred();
   readonly action: string;
-  /** The batch in flight at this place. */
+  /** The batch in flight from this slot. */
   sending: Deferred | null = null;
-  released = false;
+  ended = false;
 
   constructor(action: string) {
     this.action = action;
   }
 }
 
-/** The slot at the head, and what was written after it with the slots further back. */
-export class HeldWrites {
+/** The slot at the head, and the writes and slots after it. */
+export class BlockedWrites {
   readonly head: WriteSlot;
   readonly #items: (Uint8Array | WriteSlot)[];
-  /** How many bytes are held. */
+  /** How many written bytes are blocked. */
   bytes = 0;
 
   constructor(head: WriteSlot, items: (Uint8Array | WriteSlot)[] = []) {
@@ -41,29 +44,29 @@ export class HeldWrites {
     this.#items = items;
   }
 
-  /** Adds a slot after all that was written. */
+  /** Adds a slot after everything that was written. */
   reserve(slot: WriteSlot): void {
     this.#items.push(slot);
   }
 
-  /** Keeps bytes back, which must stay as they are until then. */
-  hold(bytes: Uint8Array): void {
+  /** Adds written bytes, which must not change until they are queued. */
+  add(bytes: Uint8Array): void {
     if (bytes.length > 0) this.#items.push(bytes);
     this.bytes += bytes.length;
   }
 
   /**
-   * The head is released: hands what was held to `queue`, up to the next slot that is not released.
+   * The head has ended: passes the blocked bytes to `queue`, up to the next slot that has not ended.
    *
-   * @returns what is held from there on, or null
+   * @returns what is blocked from there on, or null
    */
-  leave(queue: (bytes: Uint8Array) => void): HeldWrites | null {
+  endHead(queue: (bytes: Uint8Array) => void): BlockedWrites | null {
     for (const [i, item] of this.#items.entries()) {
       if (!(item instanceof WriteSlot)) {
         this.bytes -= item.length;
         queue(item);
-      } else if (!item.released) {
-        const next = new HeldWrites(item, this.#items.slice(i + 1));
+      } else if (!item.ended) {
+        const next = new BlockedWrites(item, this.#items.slice(i + 1));
         next.bytes = this.bytes;
         return next;
       }
@@ -71,7 +74,7 @@ export class HeldWrites {
     return null;
   }
 
-  /** Nothing will be sent at any slot any more. */
+  /** Rejects every slot: nothing will be sent any more. */
   drop(reason: (action: string) => Error): void {
     for (const slot of [this.head, ...this.#items]) {
       if (!(slot instanceof WriteSlot)) continue;

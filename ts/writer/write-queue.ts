@@ -1,9 +1,9 @@
 /**
- * What is written and not sent yet: one batch, which leaves as one call to the transport.
+ * Data that was written and not sent yet: one batch, which is passed to the transport in one call.
  *
- * Small pieces are copied, one after the other, into a slab; large ones are kept by reference. A batch owns its slabs from the first
- * write to the moment when the kernel has taken all of it; then it goes back to the pool of the thread, with a slab, for the next
- * writer. So a write of a few bytes allocates nothing, and a writer that has nothing to send owns nothing.
+ * Small pieces are copied, one after another, into a slab; large ones are kept by reference. A batch owns its slabs from the first write
+ * until the kernel has accepted all of it. It then returns to the thread's pool, with one slab, for the next writer. So a write of a few
+ * bytes allocates nothing, and a writer that has nothing to send owns nothing.
  *
  *     pool ---take---> filled ---send---> in flight ---giveBack---> pool
  */
@@ -14,24 +14,24 @@ import type { Transport } from '../transports/transport.js';
 /** Pieces up to this size are copied. */
 export const COPY_BYTES = 4096;
 
-/** The memory that small pieces are gathered in, and how many such blocks the thread keeps. */
+/** The size of the slabs for small pieces, and how many of them the thread keeps. */
 const SLAB_BYTES = 16384;
 const POOLED_SLABS = 64;
 
 const NOTHING: readonly never[] = [];
 
-/** Each has at most one slab; what more a batch needed is in `spareSlabs`. */
+/** Each of these has at most one slab; further slabs of a batch return to `spareSlabs`. */
 const spareBatches: WriteBatch[] = [];
 const spareSlabs: Slab[] = [];
 
-/** Pieces to be sent together. */
+/** Pieces that are sent together. */
 export class WriteBatch {
-  /** Finished pieces; then comes what lies in the slab from `#start` to `#end`. */
+  /** Finished pieces; the bytes of the slab from `#start` to `#end` follow them. */
   #pieces: Uint8Array[] | null = null;
   #slab: Slab | null = null;
   #start = 0;
   #end = 0;
-  /** Full slabs, of which the pieces are parts. */
+  /** Full slabs, which pieces refer to. */
   #full: Slab[] | null = null;
 
   /** An empty batch. */
@@ -39,7 +39,7 @@ export class WriteBatch {
     return spareBatches.pop() ?? new WriteBatch();
   }
 
-  /** Adds bytes, which are not empty: a copy of up to {@link COPY_BYTES}, more by reference. */
+  /** Adds bytes, which are not empty: copied up to {@link COPY_BYTES}, otherwise by reference. */
   addBytes(data: Uint8Array): void {
     const size = data.length;
     if (size > COPY_BYTES) {
@@ -55,10 +55,10 @@ export class WriteBatch {
   /**
    * Adds a string, which is not empty, as UTF-8.
    *
-   * @returns how many bytes it is
+   * @returns its size in bytes
    */
   addString(text: string): number {
-    // A UTF-16 code unit is at most three bytes of UTF-8; only where that might not fit is it worth counting.
+    // A UTF-16 code unit is at most three bytes of UTF-8. Counting is only worth it if that might not fit.
     let most = text.length * 3;
     if (most > SLAB_BYTES - this.#end) most = Buffer.byteLength(text);
     if (most > COPY_BYTES * 3) {
@@ -73,7 +73,7 @@ export class WriteBatch {
     return size;
   }
 
-  /** Hands everything to the transport; the result and `done` are those of `Transport.write`. */
+  /** Passes everything to the transport; the result and `done` are those of `Transport.write`. */
   send(transport: Transport, done: () => void): boolean {
     if (this.#pieces === null && this.#slab !== null) return transport.write(this.#inSlab(this.#slab), done);
     this.#endPiece();
@@ -82,7 +82,7 @@ export class WriteBatch {
     return pieces.length === 1 ? transport.write(pieces[0]!, done) : transport.writev(pieces, done);
   }
 
-  /** The bytes are not needed any more. The batch must not be used after this. */
+  /** The bytes are no longer needed. The batch must not be used after this call. */
   giveBack(): void {
     this.#pieces = null;
     this.#start = 0;
@@ -94,14 +94,14 @@ export class WriteBatch {
     if (this.#slab !== null && hasRoom()) spareBatches.push(this);
   }
 
-  /** Makes what lies in the slab a piece, so that another piece can follow it. */
+  /** Makes the bytes in the slab a piece, so that another piece can follow it. */
   #endPiece(): void {
     if (this.#slab === null || this.#end === this.#start) return;
     (this.#pieces ??= []).push(this.#inSlab(this.#slab));
     this.#start = this.#end;
   }
 
-  /** What was written after the last piece. */
+  /** The bytes in the slab, which were written after the last piece. */
   #inSlab({ memory, offset }: Slab): Buffer {
     return bufferView(memory, offset + this.#start, this.#end - this.#start);
   }

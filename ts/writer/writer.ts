@@ -1,21 +1,20 @@
 /**
  * The writing half of a stream: coalescing, watermarks, close.
  *
- * The path of a byte. `write` puts it into the queue: small pieces are copied, one behind the other, into a slab; large
- * ones are kept by reference. The queue is handed to the transport as one batch: at once for the first write of a turn, so
- * that a single request is not delayed; at the end of the turn for what followed, so that a hundred replies are one system
- * call; in between when the queue reaches the high watermark. One batch is in flight at a time; the next one leaves when
- * the kernel has taken it.
+ * The path of a byte. `write` puts it into the queue: small pieces are copied, one after another, into a slab; large ones are kept by
+ * reference. The queue goes to the transport as one batch: immediately for the first write of a turn, so that a single request is not
+ * delayed; at the end of the turn for later writes, so that a hundred replies are one system call; and in between if the queue
+ * reaches the high watermark. One batch is in flight at a time. The next one is sent when the kernel has accepted it.
  *
- * Buffered bytes are those queued and those in flight. Above the high watermark the writer is *full*, until they are down
- * to the low one: that is what `drain()`, and the result of `write()`, wait for.
+ * Buffered bytes are those in the queue and those in flight. Above the high watermark the writer is *full*, until they are down to the
+ * low one: `drain()` and the result of `write()` wait for that.
  *
- * Life. Writes are accepted while the writer is open; what is queued is sent while it is open or closing. When the connection is gone,
- * with an error or without (`#loss`), each state has its successor:
+ * Life. Writes are accepted while the writer is open; the queue is sent while it is open or closing. When the connection ends, with an
+ * error or without (`#loss`), each state has its successor:
  *
- *     open ---close()---> closing ---abort()---> aborted       open goes to aborted by abort(), too
+ *     open ---close()---> closing ---abort()---> aborted       abort() also leads from open to aborted
  *       |                    |                      |
- *       v                    v                      v          the connection is gone
+ *       v                    v                      v          the connection has ended
  *     lost                 closed                dropped
  */
 import { Buffer } from 'node:buffer';
@@ -28,16 +27,16 @@ import { Retain, type Keeper } from '../keeper.js';
 import { StreamMode, type Transport } from '../transports/transport.js';
 import { Deferred, handled } from './deferred.js';
 import { encodeFrame, type Payload } from './frame-encoder.js';
-import { HeldWrites, WriteSlot, type Reservation } from './reservation.js';
+import { BlockedWrites, WriteSlot, type Reservation } from './reservation.js';
 import { COPY_BYTES, WriteBatch } from './write-queue.js';
 
 /** See the top of this file. */
 type Life = 'open' | 'closing' | 'aborted' | 'lost' | 'closed' | 'dropped';
 
-/** Where the end of the writing side stands: not asked for, to be sent after all that was written, sent. */
-type End = 'open' | 'asked' | 'sent';
+/** The end of the writing side: not requested, requested (sent once the queue is empty), sent. */
+type End = 'open' | 'requested' | 'sent';
 
-/** What the loss of the connection makes of each state. */
+/** The successor of each state when the connection ends. */
 const GONE: Readonly<Record<Life, Life>> = {
   open: 'lost',
   closing: 'closed',
@@ -47,7 +46,7 @@ const GONE: Readonly<Record<Life, Life>> = {
   dropped: 'dropped',
 };
 
-/** How messages name the connection of a call that is refused. */
+/** How error messages describe the connection. */
 const HOW: Readonly<Record<Life, string>> = {
   open: 'closing',
   closing: 'closing',
@@ -61,17 +60,17 @@ const HOW: Readonly<Record<Life, string>> = {
 const HIGH_WATERMARK = 65536;
 
 /**
- * Where the kernel takes everything, `for (;;) await stream.write(data)` would never let the event loop turn: no other
- * connection would be served, and the loss of this one not noticed. So each call takes its bytes, and this much for itself,
- * from an allowance; when it is used up the next wait takes one turn of the event loop.
+ * If the kernel accepts everything at once, `for (;;) await stream.write(data)` never lets the event loop turn: no other connection is
+ * served, and the loss of this one goes unnoticed. So each call deducts its bytes, plus a fixed cost, from an allowance. When it is used
+ * up, the next wait takes one turn of the event loop.
  */
 const TURN_ALLOWANCE = 1024 * 1024;
 const CALL_COST = 256;
 
-/** One promise for every call that need not wait. */
+/** The result of every call that does not have to wait. */
 const RESOLVED: Promise<void> = Promise.resolve();
 
-/** Sends what a writer has gathered in the turn that is over. */
+/** Sends what a writer has queued during the turn that has just ended. */
 let finishTurn: (writer: StreamWriter) => void;
 
 /**
@@ -81,7 +80,7 @@ let finishTurn: (writer: StreamWriter) => void;
  * @internal
  */
 export interface WriterOutlet {
-  /** Connects the stream that owns the writer: it is retained while bytes are being sent or a call waits. */
+  /** Connects the stream that owns the writer: it knows the transport, and is retained while bytes are being sent or a call waits. */
   attach(keeper: Keeper): void;
   /** The writing half of `TransportSink.closed`. */
   connectionLost(error: Error | null): void;
@@ -94,8 +93,6 @@ export interface WriterOutlet {
    * @param action - the call that errors name
    */
   reserve(action: string): Reservation;
-  /** Continues over another transport. The caller has a reservation, and no batch is in flight. */
-  moveTo(transport: Transport): void;
 }
 
 /** Returns the internal side of a writer. @internal */
@@ -103,29 +100,29 @@ export let writerOutlet: (writer: StreamWriter) => WriterOutlet;
 
 /** The watermarks of a writer, in bytes. */
 export interface WriteBufferLimits {
-  /** Above this many buffered bytes writers wait. Default: four times `low`, or 65536. */
+  /** With more than this many bytes buffered, callers wait. Default: four times `low`, or 65536. */
   high?: number | undefined;
-  /** At this many, or fewer, they go on. Default: a quarter of `high`. */
+  /** With this many or fewer, they continue. Default: a quarter of `high`. */
   low?: number | undefined;
 }
 
-/** What a writer that can be closed takes. */
+/** Options of everything that is closed with a bound in time. */
 export interface CloseOptions {
   /**
-   * How long a peer may take nothing while `close` flushes, in ms, counted from the last bytes that the kernel could pass on. Then what
-   * is still queued is dropped, the connection is aborted, and `close` rejects with a `ConnectionError` `ETIMEDOUT`. A peer that reads
-   * slowly gets everything, however long that takes. `Infinity`: no bound. Default 30000.
+   * How long a peer may accept nothing while `close` flushes, in ms, counted from the last bytes that it accepted. After that the queue
+   * is dropped, the connection is aborted, and `close` rejects with a `ConnectionError` `ETIMEDOUT`. A peer that reads slowly gets
+   * everything, however long that takes. `Infinity`: no bound. Default 30000.
    *
-   * A kernel shows progress in steps of up to a third of its send buffer. Where the runtime does not show it at all (Windows, Bun, TLS
-   * over a `Duplex`), a batch of writes that is taken whole is the progress: write large data in pieces there, or give it more time. A
-   * stream of a server that is given up is not reported through `onError`.
+   * A kernel reports progress in steps of up to a third of its send buffer. If the runtime does not report it at all (Windows, Bun, TLS
+   * over a `Duplex`), only a complete batch of writes counts as progress: write large data in pieces there, or allow more time. If
+   * `closeTimeout` ends a stream of a server, this is not reported through `onError`.
    */
   closeTimeout?: number | undefined;
 }
 
-/** A `flush()` that waits until `position` bytes of all that were ever written are with the kernel. */
+/** A call that waits until the kernel has accepted the first `position` bytes of all that were ever written. */
 interface Flush {
-  /** The method that waits, as errors name it. */
+  /** The name of the method, for errors. */
   readonly action: string;
   readonly position: number;
   readonly deferred: Deferred;
@@ -144,7 +141,8 @@ interface Flush {
  * asyncio: `StreamWriter`
  */
 export class StreamWriter {
-  #transport: Transport;
+  /** The transport of a writer that is used alone; null: the stream knows it. */
+  #transport: Transport | null;
   readonly #closeTimeout: number;
   #high = HIGH_WATERMARK;
   #low = HIGH_WATERMARK / 4;
@@ -152,7 +150,7 @@ export class StreamWriter {
   #queued = 0;
   #inFlight = 0;
   #full = false;
-  /** Whether this turn of the event loop has seen a write, so that later ones are gathered until it ends. */
+  /** Whether this turn of the event loop has had a write, so that later ones are queued until it ends. */
   #turn = false;
   #allowance = TURN_ALLOWANCE;
   #turning = false;
@@ -162,16 +160,16 @@ export class StreamWriter {
   #flying: WriteBatch | null = null;
 
   #life: Life = 'open';
-  /** The end of the writing side, and the promise of it. */
+  /** The end of the writing side, and the promise that `writeEof` returns. */
   #end: End = 'open';
   #eofSent: Deferred | null = null;
   #loss: Error | null = null;
   #dropped = false;
   #hasThrown = false;
 
-  /** The slot at the head of the queue, while there is one, and what was written after it. */
-  #held: HeldWrites | null = null;
-  /** Bytes that were sent at slots. */
+  /** The write slot at the head of the queue, if there is one, and what was written after it. */
+  #blocked: BlockedWrites | null = null;
+  /** Bytes that were sent in slots. */
   #slotBytes = 0;
 
   #drained: Deferred | null = null;
@@ -180,12 +178,12 @@ export class StreamWriter {
 
   /** The stream that this is a half of, and whether it is retained. */
   #keeper: Keeper | null = null;
-  /** Made when something is written: an idle stream should not pay for it. */
+  /** Created by the first write: an idle stream should not pay for it. */
   #onTaken: (() => void) | null = null;
-  #keeping = false;
+  #retained = false;
 
   /**
-   * @param options - `closeTimeout`: how long a peer may take nothing while {@link close} flushes, in ms, default 30000
+   * @param options - `closeTimeout`: how long a peer may accept nothing while {@link close} flushes, in ms, default 30000
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
    */
   constructor(transport: Transport, options: CloseOptions = {}) {
@@ -194,41 +192,42 @@ export class StreamWriter {
     this.#closeTimeout = checkCloseTimeout('StreamWriter', options.closeTimeout);
   }
 
-  /** What carries the bytes. asyncio: `transport` */
+  /** The transport that carries the bytes. asyncio: `transport` */
   get transport(): Transport {
-    return this.#transport;
+    return this.#transport ?? this.#keeper!.transport;
   }
 
-  /** Bytes that `write` has accepted, whether they have left or not, and those that `sendfile` has sent. */
+  /** The number of bytes that `write` has accepted, sent or not, and that `sendfile` has sent. */
   get bytesWritten(): number {
-    return this.#bytesWritten + this.#slotBytes + (this.#held?.bytes ?? 0);
+    return this.#bytesWritten + this.#slotBytes + (this.#blocked?.bytes ?? 0);
   }
 
-  /** Bytes written that the kernel has not taken yet. asyncio: `transport.get_write_buffer_size()` */
+  /** The number of bytes written that the kernel has not accepted yet. asyncio: `transport.get_write_buffer_size()` */
   get writeBufferSize(): number {
-    return this.#queued + this.#inFlight + (this.#held?.bytes ?? 0);
+    return this.#queued + this.#inFlight + (this.#blocked?.bytes ?? 0);
   }
 
-  /** Whether `close` or `abort` was called, or the connection is lost. asyncio: `is_closing()` */
+  /** Whether `close` or `abort` was called, or the connection has ended. asyncio: `is_closing()` */
   isClosing(): boolean {
     return this.#life !== 'open' || this.transport.isClosing;
   }
 
   /**
-   * Writes bytes, or a string as UTF-8. Tries the connection at once; what it does not take, and further writes of the same
-   * turn of the event loop, are queued and sent together.
+   * Writes bytes, or a string as UTF-8. The first write of a turn of the event loop is sent at once; what the kernel does not accept,
+   * and later writes of the same turn, are queued and sent together.
    *
-   * Data of up to 4 KiB is copied. Larger data is sent from where it is: leave it as it is until the result, or a `flush`, has
-   * resolved. So memory can be used again as soon as its `write` was awaited.
-   *
-   * The result need not be awaited. Awaiting it applies back-pressure: it resolves at once while no more than the high
-   * watermark is buffered, else as {@link drain}; for data of more than 4 KiB, when the kernel has taken it. After `close` or
-   * `abort` it rejects with a {@link ConnectionError} `ECONNRESET`, after the loss of the connection with the code of that, after
-   * `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`; a rejection that nobody awaits is not reported as unhandled.
+   * Data of up to 4 KiB is copied. Larger data is sent from the caller's memory: do not change it until the result, or a `flush`, has
+   * resolved. After an awaited `write` the memory can be reused.
    *
    * asyncio: `write()`, and `await writer.write()` of the generation with `Stream`
    *
-   * @throws TypeError `ERR_INVALID_ARG_TYPE` when the data is neither a string nor a `Uint8Array`
+   * **Waits**, if the result is awaited: not at all while no more than the high watermark is buffered, otherwise as {@link drain}; for
+   * data of more than 4 KiB until the kernel has accepted it. This is back-pressure. The result need not be awaited, and its rejection
+   * is never reported as unhandled.
+   *
+   * **Errors.** After `close` or `abort` the result rejects with a {@link ConnectionError} `ECONNRESET`, after the loss of the connection
+   * with the code of the loss, and after `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`. Data that is neither a string nor a
+   * `Uint8Array` throws a TypeError `ERR_INVALID_ARG_TYPE`.
    */
   write(data: Uint8Array | string): Promise<void> {
     if (typeof data !== 'string' && !isBytes(data)) {
@@ -242,9 +241,8 @@ export class StreamWriter {
   }
 
   /**
-   * Writes several pieces, in one system call where possible. Nothing is written when one of them is of a wrong type.
-   *
-   * The result and the errors are those of {@link write}. asyncio: `writelines()`
+   * Writes several pieces, in one system call if possible. If one of them has the wrong type, nothing is written. The result and the
+   * errors are those of {@link write}. asyncio: `writelines()`
    */
   writelines(list: Iterable<Uint8Array | string>): Promise<void> {
     if (typeof (list as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
@@ -293,13 +291,14 @@ export class StreamWriter {
   }
 
   /**
-   * Waits until more may be written: resolves at once unless the writer is full, which it is from more than the high
-   * watermark buffered down to the low one. Any number of callers may wait.
+   * Waits until the writer is not full. Any number of callers may wait. asyncio: `drain()`
    *
-   * Rejects with a {@link ConnectionError} when the connection is lost, with the code of the loss, or was closed by this side
-   * (`ECONNRESET`), also while it waits. asyncio: `drain()`
+   * **Waits** only if more than the high watermark was buffered, until the low watermark is reached.
    *
-   * @param options - `signal`: ends the wait; what was written stays written
+   * **Errors** (as a rejection, also during the wait). {@link ConnectionError} if the connection is lost, with the code of the loss, or
+   * was closed by this side (`ECONNRESET`).
+   *
+   * **Cancellation.** `signal` ends the wait; what was written is still sent.
    */
   drain(options?: WaitOptions): Promise<void> {
     const refusal = refusedWait<void>('drain', options);
@@ -311,10 +310,11 @@ export class StreamWriter {
   }
 
   /**
-   * Waits until every byte written before this call is with the kernel. Rejects with a {@link ConnectionError} when the
-   * connection is lost, or aborted, before that.
+   * Waits until the kernel has accepted every byte written before this call.
    *
-   * @param options - `signal`: ends the wait; what was written stays written
+   * **Errors** (as a rejection). {@link ConnectionError} if the connection is lost or aborted before that.
+   *
+   * **Cancellation.** `signal` ends the wait; what was written is still sent.
    */
   flush(options?: WaitOptions): Promise<void> {
     const refusal = refusedWait<void>('flush', options);
@@ -328,19 +328,19 @@ export class StreamWriter {
     return unlessAborted(options?.signal, this.#untilTaken('flush'));
   }
 
-  /** Waits until the kernel has taken every byte written so far. */
+  /** Waits until the kernel has accepted every byte written so far. */
   #untilTaken(action: string): Promise<void> {
     const deferred = new Deferred();
-    (this.#flushes ??= []).push({ action, position: this.#bytesWritten + (this.#held?.bytes ?? 0), deferred });
-    this.#keep();
+    (this.#flushes ??= []).push({ action, position: this.#bytesWritten + (this.#blocked?.bytes ?? 0), deferred });
+    this.#retain();
     return deferred.promise;
   }
 
   /**
-   * Sets the watermarks, in bytes. One of them gives the other: `low` a quarter of `high`, `high` four times `low`. With
-   * `high: 0` every byte that the kernel has not taken makes writers wait. asyncio: `transport.set_write_buffer_limits()`
+   * Sets the watermarks, in bytes. If only one is given, `low` is a quarter of `high`, or `high` four times `low`. With `high: 0`
+   * callers wait for every byte that the kernel has not accepted. asyncio: `transport.set_write_buffer_limits()`
    *
-   * @throws RangeError `ERR_OUT_OF_RANGE` when they are not integers with 0 <= low <= high
+   * @throws RangeError `ERR_OUT_OF_RANGE` if they are not integers with 0 <= low <= high
    */
   setWriteBufferLimits(limits: WriteBufferLimits = {}): void {
     const action = 'setWriteBufferLimits';
@@ -355,18 +355,19 @@ export class StreamWriter {
     if (!this.#gone()) this.#moved(false);
   }
 
-  /** Whether {@link writeEof} works here. asyncio: `can_write_eof()` */
+  /** Whether the transport supports {@link writeEof}. asyncio: `can_write_eof()` */
   canWriteEof(): boolean {
     return this.transport.canWriteEof;
   }
 
   /**
-   * Ends the writing side after all that was written: the peer reads to the end, the other direction goes on. Resolves when
-   * the end is sent; called again it gives the same promise. It need not be awaited.
+   * Ends the writing side after everything that was written: the peer reads EOF, and the other direction continues. Calling it again
+   * returns the same promise, which need not be awaited. asyncio: `write_eof()`
    *
-   * Rejects with a {@link ConnectionError} when the connection is closed or lost before. asyncio: `write_eof()`
+   * **Waits** until the end has been sent.
    *
-   * @throws (as a rejection) StateError `ERR_WRITE_EOF_UNSUPPORTED` where {@link canWriteEof} is false
+   * **Errors** (as a rejection). {@link ConnectionError} if the connection is closed or lost before that; StateError
+   * `ERR_WRITE_EOF_UNSUPPORTED` if {@link canWriteEof} is false.
    */
   writeEof(): Promise<void> {
     if (this.#eofSent !== null) return this.#eofSent.promise;
@@ -374,21 +375,22 @@ export class StreamWriter {
       return handled(new StateError('ERR_WRITE_EOF_UNSUPPORTED', 'writeEof: this transport has no half-close'));
     }
     if (this.#life !== 'open') return this.#connectionRefused('writeEof');
-    this.#end = 'asked';
+    this.#end = 'requested';
     const sent = (this.#eofSent = new Deferred());
     if (this.#inFlight === 0) this.#progress();
     return sent.promise;
   }
 
   /**
-   * Sends what is queued, then closes the connection. Resolves when it is closed, rejects with the error when it was lost by
-   * one. May be called again, also concurrently: every call gives the same promise. It need not be awaited.
+   * Sends the queue, then closes the connection. May be called again, also concurrently: every call returns the same promise, which need
+   * not be awaited. asyncio: `close()`, and `await stream.close()` of the generation with `Stream`
    *
-   * A peer that reads slowly gets everything, however long that takes. One that takes nothing for `closeTimeout` (30 s by default) is
-   * given up: what is queued is dropped, and the call rejects with a {@link ConnectionError} `ETIMEDOUT`. Once everything is with the
-   * kernel, a peer that does not end its side is waited for at most one second, or over TLS `sslShutdownTimeout`. {@link abort}
-   * does not wait.
-   * asyncio: `close()`, and `await stream.close()` of the generation with `Stream`
+   * **Waits** until the connection is closed. A peer that reads slowly gets everything, however long that takes. Once the kernel has
+   * accepted everything, `close` waits at most one second (over TLS `sslShutdownTimeout`) for a peer that does not end its side.
+   * {@link abort} does not wait.
+   *
+   * **Errors** (as a rejection). {@link ConnectionError}: the reason, if the connection is lost before it is closed; `ETIMEDOUT`, if the
+   * peer accepts nothing for `closeTimeout` (30 s by default): the queue is then dropped.
    */
   close(): Promise<void> {
     if (this.#life === 'open') {
@@ -401,7 +403,7 @@ export class StreamWriter {
   }
 
   /**
-   * Waits until the connection is closed, whoever closes it; like the promise of {@link close}, without starting to close.
+   * Waits until the connection is closed by either side: the promise of {@link close}, without starting to close.
    * asyncio: `wait_closed()`
    *
    * @param options - `signal`: ends the wait
@@ -412,7 +414,7 @@ export class StreamWriter {
     return unlessAborted(options?.signal, this.#whenClosed());
   }
 
-  /** Closes at once and drops what is queued; {@link waitClosed} tells when that is done. asyncio: `abort()` */
+  /** Closes the connection at once and drops the queue. {@link waitClosed} waits until that is done. asyncio: `abort()` */
   abort(): void {
     if (!this.#sending()) return;
     this.#life = 'aborted';
@@ -422,7 +424,7 @@ export class StreamWriter {
   }
 
   /**
-   * A fact of the connection: `peername`, `sockname`, `socket`, ...; `fallback` where it is not known.
+   * Returns a fact about the connection: `peername`, `sockname`, `socket`, ...; `fallback` if it is not known.
    * asyncio: `get_extra_info()`
    */
   getExtraInfo(name: string, fallback?: unknown): unknown {
@@ -465,10 +467,6 @@ export class StreamWriter {
       reserve(action: string): Reservation {
         return this.#writer.#reserve(action);
       }
-
-      moveTo(transport: Transport): void {
-        this.#writer.#moveTo(transport);
-      }
     }
 
     writerOutlet = (writer) => new Outlet(writer);
@@ -481,19 +479,16 @@ export class StreamWriter {
 
   #attach(keeper: Keeper): void {
     this.#keeper = keeper;
-  }
-
-  #moveTo(transport: Transport): void {
-    this.#transport = transport;
+    this.#transport = null;
   }
 
   #connectionLost(error: Error | null): void {
     if (this.#gone()) return;
     this.#life = GONE[this.#life];
     this.#loss = error;
-    const reserved = this.#held !== null;
+    const reserved = this.#blocked !== null;
     this.#drop();
-    // Not given back to the pool: a stream that failed may still hold the memory.
+    // Not returned to the pool: a Node stream that failed may still refer to the memory.
     this.#flying = null;
     if (this.#inFlight > 0) this.#dropped = true;
     this.#inFlight = 0;
@@ -509,27 +504,27 @@ export class StreamWriter {
       if (error === null && !this.#dropped) deferred.resolve();
       else deferred.reject(this.#connectionError(action));
     }
-    // Without effect where the end was sent.
+    // Has no effect if the end was sent.
     this.#eofSent?.reject(this.#connectionError('writeEof'));
     if (this.#closed !== null) this.#settleClosed(this.#closed);
   }
 
-  /** Whether what is queued is still to be sent. */
+  /** Whether the queue will still be sent. */
   #sending(): boolean {
     return this.#life === 'open' || this.#life === 'closing';
   }
 
-  /** Whether the connection is gone. */
+  /** Whether the connection has ended. */
   #gone(): boolean {
     return this.#life === 'lost' || this.#life === 'closed' || this.#life === 'dropped';
   }
 
-  /** Puts data into the queue. */
+  /** Adds data to the queue, or to the writes after a slot. */
   #enqueue(data: Uint8Array | string): void {
     let size: number;
-    if (this.#held !== null) {
+    if (this.#blocked !== null) {
       const bytes = typeof data === 'string' || data.length <= COPY_BYTES ? Buffer.from(data) : data;
-      this.#held.hold(bytes);
+      this.#blocked.add(bytes);
       size = bytes.length;
     } else {
       size = data.length === 0 ? 0 : this.#append(data);
@@ -537,7 +532,7 @@ export class StreamWriter {
     this.#allowance -= size + CALL_COST;
   }
 
-  /** Puts data that is not empty at the end of the queue. */
+  /** Adds data, which is not empty, to the queue. Returns its size in bytes. */
   #append(data: Uint8Array | string): number {
     const batch = (this.#filling ??= WriteBatch.take());
     let size = data.length;
@@ -552,49 +547,49 @@ export class StreamWriter {
     const slot = new WriteSlot(action);
     const { ready } = slot;
     if (this.#life !== 'open' || this.#end !== 'open') {
-      slot.released = true;
+      slot.ended = true;
       this.#refused(action).catch(ready.reject);
-    } else if (this.#held === null) {
-      this.#held = new HeldWrites(slot);
-      this.#keep();
+    } else if (this.#blocked === null) {
+      this.#blocked = new BlockedWrites(slot);
+      this.#retain();
       if (this.#inFlight === 0) this.#progress();
     } else {
-      this.#held.reserve(slot);
+      this.#blocked.reserve(slot);
     }
     return {
       ready: ready.promise,
       send: (data) => this.#sendAt(slot, data),
-      release: () => {
-        slot.released = true;
-        if (slot.sending === null) this.#leave(slot);
+      end: () => {
+        slot.ended = true;
+        if (slot.sending === null) this.#endSlot(slot);
       },
     };
   }
 
   #sendAt(slot: WriteSlot, data: Uint8Array): Promise<void> {
-    if (this.#held?.head !== slot) return this.#connectionRefused(slot.action);
+    if (this.#blocked?.head !== slot) return this.#connectionRefused(slot.action);
     const sending = (slot.sending = new Deferred());
     this.#slotBytes += data.length;
     const sent = (): void => {
-      // Where the connection is going down, `#drop` has rejected it, or will.
-      if (this.#held?.head !== slot) return;
+      // The connection is going down: `#drop` has rejected the promise.
+      if (this.#blocked?.head !== slot) return;
       slot.sending = null;
       sending.resolve();
-      if (slot.released) this.#leave(slot);
+      if (slot.ended) this.#endSlot(slot);
     };
     if (this.transport.write(data, sent)) sent();
     return sending.promise;
   }
 
-  /** A slot is released: where it is at the head, what was held after it is queued, up to the next one. */
-  #leave(slot: WriteSlot): void {
-    const held = this.#held;
-    if (held?.head !== slot) return;
-    this.#held = held.leave((bytes) => this.#append(bytes));
+  /** A slot has ended. If it is at the head, what was written after it is queued, up to the next slot. */
+  #endSlot(slot: WriteSlot): void {
+    const blocked = this.#blocked;
+    if (blocked?.head !== slot) return;
+    this.#blocked = blocked.endHead((bytes) => this.#append(bytes));
     if (this.#inFlight === 0) this.#progress();
   }
 
-  /** Sends what has to go, and finds out whether the writer is full. */
+  /** Sends the queue if it is time to, and updates whether the writer is full. */
   #moved(atOnce: boolean): void {
     if (this.#queued > 0) {
       if (!this.#turn) {
@@ -606,7 +601,7 @@ export class StreamWriter {
     this.#measure();
   }
 
-  /** Hands the queue over as one batch. Only called with nothing in flight. */
+  /** Passes the queue to the transport as one batch. Only called while nothing is in flight. */
   #send(): void {
     const size = this.#queued;
     if (size === 0) return;
@@ -622,11 +617,11 @@ export class StreamWriter {
       batch.giveBack();
     } else {
       this.#flying = batch;
-      this.#keep();
+      this.#retain();
     }
   }
 
-  /** The kernel has taken the batch in flight. */
+  /** The kernel has accepted the batch in flight. */
   #taken(): void {
     if (!this.#sending()) return;
     this.#inFlight = 0;
@@ -635,22 +630,23 @@ export class StreamWriter {
     this.#progress();
   }
 
-  /** Sends what is queued, and wakes whoever waited for what has left. */
+  /** Sends the queue, and wakes the calls that waited for bytes sent before. */
   #progress(): void {
     this.#send();
     this.#measure();
-    if (this.#queued + this.#inFlight === 0) this.#held?.head.ready.resolve();
+    if (this.#queued + this.#inFlight === 0) this.#blocked?.head.ready.resolve();
     this.#finish();
-    this.#letGo();
+    this.#releaseIfIdle();
   }
 
   #measure(): void {
-    const held = this.#held?.bytes ?? 0;
-    const size = this.#queued + this.#inFlight + held;
+    const blocked = this.#blocked?.bytes ?? 0;
+    const size = this.#queued + this.#inFlight + blocked;
     if (size > this.#high) this.#full = true;
     else if (this.#full && size <= this.#low) this.#full = false;
     if (this.#drained !== null) this.#wake();
-    if (this.#flushes !== null && this.#sending()) this.#wakeFlushes(this.#flushes, this.#bytesWritten + held - size);
+    if (this.#flushes !== null && this.#sending())
+      this.#wakeFlushes(this.#flushes, this.#bytesWritten + blocked - size);
   }
 
   #wakeFlushes(flushes: Flush[], taken: number): void {
@@ -664,24 +660,24 @@ export class StreamWriter {
     else flushes.splice(0, n);
   }
 
-  /** The promise of all who wait for room, for a turn of the event loop, or for the news of a loss. */
+  /** The promise of all calls that wait for room, for a turn of the event loop, or for the reason of a loss. */
   #wait(): Promise<void> {
     this.#drained ??= new Deferred();
-    this.#keep();
+    this.#retain();
     if (this.#allowance <= 0 && !this.#turning) {
       this.#turning = true;
       setImmediate(() => {
         this.#turning = false;
         this.#allowance = TURN_ALLOWANCE;
         this.#wake();
-        this.#letGo();
+        this.#releaseIfIdle();
       });
     }
     return this.#drained.promise;
   }
 
   #wake(): void {
-    // Where the transport is going down, the reason is about to be reported: that is what the waiting must see.
+    // If the transport is going down, it is about to report the reason, and the waiting calls must reject with that.
     if (this.#full || this.#turning || this.#drained === null || (this.transport.isClosing && this.#life === 'open'))
       return;
     const drained = this.#drained;
@@ -689,10 +685,10 @@ export class StreamWriter {
     drained.resolve();
   }
 
-  /** What was to follow the last byte: the end of file, the close. */
+  /** After the last byte: sends the end of the writing side, or closes, if that was requested. */
   #finish(): void {
-    if (this.#queued + this.#inFlight > 0 || this.#held !== null || !this.#sending()) return;
-    if (this.#end === 'asked') {
+    if (this.#queued + this.#inFlight > 0 || this.#blocked !== null || !this.#sending()) return;
+    if (this.#end === 'requested') {
       this.#end = 'sent';
       this.transport.writeEof();
       this.#eofSent?.resolve();
@@ -706,25 +702,25 @@ export class StreamWriter {
     this.#queued = 0;
     this.#filling?.giveBack();
     this.#filling = null;
-    const held = this.#held;
-    if (held === null) return;
+    const blocked = this.#blocked;
+    if (blocked === null) return;
     this.#dropped = true;
-    held.drop((action) => this.#connectionError(action));
-    this.#held = null;
-    this.#bytesWritten += held.bytes;
+    blocked.drop((action) => this.#connectionError(action));
+    this.#blocked = null;
+    this.#bytesWritten += blocked.bytes;
   }
 
-  /** Keeps the stream while something is under way that only the connection can bring to its end. */
-  #keep(): void {
-    if (this.#keeping) return;
-    this.#keeping = true;
+  /** Retains the stream while something waits that only the connection can complete. */
+  #retain(): void {
+    if (this.#retained) return;
+    this.#retained = true;
     this.#keeper?.retain(Retain.WRITE);
   }
 
-  #letGo(): void {
-    if (!this.#keeping || this.#inFlight > 0 || this.#held !== null) return;
+  #releaseIfIdle(): void {
+    if (!this.#retained || this.#inFlight > 0 || this.#blocked !== null) return;
     if (this.#drained !== null || this.#flushes !== null || this.#closed !== null) return;
-    this.#keeping = false;
+    this.#retained = false;
     this.#keeper?.release(Retain.WRITE);
   }
 
@@ -732,7 +728,7 @@ export class StreamWriter {
     if (this.#closed === null) {
       this.#closed = new Deferred();
       if (this.#gone()) this.#settleClosed(this.#closed);
-      else this.#keep();
+      else this.#retain();
     }
     return this.#closed.promise;
   }
@@ -752,12 +748,12 @@ export class StreamWriter {
     return handled(this.#connectionError(action));
   }
 
-  /** Whether this is a pipe that the other end has closed, which is no error until something is to be written. */
+  /** Whether this is a pipe whose reader is gone, which is not an error until something is written. */
   get #readerGone(): boolean {
     return this.#life === 'lost' && this.#end === 'open' && this.transport.mode === StreamMode.WRITE;
   }
 
-  /** Why `action` cannot be, with the code of the loss. */
+  /** The error of `action`, with the code of the loss. */
   #connectionError(action: string): ConnectionError {
     const loss = this.#loss;
     if (loss === null && this.#readerGone)
@@ -775,7 +771,7 @@ export class StreamWriter {
 let turnWriters: StreamWriter[] = [];
 
 function endTurnOf(writer: StreamWriter): void {
-  // Ticks run when the microtasks are done: a handler that answers a hundred buffered requests has answered them by then.
+  // Ticks run after the microtasks: by then a handler has answered all of a hundred buffered requests.
   if (turnWriters.push(writer) === 1) process.nextTick(endTurn);
 }
 
@@ -785,7 +781,7 @@ function endTurn(): void {
   for (const writer of writers) finishTurn(writer);
 }
 
-/** Whether data is sent from the caller's memory. */
+/** Whether data is sent from the caller's memory, without a copy. */
 function isLent(data: Uint8Array | string): boolean {
   return typeof data !== 'string' && data.length > COPY_BYTES;
 }
