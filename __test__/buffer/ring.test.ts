@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { NativeRing } from '#ts/buffer/native-ring.js';
 import { loadAddon } from '#ts/buffer/native.js';
 import { grownCapacity } from '#ts/buffer/block.js';
+import { Lengths } from '#ts/buffer/lengths.js';
 import { FrameIndex, MAX_CAPACITY, type Ring } from '#ts/buffer/ring.js';
 import { Separator } from '#ts/buffer/separator.js';
 import { TypeScriptRing } from '#ts/buffer/typescript-ring.js';
@@ -46,17 +47,17 @@ function contents(ring: Ring): Buffer {
   return bytes;
 }
 
-/** A ring that holds `bytes` and wraps after the first `seam` of them, if there are that many. */
-function ringWithSeam(make: () => Ring, bytes: Uint8Array, seam: number): Ring {
+/** A ring that holds `bytes` with the wrap point after the first `wrap` of them, if it has that many. */
+function ringWithWrap(make: () => Ring, bytes: Uint8Array, wrap: number): Ring {
   const ring = make();
-  ring.reserve(Math.max(bytes.length, seam, 1));
+  ring.reserve(Math.max(bytes.length, wrap, 1));
   const { capacity } = ring;
-  const filler = capacity - seam;
+  const filler = capacity - wrap;
   ring.append(Buffer.alloc(filler, 0xee));
-  ring.append(bytes.subarray(0, seam));
+  ring.append(bytes.subarray(0, wrap));
   ring.consume(filler);
-  ring.append(bytes.subarray(seam));
-  if (ring.capacity !== capacity) throw new Error('the ring has grown, and the seam is lost');
+  ring.append(bytes.subarray(wrap));
+  if (ring.capacity !== capacity) throw new Error('the ring has grown, and no longer wraps there');
   return ring;
 }
 
@@ -142,14 +143,14 @@ contract('bytes wrap around before the ring grows', (t, make) => {
 
 contract('append, unread, copyTo and view work at every wrap point', (t, make) => {
   const bytes = pattern(60);
-  const { capacity } = ringWithSeam(make, bytes, 0);
-  for (let seam = 0; seam <= bytes.length; seam++) {
-    const ring = ringWithSeam(make, bytes, seam);
+  const { capacity } = ringWithWrap(make, bytes, 0);
+  for (let wrap = 0; wrap <= bytes.length; wrap++) {
+    const ring = ringWithWrap(make, bytes, wrap);
     t.deepEqual(contents(ring), bytes);
     for (const [start, end] of [
       [0, 60],
-      [0, seam],
-      [seam, 60],
+      [0, wrap],
+      [wrap, 60],
       [10, 50],
       [59, 60],
       [30, 30],
@@ -160,11 +161,11 @@ contract('append, unread, copyTo and view work at every wrap point', (t, make) =
       bytes.copy(expected, 5, start, end);
       t.deepEqual(target, expected);
       const view = ring.view(start, end);
-      if (start < seam && seam < end) t.is(view, null);
+      if (start < wrap && wrap < end) t.is(view, null);
       else t.deepEqual(view, bytes.subarray(start, end));
     }
     for (const size of [1, 2, 8, 16, 17, 40]) {
-      const front = ringWithSeam(make, bytes.subarray(size), Math.max(seam - size, 0));
+      const front = ringWithWrap(make, bytes.subarray(size), Math.max(wrap - size, 0));
       front.unread(bytes.subarray(0, size));
       t.deepEqual(contents(front), bytes);
       t.is(front.capacity, capacity);
@@ -174,15 +175,15 @@ contract('append, unread, copyTo and view work at every wrap point', (t, make) =
 
 contract('growing keeps the bytes, whatever the wrap point', (t, make) => {
   const bytes = pattern(256);
-  for (const seam of [0, 1, 100, 255, 256]) {
+  for (const wrap of [0, 1, 100, 255, 256]) {
     for (const more of [1, 20, 5000]) {
-      const written = ringWithSeam(make, bytes, seam);
+      const written = ringWithWrap(make, bytes, wrap);
       written.append(pattern(more, 256));
       t.deepEqual(contents(written), pattern(256 + more));
-      const before = ringWithSeam(make, bytes, seam);
+      const before = ringWithWrap(make, bytes, wrap);
       before.unread(pattern(more, 7));
       t.deepEqual(contents(before), Buffer.concat([pattern(more, 7), bytes]));
-      const reserved = ringWithSeam(make, bytes, seam);
+      const reserved = ringWithWrap(make, bytes, wrap);
       reserved.reserve(more).set(pattern(more, 256));
       reserved.commit(more);
       t.deepEqual(contents(reserved), pattern(256 + more));
@@ -583,14 +584,14 @@ contract('list finds what a quadratic scan finds', (t, make) => {
     text,
     chosen,
     fc.record({
-      seam: share,
+      wrap: share,
       start: fc.oneof(fc.constant(0), share),
       limit: fc.oneof(fc.constantFrom(0, 1, 2 ** 16, 2 ** 40, Infinity), fc.nat(50)),
       max: fc.oneof(fc.constantFrom(0, 1, 2 ** 40, Infinity), fc.nat(10)),
       space: fc.oneof(fc.constantFrom(0, 1), fc.nat(500)),
     }),
-    (bytes, set, { seam, start, limit, max, space }) => {
-      const ring = ringWithSeam(make, bytes, Math.floor(seam * bytes.length));
+    (bytes, set, { wrap, start, limit, max, space }) => {
+      const ring = ringWithWrap(make, bytes, Math.floor(wrap * bytes.length));
       const from = Math.floor(start * bytes.length);
       const sequences = set.map(latin1);
       const found = words(ring, Separator.from(sequences, 't'), from, from, limit, max, space);
@@ -620,7 +621,7 @@ contract('list resumes where it stopped, however the bytes are split', (t, make)
       const ends: number[] = [];
       // `base` bytes were consumed; `behind` and `resume` count from there.
       let base = 0;
-      let behind = 0;
+      let frame = 0;
       let resume = 0;
       let partial = 0;
       let overlong = 0;
@@ -629,20 +630,20 @@ contract('list resumes where it stopped, however the bytes are split', (t, make)
         ring.append(chunk);
         fed += chunk.length;
         for (;;) {
-          const found = words(ring, separator, behind, resume, limit, max, ring.length, partial);
+          const found = words(ring, separator, frame, resume, limit, max, ring.length, partial);
           const here = bytes.subarray(base, fed);
-          const expected = expectedIndex(here, sequences, behind, resume, limit, max);
+          const expected = expectedIndex(here, sequences, frame, resume, limit, max);
           if (found.join() !== expected.join()) throw new Error(`found ${found.join()}, expected ${expected.join()}`);
           const [count = 0, next = 0, , body = 0, ...list] = found;
           partial = partialNow;
           ends.push(...list.map((end) => base + end));
-          behind = list[count - 1] ?? behind;
+          frame = list[count - 1] ?? frame;
           resume = next;
           if (consuming) {
-            ring.consume(behind);
-            base += behind;
-            resume -= behind;
-            behind = 0;
+            ring.consume(frame);
+            base += frame;
+            resume -= frame;
+            frame = 0;
           }
           if (body !== 0) overlong = body;
           if (count < max) break;
@@ -671,10 +672,10 @@ contract('list finds the same frames at every wrap point of fixed texts', (t, ma
       const sequences = set.map(latin1);
       const separator = Separator.from(sequences, 't');
       const expected = expectedIndex(bytes, sequences, 0, 0, 1000, Infinity).join();
-      for (let seam = 0; seam <= bytes.length; seam++) {
-        const ring = ringWithSeam(make, bytes, seam);
+      for (let wrap = 0; wrap <= bytes.length; wrap++) {
+        const ring = ringWithWrap(make, bytes, wrap);
         if (words(ring, separator, 0, 0, 1000, Infinity).join() !== expected) {
-          wrong.push(`${JSON.stringify(set)} in ${bytes.toString('latin1')}, seam ${seam}`);
+          wrong.push(`${JSON.stringify(set)} in ${bytes.toString('latin1')}, wrap ${wrap}`);
         }
       }
     }
@@ -694,10 +695,10 @@ contract('list finds a separator at any position of a long text, with the wrap p
         const bytes = Buffer.from(blank);
         for (const sequence of sequences) bytes.set(sequence, at);
         const expected = expectedIndex(bytes, sequences, 0, 0, size, Infinity).join();
-        for (const seam of [0, at, at + 1, at + 2, at + 3, at + 4, 1024, size]) {
-          const ring = ringWithSeam(make, bytes, seam);
+        for (const wrap of [0, at, at + 1, at + 2, at + 3, at + 4, 1024, size]) {
+          const ring = ringWithWrap(make, bytes, wrap);
           if (words(ring, separator, 0, 0, size, Infinity).join() !== expected) {
-            wrong.push(`${JSON.stringify(set)} at ${at} among ${blank.toString('latin1', 0, 1)}, seam ${seam}`);
+            wrong.push(`${JSON.stringify(set)} at ${at} among ${blank.toString('latin1', 0, 1)}, wrap ${wrap}`);
           }
         }
       }
@@ -709,7 +710,7 @@ contract('list finds a separator at any position of a long text, with the wrap p
 contract('list does not search the same bytes twice', (t, make) => {
   for (const set of [['\n'], ['\r\n'], ['\n', '\r\n\r\n']]) {
     const separator = Separator.from(set, 't');
-    const ring = ringWithSeam(make, Buffer.alloc(200, 0x78), 80);
+    const ring = ringWithWrap(make, Buffer.alloc(200, 0x78), 80);
     const resume = words(ring, separator, 0, 0, 1000, 10)[FrameIndex.RESUME]!;
     t.is(resume, 200 - separator.longest + 1);
     // Separators that are written into bytes that were already searched show that these are not searched again.
@@ -831,3 +832,21 @@ contract(
     t.is(ring.length, 1004);
   },
 );
+
+contract('frames by length are listed by append and commit, and when the ring moves to a larger block', (t, make) => {
+  const framing = Lengths.of('uint16be', 0, 0, 0, 10);
+  const ring = make();
+  const listing = { framing, words: new Uint32Array(FrameIndex.ENDS + 9), limit: 1000, max: 9 };
+  ring.append(latin1('\x00\x03one\x00'), listing);
+  t.deepEqual([...listing.words.subarray(0, 6)], [1, 5, 0, 0, 5, 0]);
+  const region = ring.reserve(20);
+  region.set(latin1('\x03two\x03\x00'));
+  ring.commit(6, listing);
+  t.deepEqual([...listing.words.subarray(0, 7)], [2, 10, 0, 0, 5, 10, 0]);
+  const before = ring.capacity;
+  ring.append(Buffer.alloc(768), listing);
+  t.true(ring.capacity > before);
+  t.deepEqual([...listing.words.subarray(0, 8)], [3, 780, 0, 0, 5, 10, 780, 0]);
+  ring.append(latin1('\x00\x01x\x03\xe7'), listing);
+  t.deepEqual([...listing.words.subarray(0, 9)], [4, 783, 0, 1001, 5, 10, 780, 783, 0], 'a frame over the limit');
+});

@@ -4,9 +4,9 @@
 /**
  * What the binary exports. `block` is a whole block, header and data; it is lent for the length of
  * the call. With `from` the ring is moved over from that block first; what was in `block` is
- * forgotten. Where there is no room nothing is changed in the block that the ring lies in, and the
- * answer is the capacity of a block that has it; otherwise it is 0, and the header names the region
- * where the next bytes go.
+ * lost. If there is no room, nothing changes in the block that holds the ring, and the call returns the
+ * capacity of a block that has room; otherwise it returns 0, and the header names the region where the
+ * next bytes go.
  */
 export interface Addon {
   /** Prepares a separator of these sequences: at least one, none of them empty. They are copied. */
@@ -16,10 +16,10 @@ export interface Addon {
    * one.
    */
   Lengths: (field: number, offset: number, adjust: number, least: number, maxLengthBytes: number) => object
-  /** Appends a copy of `data`, across the wrap point, and lists frames where `words` are given. */
+  /** Appends a copy of `data`, across the wrap point, and lists frames if `words` are passed. */
   append: (block: Uint8Array, data: Uint8Array, from?: Uint8Array, words?: Uint32Array, framing?: object, limit?: number, max?: number) => number
   /**
-   * Makes the first `count` bytes of the region unread, and lists frames where `words` are given.
+   * Makes the first `count` bytes of the region unread, and lists frames if `words` are passed.
    * Throws a `RangeError` when the region is shorter.
    */
   commit: (block: Uint8Array, count: number, words?: Uint32Array, framing?: object, limit?: number, max?: number) => void
@@ -33,14 +33,14 @@ export interface Addon {
   /** Puts a copy of `data` before the unread bytes, across the wrap point. */
   unread: (block: Uint8Array, data: Uint8Array, from?: Uint8Array) => number
   /**
-   * Sets where the next read of the open file begins that does not say where: `lseek`, of which
-   * Node has none. Throws an `Error` with the code of the system: `EBADF`, `ESPIPE`; on Windows
-   * always `ENOSYS`.
+   * Sets the position of an open file, where the next read without a position begins: `lseek`, which
+   * Node does not offer. Throws an `Error` with the system's code: `EBADF`, `ESPIPE`; on Windows always
+   * `ENOSYS`.
    */
   seek: (fd: number, position: number) => void
   /**
-   * How many bytes written to a socket its peer has not taken yet: `ioctl(SIOCOUTQ)`. Throws an
-   * `Error` with the code of the system: `EBADF`, `ENOTTY`; `ENOSYS` where it is not Linux.
+   * How many bytes written to a socket its peer has not accepted yet: `ioctl(SIOCOUTQ)`. Throws an
+   * `Error` with the system's code: `EBADF`, `ENOTTY`; `ENOSYS` on systems other than Linux.
    */
   unsent: (fd: number) => number
 }

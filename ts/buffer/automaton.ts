@@ -3,7 +3,7 @@
  * Aho and Corasick, which for one sequence is the search of Knuth, Morris and Pratt.
  *
  * A state is a beginning of a sequence: the longest one that the bytes so far end with. State 0 is the empty one. From a state, a byte
- * leads to the beginning that is longer by it; where there is none, the search falls back to the longest shorter beginning that the
+ * leads to the beginning that is longer by it; if there is no such beginning, the search falls back to the longest shorter beginning that the
  * bytes end with, and tries again. It falls back at most as often as it went on, so that n bytes take at most 2n steps.
  *
  *     state = 0
@@ -13,11 +13,11 @@
  *       if the state ends with a sequence: a match, of the longest that it ends with
  */
 
-/** What the labels of a state say that has several ways on, or none. */
+/** The labels of a state with several ways on, and of one without any. */
 const SEVERAL = 256;
 const NONE = 257;
 
-/** So many bytes in a row without the first one of a sequence, and it is searched for by `indexOf`. */
+/** After this many bytes in a row that begin no sequence, `indexOf` searches for the first byte of one. */
 const IDLE_BYTES = 16;
 
 export class Automaton {
@@ -29,7 +29,7 @@ export class Automaton {
   readonly #next: Int32Array;
   /** For each state with several ways on, and the first: where each byte leads; 0 is nowhere. */
   readonly #tables: Int32Array[] = [];
-  /** For each state the length of the longest sequence that it ends with; 0 where that is none. */
+  /** For each state the length of the longest sequence that it ends with; 0 if it does not end with any. */
   readonly #matched: Int32Array;
   /** The byte that all sequences begin with, or -1. */
   readonly #first: number;
@@ -38,7 +38,7 @@ export class Automaton {
   readonly states: number;
   /** Where the last {@link run} stopped: just after a match, or at the end. */
   at = 0;
-  /** Bytes of the sequence that the last {@link run} found; 0 where it found none. */
+  /** Bytes of the sequence that the last {@link run} found; 0 if it did not find any. */
   matched = 0;
   /** Steps so far, for tests of how long a search takes. */
   steps = 0;
@@ -67,7 +67,7 @@ export class Automaton {
   }
 
   /**
-   * Goes on from `state` over the bytes from `from` on, up to the end of the first match. Returns the state at {@link at}: 0 after a
+   * Continues from `state` over the bytes from `from` on, up to the end of the first match. Returns the state at {@link at}: 0 after a
    * match.
    */
   run(bytes: Uint8Array, from: number, state: number): number {
@@ -125,7 +125,7 @@ export class Automaton {
     return state;
   }
 
-  /** The state that `byte` leads to from `state`, without falling back; 0 where there is none. */
+  /** The state that `byte` leads to from `state`, without falling back; 0 if there is no such state. */
   #onward(state: number, byte: number): number {
     const label = this.#label[state]!;
     if (label === SEVERAL) return this.#tables[this.#next[state]!]![byte]!;

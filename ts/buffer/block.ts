@@ -1,13 +1,13 @@
 /**
- * The memory of a ring, and what both engines do with it in JavaScript: allocate it, look at it, and move the read cursor.
+ * The memory of a ring, and what both engines do with it in JavaScript: allocate it, read it, and move the read cursor.
  *
  *      0        4        8        12       16
  *     +--------+--------+--------+--------+----------------------------------------------+
  *     |  head  | length | region |  room  |  data: unread bytes, wrapping at most once   |
  *     +--------+--------+--------+--------+----------------------------------------------+
  *
- * Native-endian 32-bit words. `head` is where the oldest unread byte lies in the data, `length` how many bytes are unread. `region` is
- * where the next bytes go, and `room` how many of them in one piece: the native engine writes both with every call.
+ * Native-endian 32-bit words. `head` is the offset of the oldest unread byte in the data, `length` how many bytes are unread. `region` is
+ * where the next bytes go, and `room` how many of them fit there in one piece: the native engine writes both in every call.
  */
 import { Buffer } from 'node:buffer';
 import { outOfRange, tooLarge } from '../errors.js';
@@ -28,25 +28,25 @@ export const ROOM = 3;
 /** The first block of a ring that has to grow: small enough for an idle connection that a few bytes arrive on. */
 const LEAST_CAPACITY = 256;
 
-/** Up to here a loop over the bytes beats the making of a view for `set` (Node 20: about 2.5 ns a byte against 50 to 60 ns). */
+/** Up to this size a loop over the bytes is faster than creating a view for `set` (Node 20: about 2.5 ns a byte against 50 to 60 ns). */
 export const LOOP_BYTES = 16;
 
 /** A block and the views of it. The block of capacity 0 is shared by all rings that own no memory. */
 export class Block {
-  /** Kept because to ask a view for its memory is a call into the runtime. */
+  /** Kept because reading `buffer` of a view is a call into the runtime. */
   readonly memory: ArrayBuffer;
   readonly words: Uint32Array;
-  /** All of the block, as the native engine takes it. */
+  /** The whole block, as the native engine expects it. */
   readonly bytes: Uint8Array;
   readonly data: Buffer;
-  /** The region given last, and where it begins: a reader that drains the ring each time gets the same one again. */
+  /** The last region, and where it begins: a reader that drains the ring each time gets the same view again. */
   #region: Uint8Array | null = null;
   #regionAt = 0;
 
   /** @throws RangeError when the memory is not available */
   constructor(readonly capacity: number) {
     const memory = new ArrayBuffer(HEADER_BYTES + capacity);
-    // `Frames` give views of it out.
+    // `Frames` returns views of it.
     shareMemory(memory);
     this.memory = memory;
     this.words = new Uint32Array(memory, 0, HEADER_BYTES / Uint32Array.BYTES_PER_ELEMENT);
@@ -55,12 +55,12 @@ export class Block {
     this.data = Buffer.from(memory, HEADER_BYTES, capacity);
   }
 
-  /** A view of `length` data bytes; quicker to make than a `Buffer`. */
+  /** A view of `length` data bytes; faster to create than a `Buffer`. */
   part(offset: number, length: number): Uint8Array {
     return new Uint8Array(this.memory, HEADER_BYTES + offset, length);
   }
 
-  /** The data bytes from `at` on, `room` of them, as the region that is handed out. */
+  /** The view of the region: `room` data bytes from `at` on. */
   region(at: number, room: number): Uint8Array {
     if (this.#region === null || this.#regionAt !== at || this.#region.length !== room) {
       this.#region = this.part(at, room);
@@ -142,9 +142,9 @@ export function grownCapacity(capacity: number, needed: number): number {
 }
 
 /**
- * A block of `wanted` bytes, or of the `needed` ones where that is too much.
+ * A block of `wanted` bytes, or of `needed` bytes if that is too much memory.
  *
- * @param action - what the errors name
+ * @param action - the action that the errors name
  * @throws RangeError `ERR_BUFFER_TOO_LARGE` when neither can be allocated
  */
 export function allocateBlock(action: string, wanted: number, needed: number): Block {
@@ -159,7 +159,7 @@ export function allocateBlock(action: string, wanted: number, needed: number): B
   }
 }
 
-/** The capacity that a ring of this capacity and so many unread bytes is trimmed to. */
+/** The capacity that a ring of this capacity, with `length` unread bytes, is trimmed to. */
 export function trimmedCapacity(capacity: number, length: number, keep: number): number {
   if (length === 0) return capacity > keep ? 0 : capacity;
   // Between a quarter and a half there is room to move both ways before the bytes are copied again.

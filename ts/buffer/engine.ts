@@ -4,7 +4,7 @@ import { NativeRing } from './native-ring.js';
 import type { Ring } from './ring.js';
 import { TypeScriptRing } from './typescript-ring.js';
 
-/** The binary; null where the TypeScript engine serves. @internal */
+/** The binary; null if the TypeScript engine is used. @internal */
 export const addon = loadAddon();
 
 /**

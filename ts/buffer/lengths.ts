@@ -145,7 +145,7 @@ export class Lengths {
     }
     if (value > Number.MAX_SAFE_INTEGER) return MALFORMED;
     const header = this.offset + width;
-    // In this order no sum is rounded to an integer on the other side of what it is compared with.
+    // The value is added last: then no rounding changes the result of a comparison.
     const length = header + this.adjust + value;
     return length < header || length < this.least || length > Number.MAX_SAFE_INTEGER ? MALFORMED : length;
   }

@@ -20,10 +20,10 @@ const FIELD_BYTES = 16;
 const fieldCopy = Buffer.alloc(FIELD_BYTES);
 
 /**
- * Goes on with a listing in the unread bytes.
+ * Continues a listing in the unread bytes.
  *
  * @param first - those up to the wrap point
- * @param second - those after it, if there are any
+ * @param second - those after it, or null
  */
 export function listFrames(listing: Listing, first: Buffer, second: Buffer | null): void {
   const { framing, words, limit, max } = listing;
@@ -99,7 +99,7 @@ function listByLength(
       length = lengths.measure(first, frame, wrap);
       if (length === INCOMPLETE && second !== null) length = measureAcross(lengths, field, first, second);
     } else {
-      // Where the frame begins before the wrap point, its start is negative here. Only the field is read.
+      // If the frame begins before the wrap point, its start is negative here: only the field is read.
       length = lengths.measure(second, frame - wrap, total - wrap);
     }
     if (length === MALFORMED || length > limit) {
@@ -117,7 +117,7 @@ function listByLength(
 function measureAcross(lengths: Lengths, field: number, first: Buffer, second: Buffer): number {
   const before = first.copy(fieldCopy, 0, field);
   const after = second.copy(fieldCopy, before);
-  // The copy begins with the field, and so the frame begins before it.
+  // The copy begins with the field, so the frame begins before it.
   return lengths.measure(fieldCopy, -lengths.offset, before + after);
 }
 

@@ -1,12 +1,12 @@
 /**
- * The ring of the native engine: everything that comes in goes to the Rust ring in one call (`append`, `commit`), which lists frames in it and
- * says where the next bytes go. What only looks at the block is done here: see `ring.ts`.
+ * The ring of the native engine: incoming bytes go to the Rust ring in one call (`append`, `commit`), which also lists their frames and names
+ * the region for the next bytes. Operations that only read the block are done here: see `ring.ts`.
  *
- * Room. The header of the block names the region for the next bytes. Where an operation needs more than that, the Rust ring slides its
- * bytes, or answers the capacity of a block that has room; that is allocated here, and the same operation is called again with both blocks:
- * the Rust ring moves over first. An empty ring starts over at the front of its block.
+ * Room. The header of the block names the region for the next bytes. If an operation needs more than that, the Rust ring slides its
+ * bytes, or returns the capacity of a block that has room. That block is allocated here, and the same operation is called again with both
+ * blocks: the Rust ring moves over first. An empty ring starts again at the front of its block.
  *
- * A call costs 130 to 190 ns (Node 20, x64), as much as a search of one line in TypeScript, so that nothing is called for each frame.
+ * A call costs 130 to 190 ns (Node 20, x64), as much as a search of one line in TypeScript, so there is no call for each frame.
  */
 import type { Buffer } from 'node:buffer';
 import {
@@ -29,7 +29,7 @@ import type { ListedFraming, Listing, Ring } from './ring.js';
 export class NativeRing implements Ring {
   readonly #addon: Addon;
   #block = NO_MEMORY;
-  /** Bytes of the region that `reserve` gave and that no call has invalidated since. */
+  /** Bytes of the region that `reserve` returned and that no call has invalidated since. */
   #reserved = 0;
 
   constructor(addon: Addon) {
@@ -54,7 +54,7 @@ export class NativeRing implements Ring {
     if (this.#block.capacity === 0) this.#allocate('append', count);
     const needed = this.#append(data, listing);
     if (needed === 0) return;
-    // Apart from the block only the arguments change: what is there moves over with the call.
+    // Only the block and `from` change: the call itself moves the unread bytes over.
     const before = this.#block;
     this.#block = allocateBlock('append', needed, before.words[LENGTH]! + count);
     try {
@@ -136,14 +136,14 @@ export class NativeRing implements Ring {
     try {
       smaller = allocateBlock('trim', trimmed, trimmed);
     } catch {
-      // Without memory for the smaller block the larger one still serves.
+      // If there is no memory for the smaller block, the ring keeps the larger one.
       return;
     }
     this.#addon.reserve(smaller.bytes, 0, bytes);
     this.#block = smaller;
   }
 
-  /** Has the bytes appended, and frames listed. Returns the capacity that it takes, where there is no room. */
+  /** Appends the bytes and lists frames. Returns 0, or the capacity that has room. */
   #append(data: Uint8Array, listing: Listing | null, from?: Uint8Array): number {
     const { bytes, memory } = this.#block;
     try {
@@ -151,7 +151,7 @@ export class NativeRing implements Ring {
       const { framing, words, limit, max } = listing;
       return this.#addon.append(bytes, data, from, words, this.#framing(framing), limit, max);
     } catch (error) {
-      // Asked only now, because to ask a view for its memory is a call into the runtime.
+      // Checked only now, because reading `buffer` of a view is a call into the runtime.
       const copy = lendable(data, from === undefined ? memory : (from.buffer as ArrayBuffer));
       if (copy === data) throw error;
       return this.#append(copy, listing, from);
@@ -166,7 +166,7 @@ export class NativeRing implements Ring {
       this.#allocate('reserve', min);
       return;
     }
-    // What the header would have to hold is refused before the call.
+    // More than the words of the header can hold is refused before the call.
     const wanted = needed > 2 ** 31 ? needed : this.#addon.reserve(before.bytes, min);
     if (wanted === 0) return;
     const larger = allocateBlock('reserve', wanted, needed);
@@ -174,7 +174,7 @@ export class NativeRing implements Ring {
     this.#block = larger;
   }
 
-  /** The first block, for `count` bytes. There is nothing to move, and nothing to ask. */
+  /** Allocates the first block, for `count` bytes: there is nothing to move. */
   #allocate(action: string, count: number): void {
     if (count > 0) this.#block = allocateBlock(action, grownCapacity(0, count), count);
   }
@@ -190,7 +190,7 @@ function makeFraming(addon: Addon, framing: ListedFraming): NativeFraming {
   return addon.Lengths(field, offset, adjust, least, maxLengthBytes);
 }
 
-/** `data`, or a copy of it: the native engine takes no memory that it would see twice, or that another thread can write to. */
+/** `data`, or a copy of it: the native engine accepts neither memory that overlaps the block nor memory that another thread can write to. */
 function lendable(data: Uint8Array, block: ArrayBuffer): Uint8Array {
   const { buffer } = data;
   return buffer === block || !(buffer instanceof ArrayBuffer) ? Uint8Array.from(data) : data;

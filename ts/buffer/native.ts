@@ -1,10 +1,10 @@
 /**
  * Loads the binary; no other file does.
  *
- * It is looked for where a build on this machine leaves it (by `node-gyp-build`, which never looks into other packages), then
- * in the package made for this platform, which a package manager installs as an optional dependency. Where neither has one
- * that fits, the TypeScript engine serves, and the reasons are there for whoever asks: `SLUICE_DEBUG=1` prints them,
- * `SLUICE_ENGINE=native` makes them the message of an error, `SLUICE_ENGINE=typescript` touches no binary at all.
+ * It first looks where a build on this machine leaves the binary (with `node-gyp-build`, which never looks into other packages), then
+ * in the package for this platform, which a package manager installs as an optional dependency. If neither has a binary that
+ * fits, the TypeScript engine is used. `SLUICE_DEBUG=1` prints the reasons, `SLUICE_ENGINE=native` makes them the message of an
+ * error, and `SLUICE_ENGINE=typescript` does not look for a binary at all.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -15,15 +15,15 @@ import { coded } from '../errors.js';
 export type NativeFraming = object;
 
 /**
- * The functions of the binary. `block` is the whole block of a ring, lent for the length of the call; nothing is kept. With `from` the ring
- * is moved over from that block first. What returns a number returns 0, or the capacity of a block that has room: then nothing has changed
- * in the block that the ring lies in. `words` are those of a listing, which the call goes on with: see `FrameIndex`. Wrong arguments throw a
+ * The functions of the binary. `block` is the whole block of a ring, lent for the duration of the call. With `from`, the ring is first moved
+ * over from that block. A function that returns a number returns 0, or the capacity of a block that has room: then nothing has changed
+ * in the block that holds the ring. `words` are those of a listing, which the call continues: see `FrameIndex`. Invalid arguments throw a
  * `TypeError` or a `RangeError`.
  */
 export interface Addon {
-  /** Called without `new`: Bun would give the object that `new` makes, in place of the separator. */
+  /** Called without `new`: in Bun, `new` would return the new object instead of the separator. */
   Separator(sequences: readonly Uint8Array[]): NativeFraming;
-  /** The numbers of a `Lengths`. Called without `new`, likewise. */
+  /** The numbers of a `Lengths`. Also called without `new`. */
   Lengths(field: number, offset: number, adjust: number, least: number, maxLengthBytes: number): NativeFraming;
   /** Appends `data`, across the wrap point. */
   append(
@@ -51,13 +51,13 @@ export interface Addon {
   /** Puts `data` before the unread bytes. */
   unread(block: Uint8Array, data: Uint8Array, from?: Uint8Array): number;
   /**
-   * Sets where the next read of an open file begins that does not say where: `lseek`, which Node does not have. Throws an
-   * `Error` with the code of the system, on Windows always `ENOSYS`.
+   * Sets the position of an open file, where the next read without a position begins: `lseek`, which Node does not offer.
+   * Throws an `Error` with the system's code, on Windows always `ENOSYS`.
    */
   seek(fd: number, position: number): void;
   /**
-   * How many bytes written to a socket its peer has not taken yet. Throws an `Error` with the code of the system; where it is not
-   * Linux always `ENOSYS`.
+   * How many bytes written to a socket its peer has not accepted yet. Throws an `Error` with the system's code; on systems
+   * other than Linux always `ENOSYS`.
    */
   unsent(fd: number): number;
 }
@@ -67,19 +67,19 @@ export const VERSION = '0.1.0';
 
 const FUNCTIONS = ['Separator', 'Lengths', 'append', 'commit', 'list', 'reserve', 'unread', 'seek', 'unsent'] as const;
 
-/** This file, or the bundle that it is a part of: bundlers that make CommonJS leave `import.meta` empty. */
+/** This file, or the bundle that contains it: bundlers that generate CommonJS leave `import.meta` empty. */
 const HERE = (import.meta as Partial<ImportMeta>).url ?? pathToFileURL(__filename).href;
 const require = createRequire(HERE);
-/** The root of the package, seen from `dist/buffer/`. */
+/** The root of the package, relative to `dist/buffer/`. */
 const PACKAGE_ROOT = fileURLToPath(new URL('../..', HERE));
 
-interface Place {
+interface Location {
   readonly name: string;
   load(): unknown;
 }
 
 /**
- * The binary that the environment asks for; `null` where the TypeScript engine is to be used.
+ * The binary that the environment selects; `null` if the TypeScript engine is to be used.
  *
  * @throws Error `ERR_NATIVE_UNAVAILABLE` when the native engine is forced and cannot be loaded
  * @throws TypeError `ERR_INVALID_ARG_VALUE` when `SLUICE_ENGINE` names no engine
@@ -95,15 +95,15 @@ export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Addon |
   const reasons: string[] = [];
   let addon: Addon | null = null;
   let outcome = 'the TypeScript engine is used; no binary';
-  for (const place of places()) {
+  for (const location of locations()) {
     try {
-      const candidate = place.load();
+      const candidate = location.load();
       checkAddon(candidate);
       addon = candidate;
-      outcome = `the native engine is used: ${place.name}`;
+      outcome = `the native engine is used: ${location.name}`;
       break;
     } catch (error) {
-      reasons.push(`  - ${place.name}: ${reasonOf(error)}`);
+      reasons.push(`  - ${location.name}: ${reasonOf(error)}`);
     }
   }
   if (environment['SLUICE_DEBUG'] === '1') {
@@ -116,8 +116,8 @@ export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Addon |
   return addon;
 }
 
-/** Where a binary can be, in the order in which the places are tried. */
-function* places(): Generator<Place> {
+/** Where a binary can be, in the order of the attempts. */
+function* locations(): Generator<Location> {
   yield { name: 'built on this machine', load: loadLocalBuild };
   const packages = platformPackages();
   for (const name of packages) yield { name: `package ${name}`, load: () => loadPackage(name) };
@@ -132,7 +132,7 @@ function* places(): Generator<Place> {
 }
 
 function loadLocalBuild(): unknown {
-  // A bundle lies in a package of somebody else, whose binaries are not ours to load.
+  // A bundle is part of another package, and the binaries of that package must not be loaded.
   if ((require('../../package.json') as { name?: unknown }).name !== 'sluice')
     throw new Error('not the package sluice');
   return (require('node-gyp-build') as (root: string) => unknown)(PACKAGE_ROOT);
@@ -148,8 +148,8 @@ function loadPackage(name: string): unknown {
 /**
  * The packages that may have the binary for this platform, the likeliest first.
  *
- * A package manager installs the one with the right C library, so what is installed answers which that is. Only where both
- * are, as with package managers that do not look at it, the process is examined: that takes as long as all the rest of the start.
+ * A package manager installs the one with the right C library, so the installed package shows which library that is. Only if both
+ * are installed, as by package managers that ignore the C library, the process is examined, which takes as long as the rest of the start.
  */
 export function platformPackages(
   platform: string = process.platform,
@@ -179,12 +179,12 @@ function isInstalled(name: string): boolean {
     require.resolve(`${name}/package.json`);
     return true;
   } catch (error) {
-    // What is there and may not be read is another matter, and the reason to give.
+    // A package that exists but cannot be read is installed: loading it then reports the reason.
     return (error as { code?: unknown }).code !== 'MODULE_NOT_FOUND';
   }
 }
 
-/** What tells the C library of a process. */
+/** The facts about a process that show its C library. */
 export interface ProcessFacts {
   readonly report: { excludeNetwork?: boolean; getReport?: () => object } | undefined;
   /** The files that are mapped into the process, as Linux lists them. */
@@ -196,24 +196,24 @@ const thisProcess: ProcessFacts = {
   maps: () => readFileSync('/proc/self/maps', 'latin1'),
 };
 
-/** Whether the C library of the process is musl; where nothing tells, it is taken for glibc. */
+/** Whether the C library of the process is musl; if that is unknown, glibc is assumed. */
 export function isMusl({ report, maps }: ProcessFacts = thisProcess): boolean {
   const header = reportHeader(report);
   if (header !== undefined) return header.glibcVersionRuntime === undefined;
   try {
-    // An addon can be loaded only where the loader of its C library is.
+    // A process with musl has the loader of musl mapped.
     return /\/ld-musl-[^/\n]*$/m.test(maps());
   } catch {
     return false;
   }
 }
 
-/** What the process reports of itself; not every runtime has that. */
+/** The header of the process report; not every runtime has one. */
 function reportHeader(report: ProcessFacts['report']): { glibcVersionRuntime?: string } | undefined {
   if (typeof report?.getReport !== 'function') return undefined;
   const before = report.excludeNetwork ?? false;
   try {
-    // Otherwise the report looks up the host name of each open connection.
+    // Otherwise the report would look up the host name of each open connection.
     report.excludeNetwork = true;
     return (report.getReport() as { header?: { glibcVersionRuntime?: string } }).header;
   } catch {
@@ -231,7 +231,7 @@ function checkAddon(candidate: unknown): asserts candidate is Addon {
   }
 }
 
-/** The first line of a message: loaders append the stack of modules to it. */
+/** The first line of a message: module loaders append the require stack to it. */
 function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.split('\n', 1)[0]!.trim();

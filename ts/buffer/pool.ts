@@ -1,4 +1,4 @@
-/** Rings of readers that have nothing to keep: most streams are idle most of the time, and an idle stream should own none. */
+/** The pool of rings: a reader without unread bytes returns its ring, since most streams are idle most of the time. */
 import { createRing } from './engine.js';
 import type { Ring } from './ring.js';
 
@@ -10,8 +10,8 @@ export interface Store {
 }
 
 /**
- * The words of a listing at first; and how many it grows to where frames are handed out one by one, which is what a pooled one may keep:
- * so the frames of a large chunk are listed by the call that brings it.
+ * How many words a listing has at first; and how many it grows to where frames are returned one by one, which is also the most that a
+ * pooled one keeps: so the call that brings a large chunk lists all of its frames.
  */
 export const INDEX_WORDS = 1024;
 export const POOLED_WORDS = 8192;
@@ -26,7 +26,7 @@ export function openStore(): Store {
   return pool.pop() ?? { ring: createRing(), words: new Uint32Array(INDEX_WORDS) };
 }
 
-/** Keeps the store of an empty ring for the next reader that has something to keep. */
+/** Keeps an empty ring, with its words, for the next reader that needs one. */
 export function recycle(store: Store): void {
   if (pool.length >= POOLED_STORES) return;
   store.ring.trim(POOLED_CAPACITY);

@@ -1,23 +1,23 @@
 /**
- * The ring buffer: the interface that the reader uses. There are two implementations: `native-ring.ts` has the work done by the Rust ring,
- * `typescript-ring.ts` does it here. Both pass the contract suite in `__test__/buffer/ring.test.ts`.
+ * The ring buffer: the interface that the reader uses. There are two implementations: `native-ring.ts` uses the Rust ring,
+ * `typescript-ring.ts` is written in TypeScript. Both pass the contract suite in `__test__/buffer/ring.test.ts`.
  *
- * One call for each chunk. What comes in passes through the engine once: `append` or `commit` stores it, lists the frames that are
- * complete, and says where the next bytes go. What goes out does not: taking listed frames, small copies and moving the read cursor
- * only look at memory that both sides share, since a call would cost as much as the frame.
+ * One call for each chunk. Incoming bytes pass through the engine once: `append` or `commit` stores them, lists the frames that are
+ * complete, and names the region for the next bytes. Reading does not: getting listed frames, small copies and moving the read cursor only
+ * use memory that both sides share, because a call would cost as much as the frame.
  *
  * Memory.
  *
- * - JavaScript allocates and owns every byte: a ring is one `ArrayBuffer`, the block (`block.ts`). The native engine asks for a larger one
- *   by the answer of a call, and moves the ring over with the next.
- * - Between calls the native engine holds nothing: a block is lent to it for the length of a call, with the bytes to store and the words
- *   of the listing.
- * - Only the engine writes data bytes, with one exception: the region that `reserve` gave may be written by whoever got it (libuv reads into
- *   it) until the next call that can move bytes.
- * - The words `head` and `length` are written by the engine, and by `consume` in JavaScript, never at once: all run on one thread.
- * - Views of unread bytes may be read until the next call that can move bytes, or write to where they were consumed.
+ * - JavaScript allocates and owns every byte: a ring is one `ArrayBuffer`, the block (`block.ts`). If the native engine needs a larger one,
+ *   its call returns the capacity, and the next call moves the ring over.
+ * - Between calls the native engine keeps no pointer: a block is lent to it for the duration of a call, with the bytes to store and the
+ *   words of the listing.
+ * - Only the engine writes data bytes, with one exception: the caller of `reserve` may write to the region that it returned (libuv reads
+ *   into it) until the next call that can move bytes.
+ * - The words `head` and `length` are written by the engine and, in JavaScript, by `consume`, never at the same time: both run on one thread.
+ * - Views of unread bytes may be read until the next call that can move bytes, or that can write where they were consumed.
  *
- * Positions. Every position in this interface counts from the oldest unread byte (0) to `length`, wherever the bytes lie.
+ * Positions. Every position in this interface counts from the oldest unread byte (0) to `length`, wherever the bytes are.
  */
 import type { Buffer } from 'node:buffer';
 import type { Lengths } from './lengths.js';
@@ -27,17 +27,17 @@ export { HEADER_BYTES, MAX_CAPACITY } from './block.js';
 
 /**
  * The words of a listing, in a `Uint32Array` that the caller owns: first {@link FrameIndex.ENDS} words of summary, then the frame ends.
- * All 0 begin a listing at the oldest unread byte. The next call with the same words goes on with it.
+ * If all words are 0, a listing begins at the oldest unread byte. The next call with the same words continues it.
  */
 export const FrameIndex = Object.freeze({
   /** Word: how many frames are listed. */
   COUNT: 0,
   /**
-   * Word: where to go on searching; no frame after the last listed one ends at or before this position. For lengths, where the first
-   * frame begins that is not listed.
+   * Word: where to resume the search; no frame after the last listed one ends at or before this position. For lengths, the start of the
+   * first frame that is not listed.
    */
   RESUME: 1,
-  /** Word: for a separator that carries, how much of it the bytes before RESUME end with, as a number of the engine; otherwise 0. */
+  /** Word: for a separator that carries, how much of it the bytes before RESUME end with, as a number that only the engine understands; otherwise 0. */
   PARTIAL: 2,
   /**
    * Word: 0, or: the search stopped at a frame that it does not list. For separators, the body length (without separator) of a complete
@@ -49,10 +49,10 @@ export const FrameIndex = Object.freeze({
   ENDS: 4,
 } as const);
 
-/** How the frames of a listing are told apart. */
+/** What determines where the frames of a listing end. */
 export type ListedFraming = Separator | Lengths;
 
-/** What to list, and how far that has come. */
+/** What to list, and how far the listing has come. */
 export interface Listing {
   readonly framing: ListedFraming;
   /** See {@link FrameIndex}. */
@@ -62,7 +62,7 @@ export interface Listing {
    * have, header included; checked as soon as the header is complete.
    */
   readonly limit: number;
-  /** The most frames to list in all, an integer. No more than fit in the words are listed anyway. */
+  /** The most frames to list in all, an integer. A listing never has more than fit in the words. */
   readonly max: number;
 }
 
@@ -70,13 +70,13 @@ export interface Listing {
 export interface Ring {
   /** Unread bytes. */
   readonly length: number;
-  /** Bytes of data memory held now; 0 for a ring that owns no memory. */
+  /** Bytes of data memory that the ring owns now. */
   readonly capacity: number;
   /** How many bytes {@link reserve} can give at least without moving unread bytes. */
   readonly room: number;
 
   /**
-   * Appends a copy of `data`, across the wrap point where that saves growing, and goes on with the listing as {@link list} does.
+   * Appends a copy of `data`, across the wrap point where that saves growing, and continues the listing as {@link list} does.
    *
    * @throws RangeError `ERR_BUFFER_TOO_LARGE`; nothing is appended then
    */
@@ -88,9 +88,9 @@ export interface Ring {
    * @throws RangeError `ERR_BUFFER_TOO_LARGE` when `length + min` is more than {@link MAX_CAPACITY} or than can be allocated
    */
   reserve(min: number): Uint8Array;
-  /** Makes the first `count` bytes of the region that {@link reserve} gave unread bytes, and goes on with the listing. */
+  /** Makes the first `count` bytes of the region that {@link reserve} returned unread bytes, and continues the listing. */
   commit(count: number, listing?: Listing | null): void;
-  /** Puts a copy of `data` before the unread bytes. What is listed is then wrong, and where a region is. */
+  /** Puts a copy of `data` before the unread bytes. Listings and regions from before the call are invalid after it. */
   unread(data: Uint8Array): void;
   /** Drops the oldest `count` bytes. */
   consume(count: number): void;
@@ -99,15 +99,14 @@ export interface Ring {
   /** The unread bytes from `start` to `end` in place, or `null` where they cross the wrap point. Valid as {@link reserve} says. */
   view(start: number, end: number): Buffer | null;
   /**
-   * Lists the frames that are complete after those that are listed already; the first begins at the oldest unread byte. The words must
-   * be those of a listing for the same framing, or all 0.
+   * Lists the frames that are complete after those that are already listed; the first begins at the oldest unread byte. The words must be
+   * all 0, or from a listing for the same framing.
    *
-   * For separators, bytes before
-   * RESUME are not looked at again, which are all those searched, but for the last `separator.longest - 1` of a short separator. Of
-   * several sequences the earliest match end wins, and of those that end there the longest. Takes a time linear in the bytes that are
-   * searched, whatever they are.
+   * For separators, the search resumes at RESUME, so all searched bytes are not searched again, except the last `longest - 1` for a
+   * short separator. Of several sequences, the earliest match end wins, and of those that end there, the longest. The time is linear
+   * in the bytes that are searched, whatever they are. For lengths, only the headers are read.
    */
   list(listing: Listing): void;
-  /** Gives memory back that the unread bytes do not need; an empty ring keeps at most `keep` bytes of capacity. */
+  /** Releases memory that the unread bytes do not need; an empty ring keeps at most `keep` bytes of capacity. */
   trim(keep: number): void;
 }

@@ -2,7 +2,7 @@
  * The search for a separator in the bytes of a ring, in the TypeScript engine.
  *
  * A match is found by its last byte. A single byte never crosses the wrap point, so that `indexOf`, which the runtime has in vector
- * instructions, finds it in each segment; what precedes it is compared across the wrap point. Of the sequences that end at one place
+ * instructions, finds it in each segment; what precedes it is compared across the wrap point. Of the sequences that end at one position
  * the longest is compared first.
  *
  * The time is linear in the bytes, whatever they are and whatever the separator is:
@@ -31,7 +31,7 @@ const ALLOWANCE = 512;
 /** The first window that several last bytes are searched in; each next one is twice as long. */
 const FIRST_WINDOW = 1024;
 
-/** What a search answers when no candidate is left. */
+/** What a search returns when no candidate is left. */
 export const NOT_FOUND = -1;
 
 /** The unread bytes of a ring as one search sees them: up to two segments. */
@@ -43,8 +43,8 @@ export class SeparatorSearch {
 
   readonly #separator: Separator;
   readonly #length: number;
-  /** Where the second segment begins: the length, where there is none. */
-  readonly #seam: number;
+  /** Where the second segment begins; the length if there is only one. */
+  readonly #wrap: number;
   readonly #first: Buffer;
   readonly #second: Buffer | null;
 
@@ -63,12 +63,12 @@ export class SeparatorSearch {
   /** For each last byte where it comes next in the window; NOT_FOUND: not searched yet; Infinity: not in the window again. */
   readonly #next: number[];
 
-  /** @param second - the segment that follows `first` across the wrap point, if there is one */
+  /** @param second - the segment that follows `first` across the wrap point, or null */
   constructor(separator: Separator, first: Buffer, second: Buffer | null) {
     this.#separator = separator;
     this.#first = first;
     this.#second = second;
-    this.#seam = first.length;
+    this.#wrap = first.length;
     this.#length = first.length + (second?.length ?? 0);
     this.#window = first;
     this.#next = separator.byte < 0 && !separator.carries ? separator.lastBytes.map(() => NOT_FOUND) : [];
@@ -112,25 +112,25 @@ export class SeparatorSearch {
     const size = sequence.length;
     const anchor = size <= ANCHOR_BYTES ? sequence : sequence.subarray(size - ANCHOR_BYTES);
     const reach = anchor.length - 1;
-    const seam = this.#seam;
-    while (from < seam) {
+    const wrap = this.#wrap;
+    while (from < wrap) {
       const at = this.#first.indexOf(anchor, from - reach);
       if (at < 0) {
-        from = Math.max(from, seam);
+        from = Math.max(from, wrap);
         break;
       }
       from = at + anchor.length;
       if (this.#endsWith(sequence, from)) return from;
       if (this.#tooDense(from)) return this.#run(floor, 0);
     }
-    for (const across = Math.min(seam + reach, this.#length); from < across; from++) {
+    for (const across = Math.min(wrap + reach, this.#length); from < across; from++) {
       if (this.#endsWith(sequence, from + 1)) return from + 1;
     }
     if (this.#second === null) return NOT_FOUND;
     for (;;) {
-      const at = this.#second.indexOf(anchor, Math.max(from - reach - seam, 0));
+      const at = this.#second.indexOf(anchor, Math.max(from - reach - wrap, 0));
       if (at < 0) return NOT_FOUND;
-      from = seam + at + anchor.length;
+      from = wrap + at + anchor.length;
       if (this.#endsWith(sequence, from)) return from;
       if (this.#tooDense(from)) return this.#run(floor, 0);
     }
@@ -152,7 +152,7 @@ export class SeparatorSearch {
     }
   }
 
-  /** Another candidate that is none: whether all of them have cost more than the automaton would, up to `from`. */
+  /** Counts one more false candidate, and returns whether all of them up to `from` have cost more than the automaton would. */
   #tooDense(from: number): boolean {
     this.#cost += CANDIDATE_STEPS;
     this.#dense = this.#cost > ALLOWANCE + 2 * (from - this.#since);
@@ -162,16 +162,16 @@ export class SeparatorSearch {
   /** {@link find} by the automaton. */
   #run(floor: number, partial: number): number {
     const { automaton } = this.#separator;
-    const seam = this.#seam;
-    if (floor < seam) {
+    const wrap = this.#wrap;
+    if (floor < wrap) {
       partial = automaton.run(this.#first, floor, partial);
       this.matched = automaton.matched;
       if (automaton.matched > 0) return automaton.at;
     }
     if (this.#second !== null) {
-      partial = automaton.run(this.#second, Math.max(floor - seam, 0), partial);
+      partial = automaton.run(this.#second, Math.max(floor - wrap, 0), partial);
       this.matched = automaton.matched;
-      if (automaton.matched > 0) return seam + automaton.at;
+      if (automaton.matched > 0) return wrap + automaton.at;
     }
     this.partial = this.#separator.carries ? partial : 0;
     return NOT_FOUND;
@@ -199,8 +199,8 @@ export class SeparatorSearch {
 
   #openWindow(from: number): boolean {
     if (from >= this.#length) return false;
-    const segment = from < this.#seam ? this.#first : this.#second!;
-    const base = from < this.#seam ? 0 : this.#seam;
+    const segment = from < this.#wrap ? this.#first : this.#second!;
+    const base = from < this.#wrap ? 0 : this.#wrap;
     if (segment.length - (from - base) <= this.#windowSize) {
       this.#window = segment;
       this.#windowStart = base;
@@ -224,14 +224,14 @@ export class SeparatorSearch {
   }
 
   #indexOf(byte: number, from: number): number {
-    const seam = this.#seam;
-    if (from < seam) {
+    const wrap = this.#wrap;
+    if (from < wrap) {
       const at = this.#first.indexOf(byte, from);
       if (at >= 0) return at;
     }
     if (this.#second === null) return NOT_FOUND;
-    const at = this.#second.indexOf(byte, Math.max(from - seam, 0));
-    return at < 0 ? NOT_FOUND : seam + at;
+    const at = this.#second.indexOf(byte, Math.max(from - wrap, 0));
+    return at < 0 ? NOT_FOUND : wrap + at;
   }
 
   #endsWith(sequence: Uint8Array, end: number): boolean {
@@ -246,6 +246,6 @@ export class SeparatorSearch {
   }
 
   #at(position: number): number {
-    return position < this.#seam ? this.#first[position]! : this.#second![position - this.#seam]!;
+    return position < this.#wrap ? this.#first[position]! : this.#second![position - this.#wrap]!;
   }
 }

@@ -3,7 +3,7 @@
  *
  * A separator is immutable. {@link Separator.from} turns what a caller passes into one, and because callers pass the same
  * value to every read of a connection, it first looks whether it is the value of the call before, then in a small cache.
- * Bytes are compared by their content, never by identity: a caller may change his array between two calls.
+ * Bytes are compared by content, never by identity: a caller may change the array between two calls.
  */
 import { types } from 'node:util';
 import { Automaton } from './automaton.js';
@@ -27,7 +27,7 @@ const EXPECTED = 'a string, a Uint8Array or an array of those';
 
 /** One or several byte sequences that end a frame. */
 export class Separator {
-  /** The sequences: not empty, each different from the others, in the order given. Nobody writes to them. */
+  /** The sequences: not empty, each different from the others, in the order given. They are never written to. */
   readonly sequences: readonly Uint8Array[];
   /** Bytes of the longest sequence. */
   readonly longest: number;
@@ -40,15 +40,15 @@ export class Separator {
   /** The sequences that end with a byte, the longest first; indexed by that byte. */
   readonly byLastByte: readonly (readonly Uint8Array[] | undefined)[];
   /**
-   * Whether a search carries on in the middle of a separator when more bytes have come. Otherwise it looks at the last `longest - 1`
-   * bytes again, which are 15 at most. Both engines decide alike, though what they carry differs.
+   * Whether a search continues in the middle of a separator when more bytes have arrived. Otherwise it searches the last `longest - 1`
+   * bytes again, which are at most 15. Both engines decide alike, though what they carry differs.
    */
   readonly carries: boolean;
-  /** The counterpart in the native engine, once it was needed. */
+  /** The counterpart in the native engine, created when it is first needed. */
   native: unknown = undefined;
   #automaton: Automaton | undefined;
 
-  /** @param list at least one sequence, none of them empty, in memory that nobody writes to: {@link from} sees to that */
+  /** @param list at least one sequence, none of them empty, in memory that is never written to: {@link from} makes copies */
   constructor(list: readonly Uint8Array[]) {
     const sequences = list.filter((sequence, i) => !list.some((other, j) => j < i && sameBytes(sequence, other)));
     const byLastByte = new Array<Uint8Array[] | undefined>(256).fill(undefined);
@@ -74,7 +74,7 @@ export class Separator {
   }
 
   /**
-   * The separator that `value` describes. The bytes are copied: what the caller does to them later changes nothing.
+   * The separator that `value` describes. The bytes are copied, so later changes by the caller have no effect.
    *
    * @param action the method that the error messages name
    * @throws RangeError `ERR_SEPARATOR_EMPTY` for a sequence without bytes and for a list without sequences
@@ -99,7 +99,7 @@ export class Separator {
 }
 
 // The value of the call before, one for each kind, so that programs that mix two kinds keep both. A list is remembered as
-// a copy, its arrays included: the caller may change his.
+// a copy, including its arrays: the caller may change the original.
 let lastText: string | undefined;
 let lastTextSeparator: Separator | undefined;
 let lastBytesSeparator: Separator | undefined;

@@ -1,36 +1,36 @@
 /**
- * Memory for results. Small ones are cut, one behind the other, out of slabs of {@link SLAB_BYTES}: a slab is never written
- * twice, so a result never changes under its owner, and keeping a 10-byte result keeps at most one slab alive.
+ * Memory for results. Small ones are cut, one after another, from slabs of {@link SLAB_BYTES}: a slab is never written
+ * twice, so a result never changes, and keeping a 10-byte result keeps at most one slab alive.
  */
 import { Buffer } from 'node:buffer';
 import * as workerThreads from 'node:worker_threads';
 
-/** The most memory that one small result keeps alive. (Node's own pool may be larger, and its size is not ours to set.) */
+/** The most memory that one small result keeps alive. (Node's own pool may be larger, and its size belongs to the program.) */
 export const SLAB_BYTES = 8192;
 
-/** From this size on a result owns its memory: cutting it from a slab would throw too much of the slab away. */
+/** From this size on, a result owns its memory: cutting it from a slab would waste too much of the slab. */
 const OWN_BYTES = SLAB_BYTES / 2;
 
-/** Memory of which views are made; its `ArrayBuffer` is kept because to ask a view for it is a call into the runtime. */
+/** Memory that views are created of; its `ArrayBuffer` is kept because reading `buffer` of a view is a call into the runtime. */
 export interface Slab {
   readonly bytes: Buffer;
   readonly memory: ArrayBufferLike;
   readonly offset: number;
 }
 
-// Not everywhere: Node has it, and what Bun and Deno export under `node:worker_threads` has grown over time.
+// Node has it. Bun and Deno have it only in newer versions.
 const mark = (workerThreads as Partial<typeof workerThreads>).markAsUntransferable;
 
 /**
- * Keeps memory that several results, or results and their reader, lie in from being moved to another thread with one of them: all
- * others would be empty at once. `postMessage` with such memory in its list of transfers copies it (Node 20) or throws (from 21 on), as
- * for the pool that Node cuts its own buffers from.
+ * Prevents the transfer of memory that several results, or results and their reader, share: if it moved to another thread with one of
+ * them, all others would become empty. `postMessage` with such memory in its transfer list copies it (Node 20) or throws (from 21 on),
+ * as it does for Node's own buffer pool.
  */
 export function shareMemory(memory: ArrayBufferLike): void {
   mark?.(memory);
 }
 
-/** Uninitialised memory of `size` bytes, to be shared by what is cut from it. Throws what `Buffer.allocUnsafeSlow` throws. */
+/** Uninitialised memory of `size` bytes, to be shared by the results that are cut from it. Throws what `Buffer.allocUnsafeSlow` throws. */
 export function allocateSlab(size: number): Slab {
   const bytes = Buffer.allocUnsafeSlow(size);
   shareMemory(bytes.buffer);
@@ -54,11 +54,11 @@ export function allocateResult(size: number): Buffer {
     result = bufferView(slab.memory, slab.offset + used, size);
   } catch (error) {
     if (slab.memory.byteLength > 0) throw error;
-    // An owner of a result has detached it by `transfer()`, which no mark forbids. That is not to fail the reads of all others.
+    // The owner of a result has detached the slab with `transfer()`, which the mark does not prevent. Other reads must not fail.
     nextSlab();
     return allocateResult(size);
   }
-  // Eight-byte steps, so that a caller can lay a typed array over a result.
+  // Eight-byte steps, so that a caller can create any typed array over a result.
   used = (used + size + 7) & ~7;
   return result;
 }
@@ -66,8 +66,8 @@ export function allocateResult(size: number): Buffer {
 type BufferView = new (memory: ArrayBufferLike, byteOffset: number, length: number) => Buffer;
 
 /**
- * A `Buffer` over a part of `memory`, as `Buffer.from(memory, byteOffset, length)` gives, at less than half of its price: the class that
- * Node makes buffers of is what `Buffer` names as its species. A runtime that names another one gets the documented call.
+ * A `Buffer` over a part of `memory`, the same as `Buffer.from(memory, byteOffset, length)` returns, for less than half the time: the class
+ * of Node's buffers is the species of `Buffer`. In a runtime with another species, the documented call is used.
  */
 export const bufferView: (memory: ArrayBufferLike, byteOffset: number, length: number) => Buffer = (() => {
   const species: unknown = (Buffer as unknown as Record<symbol, unknown>)[Symbol.species];
@@ -79,7 +79,7 @@ export const bufferView: (memory: ArrayBufferLike, byteOffset: number, length: n
         return (memory, byteOffset, length) => new View(memory, byteOffset, length);
       }
     } catch {
-      // Not a class that makes views: the documented call serves.
+      // Not a class that creates views: the documented call is used.
     }
   }
   return (memory, byteOffset, length) => Buffer.from(memory as ArrayBuffer, byteOffset, length);

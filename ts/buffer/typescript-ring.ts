@@ -1,8 +1,8 @@
 /**
  * The ring in TypeScript.
  *
- * Growth: the unread bytes are slid to the front when at least as many bytes were consumed since they last moved, so that
- * each consumed byte pays for at most one moved byte; otherwise they go to a block of at least twice the size. Both are
+ * Growth: the unread bytes slide to the front when at least as many bytes were consumed since they last moved, so each
+ * consumed byte pays for at most one moved byte; otherwise they move to a block of at least twice the size. Both cost a
  * constant time for each byte that passes through.
  */
 import type { Buffer } from 'node:buffer';
@@ -26,7 +26,7 @@ import { bufferView } from './slab.js';
 
 export class TypeScriptRing implements Ring {
   #block = NO_MEMORY;
-  /** Bytes of the region that `reserve` gave and that no call has invalidated since. */
+  /** Bytes of the region that `reserve` returned and that no call has invalidated since. */
   #reserved = 0;
 
   get length(): number {
@@ -61,7 +61,7 @@ export class TypeScriptRing implements Ring {
     if (length === 0) words[HEAD] = 0;
     const head = words[HEAD]!;
     const tail = head + length;
-    // Where the bytes reach the wrap point, all that is free lies in one piece.
+    // If the bytes reach the wrap point, all free memory is in one piece.
     const scattered = tail < capacity && capacity - tail < min;
     if (scattered && length <= head && capacity - length >= min) {
       this.#block.data.copyWithin(0, head, tail);
@@ -119,7 +119,7 @@ export class TypeScriptRing implements Ring {
     try {
       this.#moveTo(allocateBlock('trim', trimmed, trimmed));
     } catch {
-      // Without memory for the smaller block the larger one still serves.
+      // If there is no memory for the smaller block, the ring keeps the larger one.
     }
   }
 
@@ -127,7 +127,7 @@ export class TypeScriptRing implements Ring {
     this.#moveTo(allocateBlock(action, grownCapacity(this.#block.capacity, needed), needed));
   }
 
-  /** Copies the unread bytes to the data start of `target`, and goes on there. */
+  /** Copies the unread bytes to the front of `target`, which becomes the block. */
   #moveTo(target: Block): void {
     const { length } = this;
     this.#block.copyTo(target.data, 0, 0, length);
@@ -135,7 +135,7 @@ export class TypeScriptRing implements Ring {
     this.#block = target;
   }
 
-  /** The free memory after the unread bytes up to the wrap point or to their begin, as the region now reserved. */
+  /** Reserves the free memory after the unread bytes, up to the wrap point or the oldest unread byte. */
   #region(): Uint8Array {
     const { capacity, words } = this.#block;
     const head = words[HEAD]!;
@@ -153,7 +153,7 @@ export class TypeScriptRing implements Ring {
     if (count > capacity - length) this.#grow(action, length + count);
   }
 
-  /** Copies the `count` bytes of `data` to the offset `at` of the block (at most once around) and on from there. */
+  /** Copies the `count` bytes of `data` to the block from the offset `at` on, which may be past the wrap point once. */
   #put(data: Uint8Array, count: number, at: number): void {
     const { data: target, capacity } = this.#block;
     const offset = at >= capacity ? at - capacity : at;
@@ -169,7 +169,7 @@ export class TypeScriptRing implements Ring {
     }
   }
 
-  /** The unread bytes in place: those up to the wrap point, and those after it, if there are any. */
+  /** The unread bytes in place: those up to the wrap point, and those after it, or null. */
   #segments(): [Buffer, Buffer | null] {
     const { capacity, words, memory, data } = this.#block;
     const head = words[HEAD]!;

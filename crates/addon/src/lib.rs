@@ -5,12 +5,12 @@
 //!
 //! - **Who owns it.** JavaScript owns every byte of a ring, and allocates it: the `block` is a
 //!   `Uint8Array` over one `ArrayBuffer`, header and data. The addon allocates for framings alone;
-//!   where a block has no room, a call answers the capacity of one that has, and the next call gets both.
+//!   if a block has no room, a call returns the capacity that has it, and the next call gets both blocks.
 //! - **How long it is borrowed.** For the length of one call. No pointer is kept: between calls
 //!   JavaScript may consume bytes by moving the words of the header, let libuv read into the region
-//!   that the header names, detach the block, drop it.
+//!   that the header names, detach the block, or drop it.
 //! - **What must not happen during a call.** No JavaScript runs while memory is lent: no callback,
-//!   getter or finalizer. Nothing waits: a call takes as long as copying or searching its bytes does.
+//!   getter or finalizer. Nothing waits: a call takes only as long as it needs to copy or search its bytes.
 //!   Memory is referred to once: two arguments that overlap are an error, and so is memory that
 //!   another thread can write to (a `SharedArrayBuffer`).
 //! - **What JavaScript must not do.** Call while a thread of libuv writes to the same memory, as
@@ -20,18 +20,18 @@
 //!
 //! Wrong arguments are a `TypeError` or a `RangeError` whose message names the function and the
 //! numbers and whose `code` is one of `ts/errors.ts`: arrays of another type, detached or too short;
-//! headers that cannot be true; positions that are out of order, or no integers. Nothing was changed
-//! then. A panic, which would be a mistake in this code, becomes an `Error` too.
+//! impossible headers; positions that are out of order or not integers. Nothing has changed then. A
+//! panic, which would be a bug in this code, becomes an `Error` too.
 //!
 //! # Threads
 //!
-//! Nothing is global: what a thread of JavaScript holds (the framings) hangs on its own copies of
-//! the functions, so that any number of worker threads can load the addon.
+//! Nothing is global: the framings of a JavaScript thread belong to its own copies of the functions, so any
+//! number of worker threads can load the addon.
 //!
 //! # Files
 //!
-//! `node/` is Node-API and holds the unsafe part, with the reason for each of its steps; `words.rs` is how
-//! a listing is written to memory that JavaScript reads; the functions are here.
+//! `node/` is Node-API and contains the unsafe code, with a reason for each step; `words.rs` writes a listing
+//! to memory that JavaScript reads; `framings.rs` is the table of handles; the functions are here.
 
 mod framings;
 mod node;
@@ -47,16 +47,16 @@ use sluice_ring::{Error, LengthField, MAX_CAPACITY, Ring};
 
 use crate::{
     framings::Framing,
-    node::{Answer, Call, Function, Lent, Places, export},
+    node::{Answer, Call, Function, Lent, MemoryArguments, export},
     thrown::Thrown,
     words::Listing,
 };
 
 /// What the binary exports. `block` is a whole block, header and data; it is lent for the length of
 /// the call. With `from` the ring is moved over from that block first; what was in `block` is
-/// forgotten. Where there is no room nothing is changed in the block that the ring lies in, and the
-/// answer is the capacity of a block that has it; otherwise it is 0, and the header names the region
-/// where the next bytes go.
+/// lost. If there is no room, nothing changes in the block that holds the ring, and the call returns the
+/// capacity of a block that has room; otherwise it returns 0, and the header names the region where the
+/// next bytes go.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct Addon {
     /// Prepares a separator of these sequences: at least one, none of them empty. They are copied.
@@ -69,12 +69,12 @@ pub struct Addon {
         ts_type = "(field: number, offset: number, adjust: number, least: number, maxLengthBytes: number) => object"
     )]
     pub lengths: Lengths,
-    /// Appends a copy of `data`, across the wrap point, and lists frames where `words` are given.
+    /// Appends a copy of `data`, across the wrap point, and lists frames if `words` are passed.
     #[napi(
         ts_type = "(block: Uint8Array, data: Uint8Array, from?: Uint8Array, words?: Uint32Array, framing?: object, limit?: number, max?: number) => number"
     )]
     pub append: Append,
-    /// Makes the first `count` bytes of the region unread, and lists frames where `words` are given.
+    /// Makes the first `count` bytes of the region unread, and lists frames if `words` are passed.
     /// Throws a `RangeError` when the region is shorter.
     #[napi(
         ts_type = "(block: Uint8Array, count: number, words?: Uint32Array, framing?: object, limit?: number, max?: number) => void"
@@ -92,13 +92,13 @@ pub struct Addon {
     /// Puts a copy of `data` before the unread bytes, across the wrap point.
     #[napi(ts_type = "(block: Uint8Array, data: Uint8Array, from?: Uint8Array) => number")]
     pub unread: Unread,
-    /// Sets where the next read of the open file begins that does not say where: `lseek`, of which
-    /// Node has none. Throws an `Error` with the code of the system: `EBADF`, `ESPIPE`; on Windows
-    /// always `ENOSYS`.
+    /// Sets the position of an open file, where the next read without a position begins: `lseek`, which
+    /// Node does not offer. Throws an `Error` with the system's code: `EBADF`, `ESPIPE`; on Windows always
+    /// `ENOSYS`.
     #[napi(ts_type = "(fd: number, position: number) => void")]
     pub seek: Seek,
-    /// How many bytes written to a socket its peer has not taken yet: `ioctl(SIOCOUTQ)`. Throws an
-    /// `Error` with the code of the system: `EBADF`, `ENOTTY`; `ENOSYS` where it is not Linux.
+    /// How many bytes written to a socket its peer has not accepted yet: `ioctl(SIOCOUTQ)`. Throws an
+    /// `Error` with the system's code: `EBADF`, `ENOTTY`; `ENOSYS` on systems other than Linux.
     #[napi(ts_type = "(fd: number) => number")]
     pub unsent: Unsent,
 }
@@ -107,7 +107,7 @@ pub struct Addon {
 ///
 /// # Errors
 ///
-/// What Node-API answers where it cannot make the functions.
+/// The error of Node-API if it cannot create the functions.
 #[napi(module_exports)]
 pub fn load(exports: Object<'_>, env: Env) -> napi::Result<()> {
     let framings = Rc::default();
@@ -122,7 +122,7 @@ pub fn load(exports: Object<'_>, env: Env) -> napi::Result<()> {
     export::<Unsent>(&env, &exports, &framings)
 }
 
-/// The ring in the block that was passed, moved over from another one where there is one.
+/// The ring in the block that was passed, after moving it from the block `from` if that is passed.
 fn open<'lent>(
     block: &'lent mut [u8],
     from: Option<&mut [u8]>,
@@ -133,7 +133,7 @@ fn open<'lent>(
     }
 }
 
-/// 0, or the capacity that it takes.
+/// 0, or the capacity that has room.
 fn capacity_needed(result: Result<(), Error>) -> Result<u32, Thrown> {
     match result {
         Ok(()) => Ok(0),
@@ -188,8 +188,8 @@ impl Function for Append {
 
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
         let listing = Listing::optional(call, 3, 4)?;
-        let places = Places { block: 0, data: Some(1), from: Some(2), words: Some(3) };
-        let Lent { block, data, from, words } = call.lend(places)?;
+        let arguments = MemoryArguments { block: 0, data: Some(1), from: Some(2), words: Some(3) };
+        let Lent { block, data, from, words } = call.lend(arguments)?;
         let mut ring = open(block, from)?;
         let needed = capacity_needed(ring.write(data))?;
         if let (0, Some(listing), Some(words)) = (needed, listing, words) {
@@ -208,8 +208,8 @@ impl Function for Commit {
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
         let count = call.number(1, "count")? as usize;
         let listing = Listing::optional(call, 2, 3)?;
-        let places = Places { block: 0, words: Some(2), ..Places::default() };
-        let Lent { block, words, .. } = call.lend(places)?;
+        let arguments = MemoryArguments { block: 0, words: Some(2), ..MemoryArguments::default() };
+        let Lent { block, words, .. } = call.lend(arguments)?;
         let mut ring = Ring::open(block)?;
         ring.commit(count)?;
         if let (Some(listing), Some(words)) = (listing, words) {
@@ -227,8 +227,8 @@ impl Function for List {
 
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
         let listing = Listing::new(call, 2)?;
-        let places = Places { block: 0, words: Some(1), ..Places::default() };
-        let Lent { block, words, .. } = call.lend(places)?;
+        let arguments = MemoryArguments { block: 0, words: Some(1), ..MemoryArguments::default() };
+        let Lent { block, words, .. } = call.lend(arguments)?;
         listing.list(Ring::open(&*block)?.unread_bytes(), words.unwrap_or_default())?;
         Ok(Answer::Undefined)
     }
@@ -242,8 +242,8 @@ impl Function for Reserve {
 
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
         let min = call.number(1, "min")? as usize;
-        let places = Places { block: 0, from: Some(2), ..Places::default() };
-        let Lent { block, from, .. } = call.lend(places)?;
+        let arguments = MemoryArguments { block: 0, from: Some(2), ..MemoryArguments::default() };
+        let Lent { block, from, .. } = call.lend(arguments)?;
         let result = open(block, from)?.reserve(min);
         Ok(Answer::Number(capacity_needed(result)?))
     }
@@ -256,8 +256,8 @@ impl Function for Unread {
     const NAME: &'static CStr = c"unread";
 
     fn run(call: &mut Call<'_>) -> Result<Answer, Thrown> {
-        let places = Places { block: 0, data: Some(1), from: Some(2), words: None };
-        let Lent { block, data, from, .. } = call.lend(places)?;
+        let arguments = MemoryArguments { block: 0, data: Some(1), from: Some(2), words: None };
+        let Lent { block, data, from, .. } = call.lend(arguments)?;
         let result = open(block, from)?.unread(data);
         Ok(Answer::Number(capacity_needed(result)?))
     }

@@ -1,5 +1,5 @@
 //! A listing in memory that JavaScript reads: a summary of four words, then the frame ends. The words are
-//! those of `FrameIndex` in `ts/`, which goes on with a listing by passing them again.
+//! those of `FrameIndex` in `ts/`, which continues a listing by passing them again.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::{framings::Framing, node::Call, thrown::Thrown};
 
 /// Word: how many frames are listed.
 const COUNT: usize = 0;
-/// Word: where to go on.
+/// Word: where to resume.
 const RESUME: usize = 1;
 /// Word: how much of a separator the bytes before that end with.
 const PARTIAL: usize = 2;
@@ -36,7 +36,7 @@ impl Listing {
         })
     }
 
-    /// The same where the argument `words` is there.
+    /// The same if the argument `words` is passed.
     pub fn optional(call: &Call<'_>, words: usize, at: usize) -> Result<Option<Self>, Thrown> {
         if call.is_missing(words) { Ok(None) } else { Self::new(call, at).map(Some) }
     }

@@ -23,8 +23,8 @@ fn main() {
     divan::main();
 }
 
-/// Frames of `length` bytes that end with the sequences in turn. What is in front of a separator is
-/// lower case, so that nothing in it begins or ends one.
+/// Frames of `length` bytes that end with the sequences in turn. The bytes before a separator are
+/// lower case, so that nothing in them begins or ends one.
 fn frames(length: usize, sequences: &[&str]) -> Vec<u8> {
     let body = (b'a'..=b'z').cycle();
     let frame = |sequence: &&str| {

@@ -3,8 +3,7 @@
 //! A block of 64 bytes is compared at once and gives a word with one bit for each byte. Its set bits
 //! are the candidates, which the caller looks at one by one. Per candidate that costs a few
 //! instructions, where an iterator (`memchr_iter`, `memmem::find_iter`) pays for starting a search
-//! behind each match; and what has no candidate is passed two blocks at a time, as fast as `memchr`
-//! does.
+//! after each match. Blocks without a candidate are skipped two at a time, as fast as `memchr` does.
 //!
 //! Microseconds for 64 KiB of frames (x64 with AVX2; the least of many rounds, in turns). To repeat:
 //! `cargo bench -p sluice-ring`.
@@ -47,13 +46,13 @@ const BLOCK: usize = 64;
 pub(crate) trait Candidate: Copy {
     type Vectors<S: Simd>: Copy;
 
-    /// How far in front of the last byte of a match the first byte is that is looked at.
+    /// How far before the last byte of a match the first byte is that is compared.
     fn distance(self) -> usize;
 
     /// What the bytes are compared with.
     fn vectors<S: Simd>(self, simd: S) -> Self::Vectors<S>;
 
-    /// The candidates among `lasts`; `firsts` are the bytes `distance` in front of them.
+    /// The candidates among `lasts`; `firsts` are the bytes `distance` before them.
     fn compare<S: Simd>(
         simd: S,
         vectors: Self::Vectors<S>,
@@ -99,7 +98,7 @@ impl<const N: usize> Candidate for AnyOf<N> {
     }
 }
 
-/// This byte, `distance` behind that one: the ends of a sequence of two or more bytes.
+/// A first byte, and a last byte `distance` after it: the ends of a sequence of two or more bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) first: u8,
@@ -132,8 +131,8 @@ impl Candidate for Span {
     }
 }
 
-/// Hands the position of each candidate in `haystack`, in order, to `found`, until it breaks. What
-/// `found` has to remember goes from one call to the next by value: so it stays in registers.
+/// Passes the position of each candidate in `haystack`, in order, to `found` until it breaks. The state of
+/// `found` goes from one call to the next by value, so that it stays in registers.
 pub(crate) fn try_fold<T>(
     level: Level,
     candidate: impl Candidate,
@@ -257,8 +256,8 @@ mod tests {
         }
     }
 
-    /// Every length around the ends of blocks, with what is looked for at each place, next to bytes
-    /// that differ from it in one bit, and with zeros, as behind the end of the bytes.
+    /// Every length around the ends of blocks, with the wanted byte at each position, next to bytes that
+    /// differ from it in one bit, and with zeros, as after the end of the bytes.
     #[test]
     fn candidates_are_found_at_every_place() {
         for length in (0..=3).chain(62..=66).chain(126..=130).chain(190..=194) {

@@ -1,9 +1,9 @@
-//! Separators that are too long, or too many, to look at their last bytes anew with every chunk: a
-//! search for one carries on in the middle of it.
+//! Separators that are too long, or too many, to search the last bytes again with every chunk. A search
+//! for one continues in the middle of it.
 //!
 //! Such a search ends with a *partial*: how much of a separator the bytes end with, as a number. The
-//! next one goes on from there, so that no byte is looked at more often than a fixed number of times,
-//! however the bytes are cut and whatever they are.
+//! next search continues from there, so each byte is examined at most a fixed number of times, however the
+//! bytes are split and whatever they are.
 //!
 //! ```text
 //! one sequence          what began before these bytes:   one step of Knuth, Morris and Pratt a byte
@@ -29,7 +29,7 @@ use crate::{Error, Match};
 /// To build one takes a time that grows with the square of the length where a sequence repeats itself.
 const TABLE: usize = 64;
 
-/// How to carry on in the middle of a separator.
+/// How a search continues in the middle of a separator.
 #[derive(Clone, Debug)]
 pub(crate) enum Carried {
     One(Box<One>),
@@ -52,7 +52,7 @@ impl Carried {
         Ok(Self::Links(Box::new(Set::new(automaton.ok(), sequences)?)))
     }
 
-    /// How many bytes a partial stands for. `None` for a number that is no partial of this separator.
+    /// How many bytes a partial stands for. `None` for a number that is not a partial of this separator.
     pub(crate) fn partial_length(&self, partial: u32) -> Option<usize> {
         match self {
             Self::One(one) => Some(partial as usize).filter(|length| *length < one.sequence.len()),
@@ -61,9 +61,9 @@ impl Carried {
         }
     }
 
-    /// Hands each match that ends in `haystack` to `found`, until it breaks. `partial` is what the
-    /// bytes before `haystack` end with; after the last match, or without any, what `haystack` ends
-    /// with is returned. A match may have begun before `haystack`, but not before the last match.
+    /// Passes each match that ends in `haystack` to `found` until it breaks. `partial` is what the
+    /// bytes before `haystack` end with; the partial that `haystack` ends with, after the last
+    /// match, is returned. A match may have begun before `haystack`, but not before the last match.
     pub(crate) fn try_fold<T>(
         &self,
         haystack: &[u8],
@@ -159,14 +159,14 @@ impl One {
                 let Some(first) = memchr(self.sequence[0], rest) else { return 0 };
                 rest = &rest[first..];
             }
-            let Some((byte, behind)) = rest.split_first() else { return partial };
+            let Some((byte, after)) = rest.split_first() else { return partial };
             partial = self.step(partial, *byte);
-            rest = behind;
+            rest = after;
         }
     }
 }
 
-/// Several sequences. A partial is a place in the table of nodes, counted from 1; 0 is the start.
+/// Several sequences. A partial is an index in the table of nodes, counted from 1; 0 is the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Set<A> {
     automaton: A,
@@ -182,7 +182,7 @@ struct Node {
     id: StateID,
     /// Bytes of the beginning.
     depth: usize,
-    /// Bytes of the longest sequence that it ends with; 0 where it ends with none.
+    /// Bytes of the longest sequence that it ends with; 0 where it does not end with any.
     matched: usize,
 }
 
@@ -219,7 +219,7 @@ impl<A: Automaton> Set<A> {
         }
     }
 
-    /// The place of a state among the nodes.
+    /// The index of a state among the nodes.
     fn index(&self, id: StateID) -> Option<usize> {
         self.nodes.binary_search_by_key(&id, |node| node.id).ok()
     }
@@ -286,13 +286,13 @@ impl Firsts {
     }
 }
 
-/// A length or a place among nodes as a word: all sequences together are shorter than that.
+/// A length or an index among nodes as a word: all sequences together are shorter than that.
 #[expect(clippy::cast_possible_truncation, reason = "checked where a separator is made")]
 fn word(value: usize) -> u32 {
     value as u32
 }
 
-/// Counts the bytes and states that a search looks at, for the tests of this file.
+/// Counts the bytes and states that a search examines, for the tests of this file.
 #[cfg(not(test))]
 fn count(_looks: usize) {}
 #[cfg(test)]
@@ -317,7 +317,7 @@ mod tests {
         vec![b'-'; count]
     }
 
-    /// Searches `bytes` as they come, `piece` at a time, and returns how many looks that took.
+    /// Searches `bytes` as they come, `piece` at a time, and returns how many looks it took.
     fn looks(sequences: &[Vec<u8>], bytes: &[u8], piece: usize) -> usize {
         let separator = Separator::new(sequences).unwrap();
         LOOKS.set(0);
@@ -333,7 +333,7 @@ mod tests {
         LOOKS.get()
     }
 
-    /// Each byte is looked at a fixed number of times, whatever the bytes and however they come.
+    /// Each byte is examined a fixed number of times, whatever the bytes are and however they arrive.
     #[test]
     fn a_search_is_linear_in_the_bytes() {
         let end = |count: usize| [dashes(count), b"X".to_vec()].concat();

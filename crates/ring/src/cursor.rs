@@ -1,4 +1,4 @@
-//! Where the bytes of a ring lie in its block: arithmetic on two numbers, and how they are stored.
+//! Where the bytes of a ring are in its block: arithmetic on two numbers, and how they are stored.
 //!
 //! ```text
 //!             0        4        8        12       16                          16 + capacity
@@ -7,11 +7,11 @@
 //! data, in one piece:   [ free | unread        | free ]
 //!                              ^ head
 //! data, in two pieces:  [ unread (back) | free | unread (front) ]
-//!                                              ^ head           ^ the seam
+//!                                              ^ head           ^ wrap point
 //! ```
 //!
 //! `region` is the offset in the data where the next bytes go, and `room` how many of them in one
-//! piece. They are written for JavaScript, and not read here: they follow from the others.
+//! piece. They are written for JavaScript, and not read here: they follow from the other two.
 //!
 //! The words of the header are native-endian, so that JavaScript can reach them with a
 //! `Uint32Array`. This file decides which offsets a position has; it touches no byte of data.
@@ -20,7 +20,7 @@ use std::{iter::zip, ops::Range};
 
 use crate::Error;
 
-/// Bytes of a block in front of its data.
+/// Bytes of a block before its data.
 pub const HEADER_BYTES: usize = 16;
 
 /// The most bytes of data that a block holds: positions stay clear of the last bit of a word.
@@ -30,7 +30,7 @@ pub const MAX_CAPACITY: usize = 1 << 31;
 /// at most once.
 ///
 /// Always true, whatever was stored in the block: `head < capacity` (or both are 0) and
-/// `length <= capacity`. The methods rely on it, so that the offsets they give lie in the data.
+/// `length <= capacity`. The methods rely on it, so that the offsets they return are in the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     head: usize,
@@ -100,7 +100,7 @@ impl Cursor {
         self.head
     }
 
-    /// The offsets in the data of the positions `start..end`, which may lie behind the unread bytes
+    /// The offsets in the data of the positions `start..end`, which may be after the unread bytes
     /// but go around the data at most once: `start <= end <= capacity`. Bytes in one piece have the
     /// second range empty.
     pub(crate) fn span(self, start: usize, end: usize) -> (Range<usize>, Range<usize>) {
@@ -121,7 +121,7 @@ impl Cursor {
         Self { length: self.length + count, ..self }
     }
 
-    /// With `count` more unread bytes in front. `count` is at most [`free`](Self::free).
+    /// With `count` more unread bytes at the front. `count` is at most [`free`](Self::free).
     pub(crate) fn prepend(self, count: usize) -> Self {
         debug_assert!(count <= self.free());
         let head =

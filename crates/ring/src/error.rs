@@ -1,4 +1,4 @@
-//! What can be wrong with what a caller passes. Nothing else in this crate fails.
+//! What can be wrong with the arguments of a call. Nothing else in this crate fails.
 
 use std::fmt;
 
@@ -15,17 +15,17 @@ pub enum Error {
         /// Bytes of the block.
         bytes: usize,
     },
-    /// A header whose words cannot be true: the head lies outside of the data, or more bytes are
+    /// A header whose words cannot be true: the head is outside of the data, or more bytes are
     /// unread than the data holds.
     Cursor {
         /// The word that says where the oldest unread byte lies.
         head: u32,
         /// The word that says how many bytes are unread.
         length: u32,
-        /// Bytes of data behind the header.
+        /// Bytes of data after the header.
         capacity: usize,
     },
-    /// Positions that are out of order or behind the last unread byte.
+    /// Positions that are out of order or after the last unread byte.
     Positions {
         /// The first position.
         start: usize,
@@ -34,7 +34,7 @@ pub enum Error {
         /// How many bytes are unread: the highest position there is.
         length: usize,
     },
-    /// More bytes than there is room for, or than there is in one piece.
+    /// More bytes than there is room for, in all or in one piece.
     Full {
         /// Bytes that were to be stored.
         needed: usize,

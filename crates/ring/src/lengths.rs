@@ -10,10 +10,14 @@
 //!
 //! The twin of `ts/buffer/lengths.ts`: both must agree on every byte.
 //!
-//! The listing is one loop, compiled for each type of field. Where the next frame begins depends on the
-//! field of this one, so the time for a frame is that of one load and two additions; every check is a
-//! branch beside them. The loop reads fields from contiguous bytes, three times in turn: the bytes before
-//! the wrap point, a copy of the few bytes around it, the bytes after it.
+//! The listing is one loop, compiled for each type of field. It reads fields from contiguous bytes, from three
+//! stretches in turn: the bytes before the wrap point, a copy of the few bytes around it, and the bytes after
+//! it. The start of a frame depends on the field of the previous one, so the time for a frame is at least
+//! that of a load and an addition; the checks are branches that do not delay them.
+//!
+//! Nanoseconds for a frame of 64 bytes (x64, the least of many rounds on a busy machine): `uint32be` 2.8 and
+//! 2.4 in a loop without any checks; `uint8`, `uint16` and `uint64` about 3, `uint24` 3.9, a varint of two bytes
+//! 6, a `quic` integer of two bytes 5. To repeat: `cargo bench -p sluice-ring --bench lengths`.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -248,103 +252,82 @@ struct Listing<'a> {
     limit: u64,
 }
 
-/// How far a listing has come.
-#[derive(Clone, Copy)]
-struct Progress {
-    /// How many frames are listed.
-    count: usize,
-    /// Where the first frame begins that is not listed.
-    frame: usize,
-}
-
 impl Listing<'_> {
     #[inline]
     fn run(&self, ends: &mut [u32], read: impl Fn(&[u8]) -> Field) -> Listed {
-        let nothing = Progress { count: 0, frame: self.start };
-        let (Break((Progress { count, frame }, refused))
-        | Continue((Progress { count, frame }, refused))) =
-            self.list(ends, nothing, read).map_continue(|progress| (progress, None));
-        Listed { count, resume: frame, partial: 0, refused }
-    }
-
-    /// Breaks where the listing ends; continues where the bytes end within a header.
-    #[inline]
-    fn list(
-        &self,
-        ends: &mut [u32],
-        mut progress: Progress,
-        read: impl Fn(&[u8]) -> Field,
-    ) -> ControlFlow<(Progress, Option<Refused>), Progress> {
+        let mut listed = Listed { count: 0, resume: self.start, partial: 0, refused: None };
+        let Ok(offset) = usize::try_from(self.lengths.offset) else { return listed };
         let Segments { front, back } = self.bytes;
         let wrap = front.len();
-        let Ok(offset) = usize::try_from(self.lengths.offset) else { return Continue(progress) };
         let mut window = [0; 2 * LONGEST_FIELD];
         for stretch in [Stretch::Front, Stretch::Window, Stretch::Back] {
-            // Where the field lies that comes next.
-            let at = progress.frame.saturating_add(offset);
-            // `fields` are bytes that fields are read from: that of a frame which begins at `base` is the first.
-            let (fields, base) = match stretch {
-                Stretch::Front if at < wrap => (&front[at..], progress.frame),
+            // The position of the next field, which is the first of `fields`.
+            let at = listed.resume.saturating_add(offset);
+            let fields = match stretch {
+                Stretch::Front if at < wrap => &front[at..],
                 Stretch::Window if at < wrap && !back.is_empty() => {
                     let older = &front[at..];
                     let newer = &back[..back.len().min(LONGEST_FIELD - 1)];
                     let window = &mut window[..older.len() + newer.len()];
                     window[..older.len()].copy_from_slice(older);
                     window[older.len()..].copy_from_slice(newer);
-                    (&*window, progress.frame)
+                    &*window
                 }
-                Stretch::Back if at >= wrap && at - wrap <= back.len() => {
-                    (&back[at - wrap..], progress.frame)
-                }
+                Stretch::Back if at >= wrap && at - wrap <= back.len() => &back[at - wrap..],
                 _ => continue,
             };
-            progress = self.pass(fields, base, progress, ends, &read)?;
+            match self.pass(fields, listed, ends, &read) {
+                Continue(so_far) => listed = so_far,
+                Break(all) => return all,
+            }
         }
-        Continue(progress)
+        listed
     }
 
-    /// Lists the frames whose fields lie in `fields`.
+    /// Lists the frames whose fields are in `fields`, which begin with the next field. Breaks where the
+    /// listing ends; continues where `fields` end before a header is complete.
     #[inline]
     fn pass(
         &self,
         fields: &[u8],
-        base: usize,
-        progress: Progress,
+        listed: Listed,
         ends: &mut [u32],
         read: impl Fn(&[u8]) -> Field,
-    ) -> ControlFlow<(Progress, Option<Refused>), Progress> {
+    ) -> ControlFlow<Listed, Listed> {
         let total = self.bytes.len();
-        let Progress { mut count, mut frame } = progress;
+        let base = listed.resume;
+        let Listed { mut count, resume: mut frame, .. } = listed;
         for end in &mut ends[count..] {
-            let progress = Progress { count, frame };
+            let listed = Listed { count, resume: frame, ..listed };
             if frame >= total {
-                return Break((progress, None));
+                return Break(listed);
             }
+            let refused = |reason| Break(Listed { refused: Some(reason), ..listed });
             let (value, width) = match fields.get(frame - base..).map_or(Field::Incomplete, &read) {
-                Field::Incomplete => return Continue(progress),
-                Field::TooLong => return Break((progress, Some(Refused::Malformed))),
+                Field::Incomplete => return Continue(listed),
+                Field::TooLong => return refused(Refused::Malformed),
                 Field::Complete { value, width } => (value, width),
             };
             let Some(length) = self.lengths.frame_length(value, width) else {
-                return Break((progress, Some(Refused::Malformed)));
+                return refused(Refused::Malformed);
             };
             if length > self.limit {
-                return Break((progress, Some(Refused::Overlong(length))));
+                return refused(Refused::Overlong(length));
             }
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            // Empty frames, which only a size of 0 gives, would go on without end.
+            // Empty frames, which only a size of 0 describes, would never end.
             if length == 0 || length > total - frame {
-                return Break((progress, None));
+                return Break(listed);
             }
             frame += length;
             *end = word(frame);
             count += 1;
         }
-        Break((Progress { count, frame }, None))
+        Break(Listed { count, resume: frame, ..listed })
     }
 }
 
-/// What fields are read from in turn.
+/// The stretches that fields are read from in turn.
 enum Stretch {
     Front,
     Window,

@@ -1,17 +1,19 @@
-//! A ring buffer of bytes on memory that someone else owns, and the search for frames in it.
+//! A ring buffer of bytes in borrowed memory, and the search for frames in it.
 //!
-//! What is here, and how it fits:
+//! The parts:
 //!
 //! - [`Ring`] (`ring.rs`) puts bytes into a block of memory: at the end, before the oldest one, across
-//!   the wrap point, into another block. Where a position lies in the block is decided in
-//!   `cursor.rs`, the only file that knows the layout.
-//! - [`Segments`] (`search.rs`) are bytes of a ring where they lie, in one piece or two. A search
-//!   over them goes on where an earlier one ended and finds what crosses the seam.
-//! - [`Separator`] (`separator.rs`) is what is searched for: the file that chooses the machinery
-//!   for a set of sequences: bitmask loops over vector registers (`candidates.rs`) for short ones;
-//!   `memmem` and automata, which carry on in the middle of a separator (`carried.rs`), for all others.
-//! - [`Segments::list`] (`list.rs`) lists the ends of all frames that are complete, in one go.
-//! - [`Error`] (`error.rs`) is what can be wrong with what a caller passes.
+//!   the wrap point, into another block. `cursor.rs`, the only file that knows the layout, computes
+//!   where a position is in the block.
+//! - [`Segments`] (`search.rs`) are bytes of a ring in place, in one piece or two. A search over them
+//!   resumes where an earlier one ended, and also finds what crosses the wrap point.
+//! - [`Separator`] (`separator.rs`) is what a search looks for. That file chooses the machinery for a set
+//!   of sequences: bitmask loops over vector registers (`candidates.rs`) for short ones; `memmem` and
+//!   automata, which can continue in the middle of a separator (`carried.rs`), for all others.
+//! - [`Segments::list`] (`list.rs`) lists the ends of all frames that are complete, in one pass.
+//! - [`Segments::list_by_length`] (`lengths.rs`) does the same for frames with a length field, which
+//!   [`Lengths`] describes.
+//! - [`Error`] (`error.rs`) is what can be wrong with the arguments of a call.
 //!
 //! ```
 //! use sluice_ring::{HEADER_BYTES, Query, Ring, Separator};
@@ -27,8 +29,9 @@
 //! # Ok::<(), sluice_ring::Error>(())
 //! ```
 //!
-//! The crate knows nothing of JavaScript and holds no unsafe code. Its oracles, in `tests/`, are so
-//! simple that they are unlikely to be wrong: a `Vec` for the ring, a quadratic scan for the search.
+//! The crate knows nothing of JavaScript and has no unsafe code. Its oracles, in `tests/`, are so simple
+//! that they are unlikely to be wrong: a `Vec` for the ring, a quadratic scan for the search, wide
+//! integers for lengths.
 #![forbid(unsafe_code)]
 
 mod candidates;

@@ -1,4 +1,4 @@
-//! The listing of frames: where all of them end that are complete now, found in one go.
+//! The listing of frames: the ends of all frames that are complete now, found in one pass.
 //!
 //! ```text
 //! frame = start                                   where the current frame begins
@@ -23,13 +23,13 @@ pub struct Query {
     /// Where the first frame begins.
     pub start: usize,
     /// `start`, or [`Listed::resume`] of an earlier listing for the same separator from the same
-    /// `start`, less what was consumed since. At least `start`. Bytes before it are not looked at.
+    /// `start`, minus what was consumed since. At least `start`. Bytes before it are not searched.
     pub resume: usize,
     /// 0, or [`Listed::partial`] of the listing that `resume` is from.
     pub partial: u32,
     /// The most bytes that the body of a frame may have; with a length field, the whole frame.
     pub limit: usize,
-    /// The most frames to list. No more than fit are listed anyway.
+    /// The most frames to list. A listing never has more than fit.
     pub max: usize,
 }
 
@@ -38,11 +38,11 @@ pub struct Query {
 pub struct Listed {
     /// How many frames are listed.
     pub count: usize,
-    /// Where to go on. After the last listed frame, or at the start where none is listed, when the
-    /// listing stopped early: so an overlong frame is found again.
+    /// Where to resume. If the listing stopped early, this is after the last listed frame, or at the start
+    /// if no frame is listed: so a refused frame is found again.
     pub resume: usize,
-    /// How much of a separator the bytes before `resume` end with, as a number that the same
-    /// separator understands; 0 for a short one, of which the last bytes are looked at again.
+    /// How much of a separator the bytes before `resume` end with, as a number that only the same
+    /// separator understands; 0 for a short one, for which the last bytes are searched again.
     pub partial: u32,
     /// Why the frame after the last listed one is not listed, although enough of it has arrived.
     pub refused: Option<Refused>,
@@ -70,9 +70,9 @@ impl Query {
 }
 
 impl Segments<'_> {
-    /// Lists the frames that are complete: the first begins at `query.start`, each next one where the
-    /// one before ends. A frame ends with the earliest end of a match in it; of matches that end
-    /// together the longest is its separator, and what precedes that is its body. The ends, ascending
+    /// Lists the frames that are complete. The first begins at `query.start`, each other one where the
+    /// previous one ends. A frame ends at the earliest end of a match in it. Of the matches that end there
+    /// the longest is its separator, and the bytes before the separator are its body. The ends, ascending
     /// positions just after the separators, are written to `ends`.
     ///
     /// ```
@@ -90,7 +90,7 @@ impl Segments<'_> {
     /// # Errors
     ///
     /// [`Error::Positions`] for a `start` after `resume` or a `resume` after the last byte;
-    /// [`Error::Partial`] for a `partial` that is none of this separator, or that would have begun
+    /// [`Error::Partial`] for a `partial` that this separator does not have, or that would have begun
     /// before `start`. Nothing is written then.
     pub fn list(
         &self,

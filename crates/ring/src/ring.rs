@@ -1,4 +1,4 @@
-//! The ring: bytes in, on memory that it is given.
+//! The ring: how bytes are put into borrowed memory.
 //!
 //! ```text
 //! write(data)     at the end, across the wrap point; an empty ring starts over at the front
@@ -12,8 +12,8 @@
 //!                 the old one, and moves the ring over with relocate
 //! ```
 //!
-//! A slide moves no more bytes than were consumed since the last one, and a larger block is paid for by
-//! the bytes that fill it: both cost a constant time for each byte that passes through.
+//! A slide moves no more bytes than were consumed since the last one, and growing doubles the block, so
+//! both cost a constant time for each byte that passes through.
 
 use crate::{
     Error, Segments,
@@ -27,13 +27,13 @@ const LEAST_CAPACITY: usize = 256;
 /// A bounded ring buffer of bytes in a block of memory: a header of [`HEADER_BYTES`] bytes, then the
 /// data.
 ///
-/// The block can be anyone's: `Ring<&[u8]>` only looks, `Ring<&mut [u8]>` works in borrowed memory.
-/// All state lies in the block, so that dropping a ring and [opening](Ring::open) the same block again
-/// goes on where it was. Bytes are consumed by whoever owns the block: he moves the head, the first
-/// word, and takes as much from the length, the second.
+/// The block can be borrowed: `Ring<&[u8]>` only reads, `Ring<&mut [u8]>` also writes. All state is in
+/// the block, so a ring that is dropped continues when the same block is [opened](Ring::open) again.
+/// The owner of the block consumes bytes: it advances the head, the first word, and reduces the length,
+/// the second, by the same number.
 ///
 /// Every position counts from the oldest unread byte (0) to [`len`](Ring::len), wherever the bytes
-/// lie. A call that returns an error has changed nothing.
+/// are. A call that returns an error has changed nothing.
 ///
 /// ```
 /// use sluice_ring::{HEADER_BYTES, Ring};
@@ -52,7 +52,7 @@ pub struct Ring<M> {
 }
 
 impl<M: AsRef<[u8]>> Ring<M> {
-    /// The ring that lies in `memory`, whose header is checked: no header can make a later call read
+    /// The ring in `memory`, whose header is checked: no header can make a later call read
     /// or write outside of the block. A block of zeros is an empty ring.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl<M: AsRef<[u8]>> Ring<M> {
         self.cursor.capacity()
     }
 
-    /// All unread bytes, where they lie.
+    /// All unread bytes, in place.
     pub fn unread_bytes(&self) -> Segments<'_> {
         let data = &self.memory.as_ref()[HEADER_BYTES..];
         let (front, back) = self.cursor.span(0, self.len());
@@ -92,7 +92,7 @@ impl<M: AsRef<[u8]>> Ring<M> {
     }
 
     /// Copies the unread bytes, in order, to the front of the data of another block, larger or
-    /// smaller, and writes its header. What was in that block is forgotten; this ring stays as it
+    /// smaller, and writes its header. What was in that block is lost; this ring stays as it
     /// is.
     ///
     /// ```
@@ -109,7 +109,7 @@ impl<M: AsRef<[u8]>> Ring<M> {
     /// # Errors
     ///
     /// [`Error::Full`] when the other block is too small for the unread bytes,
-    /// [`Error::BlockTooShort`] and [`Error::BlockTooLarge`] when it is no block.
+    /// [`Error::BlockTooShort`] and [`Error::BlockTooLarge`] when it is not a block.
     pub fn relocate<N: AsRef<[u8]> + AsMut<[u8]>>(&self, memory: N) -> Result<Ring<N>, Error> {
         let cursor = Cursor::empty(memory.as_ref().len())?;
         let mut ring = Ring { memory, cursor };
@@ -125,7 +125,7 @@ impl<M: AsRef<[u8]>> Ring<M> {
         if needed > self.cursor.free() { Err(self.full(needed)) } else { Ok(()) }
     }
 
-    /// That there is no room for `needed` more bytes, and what capacity has it.
+    /// The error that there is no room for `needed` more bytes, and the capacity that has it.
     fn full(&self, needed: usize) -> Error {
         let length = self.len().saturating_add(needed);
         let capacity = self.capacity().saturating_mul(2).clamp(LEAST_CAPACITY, MAX_CAPACITY);
@@ -161,9 +161,9 @@ impl<M: AsRef<[u8]> + AsMut<[u8]>> Ring<M> {
         Ok(())
     }
 
-    /// The free memory after the unread bytes that is in one piece with them: where bytes can be read
-    /// into in place. It ends at the end of the data or at the oldest unread byte. Bytes put there
-    /// become unread bytes by [`commit`](Ring::commit).
+    /// The free memory that directly follows the unread bytes, in one piece: bytes can be read into it in
+    /// place. It ends at the end of the data or at the oldest unread byte.
+    /// [`commit`](Ring::commit) makes bytes in it unread bytes.
     pub fn writable(&mut self) -> &mut [u8] {
         let region = self.cursor.writable();
         &mut self.memory.as_mut()[HEADER_BYTES..][region]

@@ -1,12 +1,12 @@
-//! Looking for separators in bytes that lie in two pieces, without moving them.
+//! The search for separators in bytes that lie in two pieces, without moving them.
 //!
-//! For a long separator the two pieces are searched one after the other, in the middle of a separator
-//! where the first one ends there. For a short one three stretches are searched in turn: the front, a small *window* of the bytes around the seam,
-//! and the back. Only the window is a copy: the last `longest - 1` bytes of the front and as many
-//! of the back, which is all that a match across the seam can touch. What each stretch leaves to the
-//! next follows from the order: a match that ends in the front was found there, so that the first
-//! match in the window crosses the seam, and none that starts in front of the seam ends behind the
-//! window.
+//! For a long separator the two pieces are searched one after the other. If the first one ends within a
+//! separator, the search of the second one continues there. For a short separator three stretches are
+//! searched in turn: the front, a small *window* of the bytes around the wrap point, and the back. Only the
+//! window is a copy: the last `longest - 1` bytes of the front and as many of the back, which is all that a
+//! match across the wrap point can touch. The order determines what each stretch leaves to the next: a match
+//! that ends in the front was found there, so the first match in the window crosses the wrap point, and no
+//! match that begins before the wrap point ends after the window.
 
 use std::ops::ControlFlow;
 
@@ -15,8 +15,8 @@ use crate::{
     separator::{SHORT, with},
 };
 
-/// Bytes of a ring where they lie: in two pieces, of which the second is empty when they do not
-/// cross the seam.
+/// Bytes of a ring in place: two pieces, of which the second is empty when the bytes do not cross the
+/// wrap point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segments<'a> {
     /// The older bytes.
@@ -32,7 +32,7 @@ impl Segments<'_> {
         self.front.len() + self.back.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -44,13 +44,13 @@ impl Segments<'_> {
         [self.front, self.back].concat()
     }
 
-    /// Hands each match that begins at `from` or later, positions counted over both pieces, to
-    /// `found`, until it breaks; what `found` returns is what the next call gets. Each search begins
-    /// fresh after the match before.
+    /// Passes each match that begins at `from` or later to `found` until it breaks. Positions count over
+    /// both pieces. The state that `found` returns is passed to its next call. After a match the search
+    /// starts afresh, so matches do not overlap.
     ///
-    /// With `partial` other than 0 the first match may have begun before `from`: see
-    /// [`Carried`](crate::carried::Carried). What the bytes end with is returned; 0 where the separator
-    /// has no partials.
+    /// If `partial` is not 0, the first match may have begun before `from`: see
+    /// [`Carried`](crate::carried::Carried). Returns the partial that the bytes end with; 0 if the
+    /// separator has no partials.
     pub(crate) fn try_fold<T>(
         &self,
         separator: &Separator,
@@ -64,10 +64,10 @@ impl Segments<'_> {
                 .map_continue(|state| (state, 0));
         };
         let Self { front, back } = *self;
-        let seam = front.len();
+        let wrap = front.len();
         let pieces = [
-            (&front[from.min(seam)..], from),
-            (&back[from.saturating_sub(seam)..], from.max(seam)),
+            (&front[from.min(wrap)..], from),
+            (&back[from.saturating_sub(wrap)..], from.max(wrap)),
         ];
         for (bytes, base) in pieces {
             (state, partial) = carried.try_fold(bytes, partial, state, |state, at| {
@@ -86,25 +86,25 @@ impl Segments<'_> {
         mut found: impl FnMut(T, Match) -> ControlFlow<T, T>,
     ) -> ControlFlow<T, T> {
         let Self { front, back } = *self;
-        let seam = front.len();
+        let wrap = front.len();
         let reach = separator.longest() - 1;
         let mut window = [0; 2 * SHORT];
         let (mut state, mut from) = (state, from);
-        // One call for all three, so that there is one copy of the loops behind it.
+        // One call for all three, so that the loops are compiled once.
         for stretch in [Stretch::Front, Stretch::Window, Stretch::Back] {
             let (bytes, base) = match stretch {
-                Stretch::Front if from < seam => (&front[from..], from),
-                Stretch::Window if from < seam && reach > 0 && !back.is_empty() => {
-                    let older = &front[from.max(seam.saturating_sub(reach))..];
+                Stretch::Front if from < wrap => (&front[from..], from),
+                Stretch::Window if from < wrap && reach > 0 && !back.is_empty() => {
+                    let older = &front[from.max(wrap.saturating_sub(reach))..];
                     let newer = &back[..reach.min(back.len())];
                     let window = &mut window[..older.len() + newer.len()];
                     window[..older.len()].copy_from_slice(older);
                     window[older.len()..].copy_from_slice(newer);
-                    (&*window, seam - older.len())
+                    (&*window, wrap - older.len())
                 }
-                Stretch::Back if from.max(seam) < self.len() => {
-                    let start = from.max(seam);
-                    (&back[start - seam..], start)
+                Stretch::Back if from.max(wrap) < self.len() => {
+                    let start = from.max(wrap);
+                    (&back[start - wrap..], start)
                 }
                 _ => continue,
             };
@@ -124,7 +124,7 @@ impl Segments<'_> {
     }
 }
 
-/// What is searched in turn.
+/// The stretches that are searched in turn.
 enum Stretch {
     Front,
     Window,

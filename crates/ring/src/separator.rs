@@ -14,8 +14,8 @@ use crate::{
     carried::Carried,
 };
 
-/// Up to this length, sequences are looked for by single bytes of them: what a false alarm costs is
-/// then bounded by a comparison of one word for each sequence.
+/// Up to this length, sequences are found by one or two of their bytes: a false candidate then costs at
+/// most a comparison of one word for each sequence.
 pub(crate) const SHORT: usize = size_of::<u128>();
 
 /// Up to so many sequences are compared one by one.
@@ -41,7 +41,7 @@ pub struct Separator {
 /// A separator that was found: where it ends, and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// The position just behind the separator.
+    /// The position just after the separator.
     pub end: usize,
     /// How many bytes the separator has.
     pub length: usize,
@@ -55,7 +55,7 @@ enum Machinery {
     /// One short sequence, by its first and last byte.
     Sequence(Span, Ending),
     /// A few short sequences with few different last bytes, such as LF and CR LF: each of those
-    /// bytes is looked at with what precedes it. The longest first.
+    /// bytes is compared together with what precedes it. The longest first.
     Endings(Bytes, Vec<Ending>),
     /// One long sequence, and any other set.
     Carried(Carried),
@@ -83,7 +83,7 @@ impl Separator {
         self.longest
     }
 
-    /// How many of the last bytes a search that goes on looks at again, since a match can have begun
+    /// How many of the last bytes a search that resumes examines again, since a match can have begun
     /// there: 15 at most. `None` where it [carries](Carried) what it has seen of a separator.
     pub(crate) fn lookback(&self) -> Option<usize> {
         match self.machinery {
@@ -100,7 +100,7 @@ impl Separator {
         }
     }
 
-    /// How many bytes a partial of this separator stands for; `None` for a number that is none.
+    /// How many bytes a partial of this separator stands for; `None` for a number that is not a partial.
     pub(crate) fn partial_length(&self, partial: u32) -> Option<usize> {
         match self.carried() {
             Some(carried) => carried.partial_length(partial),
@@ -108,9 +108,8 @@ impl Separator {
         }
     }
 
-    /// Hands each match in `haystack` to `found`, until it breaks; what `found` returns is what the
-    /// next call gets. Each search begins fresh behind the match before, so that matches do not
-    /// overlap.
+    /// Passes each match in `haystack` to `found` until it breaks. The state that `found` returns is passed
+    /// to its next call. After a match the search starts afresh, so matches do not overlap.
     pub(crate) fn try_fold<T>(
         &self,
         haystack: &[u8],
@@ -197,7 +196,7 @@ impl Machinery {
     }
 }
 
-/// One to eight different bytes to look for, the last of them repeated to fill up.
+/// One to eight different bytes to search for, padded with the last of them.
 #[derive(Clone, Copy, Debug)]
 enum Bytes {
     One(AnyOf<1>),
@@ -242,7 +241,7 @@ impl Bytes {
 /// A short sequence, to be compared with the end of a word.
 #[derive(Clone, Copy, Debug)]
 struct Ending {
-    /// The sequence in the last bytes, zeros in front.
+    /// The sequence in the last bytes, zeros before it.
     bytes: u128,
     /// Ones where the sequence is.
     mask: u128,
@@ -265,7 +264,7 @@ impl Ending {
     }
 }
 
-/// The word that ends with the byte at `at`, with zeros for bytes in front of `haystack`.
+/// The word that ends with the byte at `at`, with zeros for bytes before `haystack`.
 fn last_bytes(haystack: &[u8], at: usize) -> u128 {
     let bytes = &haystack[..=at];
     u128::from_ne_bytes(bytes.last_chunk().copied().unwrap_or_else(|| {

@@ -1,5 +1,5 @@
 //! The listing against a quadratic scan, with the bytes at every offset of the ring, so
-//! that whatever is found crosses the seam at each of its bytes.
+//! that every match crosses the wrap point at each of its bytes.
 
 mod oracle;
 
@@ -103,10 +103,10 @@ proptest! {
                 let query = Query { start: 0, resume, partial, limit: usize::MAX, max };
                 let (found, begun) = list(&ring, &separator, query, max);
                 listed.extend(found.ends.iter().map(|end| consumed + end));
-                let behind = found.ends.last().copied().unwrap_or(0);
-                assert!(oracle::consume(&mut ring, behind));
-                consumed += behind;
-                (resume, partial) = (found.resume - behind, begun);
+                let listed_end = found.ends.last().copied().unwrap_or(0);
+                assert!(oracle::consume(&mut ring, listed_end));
+                consumed += listed_end;
+                (resume, partial) = (found.resume - listed_end, begun);
                 if found.ends.len() == max {
                     continue;
                 }
@@ -122,10 +122,10 @@ proptest! {
     }
 }
 
-/// What is found in blocks of bytes is found at each place of a block, in a whole one and in one that
-/// the bytes end in, and so is what the seam cuts.
+/// A separator is found at each position of a block, in a whole block and in the last, incomplete one, and
+/// also where it crosses the wrap point.
 #[test]
-fn frames_end_at_every_place() {
+fn frames_end_at_every_position() {
     let sets: [&[&[u8]]; 9] = [
         &[b"\n"],
         &[b"\0", b"\n", b"\x80"],
@@ -153,9 +153,9 @@ fn frames_end_at_every_place() {
     }
 }
 
-/// Sequences too long for the window on the stack, at every offset around the seam.
+/// Sequences too long for the window on the stack, at every offset around the wrap point.
 #[test]
-fn long_sequences_are_found_across_the_seam() {
+fn long_sequences_are_found_across_the_wrap_point() {
     for longest in [128, 129, 130, 131, 400] {
         let long = [vec![b'a'; longest - 1], vec![b'b']].concat();
         for sequences in [vec![long.clone()], vec![long.clone(), b"ac".to_vec()]] {

@@ -1,5 +1,5 @@
-//! One call from JavaScript: its arguments become Rust values, its answer or its error a value of
-//! JavaScript.
+//! One call from JavaScript: its arguments become Rust values, its result or its error becomes a
+//! JavaScript value.
 
 use std::{
     cell::RefCell,
@@ -18,7 +18,7 @@ use napi::sys;
 /// The most arguments that a function has.
 pub(super) const MOST_ARGUMENTS: usize = 7;
 
-/// What a function gives back to JavaScript.
+/// What a function returns to JavaScript.
 pub enum Answer {
     Undefined,
     Number(u32),
@@ -44,10 +44,7 @@ impl Call<'_> {
     pub fn safe_integer(&self, at: usize, name: &'static str, least: i64) -> Result<i64, Thrown> {
         const MOST: i64 = (1 << 53) - 1;
         let value = self.double(at, name)?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "what is no integer in range is refused"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
         let integer = value as i64;
         let fits = value.fract() == 0.0 && (least.max(-MOST)..=MOST).contains(&integer);
         fits.then_some(integer).ok_or(Thrown::NoInteger { name, least, most: MOST, value })

@@ -30,21 +30,21 @@ pub(super) struct Region<'lent, T> {
     lent: PhantomData<&'lent mut [T]>,
 }
 
-/// Memory that is lent: what a function works on besides numbers.
+/// The lent memory of a call: what a function works on besides numbers.
 pub struct Lent<'lent> {
     /// The block of the ring.
     pub block: &'lent mut [u8],
-    /// Bytes to store. Empty where none are asked for.
+    /// Bytes to store. Empty for a function that stores none.
     pub data: &'lent mut [u8],
-    /// The block that the ring lies in so far, where that is another one.
+    /// The block that holds the ring so far, if that is another one.
     pub from: Option<&'lent mut [u8]>,
-    /// The words of a listing, where there is to be one.
+    /// The words of a listing, if frames are to be listed.
     pub words: Option<&'lent mut [u32]>,
 }
 
-/// Which arguments are memory, by number.
+/// The numbers of the arguments that are memory.
 #[derive(Clone, Copy, Default)]
-pub struct Places {
+pub struct MemoryArguments {
     pub block: usize,
     pub data: Option<usize>,
     pub from: Option<usize>,
@@ -57,14 +57,14 @@ impl Call<'_> {
     ///
     /// That the call is borrowed exclusively keeps memory from being lent twice, and JavaScript from
     /// running meanwhile: all that could run it needs the call.
-    pub fn lend(&mut self, places: Places) -> Result<Lent<'_>, Thrown> {
-        let block = Region::<u8>::new(self, places.block, "block")?;
-        let data = match places.data {
+    pub fn lend(&mut self, arguments: MemoryArguments) -> Result<Lent<'_>, Thrown> {
+        let block = Region::<u8>::new(self, arguments.block, "block")?;
+        let data = match arguments.data {
             Some(at) => Region::<u8>::new(self, at, "data")?,
             None => Region::empty(),
         };
-        let from = self.optional::<u8>(places.from, "from")?;
-        let words = self.optional::<u32>(places.words, "words")?;
+        let from = self.optional::<u8>(arguments.from, "from")?;
+        let words = self.optional::<u32>(arguments.words, "words")?;
         let spans = [
             ("block", block.span()),
             ("data", data.span()),

@@ -1,5 +1,5 @@
-//! Node-API: the only module of the addon with unsafe code, but for the one system call of `seek.rs`.
-//! What it offers to the others is safe.
+//! Node-API: the only module of the addon with unsafe code, apart from the system calls in `system.rs`.
+//! Its interface to the other modules is safe.
 #![allow(unsafe_code)]
 
 mod call;
@@ -8,4 +8,4 @@ mod memory;
 
 pub use call::{Answer, Call};
 pub use exports::{Function, export};
-pub use memory::{Lent, Places};
+pub use memory::{Lent, MemoryArguments};

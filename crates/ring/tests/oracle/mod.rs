@@ -62,27 +62,27 @@ fn looks_back<S: AsRef<[u8]>>(sequences: &[S]) -> bool {
 
 pub fn list<S: AsRef<[u8]>>(bytes: &[u8], sequences: &[S], query: Query, room: usize) -> Listing {
     let mut ends = vec![];
-    let mut behind = query.start;
+    let mut frame = query.start;
     let mut refused = None;
     let resume = loop {
         if ends.len() == query.max.min(room) {
-            break behind;
+            break frame;
         }
-        let Some(found) = first(bytes, sequences, behind) else {
+        let Some(found) = first(bytes, sequences, frame) else {
             if !looks_back(sequences) {
                 break bytes.len();
             }
             let longest = sequences.iter().map(|s| s.as_ref().len()).max().unwrap();
             let searched = (bytes.len() + 1).saturating_sub(longest);
-            break searched.max(if ends.is_empty() { query.resume } else { behind });
+            break searched.max(if ends.is_empty() { query.resume } else { frame });
         };
-        let body = found.end - found.length - behind;
+        let body = found.end - found.length - frame;
         if body > query.limit {
             refused = Some(Refused::Overlong(body as u64));
-            break behind;
+            break frame;
         }
-        behind = found.end;
-        ends.push(behind);
+        frame = found.end;
+        ends.push(frame);
     };
     Listing { resume, refused, ends }
 }
