@@ -467,7 +467,7 @@ test('the environment variables in the tuning guide are those in the sources', a
 const errors = new Guide('docs/errors.md');
 
 errors.test('records.ts', 'records: a complete one, one cut short, and EOF', async (t, work) => {
-  t.is(await work.run('records.ts'), 'hi\nreadexactly(9): 1 byte read before EOF\nnull\n');
+  t.is(await work.run('records.ts'), 'hi\nreadframe: 5 bytes read before EOF, of a frame of 13\nnull\n');
 });
 
 errors.test('too-long.ts', 'an overlong line is answered, and the connection closed', async (t, work) => {

@@ -1,4 +1,4 @@
-/** Every framing of docs/framings.md cuts real bytes of its protocol, and writes them where it can. */
+/** Every framing in docs/framings.md splits real bytes of its protocol and writes them back; and those of other libraries. */
 // Runs once for each engine: how the bytes get into a reader is no matter here.
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -184,6 +184,61 @@ guide.test(
 );
 
 guide.testWhole();
+
+// ------------------------------------------------------------------------------------------------ coming from other libraries
+
+test('coming from other libraries: every framing on the page is one that a reader accepts', async (t) => {
+  const text = await readFile(path.join(root, 'docs/coming-from-other-libraries.md'), 'utf8');
+  const found = [...text.matchAll(/\{ (?:length: '|size: )[^}]*\}/g)].map(([code]) =>
+    code.replace('size: n', 'size: 5'),
+  );
+  t.true(found.length > 10);
+  for (const code of found) {
+    const framing = { ...(runInNewContext(`(${code})`) as LengthFraming) };
+    t.is(new StreamReader().tryReadframe(framing), undefined, code);
+  }
+});
+
+/** A frame in hexadecimal, with the text of Netty's and tokio's own examples. */
+function example(before: string, after = ''): Buffer {
+  return Buffer.from(`${before}${Buffer.from('HELLO, WORLD').toString('hex')}${after}`, 'hex');
+}
+
+test('coming from Netty: its numbers in its own examples give the frames that it documents', async (t) => {
+  const TYPES = { 1: 'uint8', 2: 'uint16be', 3: 'uint24be' } as const;
+  for (const [offset, width, adjust, skip, bytes, expected] of [
+    [0, 2, 0, 0, example('000c'), example('000c')],
+    [0, 2, 0, 2, example('000c'), example('')],
+    [0, 2, -2, 0, example('000e'), example('000e')],
+    [2, 3, 0, 0, example('cafe00000c'), example('cafe00000c')],
+    [0, 3, 2, 0, example('00000ccafe'), example('00000ccafe')],
+    [1, 2, 1, 3, example('ca000cfe'), example('fe')],
+    [1, 2, -3, 3, example('ca0010fe'), example('fe')],
+  ] as const) {
+    const framing: LengthFraming = { length: TYPES[width], offset, adjust, skip };
+    t.deepEqual(await cut(Buffer.concat([bytes, bytes]), 5, framing, 'readframe'), [expected, expected]);
+  }
+});
+
+test('coming from tokio-util: num_skip and length_adjustment give its frames', async (t) => {
+  const TYPES = { 1: 'uint8', 2: 'uint16be', 3: 'uint24be' } as const;
+  for (const [offset, width, adjustment, numSkip, bytes, expected] of [
+    [0, 2, 0, undefined, example('000c'), example('')],
+    [0, 2, 2, 0, example('000c'), example('000c')],
+    [0, 2, -2, undefined, example('000e'), example('')],
+    [2, 3, 2 + 3, 0, example('cafe00000c'), example('cafe00000c')],
+    [1, 2, 1, undefined, example('ca000cfe'), example('fe')],
+    [1, 2, -3, undefined, example('ca0010fe'), example('fe')],
+    [0, 3, 0, 3 + 2, example('00000ccafe'), example('')],
+  ] as const) {
+    const header = offset + width;
+    const framing: LengthFraming =
+      numSkip === undefined
+        ? { length: TYPES[width], offset, adjust: adjustment, skip: 'header' }
+        : { length: TYPES[width], offset, adjust: adjustment + numSkip - header, skip: numSkip };
+    t.deepEqual(await cut(Buffer.concat([bytes, bytes]), 5, framing, 'readframe'), [expected, expected]);
+  }
+});
 
 async function workplace(t: Parameters<typeof folder>[0]): Promise<Workplace> {
   return new Workplace(t, await folder(t, 'framings-all'), await guide.programs());
