@@ -445,6 +445,21 @@ test('a large frame is read directly into its result, and given back when the re
   t.is(error.expected, 1004);
 });
 
+test('leaving a loop within a large frame gives what has arrived of it back, and the loop can begin again', async (t) => {
+  const reader = new StreamReader();
+  readerIntake(reader).tune({ largeRead: 64, fullChunk: 65536, directRead: 65536, directMost: 65536 });
+  const loop = reader.frames({ length: 'uint16be', skip: 'header' });
+  const frame = Buffer.concat([Buffer.of(3, 232), Buffer.alloc(1000, 'x')]);
+  const waiting = loop.next();
+  reader.feedData(frame.subarray(0, 300));
+  await loop.return();
+  t.true((await waiting).done);
+  t.is(reader.buffered, 300);
+  reader.feedData(frame.subarray(300));
+  reader.feedEof();
+  t.deepEqual((await loop[Symbol.asyncIterator]().next()).value, frame.subarray(2));
+});
+
 // --- invalid framings
 
 const INVALID: [unknown, string, RegExp][] = [

@@ -1146,6 +1146,7 @@ export class StreamReader {
     const pending = this.#pending;
     if (pending?.loop !== loop) return;
     this.#finish(pending);
+    if (pending.fill !== null) this.#putBackFill(pending.fill);
     pending.resolve(DONE as never);
   }
 
