@@ -173,6 +173,25 @@ test('frames.unread puts a frame and all after it back, whole, and keeps those b
   }
 });
 
+test('frames.unread puts frames back also after bytes were read into the memory that they are in', async (t) => {
+  for (let from = 0; from <= 3; from++) {
+    const reader = new StreamReader();
+    const intake = readerIntake(reader);
+    intake.tune({ largeRead: 65536, fullChunk: 8, directRead: 64, directMost: 64 });
+    intake.feed(Buffer.from('one\ntwo\nthree\nx'));
+    const target = intake.readTarget()!;
+    const frames = await reader.readframes();
+    target.set(Buffer.from('yz'));
+    intake.commit(2);
+    frames.unread(from);
+    const lines = ['one\n', 'two\n', 'three\n'];
+    t.is(reader.buffered, lines.slice(from).join('').length + 3);
+    t.deepEqual([...frames].map(String), lines.slice(0, from));
+    reader.feedEof();
+    t.is((await reader.read()).toString(), `${lines.slice(from).join('')}xyz`);
+  }
+});
+
 test('frames.unread may be called again, with skipped bytes put back too, and not once the frames have expired', async (t) => {
   const reader = new StreamReader();
   reader.feedData(Buffer.from('\x01a\x01b\x01c\x01d'));

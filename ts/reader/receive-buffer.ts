@@ -33,6 +33,8 @@ export class ReceiveBuffer {
   /** Frames in memory of a ring: until the next read begins, that ring is neither written to nor rearranged. */
   #loan: Frames | null = null;
   #lent: Store | null = null;
+  /** Where the first of them begins; once the base has moved on, the ring has dropped what is lent. */
+  #lentAt = 0;
   /** Whether some of them were made unread again, so that the ring has dropped those before. */
   #unlent = false;
   /** Whether all unread bytes are shown in place: until the next read begins, they stay where they are. */
@@ -181,6 +183,7 @@ export class ReceiveBuffer {
     this.#loan = frames;
     if (end === 0) return;
     this.#lent = this.store;
+    this.#lentAt = this.#base;
     this.position = end;
   }
 
@@ -190,6 +193,8 @@ export class ReceiveBuffer {
    */
   unlend(at: number): boolean {
     if (this.#lent === null || this.#lent !== this.store || this.#unlent) return false;
+    // Bytes that were read into the free part of the ring have had it drop the lent ones.
+    if (this.#base !== this.#lentAt) return false;
     this.position = this.#base + at;
     this.#unlent = true;
     return true;
