@@ -7,6 +7,8 @@ import { LONGEST_MS, root } from './program.js';
 
 const classes = [
   'ConnectionError',
+  'FrameError',
+  'FrameLoop',
   'Frames',
   'IncompleteReadError',
   'LimitOverrunError',

@@ -85,7 +85,7 @@ test('invalid options throw', (t) => {
     [{ reusePort: 1 as never }, /reusePort .* not 1/],
     [{ reuseAddress: process.platform === 'win32' }, /reuseAddress is always/],
     [{ sock: {} as never }, /sock must be/],
-    [{ sock: createServer(() => {}) }, /without a listener/],
+    [{ sock: createServer(() => {}) }, /without a 'connection' listener/],
   ];
   for (const [options, message] of cases) t.throws(() => new StreamServer(hello, null, 0, options), { message });
   t.throws(() => new StreamServer(hello, 'localhost', 0, { sock: createServer() }), { message: /combined with host/ });

@@ -89,12 +89,12 @@ test('other fds are refused with a typed error each, which names the fd', async 
     'StreamServer unixListener': [
       /^TypeError$/,
       'ERR_INVALID_ARG_TYPE',
-      /^bind: sock must be a TCP socket, not one of U/,
+      /^bind: sock must be a TCP socket, not a Unix socket/,
     ],
     'UnixStreamServer listener': [
       /^TypeError$/,
       'ERR_INVALID_ARG_TYPE',
-      /^bind: sock must be a Unix socket, not one of T/,
+      /^bind: sock must be a Unix socket, not a TCP socket/,
     ],
     'StreamServer one': [/^ConnectionError$/, 'EINVAL', /^bind: fd \d+: /],
     'StreamServer datagram': [/./, 'EINVAL', /^bind: fd \d+: /],
@@ -107,7 +107,7 @@ test('other fds are refused with a typed error each, which names the fd', async 
     'connectUnix two': [
       /^TypeError$/,
       'ERR_INVALID_ARG_TYPE',
-      /^connectUnix: sock must be a Unix socket, not one of T/,
+      /^connectUnix: sock must be a Unix socket, not a TCP socket/,
     ],
     'connectUnix unixFresh': [/^ConnectionError$/, 'ENOTCONN', /socket is not connected$/],
   };
