@@ -33,6 +33,17 @@ export function execute(command: number, words: readonly Buffer[], first: number
   digest?.parts([NAMES[command]!, ...words.slice(first)]);
 }
 
+/** The same for arguments in place: the first `size` of `bounds` are where each begins and ends in `window`. */
+export function executeInPlace(command: number, window: Buffer, bounds: readonly number[], size: number): void {
+  requests++;
+  bytes += NAMES[command]!.length;
+  for (let i = 0; i < size; i += 2) bytes += bounds[i + 1]! - bounds[i]!;
+  if (digest === null) return;
+  const parts: (string | Buffer)[] = [NAMES[command]!];
+  for (let i = 0; i < size; i += 2) parts.push(window.subarray(bounds[i], bounds[i + 1]));
+  digest.parts(parts);
+}
+
 /** Prints the answer. */
 export function answer(seconds: number): void {
   print(requests, bytes, seconds);

@@ -1,10 +1,10 @@
 /**
  * sluice: a parser of requests to Redis on `stream.window()` and `stream.consume()`. It reads counts and lengths from the bytes, knows
- * the command in place, and makes a `Buffer` of each argument, which is valid until the request has been executed.
+ * the command in place, and says where in the window each argument is: the command that is executed makes of it what it needs.
  */
 import { connect } from 'sluice';
 
-import { answer, commandAt, execute } from './commands.js';
+import { answer, commandAt, executeInPlace } from './commands.js';
 import { now, port } from './program.js';
 
 const ASTERISK = 42;
@@ -20,6 +20,8 @@ class Requests {
   needed = 1;
   #bytes: Buffer = Buffer.alloc(0);
   #cursor = 0;
+  /** Where each argument of the request at the cursor begins and ends, one pair after the other. */
+  readonly #bounds: number[] = [];
 
   /** Executes every complete request in `bytes`, and returns how many bytes they are. */
   parse(bytes: Buffer): number {
@@ -38,7 +40,7 @@ class Requests {
     const count = this.#number(ASTERISK);
     if (count === -1) return false;
     if (count === 0 || count > MOST_WORDS) throw new Error(`a request of ${count} words`);
-    const words = new Array<Buffer>(count - 1);
+    const bounds = this.#bounds;
     let command = 0;
     for (let i = 0; i < count; i++) {
       const length = this.#number(DOLLAR);
@@ -51,9 +53,12 @@ class Requests {
         return false;
       }
       if (i === 0) command = commandAt(bytes, start, length);
-      else words[i - 1] = bytes.subarray(start, start + length);
+      else {
+        bounds[2 * i - 2] = start;
+        bounds[2 * i - 1] = start + length;
+      }
     }
-    execute(command, words, 0);
+    executeInPlace(command, bytes, bounds, 2 * count - 2);
     return true;
   }
 
