@@ -132,12 +132,12 @@ export class Frames implements Iterable<Buffer> {
    * read, and are the only ones left here: {@link length} is `index`.
    *
    * ```ts
-   * const commands = await stream.readframes('
-');
+   * const commands = await stream.readframes('\r\n');
    * for (let i = 0; i < commands.length; i++) {
    *   if (!isData(commands.at(i))) continue;
    *   commands.unread(i + 1);
    *   await readMessage(stream);
+   *   break; // the frames have expired
    * }
    * ```
    *
