@@ -1,5 +1,6 @@
 /** Frames by length, of one size, and by a function: what every read of frames gives, and what is refused. */
 // Runs once for each engine: no socket is read.
+import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import {
   FrameError,
@@ -263,7 +264,7 @@ test('the whole frame is checked against the limit as soon as its length is know
     // 1 + 2 + 88 + 10 = 101
     reader.feedData(Buffer.of(1, 0, 88, 2));
     const error = await t.throwsAsync(read(reader, framing), { instanceOf: LimitOverrunError }, name);
-    t.is((error as LimitOverrunError).consumed, 101);
+    t.is(error.consumed, 101);
     t.is(reader.buffered, 4, 'the bytes stay');
     reader.feedData(Buffer.alloc(97));
     await reader.discard(101);
@@ -320,11 +321,7 @@ for (const [framing, bytes, message] of MALFORMED) {
     for (const [name, read] of Object.entries(WAYS)) {
       const reader = new StreamReader();
       reader.feedData(Buffer.from(bytes));
-      const error = (await t.throwsAsync(
-        read(reader, framing),
-        { instanceOf: FrameError, message },
-        name,
-      )) as FrameError;
+      const error = await t.throwsAsync<FrameError>(read(reader, framing), { instanceOf: FrameError, message }, name);
       t.is(error.code, 'ERR_FRAME_MALFORMED');
       t.deepEqual(error.header, Buffer.from(bytes).subarray(0, error.header.length));
       t.true(error.header.length > 0);
@@ -345,19 +342,19 @@ test('lengths from 2 ** 31 to 2 ** 53 - 1 are over the limit, and nothing is all
       reader.feedData(Buffer.from(hex, 'hex'));
       const before = process.memoryUsage().arrayBuffers;
       const error = await t.throwsAsync(read(reader, { length: 'uint64be' }), { instanceOf: LimitOverrunError }, name);
-      t.is((error as LimitOverrunError).consumed, length, name);
+      t.is(error.consumed, length, name);
       t.true(process.memoryUsage().arrayBuffers - before < 2 ** 20);
     }
   }
 });
 
 for (const answer of [NaN, -1, 1.5, Infinity, '8', null, undefined, {}]) {
-  test(`a frameLength that returns ${JSON.stringify(answer)} (${String(answer)}) makes a FrameError`, async (t) => {
+  test(`a frameLength that returns ${inspect(answer)} makes a FrameError`, async (t) => {
     for (const [name, read] of Object.entries(WAYS)) {
       const reader = new StreamReader();
       reader.feedData('abc');
       const framing = { frameLength: () => answer as number };
-      const error = (await t.throwsAsync(read(reader, framing), { instanceOf: FrameError }, name)) as FrameError;
+      const error = await t.throwsAsync<FrameError>(read(reader, framing), { instanceOf: FrameError }, name);
       t.regex(error.message, /frameLength must return an integer of 0 or more/);
       t.is(error.header.toString(), 'abc');
       t.is(reader.buffered, 3);
@@ -407,8 +404,8 @@ test('the end within a frame consumes the rest into the error, which has the len
     ] as const) {
       const reader = dripped([Buffer.from(bytes)]);
       const error = await t.throwsAsync(read(reader, framing), { instanceOf: IncompleteReadError }, name);
-      t.deepEqual((error as IncompleteReadError).partial, Buffer.from(bytes), 'skipped bytes included');
-      t.is((error as IncompleteReadError).expected, expected);
+      t.deepEqual(error.partial, Buffer.from(bytes), 'skipped bytes included');
+      t.is(error.expected, expected);
       t.true(reader.atEof());
     }
   }
@@ -440,7 +437,7 @@ test('a large frame is read directly into its result, and given back when the re
   const cutShort = reader.readframe(framing);
   reader.feedData(frame.subarray(0, 500));
   reader.feedEof();
-  const error = (await t.throwsAsync(cutShort, { instanceOf: IncompleteReadError })) as IncompleteReadError;
+  const error = await t.throwsAsync<IncompleteReadError>(cutShort, { instanceOf: IncompleteReadError });
   t.deepEqual(error.partial, frame.subarray(0, 500));
   t.is(error.expected, 1004);
 });

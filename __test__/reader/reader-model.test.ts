@@ -363,7 +363,7 @@ function step<T>(loop: Loop<T>, of: (value: T) => Result, done: Result): Started
   return {
     result: async () => {
       const { done: ended, value } = await next;
-      return ended === true ? done : of(value as T);
+      return ended === true ? done : of(value);
     },
     leave: () => loop.return?.(),
   };
@@ -523,14 +523,17 @@ class Run {
     }
   }
 
-  /** Feeds until the read has settled, or is ended. Returns whether it is ended. */
+  /** Feeds until the read has settled, or is ended. */
   async settle(promise: Promise<unknown>, abortAfter: number | null, end: () => void, silent = false): Promise<void> {
     let settled = false;
     void promise.finally(() => (settled = true));
     for (let chunks = 0; ; chunks++) {
       await turns();
       if (settled) return;
-      if (abortAfter !== null && chunks >= abortAfter) return end();
+      if (abortAfter !== null && chunks >= abortAfter) {
+        end();
+        return;
+      }
       if (this.source.ended) throw new Error('it still waits after the end');
       if (silent) readerIntake(this.reader).shrink();
       this.feed();
@@ -546,16 +549,16 @@ class Run {
     this.expired();
     let left = false;
     const end = (): void => {
-      if (started.leave === undefined || !leave) return controller.abort(reason);
-      left = true;
-      void started.leave();
+      left = leave && started.leave !== undefined;
+      if (left) void started.leave?.();
+      else controller.abort(reason);
     };
     await this.settle(promise, op.kind === 'next' ? null : abortAfter, end, silent);
     const got = await promise;
-    if (left) return void t.true('value' in got && (got.value === null || got.value.length === 0), op.kind);
-    if (!('error' in got) || got.error !== 'ABORTED') return this.check(op, got);
+    if (left) t.true('value' in got && (got.value === null || got.value.length === 0), op.kind);
+    else if (!('error' in got) || got.error !== 'ABORTED') this.check(op, got);
     // What a discard has dropped until then stays dropped.
-    if (op.kind === 'discard') model.drop(Math.min(op.n, model.arrived));
+    else if (op.kind === 'discard') model.drop(Math.min(op.n, model.arrived));
   }
 
   async try(op: Op): Promise<void> {
@@ -575,7 +578,10 @@ class Run {
   /** Compares what a read gave with what the model gives, and remembers what is on loan. */
   check(op: Op, got: Outcome<Result>): void {
     const { t, model } = this;
-    if ('value' in got && MANY.has(op.kind)) return this.checkMany(op, got.value as Frames | string[]);
+    if ('value' in got && MANY.has(op.kind)) {
+      this.checkMany(op, got.value as Frames | string[]);
+      return;
+    }
     const expected = model.run(op) as (Outcome & { whole?: Buffer }) | undefined;
     const whole = expected?.whole;
     if (expected !== undefined) delete expected.whole;

@@ -264,7 +264,7 @@ test('chunks(n) of a stream that ends before is the error of readexactly', async
   reader.feedEof();
   const chunks = reader.chunks(5);
   t.is((await chunks.next()).value?.toString(), 'abc');
-  const error = (await t.throwsAsync(chunks.next(), { instanceOf: IncompleteReadError })) as IncompleteReadError;
+  const error = await t.throwsAsync<IncompleteReadError>(chunks.next(), { instanceOf: IncompleteReadError });
   t.is(error.expected, 5);
   t.is(error.partial.length, 0);
   t.regex(error.message, /chunks\(5\): .* after 3 bytes of 5/);
@@ -305,7 +305,7 @@ test('discard drops exactly n bytes as they come, and keeps none of them', async
     reader.feedData('x'.repeat(100));
     t.true(reader.buffered <= 1);
   }
-  t.is(await waiting, undefined);
+  await waiting;
   t.is((await reader.read(10)).toString(), 'x');
 });
 

@@ -1,9 +1,6 @@
 /** `writeframe`: what it sends, that `readframe` gives it back, and what it refuses. */
 // Runs once for each engine: the frames are read back.
-/*
- * eslint @typescript-eslint/no-floating-promises: off -- the promises of the writer need not be awaited: that is part
- * of the test
- */
+/* eslint @typescript-eslint/no-floating-promises: off -- the promises of the writer need not be awaited: that is part of the test */
 import test, { type ExecutionContext } from 'ava';
 import { connect, type Framing, type LengthFraming, type Payload, type Stream } from 'sluice';
 import { deferred, serving } from '../loopback.js';
@@ -68,7 +65,7 @@ function forms(size: number, offset: number): Payload[] {
     text,
     [text],
     ...cuts.map((cut) => [bytes.subarray(0, cut), text.slice(cut)]),
-    ['', ...text.slice(0, 12), '', bytes.subarray(12)],
+    ['', ...Array.from(text.slice(0, 12)), '', bytes.subarray(12)],
   ];
 }
 

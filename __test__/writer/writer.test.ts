@@ -1,8 +1,5 @@
 // Runs once: nothing is read.
-/*
- * eslint @typescript-eslint/no-floating-promises: off -- the promises of the writer need not be awaited: that is part
- * of the test
- */
+/* eslint @typescript-eslint/no-floating-promises: off -- the promises of the writer need not be awaited: that is part of the test */
 import net, { type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { createHash } from 'node:crypto';
