@@ -15,7 +15,7 @@ import {
   socketpair,
 } from 'sluice';
 import { StreamMode } from '#ts/transports/transport.js';
-import { checkUnused, markUsed, take } from '#ts/transports/in-use.js';
+import { checkUnused, claim, markUsed } from '#ts/transports/in-use.js';
 import { listen } from '../loopback.js';
 
 async function refuses(t: ExecutionContext, action: string, made: Promise<unknown>, what = 'used'): Promise<void> {
@@ -29,7 +29,7 @@ async function refuses(t: ExecutionContext, action: string, made: Promise<unknow
 
 test('each direction can be claimed once, and given back', (t) => {
   const thing = {};
-  const giveBack = take('test', 'thing', thing, StreamMode.READ);
+  const giveBack = claim('test', 'thing', thing, StreamMode.READ);
   checkUnused('test', 'thing', thing, StreamMode.WRITE);
   markUsed(thing, StreamMode.WRITE);
   for (const [mode, what] of [
@@ -37,7 +37,7 @@ test('each direction can be claimed once, and given back', (t) => {
     [StreamMode.WRITE, 'is already written to by'],
     [StreamMode.READWRITE, 'is already used by'],
   ] as const) {
-    t.throws(() => take('test', 'thing', thing, mode), {
+    t.throws(() => claim('test', 'thing', thing, mode), {
       code: 'ERR_IN_USE',
       message: new RegExp(`^test: thing ${what} `),
     });

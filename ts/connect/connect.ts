@@ -38,7 +38,7 @@ import {
 import { directReads } from '../transports/direct-reads.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { checkSocketFd, socketOver } from '../transports/fd.js';
-import { take } from '../transports/in-use.js';
+import { claim } from '../transports/in-use.js';
 import { SocketTransport } from '../transports/socket.js';
 import { StreamMode, hostAndPort, type Transport } from '../transports/transport.js';
 import type { CloseOptions } from '../writer/writer.js';
@@ -434,7 +434,7 @@ async function over(action: string, sock: Duplex | number, signal: AbortSignal |
   signal?.throwIfAborted();
   if (typeof sock === 'number') return overFd(action, sock);
   // This must come before the first await, so that of two calls for the same connecting socket the second is refused.
-  const giveBack = take(action, 'sock', sock, StreamMode.READWRITE);
+  const giveBack = claim(action, 'sock', sock, StreamMode.READWRITE);
   try {
     if (sock.destroyed) throw new ConnectionError('ENOTCONN', `${action}: sock is destroyed`);
     if (!(sock instanceof Socket)) return new DuplexTransport(sock);

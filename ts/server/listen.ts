@@ -9,7 +9,7 @@ import { onAbort } from '../abort.js';
 import { ConnectionError, codeOf, coded, ignore, invalidKind, invalidType } from '../errors.js';
 import { bindError, fdError } from '../system-errors.js';
 import { checkSocketFd } from '../transports/fd.js';
-import { checkUnused, take } from '../transports/in-use.js';
+import { checkUnused, claim } from '../transports/in-use.js';
 import { networkDenied } from '../transports/permission.js';
 import { StreamMode, hostAndPort } from '../transports/transport.js';
 
@@ -199,7 +199,7 @@ export async function listenOver(
   signal: AbortSignal,
 ): Promise<Listening[]> {
   if (typeof sock === 'number') return [await listenOverFd(sock, kind, backlog, accepting)];
-  const giveBack = take('bind', 'sock', sock, StreamMode.READWRITE);
+  const giveBack = claim('bind', 'sock', sock, StreamMode.READWRITE);
   let address: ReturnType<Server['address']>;
   try {
     if (!sock.listening) await listens(sock, signal);

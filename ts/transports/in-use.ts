@@ -15,7 +15,7 @@ const used = new WeakMap<object, number>();
  * @returns gives the directions back, for a call that fails and leaves the argument as it was
  * @throws StateError `ERR_IN_USE` if one of the directions was claimed before
  */
-export function take(action: string, name: string, thing: object, mode: StreamMode): () => void {
+export function claim(action: string, name: string, thing: object, mode: StreamMode): () => void {
   checkUnused(action, name, thing, mode);
   markUsed(thing, mode);
   return () => {

@@ -19,7 +19,7 @@ import { invalidKind, invalidType } from '../errors.js';
 import { directReads, type DirectReads } from './direct-reads.js';
 import { DuplexTransport, type ConnectionInfo } from './duplex.js';
 import { checkPipeEnd, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
-import { take } from './in-use.js';
+import { claim } from './in-use.js';
 import { Lent } from './lent.js';
 import { lacks } from './node-internals.js';
 import { SocketInfo } from './socket-info.js';
@@ -133,7 +133,7 @@ const PIPE = 'a pipe, a FIFO, a socket or a character device';
 
 /** The transport over an existing stream, which no other transport may use in this direction. */
 function over(action: string, stream: Readable | Writable, mode: OneWay, pipe: unknown): Transport {
-  const giveBack = take(action, 'pipe', stream, mode);
+  const giveBack = claim(action, 'pipe', stream, mode);
   try {
     return stream instanceof Socket ? overSocket(stream, null, mode, pipe) : overStream(stream, mode, pipe);
   } catch (error) {
