@@ -1,12 +1,11 @@
 /**
  * Many frames at once, in place: {@link Frames}; and how the strings of frames are decoded.
  *
- * A frame that is awaited costs a promise, and a `Buffer` of its own costs an object. Where that is too much, all complete
- * frames that are buffered are handed out by one call: as positions in memory that still belongs to the reader, or as
- * strings that were decoded in few pieces.
+ * Awaiting a frame costs a promise, and returning it as a `Buffer` costs an object. If that is too much, one call returns all complete
+ * frames that are buffered: as positions in memory that still belongs to the reader, or as strings that were decoded in a few pieces.
  *
- * Strings. Decoding 8 KiB and cutting lines out of the result costs a fraction of decoding each line, but every line then keeps
- * the whole piece alive: hence pieces of {@link SLAB_BYTES}, as for the `Buffer`s of the reader.
+ * Strings. Decoding 8 KiB and slicing lines out of the result costs a fraction of decoding each line, but every line then keeps
+ * the whole piece alive. That is why a piece has {@link SLAB_BYTES}, like the slabs of the reader's `Buffer`s.
  */
 import { Buffer, isAscii } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
@@ -20,15 +19,15 @@ const CR = 0x0d;
 const NO_BYTES = Buffer.alloc(0);
 const NO_ENDS = new Uint32Array(0);
 
-/** The reader of lent frames, which can be given some of them back. */
+/** The reader that has lent frames. It takes some of them back on request. */
 export interface FrameOwner {
-  /** Makes `rest` unread again: the lent bytes from `at` on. */
+  /** Makes `rest`, the lent bytes from `at` on, unread again. */
   unreadFrames(rest: Buffer, at: number): void;
 }
 
-/** What {@link Frames.texts} takes. */
+/** Options of {@link Frames.texts}. */
 export interface TextsOptions {
-  /** Whether the strings end with the separator, as the frames do. Default true. Frames by length have no ends. */
+  /** Whether the strings end with the separator, as the frames do. Default true. Frames with a length have no separators. */
   keepEnds?: boolean | undefined;
 }
 
@@ -36,8 +35,8 @@ export interface TextsOptions {
  * All frames that were complete when `readframes` resolved, in the memory of the reader.
  *
  * The memory is borrowed: it is valid until the next read on the stream begins, and every use of a `Frames` after that throws
- * a `StateError` `ERR_FRAMES_EXPIRED`. Nothing watches the `Buffer`s and arrays that it gave out: they must not be used then
- * either, because their bytes change. Copy what is to be kept (`Buffer.from(frame)`, or a string).
+ * a `StateError` `ERR_FRAMES_EXPIRED`. The `Buffer`s and arrays that it returned are not checked: do not use them after that, because
+ * their bytes change. Copy what you want to keep (`Buffer.from(frame)`, or a string).
  *
  * ```ts
  * for (let frames; (frames = await stream.readframes('\r\n')).length > 0; ) {
@@ -53,18 +52,18 @@ export interface TextsOptions {
 export class Frames implements Iterable<Buffer> {
   #bytes: Buffer | null;
   #ends: Uint32Array;
-  /** Made when it is first needed; null where each frame begins where the one before it ends. */
+  /** Created when it is first needed. */
   #starts: Uint32Array | null = null;
   readonly #owner: FrameOwner | null;
   readonly #framing: PreparedFraming;
-  /** Whether reads leave out the first bytes of each frame. */
+  /** Whether reads omit the first bytes of each frame. */
   readonly #skips: boolean;
 
   /**
-   * @internal Readers make them.
-   * @param bytes - the frames, one after the other
+   * @internal Readers create them.
+   * @param bytes - the frames, one after another
    * @param ends - where each of them ends
-   * @param owner - whom frames can be given back to; null where there are none
+   * @param owner - the reader that {@link unread} returns frames to; null if there are no frames
    */
   constructor(
     framing: PreparedFraming,
@@ -79,13 +78,13 @@ export class Frames implements Iterable<Buffer> {
     this.#skips = framing instanceof MeasuredFraming && framing.skip !== 0;
   }
 
-  /** How many frames there are; 0 at EOF. */
+  /** The number of frames; 0 at EOF. */
   get length(): number {
     this.#borrowed('length');
     return this.#ends.length;
   }
 
-  /** All frames, one after the other and whole: each with its separator, or with its header. */
+  /** All frames, one after another, each of them complete: with its separator, or with its header. */
   get bytes(): Buffer {
     return this.#borrowed('bytes');
   }
@@ -96,15 +95,15 @@ export class Frames implements Iterable<Buffer> {
     return this.#ends;
   }
 
-  /** Where each frame begins in {@link bytes}, after what `skip` of its framing leaves out. */
+  /** Where each frame begins in {@link bytes}, after the bytes that `skip` of the framing omits. */
   get starts(): Uint32Array {
     const bytes = this.#borrowed('starts');
     return (this.#starts ??= this.#findStarts(bytes));
   }
 
   /**
-   * Frame `index`, with its separator and without what `skip` leaves out, in place; negative numbers count from the last frame.
-   * Undefined where there is none, as with `Array.prototype.at`.
+   * Returns frame `index` in place, with its separator and without the bytes that `skip` omits. A negative index counts from the last
+   * frame. If there is no such frame, it returns undefined, as `Array.prototype.at` does.
    */
   at(index: number): Buffer | undefined {
     const bytes = this.#borrowed('at');
@@ -115,10 +114,10 @@ export class Frames implements Iterable<Buffer> {
     return end === undefined ? undefined : bytes.subarray(this.#startOf(bytes, at), end);
   }
 
-  /** The frames as {@link at} gives them, in place. */
+  /** Iterates over the frames as {@link at} returns them, in place. */
   *[Symbol.iterator](): IterableIterator<Buffer> {
     for (let i = 0; ; i++) {
-      // Looked at anew each time: the loop may have read on meanwhile.
+      // Checked again each time: the body of the loop may have started another read.
       const bytes = this.#borrowed('for of');
       const end = this.#ends[i];
       if (end === undefined) return;
@@ -127,9 +126,9 @@ export class Frames implements Iterable<Buffer> {
   }
 
   /**
-   * Puts frame `index` and all frames after it back, whole: the next read on the stream begins with frame `index`. For a parser that
-   * stops within a batch, such as one for SMTP, where a message follows the command `DATA`. The frames before it stay valid until the next
-   * read, and are the only ones left here: {@link length} is `index`.
+   * Puts frame `index` and all frames after it back, with everything that `skip` omits: the next read on the stream begins with frame
+   * `index`. This is for a parser that stops within a batch, such as one for SMTP, where a message follows the command `DATA`. The frames
+   * before it stay valid until the next read, and are the only ones left here: {@link length} is then `index`.
    *
    * ```ts
    * const commands = await stream.readframes('\r\n');
@@ -141,7 +140,7 @@ export class Frames implements Iterable<Buffer> {
    * }
    * ```
    *
-   * @param index - 0 to {@link length}; at `length` there is nothing to put back
+   * @param index - 0 to {@link length}; with `length` nothing is put back
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
    */
   unread(index: number): void {
@@ -178,12 +177,12 @@ export class Frames implements Iterable<Buffer> {
   }
 
   /**
-   * The frames as strings, which are yours to keep. Each is what `at(i).toString(encoding)` gives; where all frames are ASCII, or
-   * the encoding has one character for a byte, many are decoded at once.
+   * Returns the frames as strings, which are yours to keep. Each is the same as `at(i).toString(encoding)`. If all frames are ASCII, or
+   * the encoding has one character for each byte, many frames are decoded at once.
    *
    * @param encoding - as for `buffer.toString`
-   * @param options - `keepEnds`: false leaves the separators out
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an encoding that Node does not know
+   * @param options - `keepEnds`: false omits the separators
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an encoding that Node does not support
    */
   texts(encoding: BufferEncoding = 'utf8', options: TextsOptions = {}): string[] {
     const bytes = this.#borrowed('texts');
@@ -224,7 +223,7 @@ export class Frames implements Iterable<Buffer> {
 
 // ------------------------------------------------------------------------------------------------ decoding
 
-/** Complete lines as strings, as {@link Frames.texts} would give them, without their ends if so wanted. */
+/** Complete lines as strings, as {@link Frames.texts} returns them; without their ends unless `keepEnds` is true. */
 export function lineTexts(
   bytes: Buffer,
   ends: Uint32Array,
@@ -233,7 +232,7 @@ export function lineTexts(
   return texts(bytes, ends, form.encoding, form.keepEnds ? KEPT : LINE_END, null);
 }
 
-/** Of `listed` ends from `from` on, the last that leaves a piece beginning at `start` small enough to be kept alive by a line. */
+/** The last of the ends from `from` to `listed` at which a piece that begins at `start` is still small enough for one line to keep it alive. */
 export function pieceEnd(ends: Uint32Array, from: number, listed: number, start: number, ascii: boolean): number {
   const most = start + (ascii ? SLAB_BYTES : WIDE_BYTES);
   let i = from;
@@ -241,12 +240,12 @@ export function pieceEnd(ends: Uint32Array, from: number, listed: number, start:
   return i;
 }
 
-/** What may become characters of two bytes takes half as many bytes. */
+/** The size of a piece that may become a string with two bytes for each character. */
 const WIDE_BYTES = SLAB_BYTES / 2;
 
-/** What of a frame is left out of its string. */
+/** The part of a frame that its string omits. */
 class Ending {
-  /** The length of every end, or -1 where it differs from frame to frame. */
+  /** The length of every end, or -1 if it differs from frame to frame. */
   readonly size: number;
   readonly #separator: Separator | null;
 
@@ -262,7 +261,7 @@ class Ending {
       const last = end - 1;
       return last > start && bytes[last - 1] === CR ? last - 1 : last;
     }
-    // Of separators that end together the longest is the one that ended the frame.
+    // Of the separators that end here, the longest is the one that ended the frame.
     for (const sequence of separator.byLastByte[bytes[end - 1] as number] ?? []) {
       const from = end - sequence.length;
       if (from >= start && sequence.every((byte, i) => bytes[from + i] === byte)) return from;
@@ -272,10 +271,10 @@ class Ending {
 }
 
 const KEPT = new Ending(null, 0);
-/** A line feed, with a carriage return in front of it or not. */
+/** A line feed, with or without a carriage return before it. */
 const LINE_END = new Ending(null);
 
-/** @param starts - where the frames begin; null: each where the one before it ends */
+/** @param starts - where the frames begin; null: each begins where the previous one ends */
 function texts(
   bytes: Buffer,
   ends: Uint32Array,
@@ -289,8 +288,8 @@ function texts(
   const result = new Array<string>(listed);
   const { size } = ending;
   if (!narrow && name !== 'utf8' && name !== 'utf-8') {
-    // Half a unit of UTF-16 at the end means nothing, but where the first unit is not aligned Node 24 (24.21) writes it behind the
-    // memory that it decodes into.
+    // Half a unit of UTF-16 at the end has no meaning. But if the first unit is not aligned, Node 24 (24.21) writes that half after the
+    // end of the memory that it decodes into.
     const half = /^(utf-?16le|ucs-?2)$/.test(name) ? 1 : 0;
     for (let i = 0, start = 0; i < listed; i++) {
       const end = ends[i] as number;
@@ -307,10 +306,10 @@ function texts(
   for (let i = 0, start = 0; i < listed;) {
     const last = pieceEnd(ends, i, listed, start, aligned);
     const base = start;
-    // Decoding bytes that are left out costs less than a string of its own for each frame. Not in UTF-8, where they may join the frame
-    // before them to a character.
+    // Decoding bytes that are omitted costs less than decoding each frame separately. Not in UTF-8, where such bytes could form a
+    // character together with the end of the previous frame.
     const text = starts === null || aligned ? bytes.toString(decoder, base, ends[last]) : '';
-    // Decoding never gives more characters than bytes: where it gives as many, each byte became one.
+    // Decoding never gives more characters than there are bytes: if there are as many, each byte became one character.
     if (text.length === (ends[last] as number) - base) {
       for (; i <= last; i++) {
         const end = ends[i] as number;
@@ -337,9 +336,9 @@ function texts(
   return result;
 }
 
-/** Where the line that begins at `start` and ends with the line feed before `after` ends without it. */
-export function lineEnd(text: string, start: number, behind: number): number {
-  const last = behind - 1;
+/** Where the line from `start` ends without its line end; `after` is the position just after its line feed. */
+export function lineEnd(text: string, start: number, after: number): number {
+  const last = after - 1;
   return last > start && text.charCodeAt(last - 1) === CR ? last - 1 : last;
 }
 
