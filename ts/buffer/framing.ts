@@ -1,8 +1,9 @@
 /**
- * How a stream is cut into frames: what callers write down ({@link Framing}), checked and prepared for any number of reads and writes.
+ * How a stream is divided into frames: the value that a caller passes ({@link Framing}), checked and prepared for any number of reads
+ * and writes.
  *
- * Separators are prepared in `separator.ts`, lengths in `lengths.ts`. Both are listed by the engine. A function of the caller's cannot be:
- * the reader calls it.
+ * Separators are prepared in `separator.ts`, length fields in `lengths.ts`. The engine lists the frames of both. If the caller's own
+ * function measures the frames, the reader calls it.
  */
 import { types } from 'node:util';
 import { checkInteger } from '../checks.js';
@@ -11,12 +12,12 @@ import { LENGTH_TYPES, Lengths, type LengthType } from './lengths.js';
 import { MAX_CAPACITY } from './ring.js';
 import { Separator, type SeparatorLike } from './separator.js';
 
-/** Frames that end with a separator: a string (as UTF-8), bytes, or a list of them, of which the match that ends first wins. */
+/** Frames that end with a separator: a string (as UTF-8), bytes, or a list of these. Of several, the match that ends first wins. */
 export type Separators = string | Uint8Array | readonly (string | Uint8Array)[];
 
 /**
- * Frames with a length field before the payload. A frame is `offset` bytes, the field, and as many bytes as the value of the field plus
- * `adjust`.
+ * Frames with a length field before the payload. A frame consists of `offset` bytes, the field, and as many bytes as the value of the
+ * field plus `adjust`.
  *
  * ```ts
  * const kafka: LengthFraming = { length: 'uint32be' };
@@ -29,73 +30,73 @@ export interface LengthFraming {
   readonly length: LengthType;
   /** Bytes before the field. Default 0. */
   readonly offset?: number | undefined;
-  /** Added to the value of the field to give the number of bytes after the field. Default 0. */
+  /** The number to add to the value of the field to get the number of bytes after it. Default 0. */
   readonly adjust?: number | undefined;
-  /** Bytes at the start of each frame that reads leave out; `'header'`: those before the field, and the field. Default 0. */
+  /** How many bytes at the start of each frame reads omit; `'header'`: `offset` bytes and the field. Default 0. */
   readonly skip?: number | 'header' | undefined;
   /** The most bytes of a `varint`, 1 to 10. Default 10. */
   readonly maxLengthBytes?: number | undefined;
-  /** The longest frame in bytes, header included. Default: the limit of the stream. */
+  /** The longest frame in bytes, including its header. Default: the limit of the stream. */
   readonly limit?: number | undefined;
 }
 
-/** Frames that are all of one size. */
+/** Frames that all have the same size. */
 export interface SizeFraming {
-  /** Bytes of each frame, 1 to 2147483648. It is its own limit. */
+  /** The size of each frame in bytes, 1 to 2147483648. The limit of the stream does not apply. */
   readonly size: number;
 }
 
-/** Frames that a function measures. */
+/** Frames that the caller's own function measures. */
 export interface CustomFraming {
   /**
-   * The length of the frame that begins at `bytes[start]`, of which the bytes up to `bytes[end]` have arrived (`start < end`); 0 when these
-   * are too few to say. What it throws rejects the read, and nothing is consumed.
+   * Returns the length of the frame that begins at `bytes[start]`, or 0 if more bytes are needed to determine it. The bytes before
+   * `bytes[end]` have arrived (`start < end`). If the function throws, the read rejects with that error, and nothing is consumed.
    *
-   * It is called again when more bytes have arrived, but not once it has answered for a frame. It must not keep `bytes`, and cannot read
-   * from the stream.
+   * It is called again when more bytes have arrived, but no longer once it has returned the length of a frame. It must not keep `bytes`,
+   * and cannot read from the stream.
    */
   frameLength(bytes: Uint8Array, start: number, end: number): number;
   /** The longest frame in bytes. Default: the limit of the stream. */
   readonly limit?: number | undefined;
 }
 
-/** How a stream is cut into frames. */
+/** How a stream is divided into frames. */
 export type Framing = Separators | LengthFraming | SizeFraming | CustomFraming;
 
-/** A function of the caller's that measures frames, called as the method that it is. */
+/** The caller's own function that measures frames, called as a method of its framing. */
 export class CustomLengths {
   constructor(readonly measure: (bytes: Uint8Array, start: number, end: number) => number) {}
 }
 
-/** Frames that are measured, checked and prepared. */
+/** Frames that are measured instead of separated: the framing, checked and prepared. */
 export class MeasuredFraming {
   constructor(
     readonly lengths: Lengths | CustomLengths,
-    /** Bytes that reads leave out at the start of each frame; -1: its header. */
+    /** How many bytes at the start of each frame reads omit; -1: its header. */
     readonly skip: number,
     /** The longest frame; undefined: the limit of the stream. */
     readonly limit: number | undefined,
   ) {}
 
-  /** Where the frame that begins at `start` begins without what reads leave out. */
+  /** Where the frame from `start` begins without the bytes that reads omit. */
   skipped(bytes: Uint8Array, start: number): number {
     if (this.skip >= 0) return start + this.skip;
     return this.lengths instanceof Lengths ? start + this.lengths.headerLength(bytes, start) : start;
   }
 }
 
-/** A framing, checked and prepared. The same value of the caller's always gives the same object. */
+/** A framing, checked and prepared. The same value always gives the same object. */
 export type PreparedFraming = Separator | MeasuredFraming;
 
 const EXPECTED = 'a separator (a string, a Uint8Array or an array of those), { length }, { size } or { frameLength }';
 
-/** Framings by the object that describes them. Changes to that object after its first use are not seen. */
+/** Framings by the object that describes them. Later changes to that object have no effect. */
 const prepared = new WeakMap<object, MeasuredFraming>();
-/** The same by content, since many callers write the object anew for each call; the oldest makes room. */
+/** The same by content, because many callers create the object anew for each call. When it is full, the oldest entry is removed. */
 const byContent = new Map<string, MeasuredFraming>();
 const CACHE_ENTRIES = 64;
 
-// The value of the call before: most programs use one framing for all their frames.
+// The value of the previous call: most programs use one framing for all their frames.
 let lastValue: object | null = null;
 let lastFraming: MeasuredFraming | null = null;
 
