@@ -1,4 +1,4 @@
-/** A payload becomes a frame: the pieces that `writeframe` sends, in order. */
+/** Encodes a payload as a frame: the pieces that `writeframe` sends, in order. */
 import { Buffer } from 'node:buffer';
 import { isBytes } from '../checks.js';
 import { CustomLengths, prepareFraming, type Framing, type MeasuredFraming } from '../buffer/framing.js';
@@ -6,15 +6,15 @@ import { LENGTH_TYPES, type Lengths } from '../buffer/lengths.js';
 import { Separator } from '../buffer/separator.js';
 import { coded, count, invalidType, outOfRange } from '../errors.js';
 
-/** What a frame is made of: bytes, a string (as UTF-8), or a list of those. */
+/** The payload of a frame: bytes, a string (as UTF-8), or a list of these. */
 export type Payload = Uint8Array | string | readonly (Uint8Array | string)[];
 
 const ACTION = 'writeframe';
 
 /**
- * The pieces of the frame with this payload.
+ * Returns the pieces of the frame with this payload.
  *
- * @throws TypeError, RangeError as `writeframe` documents them
+ * @throws TypeError, RangeError as documented at `writeframe`
  */
 export function encodeFrame(payload: Payload, framing: Framing): (Uint8Array | string)[] {
   const prepared = prepareFraming(framing, ACTION);
@@ -33,7 +33,7 @@ export function encodeFrame(payload: Payload, framing: Framing): (Uint8Array | s
   return withField(parts, size, prepared, prepared.lengths);
 }
 
-/** Puts the length field into the payload, after its first `offset` bytes. */
+/** Inserts the length field into the payload, after its first `offset` bytes. */
 function withField(parts: Uint8Array[], size: number, framing: MeasuredFraming, lengths: Lengths): Uint8Array[] {
   const { offset, adjust, least } = lengths;
   if (size < offset) throw unfit(size, `which has fewer than the ${count(offset, 'byte')} before the length field`);
