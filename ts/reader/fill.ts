@@ -1,15 +1,18 @@
-/** The result of a large read while it is being filled, past the ring: by the transport in place, or by chunks that are copied. */
+/**
+ * The result of a large read while it is being filled. It bypasses the ring: the transport reads directly into it, or chunks are copied
+ * into it. If the read is cancelled, the reader puts the bytes back into the ring.
+ */
 import { Buffer } from 'node:buffer';
 import { tooLarge } from '../errors.js';
 
 export class Fill {
-  /** What has come is at its front. */
+  /** The bytes that have arrived are at its start. */
   target: Buffer;
   filled = 0;
 
   /**
    * @param growing - whether the target grows as needed, until EOF
-   * @param least - the least bytes that it grows to
+   * @param least - the smallest size that it grows to
    */
   private constructor(
     target: Buffer,
@@ -24,13 +27,13 @@ export class Fill {
     return new Fill(Buffer.allocUnsafeSlow(n), false, n);
   }
 
-  /** A result that grows until EOF, from `least` bytes on. */
+  /** A result that grows until EOF, to `least` bytes or more. */
   static untilEof(least: number): Fill {
     return new Fill(Buffer.alloc(0), true, least);
   }
 
   /**
-   * Makes room for `size` bytes, twice as much as there was, so that copying stays linear in the length of the stream.
+   * Makes room for `size` bytes, and at least doubles the room, so that copying stays linear in the length of the stream.
    *
    * @throws RangeError `ERR_BUFFER_TOO_LARGE`
    */
@@ -46,7 +49,7 @@ export class Fill {
     this.target = target;
   }
 
-  /** Copies what it has room for; returns what is left of the chunk. */
+  /** Copies as much of the chunk as fits; returns the rest of it. */
   take(chunk: Uint8Array): Uint8Array {
     const size = Math.min(chunk.length, this.target.length - this.filled);
     this.target.set(size === chunk.length ? chunk : chunk.subarray(0, size), this.filled);
@@ -54,7 +57,7 @@ export class Fill {
     return chunk.subarray(size);
   }
 
-  /** What has come, in memory of about its size. */
+  /** The bytes that have arrived, in memory of about their size. */
   compact(): Buffer {
     const { target, filled } = this;
     return filled >= (target.length / 4) * 3 ? target.subarray(0, filled) : Buffer.from(target.subarray(0, filled));
