@@ -1,5 +1,5 @@
 /**
- * Frames that say how long they are: a length field before the payload, or one size for all.
+ * Frames of known length: with a length field before the payload, or all of one size.
  *
  *     +--------------+---------------+-----------------------------------+
  *     | offset bytes | length field  | value + adjust bytes              |
@@ -7,7 +7,10 @@
  *     |<-- header ------------------>|
  *     |<-- frame ------------------------------------------------------->|
  *
- * `measure` reads one header. The Rust twin is `crates/ring/src/lengths.rs`: both must agree on every byte.
+ * `measure` reads one header. `crates/ring/src/lengths.rs` does the same in Rust: both must agree on every byte.
+ *
+ * To add a type of field: here `LENGTH_TYPES`, `WIDTHS` and the two directions, `measure` and `encode`; in Rust `LengthField`, in the same
+ * order. The contract in `__test__/buffer/lengths.test.ts` then runs on both.
  */
 
 /** The types of length fields, in the order of their numbers in the native engine. */
@@ -29,37 +32,37 @@ export const LENGTH_TYPES = Object.freeze([
 
 export type LengthType = (typeof LENGTH_TYPES)[number];
 
-/** The bytes of each field; 0 where that depends on the value. */
+/** The bytes of each field; 0 if that depends on the value. */
 const WIDTHS: readonly number[] = [1, 2, 2, 3, 3, 4, 4, 6, 6, 8, 8, 0, 0];
 
 const VARINT = LENGTH_TYPES.indexOf('varint');
-/** The number of no field at all: the frame is `adjust` bytes long. */
+/** The number that stands for no field: each frame is `adjust` bytes long. */
 const NO_FIELD = LENGTH_TYPES.length;
 
-/** The fields whose first byte is the lowest. */
+/** The fields whose first byte is the least significant. */
 const LITTLE_ENDIAN: ReadonlySet<number> = new Set([2, 4, 6, 8, 10]);
 
-/** What {@link Lengths.measure} answers while the header is incomplete. */
+/** The result of {@link Lengths.measure} while the header is incomplete. */
 export const INCOMPLETE = 0;
-/** What {@link Lengths.measure} answers for a header that no frame can have. */
+/** The result of {@link Lengths.measure} for a header that no frame can have. */
 export const MALFORMED = -1;
 
 /** How frames with a length field, or of one size, are measured. Immutable; prepared once for any number of reads. */
 export class Lengths {
-  /** The number of the field's type: an index in {@link LENGTH_TYPES}, or one more where there is no field. */
+  /** The number of the field's type: an index in {@link LENGTH_TYPES}, or the length of that list if there is no field. */
   readonly field: number;
-  /** The bytes of the field; 0 where that depends on its value. */
+  /** The bytes of the field; 0 if that depends on its value. */
   readonly width: number;
-  /** The counterpart in the native engine, made when it is first needed. */
+  /** The counterpart in the native engine, created when it is first needed. */
   native: unknown = undefined;
 
   private constructor(
     type: LengthType | null,
     /** Bytes before the field. */
     readonly offset: number,
-    /** What is added to the value of the field to get the number of bytes after it. */
+    /** The number to add to the value of the field to get the number of bytes after it. */
     readonly adjust: number,
-    /** The fewest bytes that a frame may have, besides its header: those that `skip` leaves out. */
+    /** The least length of a frame, in addition to the rule that it is not shorter than its header: the bytes that `skip` omits. */
     readonly least: number,
     /** The most bytes of a `varint`. */
     readonly maxLengthBytes: number,
@@ -78,13 +81,13 @@ export class Lengths {
     return new Lengths(null, 0, size, 0, 0);
   }
 
-  /** The largest value that the field holds and {@link measure} accepts. */
+  /** The largest value that the field can hold and {@link measure} accepts. */
   get mostValue(): number {
     const bits = this.width > 0 ? 8 * this.width : this.field === VARINT ? 7 * this.maxLengthBytes : 62;
     return bits > 52 ? Number.MAX_SAFE_INTEGER : 2 ** bits - 1;
   }
 
-  /** The field with this value, an integer from 0 to {@link mostValue}, in as few bytes as its type can. */
+  /** The field with this value, an integer from 0 to {@link mostValue}, in as few bytes as its type allows. */
   encode(value: number): Uint8Array {
     if (this.width > 0) return encodeFixed(value, this.width, LITTLE_ENDIAN.has(this.field));
     if (this.field === VARINT) {
@@ -94,20 +97,20 @@ export class Lengths {
       bytes.push(rest);
       return Uint8Array.from(bytes);
     }
-    // The first two bits are the logarithm of the width.
+    // The first two bits are the binary logarithm of the width.
     const log = value < 2 ** 6 ? 0 : value < 2 ** 14 ? 1 : value < 2 ** 30 ? 2 : 3;
     const bytes = encodeFixed(value, 1 << log, false);
     bytes[0]! |= log << 6;
     return bytes;
   }
 
-  /** Bytes that are enough to measure any frame. */
+  /** How many bytes are enough to measure any frame. */
   get longestHeader(): number {
     if (this.field === NO_FIELD) return 0;
     return this.offset + (this.width || (this.field === VARINT ? this.maxLengthBytes : 8));
   }
 
-  /** The bytes of the header, offset and field, of the frame at `start`, which {@link measure} has measured. */
+  /** The size of the header (`offset` bytes and the field) of the frame at `start`, which {@link measure} has measured. */
   headerLength(bytes: Uint8Array, start: number): number {
     if (this.width > 0 || this.field === NO_FIELD) return this.offset + this.width;
     let at = start + this.offset;
@@ -117,9 +120,9 @@ export class Lengths {
   }
 
   /**
-   * The length of the frame that begins at `start`, header included, of which the bytes up to `end` have arrived: {@link INCOMPLETE} until
-   * its header has, {@link MALFORMED} for a frame shorter than its header or than `least`, a length above 2 ** 53 - 1, and a
-   * varint of more bytes than allowed.
+   * The length of the frame that begins at `start`, including its header. The bytes before `end` have arrived. The result is
+   * {@link INCOMPLETE} until the header is complete, and {@link MALFORMED} for a frame shorter than its header or than `least`, for a length
+   * above 2 ** 53 - 1, and for a varint of more bytes than allowed.
    */
   measure(bytes: Uint8Array, start: number, end: number): number {
     const at = start + this.offset;
@@ -145,16 +148,16 @@ export class Lengths {
     }
     if (value > Number.MAX_SAFE_INTEGER) return MALFORMED;
     const header = this.offset + width;
-    // The value is added last: then no rounding changes the result of a comparison.
+    // The value is added last, so that rounding does not change the result of a comparison.
     const length = header + this.adjust + value;
     return length < header || length < this.least || length > Number.MAX_SAFE_INTEGER ? MALFORMED : length;
   }
 }
 
 /**
- * Why {@link Lengths.measure} calls a header malformed, as error messages say it.
+ * The reason why {@link Lengths.measure} found a header malformed, for error messages.
  *
- * @param frame - the bytes that have arrived of the frame
+ * @param frame - the bytes of the frame that have arrived
  */
 export function malformation(lengths: Lengths, frame: Uint8Array): string {
   const { field, offset, adjust, least, maxLengthBytes } = lengths;

@@ -1,5 +1,5 @@
 /**
- * The listing of frames in the TypeScript engine: see `Ring.list`. The Rust twins are `crates/ring/src/list.rs` for separators and
+ * The listing of frames in the TypeScript engine: see `Ring.list`. In Rust, `crates/ring/src/list.rs` does the same for separators, and
  * `lengths.rs` for frames with a length field.
  */
 import { Buffer } from 'node:buffer';
@@ -121,7 +121,7 @@ function measureAcross(lengths: Lengths, field: number, first: Buffer, second: B
   return lengths.measure(fieldCopy, -lengths.offset, before + after);
 }
 
-/** Where the first frame begins that is not listed. */
+/** Where the first frame that is not listed begins. */
 function startOf(words: Uint32Array): number {
   const count = words[FrameIndex.COUNT]!;
   return count === 0 ? 0 : words[FrameIndex.ENDS + count - 1]!;
