@@ -1,13 +1,15 @@
 /**
- * The unread bytes of a reader, and who may touch the memory they are in. Nothing else knows where in the ring a position is.
+ * The unread bytes of a reader, and who may use the memory that holds them. Only this file knows where in the ring a position is.
  *
- * Positions. `position` is the oldest byte that no read has taken, `base` the oldest byte in the ring. They differ because the ring
- * learns of taken bytes late (`settle`): a call to the ring for each frame would cost more than the frame. The count goes on until
- * `restart`, which a search calls, so the ends that it lists stay valid while frames are taken and bytes come in.
+ * Positions. `position` is the oldest byte that no read has taken, `base` the oldest byte in the ring. They differ because the ring drops
+ * the bytes that were taken later, in one call (`settle`): a call to the ring for each frame would cost more than the frame. Counting
+ * continues until `restart`, which a search calls. So the ends that the search lists stay valid while frames are taken and bytes arrive.
  *
- * Memory in other hands. Frames that are lent to the caller must not be overwritten, and neither must memory that the transport reads
- * into. A ring in either use is not returned to the pool; if it is about to be written to, the unread bytes move to another ring
- * (`#moveOn`), and the old one is left alone until that use ends.
+ * Memory that others use. Frames that are lent to the caller must not be overwritten, and neither must memory that the transport reads
+ * into. A ring in either use is not returned to the pool. If it is about to be written to, the unread bytes move to another ring
+ * (`#moveOn`), and the old one stays unchanged until that use ends.
+ *
+ * A drained ring is returned to the pool by `#giveBack`; one that was lent and has been replaced since, by `endLoan`.
  */
 import { Buffer } from 'node:buffer';
 import { createRing } from '../buffer/engine.js';
@@ -18,44 +20,44 @@ import { tooLarge } from '../errors.js';
 import { Fill } from './fill.js';
 import type { Frames } from './frames.js';
 
-/** From this capacity on it is worth asking whether a ring is needed. */
+/** From this capacity on, it is worth checking whether the ring is larger than necessary. */
 const SPACIOUS = 32768;
 
 const EMPTY = Buffer.alloc(0);
 
 export class ReceiveBuffer {
-  /** The ring, and the words of the listing over it; null while there is nothing to keep. */
+  /** The ring, and the words of the listing over it; null while there is nothing to store. */
   store: Store | null = null;
-  /** The oldest byte that was not taken. Only this class writes it. */
+  /** The oldest byte that no read has taken. Only this class changes it. */
   position = 0;
   #base = 0;
 
-  /** Frames in memory of a ring: until the next read begins, that ring is neither written to nor rearranged. */
+  /** Frames that are lent: until the next read begins, their ring is neither written to nor rearranged. */
   #loan: Frames | null = null;
   #lent: Store | null = null;
-  /** Where the first of them begins; once the base has moved on, the ring has dropped what is lent. */
+  /** The position where the first of them begins. Once `base` is beyond it, the ring has dropped the lent bytes. */
   #lentAt = 0;
-  /** Whether some of them were made unread again, so that the ring has dropped those before. */
+  /** Whether some of them were made unread again: the frames before those count as taken. */
   #unlent = false;
-  /** Whether all unread bytes are shown in place: until the next read begins, they stay where they are. */
+  /** Whether the caller sees all unread bytes in place: until the next read begins, they must not move. */
   #shown = false;
 
-  /** Memory that the transport holds to read into, and what it is a part of; null when that was replaced since. */
+  /** The memory that the transport is about to read into, and what it belongs to; null if that has been replaced since. */
   #target: Uint8Array | null = null;
   #targetOwner: Ring | Fill | null = null;
 
-  /** Unread bytes. */
+  /** The number of unread bytes. */
   get length(): number {
     const { store } = this;
     return store === null ? 0 : store.ring.length - (this.position - this.#base);
   }
 
-  /** The ring, made if there is none. */
+  /** The ring; if there is none, one from the pool. */
   open(): Store {
     return (this.store ??= openStore());
   }
 
-  /** Has the ring drop what was taken, and gives a drained ring back, unless it is `kept` for what comes next. */
+  /** Makes the ring drop the bytes that were taken, and returns a drained ring to the pool, unless it is `kept` for the next bytes. */
   settle(kept = false): void {
     const { store } = this;
     if (store === null) return;
@@ -67,14 +69,14 @@ export class ReceiveBuffer {
     if (!kept && store.ring.length === 0) this.#giveBack(store);
   }
 
-  /** Returns a drained ring to the pool, unless the transport has memory of it. */
+  /** Returns a drained ring to the pool, unless the transport may still read into it. */
   #giveBack(store: Store): void {
     if (this.#targetOwner === store.ring) return;
     this.store = null;
     recycle(store);
   }
 
-  /** Counts from 0 again, at the oldest byte that was not taken. No position from before may be used after it. */
+  /** Restarts counting: the oldest byte that no read has taken is position 0. Earlier positions must not be used any more. */
   restart(): void {
     this.settle(true);
     this.#base = this.position = 0;
@@ -82,20 +84,20 @@ export class ReceiveBuffer {
 
   // ---------------------------------------------------------------------------------------------- bytes at any place
 
-  /** Copies the next `size` bytes to the front of `target`. They are not taken. */
+  /** Copies the next `size` bytes to the start of `target`, without taking them. */
   copyTo(target: Uint8Array, size: number): void {
     const from = this.position - this.#base;
     this.store?.ring.copyTo(target, 0, from, from + size);
   }
 
-  /** A copy of the next `size` bytes, which are not taken. */
+  /** Returns a copy of the next `size` bytes, without taking them. */
   copy(size: number): Buffer {
     const result = allocate(size);
     this.copyTo(result, size);
     return result;
   }
 
-  /** Takes the next `size` bytes as a result. As {@link advance}. */
+  /** Takes the next `size` bytes and returns a copy of them; otherwise the same as {@link advance}. */
   take(size: number): Buffer {
     const { store } = this;
     if (store === null || size === 0) return EMPTY;
@@ -109,7 +111,7 @@ export class ReceiveBuffer {
     return result;
   }
 
-  /** Takes the next `size` bytes, and restarts the count: for reads that do not go by listed frames. */
+  /** Takes the next `size` bytes and restarts counting: for reads that do not use listed frames. */
   advance(size: number): void {
     const { store } = this;
     if (store === null) return;
@@ -119,7 +121,7 @@ export class ReceiveBuffer {
     if (ring.length === 0) this.#giveBack(store);
   }
 
-  /** Puts a copy of `data` before the unread bytes. Listed ends are wrong after it. */
+  /** Puts a copy of `data` before the unread bytes. Ends that were listed before are wrong afterwards. */
   putBack(data: Uint8Array): void {
     this.#leaveTarget();
     this.settle(true);
@@ -128,7 +130,7 @@ export class ReceiveBuffer {
 
   // ---------------------------------------------------------------------------------------------- bytes in one piece
 
-  /** All unread bytes in place, in one piece; only until bytes come in or are taken. Positions count from 0 at their begin. */
+  /** All unread bytes in place, in one piece, valid until bytes arrive or are taken. Restarts counting. */
   inOnePiece(): Buffer {
     this.restart();
     const { store } = this;
@@ -136,12 +138,12 @@ export class ReceiveBuffer {
     const size = store.ring.length;
     const view = store.ring.view(0, size);
     if (view !== null) return view;
-    // Twice the room: at least as many bytes come in before the wrap point is reached again, and pay for this copy.
+    // Twice the size: at least as many bytes as are copied here must arrive before the next copy.
     this.#moveOn({ ring: createRing(), words: store.words }, 2 * size);
     return (this.store as unknown as Store).ring.view(0, size) as Buffer;
   }
 
-  /** The same until the next read begins, also while bytes come in. */
+  /** The same, but valid until the next read begins, even if bytes arrive. */
   show(): Buffer {
     this.endLoan();
     const bytes = this.inOnePiece();
@@ -151,7 +153,7 @@ export class ReceiveBuffer {
 
   // ---------------------------------------------------------------------------------------------- bytes by position
 
-  /** Everything before `end` was taken. {@link settle} is left to the caller. */
+  /** Marks everything before `end` as taken. The caller calls {@link settle}. */
   passed(end: number): void {
     this.position = end;
   }
@@ -160,7 +162,7 @@ export class ReceiveBuffer {
     this.store?.ring.copyTo(target, 0, from - this.#base, to - this.#base);
   }
 
-  /** The bytes from `from` to `to`: in place where they are in one piece, otherwise as a copy. */
+  /** The bytes from `from` to `to`: in place if they are in one piece, otherwise as a copy. */
   inPlace(from: number, to: number): Buffer {
     const { ring } = this.store as Store;
     const view = ring.view(from - this.#base, to - this.#base);
@@ -170,14 +172,14 @@ export class ReceiveBuffer {
     return copy;
   }
 
-  // ---------------------------------------------------------------------------------------------- memory in other hands
+  // ---------------------------------------------------------------------------------------------- lent memory
 
-  /** Whether frames are lent: their memory, and the words that list them, must stay as they are. */
+  /** Whether frames are lent: neither their memory nor the words that list them may change. */
   get lends(): boolean {
     return this.#loan !== null;
   }
 
-  /** Takes the bytes before `end`, which `frames` shows in place, until {@link endLoan}. At EOF there are none. */
+  /** Takes the bytes before `end` and lends them to `frames`, which shows them in place, until {@link endLoan}. At EOF there are none. */
   lend(frames: Frames, end = 0): void {
     this.endLoan();
     this.#loan = frames;
@@ -188,19 +190,19 @@ export class ReceiveBuffer {
   }
 
   /**
-   * Makes the lent bytes from `at` on, counted from the first lent one, unread again: where the ring has them still. Otherwise false, and
-   * they are to be put back.
+   * Makes the lent bytes from `at` on, counted from the first lent byte, unread again if the ring still has them. Otherwise it returns
+   * false, and the caller has to put them back.
    */
   unlend(at: number): boolean {
     if (this.#lent === null || this.#lent !== this.store || this.#unlent) return false;
-    // Bytes that were read into the free part of the ring have had it drop the lent ones.
+    // When bytes were read into the free part of the ring, it dropped the lent ones.
     if (this.#base !== this.#lentAt) return false;
     this.position = this.#base + at;
     this.#unlent = true;
     return true;
   }
 
-  /** A read begins: lent frames expire, and their memory is free again. */
+  /** A read begins: lent frames expire, and their memory can be reused. */
   endLoan(): void {
     this.#shown = false;
     const loan = this.#loan;
@@ -209,32 +211,32 @@ export class ReceiveBuffer {
     loan.expire();
     this.#loan = this.#lent = null;
     this.#unlent = false;
-    // Left already. If the transport still has memory of it, no other reader may write to it.
+    // The reader uses another ring by now. While the transport may still read into this one, no other reader may have it.
     if (lent !== null && lent !== this.store && lent.ring !== this.#targetOwner) {
       lent.ring.consume(lent.ring.length);
       recycle(lent);
     }
   }
 
-  /** Makes sure that the ring may be written to although frames are lent. `room`: what is about to be read into it. */
+  /** If frames are lent, continues in another ring, which may be written to. `room`: how many bytes are about to be read into it. */
   leaveLoan(room: number): void {
     const { store } = this;
     if (store === null || store !== this.#lent) return;
-    // Words of its own: the ends of the lent frames are in those of the old ring.
+    // With other words: those of the old ring contain the ends of the lent frames.
     if (this.length === 0) this.#leave();
     else this.#moveOn(openStore(), room);
   }
 
-  /** The same for memory that the transport holds: it is in the free part, where the ring is about to write. */
+  /** The same if the transport is about to read into the ring: that memory is in the free part, where the ring would write. */
   #leaveTarget(): void {
     const { store } = this;
     if (store === null || !this.targets(store.ring)) return;
     this.#moveOn({ ring: createRing(), words: store.words }, 0);
-    // What the transport still reads into it is copied from there: see `commit` of the reader.
+    // Bytes that the transport still reads into it are copied from there: see `commit` of the reader.
     this.#targetOwner = null;
   }
 
-  /** Goes on in another ring, which has the unread bytes; positions stay as they are. */
+  /** Continues in another ring, with the unread bytes; positions stay the same. */
   #moveOn(fresh: Store, room: number): void {
     const { ring } = this.store as Store;
     const size = this.length;
@@ -251,7 +253,7 @@ export class ReceiveBuffer {
     this.#base = this.position;
   }
 
-  /** Makes the ring ready to be written to. `room` as for {@link leaveLoan}. */
+  /** Returns a ring that may be written to. `room` as for {@link leaveLoan}. */
   openToWrite(room: number): Store {
     this.leaveLoan(room);
     this.#leaveTarget();
@@ -261,7 +263,7 @@ export class ReceiveBuffer {
 
   // ---------------------------------------------------------------------------------------------- read targets
 
-  /** Memory that the transport holds to read into, as it got it last. */
+  /** The memory that the transport received last to read into. */
   get target(): Uint8Array | null {
     return this.#target;
   }
@@ -271,30 +273,30 @@ export class ReceiveBuffer {
     return owner !== undefined && this.#targetOwner === owner;
   }
 
-  /** Whether the transport was last given memory of a fill. */
+  /** Whether the transport last received memory of a fill. */
   get targetsFill(): boolean {
     return this.#targetOwner instanceof Fill;
   }
 
-  /** The transport no longer holds memory to read into. */
+  /** The transport no longer has memory to read into. */
   dropTarget(): void {
     this.#target = null;
     this.#targetOwner = null;
   }
 
-  /** Has the transport read into what is still missing of a fill. */
+  /** Returns the part of a fill that is still empty, for the transport to read into. */
   targetFill(fill: Fill): Uint8Array {
     this.#targetOwner = fill;
     return (this.#target = fill.target.subarray(fill.filled));
   }
 
-  /** Has the transport read into the ring, at least `least` and at most `most` bytes; `room` as for {@link leaveLoan}. */
+  /** Returns memory of the ring for the transport to read into, from `least` to `most` bytes; `room` as for {@link leaveLoan}. */
   targetRing(least: number, most: number, room: number): Uint8Array {
     this.leaveLoan(room);
     this.settle(true);
     let { ring } = this.open();
     if (this.#shown && ring.room < least) {
-      // It would slide the bytes that are shown.
+      // Otherwise the ring would slide the bytes that the caller sees.
       this.#moveOn({ ring: createRing(), words: this.open().words }, ring.length + least);
       ({ ring } = this.open());
     }
@@ -303,15 +305,15 @@ export class ReceiveBuffer {
     return (this.#target = region.length > most ? region.subarray(0, most) : region);
   }
 
-  // ---------------------------------------------------------------------------------------------- memory that is not needed
+  // ---------------------------------------------------------------------------------------------- unneeded memory
 
-  /** Whether the ring is much larger than what is in it. */
+  /** Whether the ring is much larger than its unread bytes. */
   isSpacious(): boolean {
     const ring = this.store?.ring;
     return ring !== undefined && ring.capacity >= SPACIOUS && ring.length < ring.capacity / 8;
   }
 
-  /** Gives back memory that the unread bytes do not need; returns whether it could, which it cannot while the transport has some. */
+  /** Releases memory that the unread bytes do not need. Returns false if it could not, because the transport may read into the ring. */
   trim(): boolean {
     const { store } = this;
     if (store === null || store.ring === this.#targetOwner) return false;
