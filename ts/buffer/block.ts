@@ -7,7 +7,7 @@
  *     +--------+--------+--------+--------+----------------------------------------------+
  *
  * Native-endian 32-bit words. `head` is the offset of the oldest unread byte in the data, `length` how many bytes are unread. `region` is
- * where the next bytes go, and `room` how many of them fit there in one piece: the native engine writes both in every call.
+ * where the next bytes go, and `room` how many of them fit there in one piece. The native engine writes both in every call.
  */
 import { Buffer } from 'node:buffer';
 import { outOfRange, tooLarge } from '../errors.js';
@@ -77,7 +77,7 @@ export class Block {
       throw outOfRange('consume', 'count', `an integer from 0 to ${length} (the unread bytes)`, count);
     }
     const head = words[HEAD]! + count;
-    // An emptied ring keeps its head: a reserved region after it may be about to be committed.
+    // An empty ring keeps its head, because a region that was reserved after it may still be committed.
     words[HEAD] = head >= capacity ? head - capacity : head;
     words[LENGTH] = length - count;
   }
@@ -129,7 +129,7 @@ export const NO_MEMORY = new Block(0);
 
 /** Whether `value` is an integer from 0 to `most`. */
 export function isCount(value: number, most: number): boolean {
-  // No capacity reaches 2 ** 32, so that the shift loses nothing that may pass.
+  // `>>> 0` keeps every integer below 2 ** 32, and every capacity is below that.
   return value >>> 0 === value && value <= most;
 }
 

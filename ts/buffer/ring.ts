@@ -37,11 +37,14 @@ export const FrameIndex = Object.freeze({
    * first frame that is not listed.
    */
   RESUME: 1,
-  /** Word: for a separator that carries, how much of it the bytes before RESUME end with, as a number that only the engine understands; otherwise 0. */
+  /**
+   * Word: for a separator that carries, how much of it the bytes before RESUME end with, as a number that only the engine understands;
+   * otherwise 0.
+   */
   PARTIAL: 2,
   /**
    * Word: 0, or: the search stopped at a frame that it does not list. For separators, the body length (without separator) of a complete
-   * frame over the limit. For lengths, the frame's whole length (over the limit), 0xffffffff where that does not fit or the header
+   * frame over the limit. For lengths, the frame's whole length (over the limit), or 0xffffffff if that does not fit or the header
    * is malformed. RESUME stays at its start: a later listing finds it again.
    */
   REFUSED: 3,
@@ -68,22 +71,22 @@ export interface Listing {
 
 /** A bounded ring buffer of bytes. */
 export interface Ring {
-  /** Unread bytes. */
+  /** The number of unread bytes. */
   readonly length: number;
-  /** Bytes of data memory that the ring owns now. */
+  /** The size of the data memory that the ring owns now. */
   readonly capacity: number;
-  /** How many bytes {@link reserve} can give at least without moving unread bytes. */
+  /** How many bytes {@link reserve} can return at least without moving unread bytes. */
   readonly room: number;
 
   /**
-   * Appends a copy of `data`, across the wrap point where that saves growing, and continues the listing as {@link list} does.
+   * Appends a copy of `data`, across the wrap point if it does not fit before it, and continues the listing as {@link list} does.
    *
    * @throws RangeError `ERR_BUFFER_TOO_LARGE`; nothing is appended then
    */
   append(data: Uint8Array, listing?: Listing | null): void;
   /**
-   * The contiguous writable memory after the unread bytes, at least `min` bytes (1 or more) of it: the ring moves its bytes
-   * or grows where it must. Valid until the next call that can move bytes (reserve, append, unread, trim).
+   * Returns the contiguous writable memory after the unread bytes, at least `min` bytes (1 or more) of it. If necessary, the ring moves
+   * its bytes or grows. Valid until the next call that can move bytes (reserve, append, unread, trim).
    *
    * @throws RangeError `ERR_BUFFER_TOO_LARGE` when `length + min` is more than {@link MAX_CAPACITY} or than can be allocated
    */
@@ -96,7 +99,7 @@ export interface Ring {
   consume(count: number): void;
   /** Copies the unread bytes from `start` to `end` to `target` at `targetStart`, across the wrap point; consumes nothing. */
   copyTo(target: Uint8Array, targetStart: number, start: number, end: number): void;
-  /** The unread bytes from `start` to `end` in place, or `null` where they cross the wrap point. Valid as {@link reserve} says. */
+  /** The unread bytes from `start` to `end` in place, or `null` if they cross the wrap point. Valid as long as a region of {@link reserve}. */
   view(start: number, end: number): Buffer | null;
   /**
    * Lists the frames that are complete after those that are already listed; the first begins at the oldest unread byte. The words must be

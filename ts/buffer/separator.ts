@@ -1,8 +1,8 @@
 /**
  * What ends a frame: one or several byte sequences, prepared once and used for many searches.
  *
- * A separator is immutable. {@link Separator.from} turns what a caller passes into one, and because callers pass the same
- * value to every read of a connection, it first looks whether it is the value of the call before, then in a small cache.
+ * A separator is immutable. {@link Separator.from} converts what a caller passes. Because callers pass the same value to
+ * every read of a connection, it first compares that with the value of the previous call, then looks in a small cache.
  * Bytes are compared by content, never by identity: a caller may change the array between two calls.
  */
 import { types } from 'node:util';
@@ -12,13 +12,13 @@ import { emptySeparator, invalidType } from '../errors.js';
 /** What the reading methods accept as a separator; a string stands for its UTF-8 bytes. */
 export type SeparatorLike = string | Uint8Array | readonly (string | Uint8Array)[];
 
-/** Separators remembered for each way of writing one down; the oldest makes room. */
+/** How many separators are cached for each kind of value. When the cache is full, the oldest is removed. */
 const CACHE_ENTRIES = 64;
-/** Of longer ones only the value of the call before is kept, up to a size: more would cost more memory than building them costs time. */
+/** Longer ones are not cached; only the value of the previous call is kept, up to a size. Building them again costs less than the memory. */
 const CACHE_BYTES = 256;
 const KEPT_BYTES = 65536;
 
-/** A separator up to here is searched for by its last bytes. As in `crates/ring/src/separator.rs`. */
+/** Up to these bounds, a separator is searched for by its last bytes. The same as in `crates/ring/src/separator.rs`. */
 const SHORT_BYTES = 16;
 const FEW_SEQUENCES = 16;
 const FEW_LAST_BYTES = 8;
@@ -33,7 +33,7 @@ export class Separator {
   readonly longest: number;
   /** Bytes of the shortest sequence. */
   readonly shortest: number;
-  /** The byte, where the separator is one sequence of one byte; -1 otherwise. */
+  /** The byte, if the separator is one sequence of one byte; -1 otherwise. */
   readonly byte: number;
   /** The different bytes that sequences end with. */
   readonly lastBytes: readonly number[];
@@ -41,7 +41,7 @@ export class Separator {
   readonly byLastByte: readonly (readonly Uint8Array[] | undefined)[];
   /**
    * Whether a search continues in the middle of a separator when more bytes have arrived. Otherwise it searches the last `longest - 1`
-   * bytes again, which are at most 15. Both engines decide alike, though what they carry differs.
+   * bytes again, which are at most 15. Both engines make the same choice, but they carry different numbers.
    */
   readonly carries: boolean;
   /** The counterpart in the native engine, created when it is first needed. */
@@ -98,7 +98,7 @@ export class Separator {
   }
 }
 
-// The value of the call before, one for each kind, so that programs that mix two kinds keep both. A list is remembered as
+// The value of the previous call, one for each kind, so that programs that use two kinds keep both. A list is remembered as
 // a copy, including its arrays: the caller may change the original.
 let lastText: string | undefined;
 let lastTextSeparator: Separator | undefined;
@@ -141,7 +141,7 @@ function fromList(list: readonly unknown[], action: string): Separator {
   const kept: (string | Uint8Array)[] = [];
   const copies: Uint8Array[] = [];
   let size = 0;
-  // By index, since forEach and map would pass over the holes of a sparse array.
+  // By index, because forEach and map would ignore the holes of a sparse array.
   for (let i = 0; i < list.length; i++) {
     const item = list[i];
     const name = `separator[${i}]`;

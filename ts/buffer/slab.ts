@@ -1,6 +1,6 @@
 /**
- * Memory for results. Small ones are cut, one after another, from slabs of {@link SLAB_BYTES}: a slab is never written
- * twice, so a result never changes, and keeping a 10-byte result keeps at most one slab alive.
+ * Memory for results. Small results are allocated, one after another, from slabs of {@link SLAB_BYTES}. No part of a slab is written
+ * twice, so a result never changes. Keeping a 10-byte result keeps at most one slab alive.
  */
 import { Buffer } from 'node:buffer';
 import * as workerThreads from 'node:worker_threads';
@@ -8,7 +8,7 @@ import * as workerThreads from 'node:worker_threads';
 /** The most memory that one small result keeps alive. (Node's own pool may be larger, and its size belongs to the program.) */
 export const SLAB_BYTES = 8192;
 
-/** From this size on, a result owns its memory: cutting it from a slab would waste too much of the slab. */
+/** From this size on, a result owns its memory: allocating it from a slab would waste too much of the slab. */
 const OWN_BYTES = SLAB_BYTES / 2;
 
 /** Memory that views are created of; its `ArrayBuffer` is kept because reading `buffer` of a view is a call into the runtime. */
@@ -30,7 +30,7 @@ export function shareMemory(memory: ArrayBufferLike): void {
   mark?.(memory);
 }
 
-/** Uninitialised memory of `size` bytes, to be shared by the results that are cut from it. Throws what `Buffer.allocUnsafeSlow` throws. */
+/** Uninitialised memory of `size` bytes, to be shared by the results that are allocated from it. Throws what `Buffer.allocUnsafeSlow` throws. */
 export function allocateSlab(size: number): Slab {
   const bytes = Buffer.allocUnsafeSlow(size);
   shareMemory(bytes.buffer);
