@@ -1,17 +1,17 @@
 /**
- * The frames in a receive buffer: which are complete, which is over the limit or malformed, and how they are copied out together. Nothing
- * else knows how frames are listed.
+ * The frames in a receive buffer: which frames are complete, which one is over the limit or malformed, and how they are copied out
+ * together. Only this file knows how frames are listed.
  *
  * How it works. One search lists many frame ends (the index); `next` to `stop` are those that no read has returned yet. Complete frames
  * are copied out of the ring many at a time (the cut), and each frame is a view of the cut. So returning a frame that is listed and cut
- * moves two numbers and makes a view.
+ * moves two numbers and creates a view.
  *
- * A search goes on where the last one for the same framing ended, so waiting for a frame takes time linear in its length. The
+ * A search continues where the last one for the same framing ended, so waiting for a frame takes time linear in its length. The
  * framing is remembered when the index is used up, and the call that brings more bytes lists their frames at once. A read that
  * does not return frames calls `rewind` first, which drops the index.
  *
- * Frames by separator and by length are listed by the engine. Where a function of the caller's measures them, it is called here, when a
- * read asks for a frame and never when bytes arrive.
+ * The engine lists frames with a separator or a length. If the caller's own function measures the frames, it is called here, when a read
+ * needs a frame and never when bytes arrive.
  */
 import { Buffer, isAscii } from 'node:buffer';
 import { INDEX_WORDS, POOLED_WORDS, type Store } from '../buffer/pool.js';
@@ -25,7 +25,7 @@ import { Frames, lineTexts, pieceEnd, type FrameOwner } from './frames.js';
 import { TextCut, type LineForm } from './lines.js';
 import { ReceiveBuffer } from './receive-buffer.js';
 
-/** The reads that return frames: those of lines skip a line over the limit, the others leave the frame. */
+/** The reads that return frames. Those that return lines skip a line over the limit; the others leave the frame in the buffer. */
 export type FrameAction =
   | 'readline'
   | 'tryReadline'
@@ -40,23 +40,23 @@ export type FrameAction =
 
 export const LF = Separator.from('\n', 'readline');
 
-/** The most frames that are listed at once where they are handed out one by one. */
+/** The most frames that are listed at once if they are returned one by one. */
 const MOST_FRAMES = POOLED_WORDS - FrameIndex.ENDS;
 
 const EMPTY = Buffer.alloc(0);
 const NO_WORDS = new Uint32Array(0);
 
-/** How many times its own length a frame may keep alive, where that is more than a slab. */
+/** How many times its own length a frame may keep alive, if that is more than a slab. */
 const KEPT_TIMES = 32;
-/** Below this length the frames of one slab are already many, and a larger cut gains nothing. */
+/** Below this length, a slab has many frames already, and a larger cut gains nothing. */
 const LARGE_CUT_FROM = 512;
-/** The most bytes of a malformed frame that its error has. */
+/** The most bytes of a malformed frame that its error contains. */
 const SHOWN_HEADER = 64;
 
-/** Frames that follow each other, copied out of the ring in one piece. */
+/** Consecutive frames, copied out of the ring in one piece. */
 class FrameCut {
   readonly memory: ArrayBufferLike;
-  /** What to add to a position to get the offset in the memory. */
+  /** The number to add to a position to get the offset in the memory. */
   readonly shift: number;
 
   constructor(
@@ -66,7 +66,7 @@ class FrameCut {
     /** The position where it ends. */
     readonly end: number,
   ) {
-    // Kept because to ask a view for its memory is a call into the runtime.
+    // Kept because reading `buffer` of a view is a call into the runtime.
     this.memory = bytes.buffer;
     this.shift = bytes.byteOffset - start;
   }
@@ -78,57 +78,57 @@ export class FrameScanner implements FrameOwner {
   readonly buffer = new ReceiveBuffer();
   readonly #limit: number;
 
-  /** What the index is for; it stays when every listed frame was returned. */
+  /** The framing of the index; it stays when every listed frame was returned. */
   #framing: PreparedFraming | null = null;
-  /** What reads leave out at the start of each frame: see `MeasuredFraming.skip`. */
+  /** How many bytes at the start of each frame reads omit: see `MeasuredFraming.skip`. */
   #skip = 0;
-  /** The words of the index, and in them the listed ends that were not taken. */
+  /** The words of the index, and where the listed ends that no read has returned are in them. */
   #words: Uint32Array = NO_WORDS;
   #next = 0;
   #stop = 0;
   /**
-   * Where to search on; and what is known of what begins there: for a separator the engine's word, for frames that a function measures
-   * the length of the frame, once the function has answered.
+   * Where the next search continues, and what is known about the bytes there: for a separator the engine's PARTIAL, for frames that a
+   * function measures the length of the frame, once the function has returned it.
    */
   #resume = 0;
   #partial = 0;
-  /** Whether the search ended at a frame that it refuses, and that is the next one. */
+  /** Whether the search ended at a frame that it refuses, which is the next one. */
   #refused = false;
-  /** What a function that measures frames has refused the next one with. */
+  /** The error with which a function that measures frames has refused the next one. */
   #refusal: { readonly error: unknown } | null = null;
-  /** The read for which a function of the caller's is measuring frames right now. */
+  /** The read for which the caller's function is measuring frames right now. */
   #measuring: FrameAction | null = null;
-  /** Whether a search from there would find nothing new: all that is buffered has been looked at. */
+  /** Whether a search would find nothing new, because all buffered bytes have been searched. */
   #exhausted = false;
-  /** How many frames the next search lists at most: grows while only frames are read, so that mixed reads search little. */
+  /** The most frames that the next search lists. It grows while only frames are read, so that mixed reads search little. */
   #batch = 1;
-  /** Whether all frames were wanted last, however many. */
+  /** Whether the last search was for all frames, however many. */
   #all = false;
 
   #cut = NO_CUT;
   /** The same for lines that are read as strings. */
   #text: TextCut | null = null;
 
-  /** How many lines are still to be dropped up to their ends: two when bytes were put back before the first. */
+  /** How many lines are still to be dropped up to their ends: two if bytes were put back before the first. */
   #skipping = 0;
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  // ---------------------------------------------------------------------------------------------- bytes come in
+  // ---------------------------------------------------------------------------------------------- bytes arrive
 
-  /** Whether the bytes that come in next may be the rest of a line that is to be dropped. */
+  /** Whether the next bytes that arrive may be the rest of a line that is to be dropped. */
   get skips(): boolean {
     return this.#skipping > 0;
   }
 
-  /** Drops no more lines. */
+  /** Stops dropping lines. */
   stopSkipping(): void {
     this.#skipping = 0;
   }
 
-  /** What is left of a chunk after the ends of the lines that are being skipped. */
+  /** Returns the rest of a chunk after the ends of the lines that are being skipped. */
   skipIn(chunk: Uint8Array): Uint8Array {
     let rest = chunk;
     while (this.#skipping > 0) {
@@ -140,7 +140,7 @@ export class FrameScanner implements FrameOwner {
     return rest;
   }
 
-  /** Buffers a copy of the chunk, and lists. `room`: what is about to be read into the ring afterwards. */
+  /** Buffers a copy of the chunk, and lists frames. `room`: how many bytes are about to be read into the ring afterwards. */
   append(chunk: Uint8Array, room: number): void {
     const store = this.buffer.openToWrite(room);
     const listing = this.#listing(store);
@@ -148,7 +148,7 @@ export class FrameScanner implements FrameOwner {
     if (listing !== null) this.#listedIn(listing);
   }
 
-  /** Buffers `count` bytes that were read into the target in the ring, and lists. */
+  /** Buffers `count` bytes that were read into the target in the ring, and lists frames. */
   commit(count: number): void {
     const { buffer } = this;
     buffer.settle(true);
@@ -166,7 +166,7 @@ export class FrameScanner implements FrameOwner {
     return this.#next < this.#stop && this.#framing === framing;
   }
 
-  /** Whether the next frame is complete, after a search if need be. Throws when it is over the limit or malformed. */
+  /** Whether the next frame is complete, after a search if necessary. Throws if it is over the limit or malformed. */
   find(framing: PreparedFraming, action: FrameAction): boolean {
     this.#all = false;
     if (this.#framing !== framing || (this.#next === this.#stop && !this.#exhausted)) this.#search(framing, action);
@@ -175,7 +175,7 @@ export class FrameScanner implements FrameOwner {
     return false;
   }
 
-  /** Takes the next listed frame, without what its framing skips. */
+  /** Takes the next listed frame, without the bytes that its framing skips. */
   take(): Buffer {
     const start = this.buffer.position;
     const end = this.#words[this.#next] as number;
@@ -187,8 +187,8 @@ export class FrameScanner implements FrameOwner {
   }
 
   /**
-   * The length of the next frame, which is not complete, as far as its header says it already; 0 otherwise. {@link find} has found the
-   * frame incomplete.
+   * The length of the next frame, which {@link find} has found incomplete, according to its header; 0 if the header is incomplete as
+   * well.
    */
   announced(framing: MeasuredFraming): number {
     if (framing.lengths instanceof CustomLengths) return this.#partial;
@@ -218,7 +218,7 @@ export class FrameScanner implements FrameOwner {
 
   // ---------------------------------------------------------------------------------------------- all at once
 
-  /** Takes all complete frames and lends them in place; undefined when there is none. */
+  /** Takes all complete frames and lends them in place; undefined if there are none. */
   lend(framing: PreparedFraming, action: FrameAction): Frames | undefined {
     const ends = this.#listAll(framing, action);
     if (ends === null) return undefined;
@@ -228,7 +228,7 @@ export class FrameScanner implements FrameOwner {
     return frames;
   }
 
-  /** Lends no frames at all: what a stream that has ended between two frames gives. */
+  /** Lends no frames: the result at the end of a stream that has ended between two frames. */
   lendNone(framing: PreparedFraming): Frames {
     const none = new Frames(framing);
     this.buffer.lend(none);
@@ -246,7 +246,7 @@ export class FrameScanner implements FrameOwner {
     buffer.putBack(rest);
   }
 
-  /** Takes all complete lines as strings; undefined when there is none. */
+  /** Takes all complete lines as strings; undefined if there are none. */
   takeTexts(form: LineForm): string[] | undefined {
     const ends = this.#listAll(LF, 'lines');
     if (ends === null) return undefined;
@@ -260,7 +260,7 @@ export class FrameScanner implements FrameOwner {
 
   // ---------------------------------------------------------------------------------------------- other reads
 
-  /** Leaves reading by frames, for a read that takes bytes at any place: returns how many bytes are buffered. */
+  /** Ends reading by frames, for a read that takes bytes regardless of frames. Returns how many bytes are buffered. */
   rewind(): number {
     const { buffer } = this;
     if (this.#framing !== null) {
@@ -272,7 +272,7 @@ export class FrameScanner implements FrameOwner {
     return buffer.length;
   }
 
-  /** Gives back memory that the unread bytes do not need. */
+  /** Releases memory that the unread bytes do not need. */
   shrink(): void {
     if (!this.buffer.trim()) return;
     const store = this.buffer.store as Store;
@@ -283,7 +283,7 @@ export class FrameScanner implements FrameOwner {
 
   // ---------------------------------------------------------------------------------------------- the index
 
-  /** Drops the index, but for the framing. */
+  /** Drops the index, except its framing. */
   #restart(): void {
     this.buffer.restart();
     this.#next = this.#stop = this.#resume = this.#partial = 0;
@@ -297,7 +297,7 @@ export class FrameScanner implements FrameOwner {
     this.#text = null;
   }
 
-  /** Begins an index at the next unread byte. What was searched for the same framing is not searched again. */
+  /** Begins an index at the next unread byte. Bytes that were searched for the same framing are not searched again. */
   #restartFor(framing: PreparedFraming): void {
     const same = this.#framing === framing;
     const resume = same ? this.#resume - this.buffer.position : 0;
@@ -311,7 +311,7 @@ export class FrameScanner implements FrameOwner {
     this.#partial = partial;
   }
 
-  /** Lists the frames that are complete, going on where the last search for the same framing ended. */
+  /** Lists the frames that are complete, continuing where the last search for the same framing ended. */
   #search(framing: PreparedFraming, action: FrameAction): void {
     if (this.#measuring !== null) throw measuring(this.#measuring);
     this.#restartFor(framing);
@@ -323,7 +323,7 @@ export class FrameScanner implements FrameOwner {
     this.#list(store, framing, action);
   }
 
-  /** Goes on with the index in the words of `store`. */
+  /** Continues the index in the words of `store`. */
   #list(store: Store, framing: PreparedFraming, action: FrameAction): void {
     if (framing instanceof MeasuredFraming && framing.lengths instanceof CustomLengths) {
       const bytes = this.buffer.inOnePiece();
@@ -345,7 +345,7 @@ export class FrameScanner implements FrameOwner {
     this.#listedIn(listing);
   }
 
-  /** What a call that brings bytes is to list in `store`, where every byte that was returned is consumed; null: nothing. */
+  /** What a call that brings bytes has to list in `store`, in which every returned byte is consumed; null: nothing. */
   #listing(store: Store): Listing | null {
     const framing = this.#framing;
     const lister = framing instanceof MeasuredFraming ? framing.lengths : framing;
@@ -358,7 +358,7 @@ export class FrameScanner implements FrameOwner {
     return this.#listingOf(store, framing as PreparedFraming, lister);
   }
 
-  /** The index in the words of `store`, to go on with. */
+  /** The index in the words of `store`, to be continued. */
   #listingOf(store: Store, framing: PreparedFraming, lister: Separator | Lengths): Listing {
     const words = this.#openWords(store);
     const room = words.length - FrameIndex.ENDS;
@@ -366,11 +366,11 @@ export class FrameScanner implements FrameOwner {
     return { framing: lister, words, limit: Math.min(this.#limitOf(framing), MAX_CAPACITY), max };
   }
 
-  /** The words of `store`, larger where that is worth it, with what is listed so far. */
+  /** The words of `store`, replaced by more of them if that is worth it, with the state of the listing so far. */
   #openWords(store: Store): Uint32Array {
     let { words } = store;
     if (!this.#all && this.#batch > words.length && words.length < POOLED_WORDS) {
-      // More than fit were listed by the last search, or nothing would have been gained by so large a batch.
+      // Only if the last search has filled the words: otherwise there would be nothing to list in more of them.
       if (words[FrameIndex.COUNT] === words.length - FrameIndex.ENDS) words = new Uint32Array(POOLED_WORDS);
     }
     store.words = words;
@@ -385,7 +385,7 @@ export class FrameScanner implements FrameOwner {
     return framing instanceof Separator ? this.#limit : (framing.limit ?? this.#limit);
   }
 
-  /** Takes over what was listed. */
+  /** Updates the index after a listing. */
   #listedIn({ words, max }: Listing): void {
     const found = words[FrameIndex.COUNT] as number;
     const refused = words[FrameIndex.REFUSED] !== 0;
@@ -398,7 +398,7 @@ export class FrameScanner implements FrameOwner {
     this.#exhausted = found === 0 || (found < max && !refused);
   }
 
-  /** Goes on with a listing by a function of the caller's. */
+  /** Continues a listing by the caller's function. */
   #listMeasured(bytes: Buffer, framing: MeasuredFraming, lengths: CustomLengths, action: FrameAction): void {
     const limit = this.#limitOf(framing);
     const words = this.#words;
@@ -434,17 +434,17 @@ export class FrameScanner implements FrameOwner {
     this.#stop = FrameIndex.ENDS + found;
     this.#resume = start;
     this.#partial = known;
-    // After what was refused, and where the room was too small, there may be more.
+    // After a refused frame, or if the words are full, there may be more frames.
     this.#exhausted = !refused && found < room;
   }
 
   /**
-   * Lists all complete frames, however many, and returns their ends in the words of the store; null when there is none. The
-   * index is empty then, as if all of them had been taken.
+   * Lists all complete frames, however many, and returns their ends in the words of the store; null if there are none. Afterwards the
+   * index is empty, as if all of them had been taken.
    */
   #listAll(framing: PreparedFraming, action: FrameAction): Uint32Array | null {
     this.#all = true;
-    // What is listed and not returned yet is gone on with, unless something before it was returned.
+    // A listing for the same framing is continued, unless some of its frames were returned already.
     if (this.#next < this.#stop && (this.#framing !== framing || this.buffer.position > 0)) this.rewind();
     if (this.#framing !== framing || (this.#next === this.#stop && !this.#exhausted)) this.#search(framing, action);
     const { store } = this.buffer;
@@ -467,14 +467,14 @@ export class FrameScanner implements FrameOwner {
 
   // ---------------------------------------------------------------------------------------------- frames that are refused
 
-  /** Throws when the next frame, of which a search has found no end, is over the limit or malformed. */
+  /** Throws if the next frame, whose end no search has found, is over the limit or malformed. */
   #refuse(framing: PreparedFraming, action: FrameAction): void {
     if (framing instanceof Separator) this.#refuseOverlong(framing, action);
     else if (this.#refusal !== null) throw this.#takeRefusal();
     else if (this.#refused) throw this.#refusedLength(framing, action);
   }
 
-  /** What a function of the caller's has refused the next frame with. The next read measures it again. */
+  /** The error with which the caller's function has refused the next frame. The next read measures the frame again. */
   #takeRefusal(): unknown {
     const { error } = this.#refusal as { readonly error: unknown };
     this.#refusal = null;
@@ -493,7 +493,7 @@ export class FrameScanner implements FrameOwner {
     return new FrameError(`${action}: the frame is malformed: ${malformation(lengths, header)}`, Buffer.from(shown));
   }
 
-  /** What `Lengths.measure` says of the next frame. Only its length field is copied: there may be much before it. */
+  /** The result of `Lengths.measure` for the next frame. Only its length field is copied, because many bytes may precede it. */
   #measureNext(lengths: Lengths): number {
     const { buffer } = this;
     const { offset, longestHeader } = lengths;
@@ -522,7 +522,7 @@ export class FrameScanner implements FrameOwner {
       throw error;
     }
     const buffered = buffer.length;
-    // Without the last bytes, which a separator can begin with: asyncio counts so.
+    // Without the last bytes, with which a separator may begin: asyncio counts this way.
     const searched = buffered - separator.longest + 1;
     if (searched > this.#limit) {
       const error = new LimitOverrunError(
@@ -551,7 +551,7 @@ export class FrameScanner implements FrameOwner {
     }
   }
 
-  /** Copies the frame from `start` to `end` out of the ring, and with it as many of the listed frames after it as a cut takes. */
+  /** Copies the frame from `start` to `end` out of the ring, together with as many of the listed frames after it as fit into a cut. */
   #cutFrame(start: number, end: number): Buffer {
     const size = this.#cutEnd(start, end) - start;
     const memory = allocateResult(size);
@@ -563,13 +563,13 @@ export class FrameScanner implements FrameOwner {
     return bufferView(buffer, byteOffset, end - start);
   }
 
-  /** Where the cut that begins with the frame from `start` to `end` ends: it may keep no more alive than each frame in it allows. */
+  /** Where the cut that begins with the frame from `start` to `end` ends, so that no frame in it keeps too much memory alive. */
   #cutEnd(start: number, end: number): number {
     const words = this.#words;
     const stop = this.#stop;
     let length = end - start;
     const last = words[stop - 1] as number;
-    // The last frame that begins in the slab may be cut in two: it is copied again then.
+    // The last frame that begins in the slab may not end in it. It is copied again later.
     if (length < LARGE_CUT_FROM) return Math.max(end, Math.min(start + SLAB_BYTES, last));
     let cut = end;
     for (let i = this.#next + 1; i < stop; i++) {
@@ -581,17 +581,17 @@ export class FrameScanner implements FrameOwner {
     return cut;
   }
 
-  /** The frame from `start` to `end`, which was copied out with one before it. */
+  /** The frame from `start` to `end`, which was copied out together with an earlier one. */
   #fromCut(start: number, end: number): Buffer {
     try {
       return bufferView(this.#cut.memory, start + this.#cut.shift, end - start);
     } catch {
-      // The owner of one of those has detached the memory that they share. The ring still has the bytes.
+      // The owner of another frame has detached the memory that they share. The ring still has the bytes.
       return this.#cutFrame(start, end);
     }
   }
 
-  /** The frame from `start` to `end` without what its framing skips. */
+  /** The frame from `start` to `end` without the bytes that its framing skips. */
   #takeSkipping(start: number, end: number, framing: MeasuredFraming): Buffer {
     if (end > this.#cut.end || this.#cut.memory.byteLength === 0) {
       const frame = this.#cutFrame(start, end);
@@ -602,7 +602,7 @@ export class FrameScanner implements FrameOwner {
     return bufferView(memory, from + shift, end - from);
   }
 
-  /** Decodes the next listed line, and with it as many of those after it as make a piece. */
+  /** Decodes the next listed line, together with as many of the lines after it as fit into a piece. */
   #makeTextCut(start: number, encoding: LineForm['encoding']): TextCut {
     const piece = this.#piece(start, true);
     const ascii = isAscii(piece);
@@ -610,7 +610,7 @@ export class FrameScanner implements FrameOwner {
     return this.#text;
   }
 
-  /** The next listed lines, as many as make a piece. */
+  /** The next listed lines, as many as fit into a piece. */
   #piece(start: number, ascii: boolean): Buffer {
     const words = this.#words;
     const end = words[pieceEnd(words, this.#next, this.#stop, start, ascii)] as number;
@@ -618,7 +618,7 @@ export class FrameScanner implements FrameOwner {
   }
 }
 
-/** A length that a function of the caller's gives, checked. */
+/** The length that the caller's function returns, checked. */
 function measured(lengths: CustomLengths, bytes: Buffer, start: number, end: number, action: FrameAction): number {
   const length: unknown = lengths.measure(bytes, start, end);
   if (Number.isSafeInteger(length) && (length as number) >= 0) return length as number;
