@@ -1,34 +1,34 @@
 /**
  * The search for a separator in the bytes of a ring, in the TypeScript engine.
  *
- * A match is found by its last byte. A single byte never crosses the wrap point, so that `indexOf`, which the runtime has in vector
- * instructions, finds it in each segment; what precedes it is compared across the wrap point. Of the sequences that end at one position
- * the longest is compared first.
+ * A match is found by its last byte. A single byte never crosses the wrap point, so `indexOf`, for which the runtime uses vector
+ * instructions, finds it in each segment. The bytes before it are compared across the wrap point. Of the sequences that end at one
+ * position, the longest is compared first.
  *
  * The time is linear in the bytes, whatever they are and whatever the separator is:
  *
- *     short separators   by last bytes; where one after the other turns out not to end a sequence, by the last few bytes of the
- *                        sequence, or byte by byte; where that has cost more than a step for each byte would, by the automaton
- *     all others         by the automaton, which goes on in the middle of a separator when more bytes have come. The others would
- *                        look at as many bytes as the longest sequence has with every chunk again
+ *     short separators   by last bytes; after several that do not end a sequence, by the last few bytes of the sequence, or byte by
+ *                        byte; once that has cost more than one step for each byte, by the automaton
+ *     all others         by the automaton, which continues in the middle of a separator when more bytes arrive. The other ways would
+ *                        search as many bytes as the longest sequence has again with every chunk
  */
 import type { Buffer } from 'node:buffer';
 import type { Separator } from './separator.js';
 
 /**
- * Candidates (last bytes of a separator without the rest before it) that are looked at one by one in a frame; after them
- * a search follows that costs more to start and less for each candidate.
+ * How many false candidates (last bytes of a separator without the rest before it) are examined one by one in a frame. After them, a
+ * search begins that costs more to start and less for each candidate.
  */
 const FALSE_CANDIDATES = 4;
 
-/** The bytes at the end of a sequence that `indexOf` searches for: so few that it is fast whatever they are. */
+/** How many bytes at the end of a sequence `indexOf` searches for: so few that it is fast, whatever they are. */
 const ANCHOR_BYTES = 4;
 
-/** What a candidate costs, in steps of the automaton, and how many more of them than bytes are allowed. */
+/** The cost of a candidate, in steps of the automaton, and how many steps more than bytes are allowed. */
 const CANDIDATE_STEPS = 8;
 const ALLOWANCE = 512;
 
-/** The first window that several last bytes are searched in; each next one is twice as long. */
+/** The size of the first window in which several last bytes are searched for. Each following window is twice as long. */
 const FIRST_WINDOW = 1024;
 
 /** What a search returns when no candidate is left. */
@@ -36,9 +36,9 @@ export const NOT_FOUND = -1;
 
 /** The unread bytes of a ring as one search sees them: up to two segments. */
 export class SeparatorSearch {
-  /** Bytes of the sequence that the last {@link find} found. */
+  /** The length of the sequence that the last {@link find} found. */
   matched = 0;
-  /** Where a separator that carries has got to when no match is left: a state of its automaton. */
+  /** For a separator that carries, the state of its automaton after the last byte. */
   partial = 0;
 
   readonly #separator: Separator;
