@@ -3,7 +3,8 @@
  *
  * This file has the public calls, the waiting read, EOF and the error that ends the stream, and back-pressure. The bytes are in a
  * `ReceiveBuffer`, which knows which bytes are unread and where they are; a `FrameScanner` over it knows which frames are complete.
- * Large reads bypass both and go into a `Fill`. A reader creates the first two when it first reads or receives something.
+ * Large reads bypass both and go into a `Fill`. A reader creates the first two when it first reads or receives something. A read that is
+ * cancelled consumes nothing: the bytes in its `Fill` go back to the ring (`#putBackFill`).
  *
  * One read waits at a time. It is an `attempt` that is repeated whenever bytes, EOF or an error arrive. Its result therefore depends
  * on the bytes alone and never on how they were split into chunks.
@@ -46,8 +47,8 @@ class PendingRead {
   unwatch: (() => void) | null = null;
 
   /**
-   * @param attempt - the result, or undefined to go on waiting; throws to fail the read. It is given the reader, so that it need
-   * not be a function of its own for each read
+   * @param attempt - returns the result, or undefined to continue waiting; throws to fail the read. It receives the reader, so that one
+   * function can serve all reads of a kind
    * @param gathered - collects the bytes of a read that bypasses the ring
    */
   constructor(
@@ -56,9 +57,9 @@ class PendingRead {
     readonly gathered: Gathered | null = null,
     /** The loop that started the read, and may end it. */
     readonly loop: object | null = null,
-    /** How many bytes it takes of a chunk before they are copied to the ring, one or more; 0: none. */
+    /** How many bytes of a chunk it takes at most, before they are copied to the ring; 0: none. */
     readonly most = 0,
-    /** What it resolves with for them. */
+    /** Converts those bytes to the result of the read. */
     readonly deliver: (bytes: Buffer) => unknown = asItIs,
   ) {}
 
@@ -67,7 +68,7 @@ class PendingRead {
   }
 }
 
-/** Where the bytes of a waiting read are gathered, once it is known how many they are. */
+/** The fill of a waiting read, once the number of bytes is known. */
 interface Gathered {
   fill: Fill | null;
 }
@@ -111,9 +112,9 @@ export class StreamReader {
   #exception: Error | null = null;
   #hasThrown = false;
   #bytesRead = 0;
-  /** How much the transport may read directly into the ring at once; 0 while the source is not busy: its chunks are fed. */
+  /** How much the transport may read directly into the ring at once; 0 while the source is not busy and its chunks are fed. */
   #ahead = 0;
-  /** How many bytes the last read that did not wait has asked for in vain; 0: it had its result. */
+  /** How many bytes the last `try` needed if it returned undefined, otherwise 0. Until they are buffered, reading does not pause. */
   #wanted = 0;
 
   /**
@@ -371,14 +372,14 @@ export class StreamReader {
     return this.#flowing();
   }
 
-  /** Resolves a read that takes any bytes with those of a chunk, copied once; returns what is left of it. */
+  /** Resolves a read that takes any bytes with those of a chunk, copied once; returns the rest of the chunk. */
   #deliver(pending: PendingRead, chunk: Uint8Array): Uint8Array {
     const size = Math.min(pending.most, chunk.length);
     let bytes: Buffer;
     try {
       bytes = allocateResult(size);
     } catch {
-      // The ring may still have room. If not, that is where it is reported.
+      // The ring may still have room. If it does not, the error is reported there.
       return chunk;
     }
     bytes.set(size === chunk.length ? chunk : chunk.subarray(0, size));
@@ -583,13 +584,13 @@ export class StreamReader {
     throw new IncompleteReadError(scanner.buffer.take(buffered), n, action);
   }
 
-  /** The bytes of a fill that is complete, or undefined to wait. `missing` as in `IncompleteReadError`. */
+  /** The bytes of a fill if it is complete, or undefined to wait. `missing` as in `IncompleteReadError`. */
   #filled(fill: Fill, action: string, missing: string): Buffer | undefined {
     const expected = fill.target.length;
     if (fill.filled === expected) return fill.target;
     if (!this.#ended()) return undefined;
     const error = new IncompleteReadError(fill.compact(), expected, action, missing);
-    // The error has them: they must not be put back.
+    // The error contains them, so they must not be put back.
     fill.filled = 0;
     throw error;
   }
@@ -688,8 +689,8 @@ export class StreamReader {
    * }
    * ```
    *
-   * @param framing - how the stream is cut into frames, see {@link Framing}. A framing is checked and prepared when it is first used:
-   * later changes to the object are not seen
+   * @param framing - how the stream is divided into frames, see {@link Framing}. A framing is checked and prepared when it is first used:
+   * later changes to the object have no effect
    * @throws (as a rejection) {@link LimitOverrunError}, {@link FrameError}, {@link IncompleteReadError}; TypeError or RangeError for an
    * invalid framing
    */
@@ -712,13 +713,16 @@ export class StreamReader {
   }
 
   /**
-   * Reads one frame, without what `skip` of its framing leaves out; `null` at EOF.
+   * Reads one frame, without the bytes that `skip` of its framing leaves out. Resolves with `null` at EOF.
    *
-   * **Waits** for the end of the frame. A large one is read directly into its result, once its length is known and within the limit.
+   * **Waits** for the end of the frame. A large frame is read directly into its result, once its length is known and within the limit.
    *
-   * **Errors** A frame over the limit rejects with {@link LimitOverrunError} and is left in the buffer ({@link discard} passes over it, where
-   * its length is known); a malformed one with {@link FrameError}, and is left too. When the stream ends within a frame, what has arrived
-   * of it is consumed and becomes the `partial` of an {@link IncompleteReadError}.
+   * **Errors** (all as rejections). A frame over the limit: {@link LimitOverrunError}; the bytes stay unread, and {@link discard} can drop
+   * them if the length of the frame is known. A malformed frame: {@link FrameError}; the bytes stay unread. EOF within a frame:
+   * {@link IncompleteReadError}; the remaining bytes are consumed and are its `partial`. StateError `ERR_CONCURRENT_READ` while another
+   * read waits.
+   *
+   * **Cancellation.** `signal` ends the wait; nothing is consumed.
    *
    * ```ts
    * const framing = { length: 'uint32be', skip: 'header' } as const;
@@ -774,7 +778,7 @@ export class StreamReader {
     return null;
   }
 
-  /** Has the rest of a frame read directly into its result, where its length is known and worth it. */
+  /** Lets the rest of a frame be read directly into its result, if its length is known and large enough. */
   #gather(scanner: FrameScanner, wanted: MeasuredFraming, action: FrameAction, gathered: Gathered): void {
     const length = scanner.announced(wanted);
     if (length < this.#tuning.largeRead) return;
@@ -789,8 +793,8 @@ export class StreamReader {
   }
 
   /**
-   * The frames of the stream, each as a `Buffer` that is yours to keep, as {@link readframe} gives them; or by `frames().batches()` many at
-   * once and in place, as {@link readframes} does. Until EOF. See {@link FrameLoop}.
+   * Returns an iterator over the frames until EOF: one at a time, each as a `Buffer` that is yours to keep, as {@link readframe} returns
+   * it; or with `frames().batches()` many at once and in place, as {@link readframes} returns them. See {@link FrameLoop}.
    *
    * ```ts
    * for await (const message of reader.frames({ length: 'uint32be', skip: 'header' })) handle(message);
@@ -830,10 +834,10 @@ export class StreamReader {
   // ---------------------------------------------------------------------------------------------- reading without waiting
 
   /**
-   * {@link read} without waiting: the bytes if there are any, an empty buffer at EOF, otherwise undefined. With `n` of -1, the default,
+   * {@link read} without waiting: the bytes if there are any, an empty buffer at EOF, otherwise undefined. With -1 (the default)
    * undefined until EOF.
    *
-   * All `try` methods: what the waiting form rejects with is thrown. Where a `try` returns undefined, nothing is consumed, and lent
+   * All `try` methods throw the errors with which the waiting method rejects. If a `try` returns undefined, nothing is consumed, and lent
    * {@link Frames} stay valid.
    *
    * @throws StateError `ERR_CONCURRENT_READ` while a read waits
@@ -848,7 +852,7 @@ export class StreamReader {
   }
 
   /**
-   * {@link readline} without waiting: the next line if it is complete, at EOF what is left, otherwise undefined. See {@link tryRead}.
+   * {@link readline} without waiting: the next line if it is complete, at EOF the remaining bytes, otherwise undefined. See {@link tryRead}.
    *
    * ```ts
    * const line = reader.tryReadline() ?? (await reader.readline());
@@ -868,7 +872,7 @@ export class StreamReader {
     return this.#try('tryReaduntil', 1, (frames) => this.#until(frames, wanted, 'tryReaduntil'));
   }
 
-  /** {@link readexactly} without waiting: `n` bytes if so many are buffered, otherwise undefined. See {@link tryRead}. */
+  /** {@link readexactly} without waiting: `n` bytes if that many are buffered, otherwise undefined. See {@link tryRead}. */
   tryReadexactly(n: number): Buffer | undefined {
     checkInteger('tryReadexactly', 'n', n, 0);
     if (n > MAX_CAPACITY) throw tooLarge(`tryReadexactly(${n})`, n);
@@ -889,7 +893,7 @@ export class StreamReader {
     });
   }
 
-  /** {@link readframes} without waiting: all complete frames, none at EOF, undefined when no frame is complete. See {@link tryRead}. */
+  /** {@link readframes} without waiting: all complete frames, none at EOF, undefined if no frame is complete. See {@link tryRead}. */
   tryReadframes(framing: Framing = '\n'): Frames | undefined {
     const wanted = prepareFraming(framing, 'tryReadframes');
     const attempt = (frames: FrameScanner): Frames | undefined => {
@@ -900,7 +904,7 @@ export class StreamReader {
     return this.#try('tryReadframes', 1, attempt, true);
   }
 
-  /** Lets so many bytes come in that the frame is complete that a `try` has asked for in vain. */
+  /** Lets enough bytes arrive for the frame that a `try` has not found complete, whatever the limit. */
   #wantFrame(scanner: FrameScanner, wanted: PreparedFraming, action: FrameAction): void {
     if (wanted instanceof Separator) return;
     const length = scanner.announced(wanted);
@@ -911,8 +915,8 @@ export class StreamReader {
   /**
    * The result of a read that does not wait.
    *
-   * @param wanted - how many bytes it takes at least: so many are let in, whatever the limit
-   * @param lends - whether the result is in memory of the reader, and the attempt has ended earlier loans
+   * @param wanted - how many bytes it needs at least: reading does not pause before they are buffered, whatever the limit
+   * @param lends - whether the result is in memory of the reader, and the attempt ends earlier loans
    */
   #try<T>(
     action: string,
@@ -923,7 +927,7 @@ export class StreamReader {
     if (this.#pending !== null) throw concurrent(action, this.#pending.action);
     const scanner = this.#receive();
     const { buffer } = scanner;
-    // Lent frames stay as they are until there is a result: what follows them is looked at in memory of its own.
+    // Lent frames stay valid until there is a result. So the bytes after them are searched in another ring.
     if (buffer.lends) buffer.leaveLoan(this.#room());
     this.#wanted = wanted;
     let result: T | undefined;
@@ -949,12 +953,15 @@ export class StreamReader {
   // ---------------------------------------------------------------------------------------------- windows
 
   /**
-   * Everything that is buffered, in place and in one piece, for parsers that find the frames themselves; {@link consume} takes what was
-   * parsed. A parser that needs more bytes than there are asks for so many: it is woken once, when they have arrived.
+   * Returns all buffered bytes, in place and in one piece, for parsers that find the frames themselves. {@link consume} takes the bytes
+   * that were parsed. A parser that needs more bytes than it got passes that number as `atLeast`: the call resolves once, when they have
+   * arrived.
    *
-   * The `Buffer` is valid until the next read, window or {@link consume} on the stream. Nothing watches over it.
+   * The `Buffer` is valid until the next read, window or {@link consume} on the stream. Later use is not detected.
    *
-   * **Waits** for `atLeast` bytes, which the limit does not bound; there are fewer only at EOF, and none when everything was read.
+   * **Waits** for `atLeast` bytes, which the limit does not bound. There are fewer only at EOF, and none if everything has been read.
+   *
+   * **Cancellation.** `signal` ends the wait; nothing is consumed.
    *
    * ```ts
    * for (let need = 1; ; ) {
@@ -968,8 +975,8 @@ export class StreamReader {
    *
    * tokio: `fill_buf`. .NET: `PipeReader.ReadAtLeastAsync`
    *
-   * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when atLeast is not an integer of 1 or more;
-   * `ERR_BUFFER_TOO_LARGE` when so many bytes cannot be buffered
+   * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` if atLeast is not an integer of 1 or more, or
+   * `ERR_BUFFER_TOO_LARGE` if that many bytes cannot be buffered
    */
   window(atLeast = 1, options?: WaitOptions): Promise<Buffer> {
     try {
@@ -980,7 +987,7 @@ export class StreamReader {
     return this.#begin('window', options, () => this.#shown(this.#receive(), atLeast));
   }
 
-  /** {@link window} without waiting: undefined while there are fewer than `atLeast` bytes. See {@link tryRead}. */
+  /** {@link window} without waiting: undefined if there are fewer than `atLeast` bytes. See {@link tryRead}. */
   tryWindow(atLeast = 1): Buffer | undefined {
     checkWindow('tryWindow', atLeast);
     return this.#try('tryWindow', atLeast, (scanner) => this.#shown(scanner, atLeast), true);
@@ -993,9 +1000,9 @@ export class StreamReader {
   }
 
   /**
-   * Takes the next `n` buffered bytes, as a rule those of a {@link window} that were parsed. .NET: `PipeReader.AdvanceTo`
+   * Takes the next `n` buffered bytes, usually those of a {@link window} that were parsed. .NET: `PipeReader.AdvanceTo`
    *
-   * @throws StateError `ERR_CONCURRENT_READ` while a read waits; TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when n is not
+   * @throws StateError `ERR_CONCURRENT_READ` while a read waits; TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` if n is not
    * an integer from 0 to {@link buffered}
    */
   consume(n: number): void {
@@ -1012,18 +1019,18 @@ export class StreamReader {
   // ---------------------------------------------------------------------------------------------- bodies
 
   /**
-   * The next `n` bytes as they arrive, in `Buffer`s that are yours to keep; without `n` everything up to EOF. For bodies that are too large
-   * to be held in memory. Leaving the loop early leaves the rest unread.
+   * Iterates over the next `n` bytes as they arrive, in `Buffer`s that are yours to keep; without `n`, over everything until EOF. For bodies
+   * that are too large to be held in memory. Leaving the loop early leaves the rest unread.
    *
-   * **Errors** When the stream ends before `n` bytes, the loop ends with the {@link IncompleteReadError} of {@link readexactly}; its `partial`
-   * is empty, as what arrived was handed out.
+   * **Errors** (as a rejection). EOF before `n` bytes: the {@link IncompleteReadError} of {@link readexactly}, with an empty `partial`,
+   * because the loop has already received the bytes that arrived.
    *
    * ```ts
    * for await (const chunk of stream.chunks(contentLength)) await file.write(chunk);
    * ```
    *
    * @param options - `signal`: ends the wait for the next chunk
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when n is not an integer of 0 or more
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` if n is not an integer of 0 or more
    */
   chunks(n?: number, options?: WaitOptions): AsyncIterableIterator<Buffer, undefined> {
     if (n !== undefined) checkInteger('chunks', 'n', n, 0);
@@ -1050,13 +1057,15 @@ export class StreamReader {
   }
 
   /**
-   * Drops exactly `n` bytes, as they arrive: a body that nobody wants, or a frame over the limit.
+   * Drops exactly `n` bytes, as they arrive: a body that the caller does not need, or a frame over the limit.
    *
-   * **Waits** for the last of them. **Cancellation** What had arrived until then stays dropped.
+   * **Waits** for the last of them.
    *
-   * **Errors** When the stream ends before `n` bytes, an {@link IncompleteReadError} whose `partial` is empty.
+   * **Errors** (as a rejection). EOF before `n` bytes: {@link IncompleteReadError} with an empty `partial`.
    *
-   * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` when n is not an integer of 0 or more
+   * **Cancellation.** `signal` ends the wait; the bytes that have arrived until then stay dropped.
+   *
+   * @throws (as a rejection) TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` if n is not an integer of 0 or more
    */
   async discard(n: number, options?: WaitOptions): Promise<void> {
     checkInteger('discard', 'n', n, 0);
@@ -1183,7 +1192,7 @@ export class StreamReader {
       }
     } catch (error) {
       if (gathered?.fill != null) this.#putBackFill(gathered.fill);
-      // An overlong line was dropped, or the error has the remaining bytes.
+      // An overlong line was dropped, or the error contains the remaining bytes.
       if (this.#paused) this.#relieve();
       return Promise.reject(error);
     }
@@ -1345,7 +1354,7 @@ export class StreamReader {
     return fill.take(chunk);
   }
 
-  /** Puts the bytes of a failed fill back into the ring, unless the error has them. */
+  /** Puts the bytes of a failed or cancelled fill back into the ring, unless the error contains them. */
   #putBackFill(fill: Fill): void {
     if (fill.filled === 0) return;
     const { target, filled } = fill;
@@ -1371,7 +1380,7 @@ function checkWindow(action: string, atLeast: number): void {
   if (atLeast > MAX_CAPACITY) throw tooLarge(`${action}(${atLeast})`, atLeast);
 }
 
-/** The end of a stream, `left` bytes before the end of `n` that were consumed as they came. */
+/** The error if EOF arrives with `left` of `n` bytes missing, the others of which were consumed as they arrived. */
 function tooShort(action: string, n: number, left: number): IncompleteReadError {
   return new IncompleteReadError(EMPTY, n, action, `, after ${count(n - left, 'byte')} of ${n}`);
 }
@@ -1379,7 +1388,7 @@ function tooShort(action: string, n: number, left: number): IncompleteReadError 
 /**
  * Returns a promise that is already resolved with `bytes`, which are not empty.
  *
- * Reading an element tells V8's compiler that `bytes` is a typed array (from Node 22 on), and it can then skip the search for a `then`
+ * Reading an element lets V8's compiler conclude that `bytes` is a typed array (from Node 22 on), and it can then skip the search for a `then`
  * on the four prototypes of a `Buffer`. That search is a third of the cost of awaiting a short line.
  */
 function resolved(bytes: Buffer): Promise<Buffer> {
