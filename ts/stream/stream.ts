@@ -170,7 +170,7 @@ export class Stream implements TransportSink, Keeper {
   }
 
   /**
-   * Reads one frame, which is yours to keep, without what `skip` of its framing leaves out; `null` at EOF. See
+   * Reads one frame, which is yours to keep, without the bytes that `skip` of its framing leaves out. Resolves with `null` at EOF. See
    * {@link StreamReader.readframe}.
    *
    * ```ts
@@ -183,7 +183,8 @@ export class Stream implements TransportSink, Keeper {
   }
 
   /**
-   * The frames of the stream until EOF: one by one, or by `frames().batches()` many at once, in place. See {@link StreamReader.frames}.
+   * Returns an iterator over the frames until EOF: one at a time, or with `frames().batches()` many at once, in place. See
+   * {@link StreamReader.frames} and {@link FrameLoop}.
    *
    * ```ts
    * for await (const message of stream.frames({ length: 'uint32be', skip: 'header' })) handle(message);
@@ -195,13 +196,13 @@ export class Stream implements TransportSink, Keeper {
     return new FrameLoop(NO_FRAMES);
   }
 
-  /** {@link read} without waiting: undefined where it would have to wait. See {@link StreamReader.tryRead}. */
+  /** {@link read} without waiting: undefined if it would have to wait. See {@link StreamReader.tryRead}. */
   tryRead(n?: number): Buffer | undefined {
     return this.#readable('tryRead').tryRead(n);
   }
 
   /**
-   * {@link readline} without waiting: undefined where it would have to wait. See {@link StreamReader.tryReadline}.
+   * {@link readline} without waiting: undefined if it would have to wait. See {@link StreamReader.tryReadline}.
    *
    * ```ts
    * const line = stream.tryReadline() ?? (await stream.readline());
@@ -211,48 +212,48 @@ export class Stream implements TransportSink, Keeper {
     return this.#readable('tryReadline').tryReadline();
   }
 
-  /** {@link readuntil} without waiting: undefined where it would have to wait. See {@link StreamReader.tryReaduntil}. */
+  /** {@link readuntil} without waiting: undefined if it would have to wait. See {@link StreamReader.tryReaduntil}. */
   tryReaduntil(separator?: Separators): Buffer | undefined {
     return this.#readable('tryReaduntil').tryReaduntil(separator);
   }
 
-  /** {@link readexactly} without waiting: undefined where it would have to wait. See {@link StreamReader.tryReadexactly}. */
+  /** {@link readexactly} without waiting: undefined if it would have to wait. See {@link StreamReader.tryReadexactly}. */
   tryReadexactly(n: number): Buffer | undefined {
     return this.#readable('tryReadexactly').tryReadexactly(n);
   }
 
-  /** {@link readframe} without waiting: undefined where it would have to wait, `null` at EOF. See {@link StreamReader.tryReadframe}. */
+  /** {@link readframe} without waiting: undefined if it would have to wait, `null` at EOF. See {@link StreamReader.tryReadframe}. */
   tryReadframe(framing?: Framing): Buffer | null | undefined {
     return this.#readable('tryReadframe').tryReadframe(framing);
   }
 
-  /** {@link readframes} without waiting: undefined where it would have to wait. See {@link StreamReader.tryReadframes}. */
+  /** {@link readframes} without waiting: undefined if it would have to wait. See {@link StreamReader.tryReadframes}. */
   tryReadframes(framing?: Framing): Frames | undefined {
     return this.#readable('tryReadframes').tryReadframes(framing);
   }
 
   /**
-   * Everything that is buffered, in place and in one piece, once there are `atLeast` bytes (fewer only at EOF): for parsers that find
-   * the frames themselves. {@link consume} takes what was parsed. Valid until the next read, window or `consume`. See
+   * Returns all buffered bytes, in place and in one piece, once there are `atLeast` bytes (fewer only at EOF): for parsers that find
+   * the frames themselves. {@link consume} takes the bytes that were parsed. Valid until the next read, window or `consume`. See
    * {@link StreamReader.window}.
    */
   window(atLeast?: number, options?: WaitOptions): Promise<Buffer> {
     return this.#canRead() ? this.#reader.window(atLeast, options) : rejected(writeOnly('window'));
   }
 
-  /** {@link window} without waiting: undefined while there are fewer than `atLeast` bytes. See {@link StreamReader.tryWindow}. */
+  /** {@link window} without waiting: undefined if there are fewer than `atLeast` bytes. See {@link StreamReader.tryWindow}. */
   tryWindow(atLeast?: number): Buffer | undefined {
     return this.#readable('tryWindow').tryWindow(atLeast);
   }
 
-  /** Takes the next `n` buffered bytes, as a rule those of a {@link window} that were parsed. See {@link StreamReader.consume}. */
+  /** Takes the next `n` buffered bytes, usually those of a {@link window} that were parsed. See {@link StreamReader.consume}. */
   consume(n: number): void {
     this.#readable('consume').consume(n);
   }
 
   /**
-   * The next `n` bytes as they arrive, in buffers that are yours to keep; without `n` everything up to EOF. Leaving the loop early leaves the
-   * rest unread. See {@link StreamReader.chunks}.
+   * Iterates over the next `n` bytes as they arrive, in `Buffer`s that are yours to keep; without `n`, over everything until EOF. Leaving
+   * the loop early leaves the rest unread. See {@link StreamReader.chunks}.
    *
    * ```ts
    * for await (const chunk of stream.chunks(contentLength)) await file.write(chunk);
@@ -354,8 +355,8 @@ export class Stream implements TransportSink, Keeper {
   }
 
   /**
-   * Sends one frame: the payload with its length field or its separator, in one batch, copied or sent from where it is as by `write`. See
-   * {@link StreamWriter.writeframe}.
+   * Sends one frame in one batch: the payload with its length field or its separator. Data of more than 4 KiB is sent from the caller's
+   * memory, as with `write`. See {@link StreamWriter.writeframe}.
    *
    * ```ts
    * await stream.writeframe('hello', { length: 'uint32be' }); // 00 00 00 05 h e l l o
@@ -481,7 +482,7 @@ export class Stream implements TransportSink, Keeper {
     await startTls(this.#upgradable(transport), tls, signal);
   }
 
-  /** The reading half. Throws where there is none. */
+  /** The reading half. Throws if there is none. */
   #readable(action: string): StreamReader {
     if (!this.#canRead()) throw writeOnly(action);
     return this.#reader;
