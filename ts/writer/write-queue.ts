@@ -5,7 +5,7 @@
  * until the kernel has accepted all of it. It then returns to the thread's pool, with one slab, for the next writer. So a write of a few
  * bytes allocates nothing, and a writer that has nothing to send owns nothing.
  *
- *     pool ---take---> filled ---send---> in flight ---giveBack---> pool
+ *     pool ---empty---> filled ---send---> in flight ---giveBack---> pool
  */
 import { Buffer } from 'node:buffer';
 import { allocateSlab, bufferView, type Slab } from '../buffer/slab.js';
@@ -34,8 +34,8 @@ export class WriteBatch {
   /** Full slabs, which pieces refer to. */
   #full: Slab[] | null = null;
 
-  /** An empty batch. */
-  static take(): WriteBatch {
+  /** An empty batch, from the pool if there is one. */
+  static empty(): WriteBatch {
     return spareBatches.pop() ?? new WriteBatch();
   }
 

@@ -179,7 +179,7 @@ export class StreamWriter {
   /** The stream that this is a half of, and whether it is retained. */
   #keeper: Keeper | null = null;
   /** Created by the first write: an idle stream should not pay for it. */
-  #onTaken: (() => void) | null = null;
+  #onAccepted: (() => void) | null = null;
   #retained = false;
 
   /**
@@ -236,7 +236,7 @@ export class StreamWriter {
     if (this.#life !== 'open' || this.#end !== 'open') return this.#refused('write');
     this.#enqueue(data);
     this.#moved(!this.#turn);
-    if (isLent(data) && this.writeBufferSize > 0) return this.#untilTaken('write');
+    if (isLent(data) && this.writeBufferSize > 0) return this.#untilAccepted('write');
     return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
   }
 
@@ -263,27 +263,27 @@ export class StreamWriter {
     if (this.#life !== 'open' || this.#end !== 'open') return this.#refused(action);
     for (const piece of pieces) this.#enqueue(piece);
     this.#moved(!this.#turn);
-    if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilTaken(action);
+    if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilAccepted(action);
     return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
   }
 
   /**
-   * Writes one frame: the payload with its length field, or with its separator after it, in one batch. Large pieces are sent from where they
-   * are, as by {@link write}. The result and the errors are those of {@link write}.
+   * Writes one frame in one batch: the payload with its length field, or the payload and its separator. Pieces of more than 4 KiB are sent
+   * from the caller's memory. The result and the errors are those of {@link write}.
    *
-   * The payload is the frame without its length field: its first `offset` bytes go before the field. Of a list of separators the first
-   * is written; whether the payload contains it is not checked.
+   * The payload is the frame without its length field: its first `offset` bytes go before the field. From a list of separators, the first
+   * one is written. The payload is not checked for separators.
    *
    * ```ts
    * await writer.writeframe([header, body], { length: 'uint32be', offset: 1, adjust: -4 });
    * ```
    *
-   * **Errors** Nothing is written when it throws.
+   * **Errors.** In addition to the errors of {@link write}, it throws those below, and nothing is written then.
    *
-   * @param payload - bytes, a string (as UTF-8), or a list of those
+   * @param payload - bytes, a string (as UTF-8), or a list of these
    * @param framing - as for `readframes`; default `'\n'`
-   * @throws RangeError `ERR_OUT_OF_RANGE` when the field cannot hold the length or that would be negative, when the payload is shorter than
-   * `offset` or not of the `size`, and when the frame is longer than the `limit` of the framing
+   * @throws RangeError `ERR_OUT_OF_RANGE` if the field cannot hold the length, if the length is negative, if the payload is shorter than
+   * `offset` or does not have the given `size`, and if the frame is longer than the `limit` of the framing
    * @throws TypeError `ERR_INVALID_ARG_VALUE` for a framing by `frameLength`; `ERR_INVALID_ARG_TYPE` for a payload or framing of another type
    */
   writeframe(payload: Payload, framing: Framing = '\n'): Promise<void> {
@@ -325,11 +325,11 @@ export class StreamWriter {
     if (this.#life === 'aborted') return this.#connectionRefused('flush');
     if (this.#inFlight === 0) this.#progress();
     if (this.writeBufferSize === 0 && !this.transport.isClosing) return RESOLVED;
-    return unlessAborted(options?.signal, this.#untilTaken('flush'));
+    return unlessAborted(options?.signal, this.#untilAccepted('flush'));
   }
 
   /** Waits until the kernel has accepted every byte written so far. */
-  #untilTaken(action: string): Promise<void> {
+  #untilAccepted(action: string): Promise<void> {
     const deferred = new Deferred();
     (this.#flushes ??= []).push({ action, position: this.#bytesWritten + (this.#blocked?.bytes ?? 0), deferred });
     this.#retain();
@@ -534,7 +534,7 @@ export class StreamWriter {
 
   /** Adds data, which is not empty, to the queue. Returns its size in bytes. */
   #append(data: Uint8Array | string): number {
-    const batch = (this.#filling ??= WriteBatch.take());
+    const batch = (this.#filling ??= WriteBatch.empty());
     let size = data.length;
     if (typeof data === 'string') size = batch.addString(data);
     else batch.addBytes(data);
@@ -609,10 +609,10 @@ export class StreamWriter {
     this.#filling = null;
     this.#queued = 0;
     this.#inFlight = size;
-    const onTaken = (this.#onTaken ??= () => {
-      this.#taken();
+    const onAccepted = (this.#onAccepted ??= () => {
+      this.#accepted();
     });
-    if (batch.send(this.transport, onTaken)) {
+    if (batch.send(this.transport, onAccepted)) {
       this.#inFlight = 0;
       batch.giveBack();
     } else {
@@ -622,7 +622,7 @@ export class StreamWriter {
   }
 
   /** The kernel has accepted the batch in flight. */
-  #taken(): void {
+  #accepted(): void {
     if (!this.#sending()) return;
     this.#inFlight = 0;
     this.#flying?.giveBack();
@@ -649,11 +649,11 @@ export class StreamWriter {
       this.#wakeFlushes(this.#flushes, this.#bytesWritten + blocked - size);
   }
 
-  #wakeFlushes(flushes: Flush[], taken: number): void {
+  #wakeFlushes(flushes: Flush[], accepted: number): void {
     let n = 0;
     for (; n < flushes.length; n++) {
       const flush = flushes[n]!;
-      if (flush.position > taken) break;
+      if (flush.position > accepted) break;
       flush.deferred.resolve();
     }
     if (n === flushes.length) this.#flushes = null;
