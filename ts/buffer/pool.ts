@@ -1,35 +1,39 @@
-/** The pool of rings: a reader without unread bytes returns its ring, since most streams are idle most of the time. */
+/**
+ * The pool of rings. A reader without unread bytes returns its ring (`ReceiveBuffer` does that), because most streams are idle most of the
+ * time.
+ */
 import { createRing } from './engine.js';
 import type { Ring } from './ring.js';
 
 /** A ring with the words of the listing over it. */
-export interface Store {
+export interface PooledRing {
   readonly ring: Ring;
-  /** Grows where many frames are listed at once. */
+  /** Replaced by more words if many frames are listed at once. */
   words: Uint32Array;
 }
 
 /**
- * How many words a listing has at first; and how many it grows to where frames are returned one by one, which is also the most that a
- * pooled one keeps: so the call that brings a large chunk lists all of its frames.
+ * How many words a listing has at first, and to how many it grows if frames are returned one by one. The latter is also the most that
+ * the pool keeps, so that the call that brings a large chunk can list all of its frames.
  */
 export const INDEX_WORDS = 1024;
 export const POOLED_WORDS = 8192;
 
-/** Rings that the pool keeps, and the memory that each of them may keep. */
-const POOLED_STORES = 32;
+/** How many rings the pool keeps, and how much memory each of them may keep. */
+const POOLED_RINGS = 32;
 const POOLED_CAPACITY = 262144;
 
-const pool: Store[] = [];
+const pool: PooledRing[] = [];
 
-export function openStore(): Store {
+/** An empty ring, from the pool if there is one. */
+export function acquireRing(): PooledRing {
   return pool.pop() ?? { ring: createRing(), words: new Uint32Array(INDEX_WORDS) };
 }
 
-/** Keeps an empty ring, with its words, for the next reader that needs one. */
-export function recycle(store: Store): void {
-  if (pool.length >= POOLED_STORES) return;
-  store.ring.trim(POOLED_CAPACITY);
-  if (store.words.length > POOLED_WORDS) store.words = new Uint32Array(INDEX_WORDS);
-  pool.push(store);
+/** Returns an empty ring, with its words, to the pool for the next reader that needs one. */
+export function releaseRing(pooled: PooledRing): void {
+  if (pool.length >= POOLED_RINGS) return;
+  pooled.ring.trim(POOLED_CAPACITY);
+  if (pooled.words.length > POOLED_WORDS) pooled.words = new Uint32Array(INDEX_WORDS);
+  pool.push(pooled);
 }

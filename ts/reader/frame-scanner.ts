@@ -14,7 +14,7 @@
  * needs a frame and never when bytes arrive.
  */
 import { Buffer, isAscii } from 'node:buffer';
-import { INDEX_WORDS, POOLED_WORDS, type Store } from '../buffer/pool.js';
+import { INDEX_WORDS, POOLED_WORDS, type PooledRing } from '../buffer/pool.js';
 import { FrameIndex, MAX_CAPACITY, type Listing } from '../buffer/ring.js';
 import { CustomLengths, MeasuredFraming, type PreparedFraming } from '../buffer/framing.js';
 import { malformation, type Lengths } from '../buffer/lengths.js';
@@ -152,7 +152,7 @@ export class FrameScanner implements FrameOwner {
   commit(count: number): void {
     const { buffer } = this;
     buffer.settle(true);
-    const store = buffer.store as Store;
+    const store = buffer.store as PooledRing;
     const listing = this.#listing(store);
     store.ring.commit(count, listing);
     buffer.dropTarget();
@@ -275,7 +275,7 @@ export class FrameScanner implements FrameOwner {
   /** Releases memory that the unread bytes do not need. */
   shrink(): void {
     if (!this.buffer.trim()) return;
-    const store = this.buffer.store as Store;
+    const store = this.buffer.store as PooledRing;
     if (this.#next === this.#stop && store.words.length > INDEX_WORDS) {
       this.#words = store.words = new Uint32Array(INDEX_WORDS);
     }
@@ -324,10 +324,10 @@ export class FrameScanner implements FrameOwner {
   }
 
   /** Continues the index in the words of `store`. */
-  #list(store: Store, framing: PreparedFraming, action: FrameAction): void {
+  #list(store: PooledRing, framing: PreparedFraming, action: FrameAction): void {
     if (framing instanceof MeasuredFraming && framing.lengths instanceof CustomLengths) {
       const bytes = this.buffer.inOnePiece();
-      this.#words = this.#openWords(this.buffer.store as Store);
+      this.#words = this.#openWords(this.buffer.store as PooledRing);
       this.#measuring = action;
       try {
         this.#listMeasured(bytes, framing, framing.lengths, action);
@@ -346,7 +346,7 @@ export class FrameScanner implements FrameOwner {
   }
 
   /** What a call that brings bytes has to list in `store`, in which every returned byte is consumed; null: nothing. */
-  #listing(store: Store): Listing | null {
+  #listing(store: PooledRing): Listing | null {
     const framing = this.#framing;
     const lister = framing instanceof MeasuredFraming ? framing.lengths : framing;
     // The words of lent frames are lent with them, and a listed frame must not be returned before the loan ends.
@@ -359,7 +359,7 @@ export class FrameScanner implements FrameOwner {
   }
 
   /** The index in the words of `store`, to be continued. */
-  #listingOf(store: Store, framing: PreparedFraming, lister: Separator | Lengths): Listing {
+  #listingOf(store: PooledRing, framing: PreparedFraming, lister: Separator | Lengths): Listing {
     const words = this.#openWords(store);
     const room = words.length - FrameIndex.ENDS;
     const max = this.#all ? room : Math.min(this.#batch, room);
@@ -367,7 +367,7 @@ export class FrameScanner implements FrameOwner {
   }
 
   /** The words of `store`, replaced by more of them if that is worth it, with the state of the listing so far. */
-  #openWords(store: Store): Uint32Array {
+  #openWords(store: PooledRing): Uint32Array {
     let { words } = store;
     if (!this.#all && this.#batch > words.length && words.length < POOLED_WORDS) {
       // Only if the last search has filled the words: otherwise there would be nothing to list in more of them.

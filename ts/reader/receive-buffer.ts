@@ -13,7 +13,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { createRing } from '../buffer/engine.js';
-import { openStore, recycle, type Store } from '../buffer/pool.js';
+import { acquireRing, releaseRing, type PooledRing } from '../buffer/pool.js';
 import type { Ring } from '../buffer/ring.js';
 import { allocateResult } from '../buffer/slab.js';
 import { tooLarge } from '../errors.js';
@@ -27,14 +27,14 @@ const EMPTY = Buffer.alloc(0);
 
 export class ReceiveBuffer {
   /** The ring, and the words of the listing over it; null while there is nothing to store. */
-  store: Store | null = null;
+  store: PooledRing | null = null;
   /** The oldest byte that no read has taken. Only this class changes it. */
   position = 0;
   #base = 0;
 
   /** Frames that are lent: until the next read begins, their ring is neither written to nor rearranged. */
   #loan: Frames | null = null;
-  #lent: Store | null = null;
+  #lent: PooledRing | null = null;
   /** The position where the first of them begins. Once `base` is beyond it, the ring has dropped the lent bytes. */
   #lentAt = 0;
   /** Whether some of them were made unread again: the frames before those count as taken. */
@@ -53,8 +53,8 @@ export class ReceiveBuffer {
   }
 
   /** The ring; if there is none, one from the pool. */
-  open(): Store {
-    return (this.store ??= openStore());
+  open(): PooledRing {
+    return (this.store ??= acquireRing());
   }
 
   /** Makes the ring drop the bytes that were taken, and returns a drained ring to the pool, unless it is `kept` for the next bytes. */
@@ -70,10 +70,10 @@ export class ReceiveBuffer {
   }
 
   /** Returns a drained ring to the pool, unless the transport may still read into it. */
-  #giveBack(store: Store): void {
+  #giveBack(store: PooledRing): void {
     if (this.#targetOwner === store.ring) return;
     this.store = null;
-    recycle(store);
+    releaseRing(store);
   }
 
   /** Restarts counting: the oldest byte that no read has taken is position 0. Earlier positions must not be used any more. */
@@ -140,7 +140,7 @@ export class ReceiveBuffer {
     if (view !== null) return view;
     // Twice the size: at least as many bytes as are copied here must arrive before the next copy.
     this.#moveOn({ ring: createRing(), words: store.words }, 2 * size);
-    return (this.store as unknown as Store).ring.view(0, size) as Buffer;
+    return (this.store as unknown as PooledRing).ring.view(0, size) as Buffer;
   }
 
   /** The same, but valid until the next read begins, even if bytes arrive. */
@@ -164,7 +164,7 @@ export class ReceiveBuffer {
 
   /** The bytes from `from` to `to`: in place if they are in one piece, otherwise as a copy. */
   inPlace(from: number, to: number): Buffer {
-    const { ring } = this.store as Store;
+    const { ring } = this.store as PooledRing;
     const view = ring.view(from - this.#base, to - this.#base);
     if (view !== null) return view;
     const copy = allocateResult(to - from);
@@ -214,7 +214,7 @@ export class ReceiveBuffer {
     // The reader uses another ring by now. While the transport may still read into this one, no other reader may have it.
     if (lent !== null && lent !== this.store && lent.ring !== this.#targetOwner) {
       lent.ring.consume(lent.ring.length);
-      recycle(lent);
+      releaseRing(lent);
     }
   }
 
@@ -224,7 +224,7 @@ export class ReceiveBuffer {
     if (store === null || store !== this.#lent) return;
     // With other words: those of the old ring contain the ends of the lent frames.
     if (this.length === 0) this.#leave();
-    else this.#moveOn(openStore(), room);
+    else this.#moveOn(acquireRing(), room);
   }
 
   /** The same if the transport is about to read into the ring: that memory is in the free part, where the ring would write. */
@@ -237,8 +237,8 @@ export class ReceiveBuffer {
   }
 
   /** Continues in another ring, with the unread bytes; positions stay the same. */
-  #moveOn(fresh: Store, room: number): void {
-    const { ring } = this.store as Store;
+  #moveOn(fresh: PooledRing, room: number): void {
+    const { ring } = this.store as PooledRing;
     const size = this.length;
     if (size > 0) {
       ring.copyTo(fresh.ring.reserve(Math.max(size, room)), 0, ring.length - size, ring.length);
@@ -254,7 +254,7 @@ export class ReceiveBuffer {
   }
 
   /** Returns a ring that may be written to. `room` as for {@link leaveLoan}. */
-  openToWrite(room: number): Store {
+  openToWrite(room: number): PooledRing {
     this.leaveLoan(room);
     this.#leaveTarget();
     this.settle(true);
