@@ -8,7 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as x509Types from '@peculiar/x509';
 import type { DuplexTransport } from '#ts/transports/duplex.js';
-import type { SocketTransport } from '#ts/transports/socket.js';
+import type { TlsTransport } from '#ts/tls/transport.js';
 import { secure } from '#ts/tls/handshake.js';
 import { checkClientTls, checkServerTls } from '#ts/tls/options.js';
 import { root } from './program.js';
@@ -83,7 +83,7 @@ export async function secured(
   client: DuplexTransport,
   served: DuplexTransport,
   maxVersion: 'TLSv1.2' | 'TLSv1.3' = 'TLSv1.3',
-): Promise<{ client: SocketTransport; served: SocketTransport }> {
+): Promise<{ client: TlsTransport; served: TlsTransport }> {
   const { ca, server } = await certificates();
   // Many tests of the contract have a peer that keeps its side open.
   const options = { sslShutdownTimeout: 1000 };
