@@ -195,6 +195,13 @@ export class FrameScanner implements FrameOwner {
     return Math.max(0, this.#measureNext(framing.lengths));
   }
 
+  /** Remembers the length of the frame that begins at the oldest unread byte: a function of the caller's is not asked for it again. */
+  recall(framing: MeasuredFraming, length: number): void {
+    if (!(framing.lengths instanceof CustomLengths)) return;
+    this.#restartFor(framing);
+    this.#partial = length;
+  }
+
   /** The error for a stream that has ended within a frame, of which `rest` has arrived. `expected` is the length of the whole frame. */
   incomplete(framing: PreparedFraming, action: string): IncompleteReadError {
     if (framing instanceof Separator) {
@@ -361,9 +368,14 @@ export class FrameScanner implements FrameOwner {
   /** The index in the words of `store`, to be continued. */
   #listingOf(store: PooledRing, framing: PreparedFraming, lister: Separator | Lengths): Listing {
     const words = this.#openWords(store);
-    const room = words.length - FrameIndex.ENDS;
-    const max = this.#all ? room : Math.min(this.#batch, room);
+    const max = this.#mostListed(words);
     return { framing: lister, words, limit: Math.min(this.#limitOf(framing), MAX_CAPACITY), max };
+  }
+
+  /** How many frames to list at most. */
+  #mostListed(words: Uint32Array): number {
+    const room = words.length - FrameIndex.ENDS;
+    return this.#all ? room : Math.min(this.#batch, room);
   }
 
   /** The words of `store`, replaced by more of them if that is worth it, with the state of the listing so far. */
@@ -403,12 +415,12 @@ export class FrameScanner implements FrameOwner {
     const limit = this.#limitOf(framing);
     const words = this.#words;
     const end = bytes.length;
-    const room = words.length - FrameIndex.ENDS;
+    const max = this.#mostListed(words);
     let found = words[FrameIndex.COUNT] as number;
     let start = this.#resume;
     let known = this.#partial;
     let refused = false;
-    while (found < room && start < end) {
+    while (found < max && start < end) {
       let length;
       try {
         length = known === 0 ? measured(lengths, bytes, start, end, action) : known;
@@ -434,8 +446,8 @@ export class FrameScanner implements FrameOwner {
     this.#stop = FrameIndex.ENDS + found;
     this.#resume = start;
     this.#partial = known;
-    // After a refused frame, or if the words are full, there may be more frames.
-    this.#exhausted = !refused && found < room;
+    // After a refused frame, or if no more may be listed, there may be more frames.
+    this.#exhausted = !refused && found < max;
   }
 
   /**

@@ -14,9 +14,9 @@ import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, refusedWait, type WaitOptions } from '../abort.js';
 import { checkInteger, checkLimit, isBytes, isError, notAnInteger } from '../checks.js';
 import {
+  MeasuredFraming,
   prepareFraming,
   type Framing,
-  type MeasuredFraming,
   type PreparedFraming,
   type Separators,
 } from '../buffer/framing.js';
@@ -71,6 +71,8 @@ class PendingRead {
 /** The fill of a waiting read, once the number of bytes is known. */
 interface Gathered {
   fill: Fill | null;
+  /** The framing of the frame that is gathered. */
+  readonly framing?: PreparedFraming;
 }
 
 function nothing(): undefined {
@@ -754,7 +756,7 @@ export class StreamReader {
     result: (frame: Buffer | null) => T,
     loop: object | null,
   ): Promise<T> {
-    const gathered: Gathered = { fill: null };
+    const gathered: Gathered = { fill: null, framing: wanted };
     const attempt = (): T | undefined => {
       if (gathered.fill === null) {
         const scanner = this.#receive();
@@ -1155,7 +1157,7 @@ export class StreamReader {
     const pending = this.#pending;
     if (pending?.loop !== loop) return;
     this.#finish(pending);
-    if (pending.fill !== null) this.#putBackFill(pending.fill);
+    if (pending.gathered !== null) this.#putBack(pending.gathered);
     pending.resolve(DONE as never);
   }
 
@@ -1191,7 +1193,7 @@ export class StreamReader {
         return Promise.resolve(result);
       }
     } catch (error) {
-      if (gathered?.fill != null) this.#putBackFill(gathered.fill);
+      if (gathered !== null) this.#putBack(gathered);
       // An overlong line was dropped, or the error contains the remaining bytes.
       if (this.#paused) this.#relieve();
       return Promise.reject(error);
@@ -1257,7 +1259,7 @@ export class StreamReader {
 
   #fail(pending: PendingRead, reason: unknown): void {
     this.#finish(pending);
-    if (pending.fill !== null) this.#putBackFill(pending.fill);
+    if (pending.gathered !== null) this.#putBack(pending.gathered);
     pending.reject(reason);
   }
 
@@ -1355,12 +1357,14 @@ export class StreamReader {
   }
 
   /** Puts the bytes of a failed or cancelled fill back into the ring, unless the error contains them. */
-  #putBackFill(fill: Fill): void {
-    if (fill.filled === 0) return;
+  #putBack({ fill, framing }: Gathered): void {
+    if (fill === null || fill.filled === 0) return;
     const { target, filled } = fill;
     fill.filled = 0;
     try {
-      this.#receive().buffer.putBack(target.subarray(0, filled));
+      const scanner = this.#receive();
+      scanner.buffer.putBack(target.subarray(0, filled));
+      if (framing instanceof MeasuredFraming) scanner.recall(framing, target.length);
     } catch (failure) {
       this.setException(tooLarge('read', filled, failure));
     }
