@@ -52,8 +52,8 @@ export interface CustomFraming {
    * Returns the length of the frame that begins at `bytes[start]`, or 0 if more bytes are needed to determine it. The bytes before
    * `bytes[end]` have arrived (`start < end`). If the function throws, the read rejects with that error, and nothing is consumed.
    *
-   * It is called again when more bytes have arrived, but no longer once it has returned the length of a frame. It must not keep `bytes`,
-   * and cannot read from the stream.
+   * It is called again when more bytes have arrived, but no longer once it has returned the length of a frame, unless another kind of read
+   * comes in between. It must not keep `bytes`, and cannot read from the stream.
    */
   frameLength(bytes: Uint8Array, start: number, end: number): number;
   /** The longest frame in bytes. Default: the limit of the stream. */
