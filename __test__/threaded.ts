@@ -71,7 +71,10 @@ async function client(i: number): Promise<number> {
 const counts = await Promise.all(Array.from({ length: CLIENTS }, (_, i) => client(i)));
 const done: Done = { engine, lines: CLIENTS * LINES, bytes: counts.reduce((sum, count) => sum + count, 0) };
 if (stay) {
-  const stream = await connect('127.0.0.1', port);
+  // A peer that neither reads nor ends: a handler that refused the bytes would reset the connection before the thread is terminated.
+  const silent = new StreamServer(() => new Promise<void>(() => {}), '127.0.0.1', 0);
+  await silent.startServing();
+  const stream = await connect('127.0.0.1', (silent.sockets[0]?.address() as AddressInfo).port);
   void stream.write(Buffer.alloc(1_000_000));
   void stream.readline();
 } else {
