@@ -34,7 +34,7 @@ fn frames(length: usize, sequences: &[&str]) -> Vec<u8> {
     sequences.iter().cycle().take(BYTES / length).flat_map(frame).collect()
 }
 
-/// All frames must be found, or there is nothing to compare.
+/// All frames must be found; otherwise the figures cannot be compared.
 fn listed(words: &[u32], length: usize) {
     let ends = (length..).step_by(length).take(BYTES / length);
     assert!(words.iter().map(|end| *end as usize).eq(ends));
@@ -89,7 +89,7 @@ fn aho_corasick_find_iter(bencher: Bencher, length: usize, sequences: &[&str]) {
     });
 }
 
-/// A group for each separator: `list`, and what it is held against.
+/// A group for each separator: `list`, and the iterators that it is compared with.
 macro_rules! compare {
     ($($separator:ident: $sequences:expr, $rival:ident;)+) => {
         $(mod $separator {

@@ -1,11 +1,11 @@
 //! Where a match can end: bitmask loops over vector registers.
 //!
-//! A block of 64 bytes is compared at once and gives a word with one bit for each byte. Its set bits
-//! are the candidates, which the caller looks at one by one. Per candidate that costs a few
-//! instructions, where an iterator (`memchr_iter`, `memmem::find_iter`) pays for starting a search
+//! A block of 64 bytes is compared at once, which gives a word with one bit for each byte. Its set bits
+//! are the candidates, which the caller examines one by one. That costs a few instructions for each
+//! candidate, whereas an iterator (`memchr_iter`, `memmem::find_iter`) pays for starting a search
 //! after each match. Blocks without a candidate are skipped two at a time, as fast as `memchr` does.
 //!
-//! Microseconds for 64 KiB of frames (x64 with AVX2; the least of many rounds, in turns). To repeat:
+//! Microseconds for 64 KiB of frames (x64 with AVX2; the fastest of many rounds, in turns). To repeat:
 //! `cargo bench -p sluice-ring`.
 //!
 //! ```text
@@ -23,16 +23,17 @@
 //!               AhoCorasick::find_iter     291    147    125    122
 //! ```
 //!
-//! `fearless_simd` has the registers without unsafe code of ours: AVX2 where the processor has it,
-//! what the target always has (SSE2, NEON) otherwise. SSE2 takes as long for dense frames, 1.3 times
-//! as long for 64 bytes and more, twice as long for eight bytes to compare with. What needs no
-//! registers is slower: one word of 64-byte lines costs 2.2 ns so, 10 where words of eight bytes are
-//! compared by arithmetic, 16 where the compiler is to find the instructions. AVX-512 is left
-//! alone: it would be one more way to test, and the time goes into candidates and memory.
+//! `fearless_simd` gives access to the registers without unsafe code in this crate: AVX2 if the
+//! processor has it, otherwise what every processor of the target has (SSE2, NEON). With SSE2, dense
+//! frames take the same time, frames of 64 bytes and more 1.3 times, eight bytes to compare with twice the
+//! time. Without registers it is slower: a word of 64-byte lines costs 2.2 ns with them, 10 if words of
+//! eight bytes are compared by arithmetic, and 16 if the choice of instructions is left to the
+//! compiler. AVX-512 is not used: it would be another variant to test, and most of the time goes into
+//! candidates and memory.
 
 #![expect(
     clippy::inline_always,
-    reason = "what is not inlined is compiled without the vector instructions of its caller"
+    reason = "a function that is not inlined is compiled without the vector instructions of its caller"
 )]
 
 use std::{iter::zip, ops::ControlFlow};
@@ -172,7 +173,7 @@ fn scan<S: Simd, C: Candidate, T>(
     let (last_pairs, last_single) = last_blocks.as_chunks::<2>();
     let mut at = distance;
     let mut pairs = zip(first_pairs, last_pairs);
-    // A loop of its own for what has no candidate, so that it has the registers for itself.
+    // A separate loop for blocks without a candidate, so that it can use all registers.
     while let Some((first, last)) = pairs.find(
         #[inline(always)]
         |(first, last)| {
@@ -184,7 +185,7 @@ fn scan<S: Simd, C: Candidate, T>(
         let high = compare(&first[1], &last[1]).to_bitmask();
         state = each_bit(state, at - 2 * BLOCK, [low, high], &mut found)?;
     }
-    // What is left: a whole block, and a part of one.
+    // The rest: at most one whole block, and a part of one.
     let mut words = [0; 2];
     if let ([first], [last]) = (first_single, last_single) {
         words[0] = compare(first, last).to_bitmask();
@@ -192,7 +193,7 @@ fn scan<S: Simd, C: Candidate, T>(
     if !last_rest.is_empty() {
         words[last_single.len()] =
             if let (Some(first), Some(last)) = (firsts.last_chunk(), lasts.last_chunk()) {
-                // The last 64 bytes, less those that were looked at: quicker than copying the part.
+                // The last 64 bytes, without those that were examined: faster than copying the part.
                 compare(first, last).to_bitmask() >> (BLOCK - last_rest.len())
             } else {
                 let (mut first, mut last) = ([0; BLOCK], [0; BLOCK]);
@@ -204,7 +205,7 @@ fn scan<S: Simd, C: Candidate, T>(
     each_bit(state, at, words, &mut found)
 }
 
-/// Calls `found` for each bit that is set, of the words for two blocks that begin `at`.
+/// Calls `found` for each bit that is set in the words for two blocks, which begin at `at`.
 #[inline(always)]
 fn each_bit<T>(
     mut state: T,

@@ -1,5 +1,5 @@
-//! Separators that are too long, or too many, to search the last bytes again with every chunk. A search
-//! for one continues in the middle of it.
+//! Separators that are too long, or too many, for searching the last bytes again with every chunk. The
+//! search for such a separator continues in the middle of it.
 //!
 //! Such a search ends with a *partial*: how much of a separator the bytes end with, as a number. The
 //! next search continues from there, so each byte is examined at most a fixed number of times, however the
@@ -26,7 +26,7 @@ use memchr::{memchr, memchr2, memchr3, memmem};
 use crate::{Error, Match};
 
 /// Up to this length of the longest sequence the automaton is a table, which costs less for each byte.
-/// To build one takes a time that grows with the square of the length where a sequence repeats itself.
+/// Building it takes quadratic time in the length if a sequence repeats itself.
 const TABLE: usize = 64;
 
 /// How a search continues in the middle of a separator.
@@ -106,8 +106,8 @@ impl One {
         Ok(one)
     }
 
-    /// How much of the sequence the bytes end with after one more, where it was `length`, less than
-    /// all of it.
+    /// How much of the sequence the bytes end with after one more byte; before it, that was `length`, less
+    /// than the whole sequence.
     fn step(&self, mut length: usize, byte: u8) -> usize {
         count(1);
         while self.sequence[length] != byte {
@@ -150,7 +150,7 @@ impl One {
         ControlFlow::Continue((state, word(self.partial_at_end(&haystack[from..]))))
     }
 
-    /// How much of the sequence `bytes`, in which it is not, end with.
+    /// How much of the sequence `bytes` end with, which do not contain all of it.
     fn partial_at_end(&self, bytes: &[u8]) -> usize {
         let mut rest = &bytes[bytes.len().saturating_sub(self.sequence.len() - 1)..];
         let mut partial = 0;
@@ -173,7 +173,7 @@ pub(crate) struct Set<A> {
     start: StateID,
     /// The states of the automaton, ascending: a beginning of a sequence each.
     nodes: Vec<Node>,
-    /// What the sequences begin with, where that is few bytes.
+    /// The bytes that sequences begin with, if they are few.
     firsts: Option<Firsts>,
 }
 
@@ -182,7 +182,7 @@ struct Node {
     id: StateID,
     /// Bytes of the beginning.
     depth: usize,
-    /// Bytes of the longest sequence that it ends with; 0 where it does not end with any.
+    /// Bytes of the longest sequence that it ends with; 0 if it does not end with any.
     matched: usize,
 }
 
@@ -287,7 +287,7 @@ impl Firsts {
 }
 
 /// A length or an index among nodes as a word: all sequences together are shorter than that.
-#[expect(clippy::cast_possible_truncation, reason = "checked where a separator is made")]
+#[expect(clippy::cast_possible_truncation, reason = "checked when a separator is made")]
 fn word(value: usize) -> u32 {
     value as u32
 }

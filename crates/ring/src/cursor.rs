@@ -10,8 +10,8 @@
 //!                                              ^ head           ^ wrap point
 //! ```
 //!
-//! `region` is the offset in the data where the next bytes go, and `room` how many of them in one
-//! piece. They are written for JavaScript, and not read here: they follow from the other two.
+//! `region` is the offset in the data where the next bytes go, and `room` how many fit there in one
+//! piece. They are written for JavaScript and not read here, because they follow from the other two.
 //!
 //! The words of the header are native-endian, so that JavaScript can reach them with a
 //! `Uint32Array`. This file decides which offsets a position has; it touches no byte of data.

@@ -15,12 +15,12 @@ pub enum Error {
         /// Bytes of the block.
         bytes: usize,
     },
-    /// A header whose words cannot be true: the head is outside of the data, or more bytes are
-    /// unread than the data holds.
+    /// An impossible header: the head is outside of the data, or more bytes are unread than the data has
+    /// room for.
     Cursor {
-        /// The word that says where the oldest unread byte lies.
+        /// The word for the position of the oldest unread byte.
         head: u32,
-        /// The word that says how many bytes are unread.
+        /// The word for the number of unread bytes.
         length: u32,
         /// Bytes of data after the header.
         capacity: usize,
@@ -44,7 +44,7 @@ pub enum Error {
         /// time for each byte. May be above [`MAX_CAPACITY`](crate::MAX_CAPACITY).
         capacity: usize,
     },
-    /// A number that no search for this separator can have ended with, or not in so few bytes.
+    /// A partial that this separator does not have, or that is longer than the bytes searched so far.
     Partial {
         /// The number.
         partial: u32,
@@ -54,7 +54,7 @@ pub enum Error {
     Lengths,
     /// A separator without sequences.
     NoSequence,
-    /// A separator with a sequence that holds no bytes.
+    /// A separator with an empty sequence.
     EmptySequence {
         /// Which one, from 0.
         index: usize,

@@ -1,4 +1,4 @@
-//! Frames that say how long they are: a length field before the payload, or one size for all.
+//! Frames of known length: with a length field before the payload, or all of one size.
 //!
 //! ```text
 //! +--------------+---------------+-----------------------------------+
@@ -8,7 +8,7 @@
 //! |<-- frame ------------------------------------------------------->|
 //! ```
 //!
-//! The twin of `ts/buffer/lengths.ts`: both must agree on every byte.
+//! `ts/buffer/lengths.ts` does the same in TypeScript: both must agree on every byte.
 //!
 //! The listing is one loop, compiled for each type of field. It reads fields from contiguous bytes, from three
 //! stretches in turn: the bytes before the wrap point, a copy of the few bytes around it, and the bytes after
@@ -26,8 +26,8 @@ use crate::{Error, Listed, Query, Refused, Segments, list::word};
 /// The longest length field: a varint of ten bytes.
 const LONGEST_FIELD: usize = 10;
 
-/// The largest integer that a number of JavaScript holds together with all smaller ones. Frames that say
-/// they are longer are malformed.
+/// The largest integer up to which a JavaScript number represents every integer. Frames whose header gives
+/// a greater length are malformed.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// The type of a length field.
@@ -98,14 +98,14 @@ pub struct Lengths {
 }
 
 impl Lengths {
-    /// Frames of `offset` bytes, the field, and as many bytes as the value of the field plus `adjust`
-    /// says. A frame shorter than its header or than `least` is malformed, and so is a varint of more
+    /// Frames of `offset` bytes, the field, and as many bytes as the value of the field plus `adjust`.
+    /// A frame shorter than its header or than `least` is malformed, and so is a varint of more
     /// than `max_varint_bytes`.
     ///
     /// # Errors
     ///
-    /// [`Error::Lengths`] for numbers beyond those that JavaScript counts with (2^53 - 1 in either
-    /// direction), and for varints of more than ten bytes.
+    /// [`Error::Lengths`] for numbers beyond JavaScript's safe integers (2^53 - 1 in either direction),
+    /// and for varints of more than ten bytes.
     pub fn new(
         field: LengthField,
         offset: u64,
@@ -120,7 +120,7 @@ impl Lengths {
         Ok(Self { field, offset, adjust, least, max_varint_bytes })
     }
 
-    /// The length of a frame, header included, with this value in a field of `width` bytes; `None` where
+    /// The length of a frame, including its header, with this value in a field of `width` bytes; `None` if
     /// no frame can have it.
     #[inline]
     fn frame_length(&self, value: u64, width: u32) -> Option<u64> {
@@ -150,13 +150,13 @@ enum Field {
 }
 
 impl Segments<'_> {
-    /// Lists the frames that are complete: the first begins at `query.start`, each next one where the
-    /// one before ends. Their ends, ascending positions, are written to `ends`.
+    /// Lists the frames that are complete: the first begins at `query.start`, each other one where the
+    /// previous one ends. Their ends, ascending positions, are written to `ends`.
     ///
-    /// `query.limit` bounds a whole frame, header included. It is checked as soon as the header is
+    /// `query.limit` bounds a whole frame, including its header. It is checked as soon as the header is
     /// complete, whether or not the payload has arrived. [`Listed::resume`] is where the first frame
-    /// begins that is not listed, and `partial` is 0: only `start` is read from the query of a listing
-    /// that goes on.
+    /// that is not listed begins, and `partial` is 0. A listing that continues another uses only `start`
+    /// of its query.
     ///
     /// # Errors
     ///
@@ -214,15 +214,15 @@ fn fixed<const N: usize>(value: impl Fn([u8; N]) -> u64) -> impl Fn(&[u8]) -> Fi
     }
 }
 
-/// Reads a varint of at most so many bytes.
+/// Reads a varint of at most `most` bytes.
 #[inline]
 fn varint(most: usize) -> impl Fn(&[u8]) -> Field {
     move |bytes| {
         let mut value = 0;
         for (width, byte) in (1..).zip(bytes.iter().take(most)) {
             let digit = u64::from(byte & 0x7f);
-            // From the ninth byte on every digit but 0 makes a value that no frame can have, so the tenth
-            // may be shifted by less than 63, which would lose bits of it.
+            // From the ninth byte on, every digit except 0 makes a value that no frame can have. So the
+            // tenth may be shifted by less than 63, by which it would lose bits.
             value |= digit << (7 * (width - 1)).min(57);
             if *byte < 0x80 {
                 return Field::Complete { value, width };
@@ -244,7 +244,7 @@ fn quic(bytes: &[u8]) -> Field {
     }
 }
 
-/// One listing: what does not change in its course.
+/// One listing: the values that do not change while it runs.
 struct Listing<'a> {
     bytes: Segments<'a>,
     lengths: &'a Lengths,
@@ -315,7 +315,7 @@ impl Listing<'_> {
                 return refused(Refused::Overlong(length));
             }
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            // Empty frames, which only a size of 0 describes, would never end.
+            // Empty frames, which only a size of 0 describes, would be listed forever.
             if length == 0 || length > total - frame {
                 return Break(listed);
             }

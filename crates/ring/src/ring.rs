@@ -20,7 +20,7 @@ use crate::{
     cursor::{Cursor, HEADER_BYTES, MAX_CAPACITY},
 };
 
-/// The least capacity that an error asks for: small enough for an idle connection that a few bytes
+/// The least capacity that an error names: small enough for an idle connection that a few bytes
 /// arrive on.
 const LEAST_CAPACITY: usize = 256;
 
@@ -125,7 +125,7 @@ impl<M: AsRef<[u8]>> Ring<M> {
         if needed > self.cursor.free() { Err(self.full(needed)) } else { Ok(()) }
     }
 
-    /// The error that there is no room for `needed` more bytes, and the capacity that has it.
+    /// The error for `needed` more bytes that do not fit, with the capacity that has room for them.
     fn full(&self, needed: usize) -> Error {
         let length = self.len().saturating_add(needed);
         let capacity = self.capacity().saturating_mul(2).clamp(LEAST_CAPACITY, MAX_CAPACITY);
@@ -170,11 +170,11 @@ impl<M: AsRef<[u8]> + AsMut<[u8]>> Ring<M> {
     }
 
     /// Makes the [`writable`](Ring::writable) region at least `min` bytes long, sliding the unread
-    /// bytes to the front of the data where that costs little.
+    /// bytes to the front of the data if that costs little.
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] where it takes a larger block.
+    /// [`Error::Full`] if a larger block is necessary.
     pub fn reserve(&mut self, min: usize) -> Result<(), Error> {
         if self.is_empty() {
             self.cursor = self.cursor.at_front();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn state_lies_in_the_block() {
+    fn all_state_is_in_the_block() {
         let mut block = [0; HEADER_BYTES + 4];
         block[0..4].copy_from_slice(&2_u32.to_ne_bytes());
         Ring::open(&mut block[..]).unwrap().unread(b"c").unwrap();
@@ -258,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn the_error_asks_for_twice_the_capacity_or_for_what_is_needed() {
-        let asked = |capacity, needed| match ring(capacity, 0, b"").write(&vec![0; needed]) {
+    fn the_error_names_twice_the_capacity_or_what_is_needed() {
+        let named = |capacity, needed| match ring(capacity, 0, b"").write(&vec![0; needed]) {
             Err(Error::Full { capacity, .. }) => capacity,
             other => panic!("{other:?}"),
         };
-        assert_eq!(asked(0, 1), 256);
-        assert_eq!(asked(200, 201), 400);
-        assert_eq!(asked(1000, 5000), 5000);
+        assert_eq!(named(0, 1), 256);
+        assert_eq!(named(200, 201), 400);
+        assert_eq!(named(1000, 5000), 5000);
     }
 
     #[test]

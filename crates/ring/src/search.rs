@@ -1,12 +1,12 @@
-//! The search for separators in bytes that lie in two pieces, without moving them.
+//! The search for separators in bytes that are in two pieces, without moving them.
 //!
 //! For a long separator the two pieces are searched one after the other. If the first one ends within a
 //! separator, the search of the second one continues there. For a short separator three stretches are
 //! searched in turn: the front, a small *window* of the bytes around the wrap point, and the back. Only the
 //! window is a copy: the last `longest - 1` bytes of the front and as many of the back, which is all that a
-//! match across the wrap point can touch. The order determines what each stretch leaves to the next: a match
-//! that ends in the front was found there, so the first match in the window crosses the wrap point, and no
-//! match that begins before the wrap point ends after the window.
+//! match across the wrap point can cover. The order of the stretches ensures that no match is found twice or
+//! missed: a match that ends in the front was found there, so the first match in the window crosses the
+//! wrap point, and no match that begins before the wrap point ends after the window.
 
 use std::ops::ControlFlow;
 

@@ -1,6 +1,6 @@
 //! What ends a frame, and how to look for it in contiguous bytes: the choice of the machinery.
 //!
-//! Which match counts is the same whatever the machinery: *the earliest end wins, and among the
+//! All machineries find the same matches: *the earliest end wins, and among the
 //! sequences that end there the longest*. A frame is then complete as soon as any separator is,
 //! and no later byte can change where it ends.
 
@@ -18,7 +18,7 @@ use crate::{
 /// most a comparison of one word for each sequence.
 pub(crate) const SHORT: usize = size_of::<u128>();
 
-/// Up to so many sequences are compared one by one.
+/// Up to this number, sequences are compared one by one.
 const FEW: usize = 16;
 
 /// One or several byte sequences, any of which ends a frame. Built once, used for any number of
@@ -83,8 +83,8 @@ impl Separator {
         self.longest
     }
 
-    /// How many of the last bytes a search that resumes examines again, since a match can have begun
-    /// there: 15 at most. `None` where it [carries](Carried) what it has seen of a separator.
+    /// How many of the last bytes a search that resumes examines again, because a match may have begun
+    /// there: 15 at most. `None` if it [carries](Carried) what it has seen of a separator.
     pub(crate) fn lookback(&self) -> Option<usize> {
         match self.machinery {
             Machinery::Carried(_) => None,
@@ -170,7 +170,7 @@ pub(crate) fn with<T>(flow: ControlFlow<T, T>, from: usize) -> ControlFlow<(T, u
     flow.map_continue(|state| (state, from)).map_break(|state| (state, from))
 }
 
-/// The state without it.
+/// The state without that position.
 fn first<T>(flow: ControlFlow<(T, usize), (T, usize)>) -> ControlFlow<T, T> {
     flow.map_continue(|(state, _)| state).map_break(|(state, _)| state)
 }
@@ -243,7 +243,7 @@ impl Bytes {
 struct Ending {
     /// The sequence in the last bytes, zeros before it.
     bytes: u128,
-    /// Ones where the sequence is.
+    /// One bits in the bytes of the sequence, zeros before them.
     mask: u128,
     length: usize,
 }
@@ -274,7 +274,7 @@ fn last_bytes(haystack: &[u8], at: usize) -> u128 {
     }))
 }
 
-/// The different ones among these sequences, the longest first.
+/// These sequences without duplicates, the longest first.
 fn longest_first<'a>(sequences: impl Iterator<Item = &'a [u8]>) -> Vec<Box<[u8]>> {
     let mut sequences: Vec<Box<[u8]>> = sequences.map(Box::from).collect();
     sequences.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));

@@ -86,8 +86,8 @@ proptest! {
         }
     }
 
-    /// Bytes arrive in pieces, each listing goes on where the one before ended, and listed frames are
-    /// consumed: the frames are those of the whole.
+    /// Bytes arrive in pieces, each listing continues where the previous one ended, and listed frames are
+    /// consumed: the frames are the same as for all bytes at once.
     #[test]
     fn going_on_gives_what_starting_over_gives(
         (numbers, bytes) in bytes(),

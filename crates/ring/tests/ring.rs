@@ -9,7 +9,7 @@ use sluice_ring::{Error, HEADER_BYTES, Ring};
 enum Operation {
     Write(Vec<u8>),
     Unread(Vec<u8>),
-    /// Fills the writable region and commits so many bytes of it.
+    /// Fills the writable region and commits this many bytes of it.
     Commit(usize),
     Consume(usize),
     Relocate(usize),
@@ -89,7 +89,7 @@ fn run(ring: &mut Ring<Vec<u8>>, model: &mut Vec<u8>, operation: &Operation) {
     }
 }
 
-/// The ring that another party finds in the block, from what lies in memory alone.
+/// The ring that another owner of the block finds, from nothing but its memory.
 fn reopen(ring: &mut Ring<Vec<u8>>) -> Ring<Vec<u8>> {
     let placeholder = Ring::open(vec![0; HEADER_BYTES]).unwrap();
     Ring::open(std::mem::replace(ring, placeholder).into_memory()).unwrap()
@@ -109,7 +109,7 @@ proptest! {
         }
     }
 
-    /// No header makes a ring that reaches outside of its block: it is refused, or all works.
+    /// No header makes a ring that reaches outside of its block: it is refused, or everything works.
     #[test]
     fn any_header_is_refused_or_sound(
         head in prop_oneof![0..40u32, any::<u32>()],

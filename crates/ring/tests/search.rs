@@ -46,7 +46,7 @@ fn haystack() -> impl Strategy<Value = (Vec<Vec<u8>>, Vec<u8>)> {
     })
 }
 
-/// What is listed, and the partial to go on with.
+/// The frames that are listed, and the partial with which the next search continues.
 fn list<M: AsRef<[u8]>>(
     ring: &Ring<M>,
     separator: &Separator,
@@ -80,8 +80,8 @@ proptest! {
         }
     }
 
-    /// Bytes arrive in pieces, each search goes on where the one before ended: the frames are those
-    /// of the whole.
+    /// Bytes arrive in pieces, each search continues where the previous one ended: the frames are the
+    /// same as for all bytes at once.
     #[test]
     fn going_on_gives_what_starting_over_gives(
         (sequences, bytes) in haystack(),

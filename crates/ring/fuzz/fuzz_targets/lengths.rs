@@ -22,7 +22,7 @@ libfuzzer_sys::fuzz_target!(|input: ((u8, u8, (i8, u8), u8, u8), Vec<u8>, u8, u1
     let limit = usize::from(limit);
     let mut query = Query { start: 0, resume: 0, partial: 0, limit, max: max.into() };
     let capacity = bytes.len() + 1;
-    // The first bytes alone, from which a second listing goes on with all of them.
+    // A listing of the first bytes alone, which a second one continues with all of them.
     let first = &bytes[..usize::from(first).min(bytes.len())];
     for bytes in [first, &bytes] {
         let ring = oracle::placed(bytes, usize::from(head) % capacity, capacity);

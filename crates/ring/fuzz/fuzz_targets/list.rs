@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|input: (Vec<Vec<u8>>, Vec<u8>, u8, u8, u8, u8)| {
     let mut query = Query { start: 0, resume: 0, partial: 0, limit, max: max.into() };
     let capacity = bytes.len() + 1;
     let head = usize::from(head) % capacity;
-    // The first bytes alone, from which a second listing goes on with all of them.
+    // A listing of the first bytes alone, which a second one continues with all of them.
     let first = &bytes[..usize::from(first).min(bytes.len())];
     for bytes in [first, &bytes] {
         let ring = oracle::placed(bytes, head, capacity);

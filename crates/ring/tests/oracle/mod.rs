@@ -1,4 +1,4 @@
-//! What is right, in code so simple that it is unlikely to be wrong.
+//! The expected results, from code so simple that it is unlikely to be wrong.
 #![allow(dead_code, reason = "each test and fuzz target uses a part")]
 
 use sluice_ring::{HEADER_BYTES, LengthField, Match, Query, Refused, Ring};
@@ -47,7 +47,7 @@ pub struct Listing {
     pub ends: Vec<usize>,
 }
 
-/// Whether a search for these looks at its last bytes again, and does not carry on in the middle of a
+/// Whether a search for these examines its last bytes again, instead of continuing in the middle of a
 /// separator.
 fn looks_back<S: AsRef<[u8]>>(sequences: &[S]) -> bool {
     let mut different: Vec<&[u8]> = sequences.iter().map(AsRef::as_ref).collect();
