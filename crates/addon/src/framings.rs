@@ -1,4 +1,4 @@
-//! The framings that JavaScript has handles of: separators and lengths.
+//! The framings for which JavaScript has handles: separators and lengths.
 //!
 //! A handle is a Node-API *external*, whose value JavaScript cannot read but another addon can forge: here
 //! it is a key of this table. So a handle of another addon can at worst name another framing, and looking
@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use sluice_ring::{Error, Lengths, Listed, Query, Segments, Separator};
 
-/// How frames are told apart.
+/// How a stream is divided into frames.
 pub enum Framing {
     Separator(Separator),
     Lengths(Lengths),

@@ -64,8 +64,8 @@ impl Call<'_> {
     /// An argument that is a handle of a framing.
     pub fn framing(&self, at: usize) -> Result<Rc<Framing>, Thrown> {
         let mut key = ptr::null_mut();
-        // SAFETY: `env` and the argument are those of the call that is running. What an external of
-        // another addon holds is compared with keys, never followed.
+        // SAFETY: `env` and the argument are those of the call that is running. The value of an external
+        // of another addon is only compared with keys, never dereferenced.
         let status =
             unsafe { sys::napi_get_value_external(self.env, self.arguments[at], &raw mut key) };
         let found = match status {
@@ -83,8 +83,8 @@ impl Call<'_> {
         kind == sys::ValueType::napi_undefined
     }
 
-    /// Copies of the byte sequences in an argument that is an array of them. Copies, because asking
-    /// an array for an element can run JavaScript.
+    /// Copies of the byte sequences in an argument that is an array of them. They are copied because
+    /// getting an element of an array can run JavaScript.
     pub fn sequences(&mut self, at: usize) -> Result<Vec<Vec<u8>>, Thrown> {
         const EXPECTED: &str = "an array of Uint8Arrays";
         let array = self.arguments[at];
@@ -182,7 +182,7 @@ impl Call<'_> {
     }
 }
 
-/// The integer of 32 bits that a number is exactly.
+/// The 32-bit integer that is exactly equal to a number.
 fn exact(value: f64) -> Option<u32> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "compared below")]
     let word = value as u32;

@@ -23,7 +23,7 @@ impl Element for u32 {
     const TYPE: sys::napi_typedarray_type = sys::TypedarrayType::uint32_array;
 }
 
-/// The memory of a typed array: checked, but not referred to yet.
+/// The memory of a typed array: checked, but without a reference to it yet.
 pub(super) struct Region<'lent, T> {
     address: NonNull<T>,
     length: usize,
@@ -52,11 +52,11 @@ pub struct MemoryArguments {
 }
 
 impl Call<'_> {
-    /// The memory of the arguments that are typed arrays, lent until the call goes on. `from` and
+    /// The memory of the arguments that are typed arrays, lent while the result is used. `from` and
     /// `words` may be missing.
     ///
-    /// That the call is borrowed exclusively keeps memory from being lent twice, and JavaScript from
-    /// running meanwhile: all that could run it needs the call.
+    /// The call is borrowed exclusively. So no memory is lent twice, and no JavaScript runs meanwhile,
+    /// because everything that could run it needs the call.
     pub fn lend(&mut self, arguments: MemoryArguments) -> Result<Lent<'_>, Thrown> {
         let block = Region::<u8>::new(self, arguments.block, "block")?;
         let data = match arguments.data {
@@ -126,7 +126,7 @@ impl<'lent, T: Element> Region<'lent, T> {
         if status != sys::Status::napi_ok || kind != T::TYPE {
             return Err(call.wrong_type(at, name, T::ARRAY));
         }
-        // Other threads may write to a SharedArrayBuffer, which is no ArrayBuffer to Node-API.
+        // Other threads may write to a SharedArrayBuffer, which Node-API does not count as an ArrayBuffer.
         let mut unshared = false;
         // SAFETY: as above.
         let status = unsafe { sys::napi_is_arraybuffer(call.env, buffer, &raw mut unshared) };
