@@ -2,7 +2,7 @@
  * Returns memory of readers whose connection has become silent.
  *
  * A ring grows with its unread bytes and keeps its size when they are consumed, because as many are likely to follow. If a reader waits
- * with a few bytes in a large ring, it may be in the middle of a transfer, or idle for hours: only time can tell. Such readers are
+ * with a few bytes in a large ring, it may be in the middle of a transfer, or idle for hours, which only time shows. Such readers are
  * checked now and then by one shared timer, which runs only while there are any, so that reads cost nothing more.
  */
 

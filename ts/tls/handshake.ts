@@ -289,15 +289,15 @@ function handshake(
 }
 
 function whenClosed(stream: Duplex, then: () => void): void {
-  let told = false;
-  const tell = (): void => {
-    if (told) return;
-    told = true;
+  let called = false;
+  const closed = (): void => {
+    if (called) return;
+    called = true;
     then();
   };
-  stream.once('close', tell);
+  stream.once('close', closed);
   // A stream created with `emitClose: false` emits no 'close', and neither does one that is already closed.
   afterPoll(() => {
-    if (stream.closed) tell();
+    if (stream.closed) closed();
   });
 }
