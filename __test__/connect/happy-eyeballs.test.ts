@@ -505,8 +505,8 @@ test('race: random schedules end as computed, and nothing runs afterwards', asyn
           const { fate, ms } = plans[index] as Plan;
           const start = simulation.startTimes[index] ?? NaN;
           const failedBefore = fate === 'throws' || (fate === 'fails' && start + ms <= expected.end);
-          if (index === winner) assert.equal(signals[index]?.aborted, false, 'the winner is left alone');
-          else if (!failedBefore) assert.equal(signals[index]?.aborted, true, `attempt ${index} is told to stop`);
+          if (index === winner) assert.equal(signals[index]?.aborted, false, 'the winner is not aborted');
+          else if (!failedBefore) assert.equal(signals[index]?.aborted, true, `attempt ${index} is aborted`);
         }
         assert.deepEqual(
           simulation.discarded,

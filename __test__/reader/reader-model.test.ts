@@ -406,7 +406,7 @@ function start(reader: StreamReader, op: Op, lines: Loop<Buffer>, options: Optio
     case 'readinto': {
       const memory = Buffer.alloc(op.n, 0xdd);
       const result = reader.readinto(memory, options).then((n) => {
-        if (!memory.subarray(n).every((b) => b === 0xdd)) throw new Error('readinto wrote behind its result');
+        if (!memory.subarray(n).every((b) => b === 0xdd)) throw new Error('readinto wrote after its result');
         return memory.subarray(0, n);
       });
       return plain(result);

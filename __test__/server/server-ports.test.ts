@@ -121,7 +121,7 @@ function withoutPrivileges(t: ExecutionContext): { port: number; as: { uid?: num
   try {
     least = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'latin1'));
   } catch {
-    t.log('this system does not tell which ports are privileged');
+    t.log('this system does not report which ports are privileged');
     return null;
   }
   if (least <= 1) {
