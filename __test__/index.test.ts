@@ -18,6 +18,7 @@ const classes = [
   'StreamReader',
   'StreamServer',
   'StreamWriter',
+  'TimeoutError',
   'UnixStreamServer',
 ];
 const functions = [

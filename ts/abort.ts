@@ -1,11 +1,17 @@
-/** Waiting with an `AbortSignal`: the options of every call that waits, how they are checked, and how a wait ends early. */
+/** Signals and timeouts: the options of every call that waits, how they are checked, and how a wait ends early. */
 import { checkObject } from './checks.js';
-import { ignore, invalidType } from './errors.js';
+import { Deadline, setDeadline, withdrawDeadline } from './deadlines.js';
+import { TimeoutError, ignore, invalidType, outOfRange } from './errors.js';
 
 /** The options of every call that waits. */
 export interface WaitOptions {
   /** Aborting it rejects the call with the signal's reason. Nothing is consumed, and the stream can still be used. */
   signal?: AbortSignal | undefined;
+  /**
+   * The most milliseconds to wait: after that, the call rejects with a {@link TimeoutError}. Nothing is consumed, and the stream can still be
+   * used. 0: rejects unless the call can finish without waiting. Default, and `Infinity`: no limit.
+   */
+  timeout?: number | undefined;
 }
 
 /**
@@ -28,12 +34,45 @@ export function checkedSignal(action: string, options: WaitOptions | undefined):
 }
 
 /**
+ * The timeout in the options of `action`, if there is one that can pass.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` or RangeError `ERR_OUT_OF_RANGE` if it is not a number of 0 or more
+ */
+export function checkedTimeout(action: string, options: WaitOptions | undefined): number | undefined {
+  const timeout = options?.timeout;
+  if (timeout === undefined) return undefined;
+  if (typeof timeout !== 'number') throw invalidType(action, 'timeout', 'a number of milliseconds', timeout);
+  if (!(timeout >= 0)) throw outOfRange(action, 'timeout', 'a number of milliseconds of 0 or more', timeout);
+  return timeout === Infinity ? undefined : timeout;
+}
+
+/** The options of a call whose waits come later, checked; undefined if there is nothing to watch. */
+export function checkedWait(action: string, options: WaitOptions | undefined): WaitOptions | undefined {
+  const signal = checkedSignal(action, options);
+  const timeout = checkedTimeout(action, options);
+  return signal === undefined && timeout === undefined ? undefined : { signal, timeout };
+}
+
+/** Whether the options are valid and have no signal: a call that need not wait may then begin without another look at them. */
+export function isTimeoutOnly(options: WaitOptions): boolean {
+  if (typeof options !== 'object' || (options as unknown) === null) return false;
+  const { signal, timeout } = options;
+  return signal === undefined && typeof timeout === 'number' && timeout >= 0;
+}
+
+/** `readline: timed out after 50 ms` */
+export function timedOut(action: string, ms: number): TimeoutError {
+  return new TimeoutError(`${action}: timed out after ${ms} ms`);
+}
+
+/**
  * The rejection of a call that cannot begin because its options are invalid or its signal is already aborted; null if it can
  * begin.
  */
 export function refusedWait<T>(action: string, options: WaitOptions | undefined): Promise<T> | null {
   if (options === undefined) return null;
   try {
+    checkedTimeout(action, options);
     checkedSignal(action, options)?.throwIfAborted();
     return null;
   } catch (reason) {
@@ -50,6 +89,63 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   if (signal === undefined) return ignore;
   signal.addEventListener('abort', listener, { once: true });
   return () => signal.removeEventListener('abort', listener);
+}
+
+/**
+ * Calls `end` with the reason when the signal is aborted or the timeout has passed. Neither has happened yet.
+ *
+ * @returns a function that forgets both and may be called at any time
+ */
+export function watchWait(
+  action: string,
+  { signal, timeout }: WaitOptions,
+  end: (reason: unknown) => void,
+): () => void {
+  const forget = onAbort(signal, () => end(signal?.reason));
+  if (timeout === undefined || timeout === Infinity) return forget;
+  const deadline = new Deadline(() => end(timedOut(action, timeout)));
+  setDeadline(deadline, timeout);
+  return () => {
+    forget();
+    withdrawDeadline(deadline);
+  };
+}
+
+/** The result of `work`, or a rejection if the signal is aborted or the timeout passes first. The result is then ignored. */
+export function unlessEnded<T>(action: string, options: WaitOptions | undefined, work: Promise<T>): Promise<T> {
+  if (options?.signal === undefined && options?.timeout === undefined) return work;
+  if (options.timeout === 0) {
+    work.catch(ignore);
+    return Promise.reject(timedOut(action, 0));
+  }
+  return new Promise((resolve, reject) => {
+    const forget = watchWait(action, options, reject);
+    work.then(resolve, reject).finally(forget);
+  });
+}
+
+/**
+ * Does `work` with a signal that is aborted when that of the options is, or when their timeout has passed: for calls of several steps.
+ *
+ * @throws what the options are refused with; otherwise as `work` does
+ */
+export async function withinTime<T>(
+  action: string,
+  options: WaitOptions | undefined,
+  work: (signal: AbortSignal | undefined) => Promise<T>,
+): Promise<T> {
+  const signal = checkedSignal(action, options);
+  const timeout = checkedTimeout(action, options);
+  if (timeout === undefined) return work(signal);
+  signal?.throwIfAborted();
+  const controller = new AbortController();
+  if (timeout === 0) controller.abort(timedOut(action, 0));
+  const forget = watchWait(action, { signal, timeout }, (reason) => controller.abort(reason));
+  try {
+    return await work(controller.signal);
+  } finally {
+    forget();
+  }
 }
 
 /** The result of `work`, or a rejection with the signal's reason if that comes first. The result is then ignored. */

@@ -5,6 +5,7 @@
  *     +-- IncompleteReadError   ERR_INCOMPLETE_READ       the stream ended before the read was complete
  *     +-- LimitOverrunError     ERR_LIMIT_OVERRUN         a frame is longer than the limit
  *     +-- FrameError            ERR_FRAME_MALFORMED       a frame that cannot be: an impossible length
+ *     +-- TimeoutError          ERR_TIMEOUT               a call with a timeout took too long
  *     +-- StateError            ERR_CONCURRENT_READ       a second read while one waits
  *     |                         ERR_STREAM_WRITE_ONLY     reading a stream without a reading side
  *     |                         ERR_STREAM_READ_ONLY      writing to a stream without a writing side
@@ -93,6 +94,16 @@ export class FrameError extends Error {
     super(message);
     this.header = header;
   }
+}
+
+/**
+ * A call has waited for as long as its `timeout` allows. Nothing was consumed, and the stream can still be used.
+ *
+ * asyncio: `TimeoutError`, of `wait_for` and `timeout`
+ */
+export class TimeoutError extends Error {
+  override readonly name = 'TimeoutError';
+  readonly code = 'ERR_TIMEOUT';
 }
 
 /** The codes of {@link StateError}. */

@@ -12,6 +12,7 @@ export {
   IncompleteReadError,
   LimitOverrunError,
   StateError,
+  TimeoutError,
   type AttemptError,
   type CodedError,
   type StateErrorCode,

@@ -8,7 +8,7 @@
  */
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { checkedSignal, onAbort, type WaitOptions } from '../abort.js';
+import { checkedSignal, checkedTimeout, onAbort, withinTime, type WaitOptions } from '../abort.js';
 import {
   checkBoolean,
   checkCloseTimeout,
@@ -75,6 +75,11 @@ export interface ConnectBaseOptions extends LimitOptions, CloseOptions, WaitOpti
   sslShutdownTimeout?: number | undefined;
   /** Aborting it closes everything that was opened, and the call rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
+  /**
+   * The most milliseconds until the connection can be used, handshake included. After that, everything that was opened is closed, and the
+   * call rejects with a `TimeoutError`. Default, and `Infinity`: no limit.
+   */
+  timeout?: number | undefined;
 }
 
 /** The options of `connect(host, port)`. */
@@ -193,6 +198,10 @@ export async function connect(
     return connectSock('connect', target);
   }
   const checked = checkTarget(target, port, options);
+  return withinTime('connect', checked, (signal) => connectTarget({ ...checked, signal }));
+}
+
+async function connectTarget(checked: Target): Promise<Stream> {
   const plain = await reach(checked);
   const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
   if (checked.signal?.aborted === true) {
@@ -215,6 +224,10 @@ export async function connectSock(
   check: (socket: unknown) => void = () => {},
 ): Promise<Stream> {
   const checked = checkSock(action, options);
+  return withinTime(action, checked, (signal) => connectOver(action, { ...checked, signal }, check));
+}
+
+async function connectOver(action: string, checked: Sock, check: (socket: unknown) => void): Promise<Stream> {
   const plain = await over(action, checked.sock, checked.signal);
   try {
     check(plain.getExtraInfo('socket'));
@@ -233,6 +246,7 @@ export interface Base {
   readonly limit: number;
   readonly closeTimeout: number;
   readonly signal: AbortSignal | undefined;
+  readonly timeout: number | undefined;
   readonly tls: Tls | null;
   readonly serverHostname: string | undefined;
 }
@@ -267,7 +281,13 @@ function checkCommon(call: string, options: ConnectBaseOptions | ConnectSockOpti
   const limit = checkLimit(call, options.limit);
   const closeTimeout = checkCloseTimeout(call, options.closeTimeout);
   if (options.ssl === undefined) checkNoTls(call, options);
-  return { limit, closeTimeout, signal, serverHostname: options.serverHostname };
+  return {
+    limit,
+    closeTimeout,
+    signal,
+    timeout: checkedTimeout(call, options),
+    serverHostname: options.serverHostname,
+  };
 }
 
 function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): Target {

@@ -1,4 +1,5 @@
 /** Connects to a Unix socket. */
+import { withinTime } from '../abort.js';
 import { checkObject, exclusive } from '../checks.js';
 import { invalidKind } from '../errors.js';
 import { Stream } from '../stream/stream.js';
@@ -53,7 +54,12 @@ export async function connectUnix(
     });
   }
   const path = checkUnixPath('connectUnix', target);
-  const { limit, closeTimeout, signal, tls, serverHostname } = checkOptions(options);
+  const checked = checkOptions(options);
+  return withinTime('connectUnix', checked, (signal) => connectPath(path, { ...checked, signal }));
+}
+
+async function connectPath(path: string, checked: Base): Promise<Stream> {
+  const { limit, closeTimeout, signal, tls, serverHostname } = checked;
   signal?.throwIfAborted();
   const plain = await SocketTransport.connect({ path, signal });
   const transport = tls === null ? plain : await secure(tls, plain, signal);

@@ -1,7 +1,7 @@
 /** Lines as strings, one at a time or many at once: loops over a reader. */
 import { Buffer } from 'node:buffer';
 import { checkBoolean } from '../checks.js';
-import { checkedSignal, type WaitOptions } from '../abort.js';
+import { checkedWait, type WaitOptions } from '../abort.js';
 import { checkEncoding, lineEnd } from './frames.js';
 
 /** The encodings in which the byte 0x0A is a line feed and nothing else. */
@@ -35,12 +35,12 @@ export interface LineSource {
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
  */
 export function checkLineForm(options: LinesOptions = {}): LineForm {
-  const signal = checkedSignal('lines', options);
+  const wait = checkedWait('lines', options);
   const { encoding = 'utf8', keepEnds = false } = options;
   const known = typeof encoding === 'string' && /^(utf-?8|latin1|binary|ascii)$/i.test(encoding);
   checkEncoding('lines', encoding, known, "'utf8', 'latin1' or 'ascii'");
   checkBoolean('lines', 'keepEnds', keepEnds);
-  return { encoding, keepEnds, signal };
+  return { encoding, keepEnds, ...wait };
 }
 
 /**

@@ -11,7 +11,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { checkedSignal, refusedWait, type WaitOptions } from '../abort.js';
+import { checkedWait, isTimeoutOnly, refusedWait, timedOut, watchWait, type WaitOptions } from '../abort.js';
 import { checkInteger, checkLimit, isBytes, isError, notAnInteger } from '../checks.js';
 import {
   MeasuredFraming,
@@ -428,7 +428,7 @@ export class StreamReader {
     if (n === 0) return this.#refusal('read', options) ?? Promise.resolve(EMPTY);
     if (n === -1) return this.#readAll(options);
     const scanner = this.#scanner;
-    if (scanner !== null && options === undefined && this.#pending === null) {
+    if (scanner !== null && this.#pending === null && isPlain(options)) {
       scanner.buffer.endLoan();
       const buffered = scanner.rewind();
       if (buffered > 0) return this.#takeExactly(scanner, Math.min(n, buffered));
@@ -462,7 +462,7 @@ export class StreamReader {
    */
   readline(options?: WaitOptions): Promise<Buffer> {
     const scanner = this.#scanner;
-    if (scanner?.has(LF) && options === undefined && this.#pending === null) return resolved(this.#taken(scanner));
+    if (scanner?.has(LF) && this.#pending === null && isPlain(options)) return resolved(this.#taken(scanner));
     return this.#begin('readline', options, StreamReader.#line);
   }
 
@@ -495,7 +495,7 @@ export class StreamReader {
       return Promise.reject(error);
     }
     const scanner = this.#scanner;
-    if (scanner !== null && options === undefined && this.#pending === null) {
+    if (scanner !== null && this.#pending === null && isPlain(options)) {
       const frame = this.#found(scanner, wanted, 'readuntil');
       if (frame !== null) return frame;
     }
@@ -529,7 +529,7 @@ export class StreamReader {
     if (!Number.isSafeInteger(n) || n < 0) return Promise.reject(notAnInteger('readexactly', 'n', n, 0));
     if (n === 0) return this.#refusal('readexactly', options) ?? Promise.resolve(EMPTY);
     const scanner = this.#scanner;
-    if (scanner !== null && options === undefined && this.#pending === null) {
+    if (scanner !== null && this.#pending === null && isPlain(options)) {
       scanner.buffer.endLoan();
       if (scanner.rewind() >= n) return this.#takeExactly(scanner, n);
     }
@@ -612,7 +612,7 @@ export class StreamReader {
     if (n === 0) return this.#refusal('peek', options) ?? Promise.resolve(EMPTY);
     if (n > MAX_CAPACITY) return Promise.reject(tooLarge(`peek(${n})`, n));
     const scanner = this.#scanner;
-    if (scanner !== null && options === undefined && this.#pending === null && scanner.buffer.length >= n) {
+    if (scanner !== null && this.#pending === null && scanner.buffer.length >= n && isPlain(options)) {
       scanner.buffer.endLoan();
       try {
         return resolved(scanner.buffer.copy(n));
@@ -741,7 +741,7 @@ export class StreamReader {
       return Promise.reject(error);
     }
     const scanner = this.#scanner;
-    if (scanner !== null && options === undefined && this.#pending === null) {
+    if (scanner !== null && this.#pending === null && isPlain(options)) {
       const frame = this.#found(scanner, wanted, 'readframe');
       if (frame !== null) return frame;
     }
@@ -808,15 +808,14 @@ export class StreamReader {
    */
   frames(framing: Framing = '\n', options?: WaitOptions): FrameLoop {
     const wanted = prepareFraming(framing, 'frames');
-    const signal = checkedSignal('frames', options);
-    return new FrameLoop(this.#frameSource(wanted, signal === undefined ? undefined : { signal }));
+    return new FrameLoop(this.#frameSource(wanted, checkedWait('frames', options)));
   }
 
   #frameSource(wanted: PreparedFraming, options: WaitOptions | undefined): FrameSource {
     return {
       nextFrame: (loop) => {
         const scanner = this.#scanner;
-        if (scanner?.has(wanted) && options === undefined && this.#pending === null) {
+        if (scanner?.has(wanted) && options?.signal === undefined && this.#pending === null) {
           return Promise.resolve({ done: false, value: this.#taken(scanner) });
         }
         return this.#waitFrame(wanted, 'frames', options, asIteration, loop);
@@ -1036,8 +1035,7 @@ export class StreamReader {
    */
   chunks(n?: number, options?: WaitOptions): AsyncIterableIterator<Buffer, undefined> {
     if (n !== undefined) checkInteger('chunks', 'n', n, 0);
-    const signal = checkedSignal('chunks', options);
-    const wait = signal === undefined ? undefined : { signal };
+    const wait = checkedWait('chunks', options);
     let left = n ?? Infinity;
     const handOut = (chunk: Buffer): IteratorResult<Buffer, undefined> => {
       left -= chunk.length;
@@ -1192,6 +1190,11 @@ export class StreamReader {
         if (this.#paused) this.#relieve();
         return Promise.resolve(result);
       }
+      // Polling with this must not come to a stop.
+      if (options?.timeout === 0) {
+        if (this.#paused) this.#resumeReading();
+        throw timedOut(action, 0);
+      }
     } catch (error) {
       if (gathered !== null) this.#putBack(gathered);
       // An overlong line was dropped, or the error contains the remaining bytes.
@@ -1209,7 +1212,7 @@ export class StreamReader {
     });
     this.#pending = pending;
     this.#keeper?.retain(Retain.READ);
-    if (options?.signal !== undefined) this.#watch(pending, options.signal);
+    if (options !== undefined) this.#watch(pending, options);
     // A waiting read needs bytes regardless of the limit: readexactly(n) must not stall if n exceeds it.
     if (this.#paused) this.#resumeReading();
     return result;
@@ -1221,14 +1224,9 @@ export class StreamReader {
   }
 
   // Not part of #begin: otherwise every waiting read would keep its variables alive.
-  #watch(pending: PendingRead, signal: AbortSignal): void {
-    const onAbort = (): void => {
-      this.#fail(pending, signal.reason);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    pending.unwatch = () => {
-      signal.removeEventListener('abort', onAbort);
-    };
+  #watch(pending: PendingRead, options: WaitOptions): void {
+    if (options.signal === undefined && options.timeout === undefined) return;
+    pending.unwatch = watchWait(pending.action, options, (reason) => this.#fail(pending, reason));
   }
 
   /** The rejection of a read that cannot start, or null. Ends the loan of frames if it can. */
@@ -1369,6 +1367,11 @@ export class StreamReader {
       this.setException(tooLarge('read', filled, failure));
     }
   }
+}
+
+/** Whether a read whose result is buffered may return it without a look at the options. */
+function isPlain(options: WaitOptions | undefined): boolean {
+  return options === undefined || isTimeoutOnly(options);
 }
 
 function asItIs<T>(value: T): T {

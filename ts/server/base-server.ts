@@ -159,7 +159,7 @@ export abstract class BaseStreamServer {
    *
    * asyncio: `serve_forever`
    */
-  async serveForever(options?: WaitOptions): Promise<void> {
+  async serveForever(options?: Pick<WaitOptions, 'signal'>): Promise<void> {
     const signal = checkedSignal('serveForever', options);
     if (this.#forever) throw new StateError('ERR_SERVER_STATE', 'serveForever: another call is running');
     if (this.#closing !== null) throw closed('serveForever');

@@ -8,7 +8,7 @@ import { fstat, read, type Stats } from 'node:fs';
 import { constants, open, readFile, type FileHandle } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { checkedSignal, unlessAborted, type WaitOptions } from '../abort.js';
+import { checkedWait, unlessAborted, withinTime, type WaitOptions } from '../abort.js';
 import { checkBoolean, checkFd, checkInteger } from '../checks.js';
 import { seek } from '../system-calls.js';
 import { StateError, coded, invalidType, outOfRange } from '../errors.js';
@@ -62,11 +62,19 @@ export async function sendfile(
 ): Promise<number> {
   const file = checkSource(wanted);
   checkPart(offset, count);
-  const signal = checkOptions(options);
+  checkOptions(options);
+  return withinTime('sendfile', options, (signal) => sendPart(writer, file, { offset, count }, signal));
+}
+
+async function sendPart(
+  writer: WriterOutlet,
+  file: OpenSource | string,
+  part: Part,
+  signal: AbortSignal | undefined,
+): Promise<number> {
   signal?.throwIfAborted();
   // Before anything is awaited, so that later writes come after the file.
   const reservation = writer.reserve('sendfile');
-  const part = { offset, count };
   try {
     const source = await opened(file).catch((error: unknown) => refused(file, part, 0, error));
     try {
@@ -145,15 +153,14 @@ function checkPart(offset: unknown, count: unknown): void {
   if (count !== undefined) checkInteger('sendfile', 'count', count, 1);
 }
 
-function checkOptions(options: SendfileOptions): AbortSignal | undefined {
-  const signal = checkedSignal('sendfile', options);
+function checkOptions(options: SendfileOptions): void {
+  checkedWait('sendfile', options);
   const { fallback = true } = options;
   checkBoolean('sendfile', 'fallback', fallback);
   if (!fallback) {
     const message = 'sendfile: Node offers no system call for this, and fallback: false forbids copying';
     throw new StateError('ERR_SENDFILE_NOT_AVAILABLE', message);
   }
-  return signal;
 }
 
 async function opened(file: OpenSource | string): Promise<Source> {

@@ -24,7 +24,7 @@
  */
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { checkedSignal, type WaitOptions } from '../abort.js';
+import { checkedWait, withinTime, type WaitOptions } from '../abort.js';
 import { checkOptionNames } from '../checks.js';
 import { ConnectionError, StateError, ignore } from '../errors.js';
 import { prepareFraming, type Framing, type Separators } from '../buffer/framing.js';
@@ -471,15 +471,15 @@ export class Stream implements TransportSink, Keeper {
    */
   async startTls(ssl: ClientSsl | ServerSsl, options: StartTlsOptions = {}): Promise<void> {
     const action = 'startTls';
-    const signal = checkedSignal(action, options);
+    checkedWait(action, options);
     checkOptionNames(action, options);
     this.#bothWays(action);
     const tls = this.#serverSide
       ? checkServerTls(action, ssl, options)
       : checkClientTls(action, ssl, options, this.#host);
     const transport = this.#plainTransport(action);
-    signal?.throwIfAborted();
-    await startTls(this.#upgradable(transport), tls, signal);
+    options.signal?.throwIfAborted();
+    await withinTime(action, options, (signal) => startTls(this.#upgradable(transport), tls, signal));
   }
 
   /** The reading half. Throws if there is none. */

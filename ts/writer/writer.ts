@@ -19,7 +19,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { refusedWait, unlessAborted, type WaitOptions } from '../abort.js';
+import { refusedWait, unlessEnded, type WaitOptions } from '../abort.js';
 import type { Framing } from '../buffer/framing.js';
 import { checkCloseTimeout, checkInteger, checkObject, isBytes } from '../checks.js';
 import { ConnectionError, StateError, invalidType, outOfRange } from '../errors.js';
@@ -306,7 +306,7 @@ export class StreamWriter {
     if (this.#life !== 'open') return this.#connectionRefused('drain');
     this.#allowance -= CALL_COST;
     if (!this.#full && this.#allowance > 0 && !this.transport.isClosing) return RESOLVED;
-    return unlessAborted(options?.signal, this.#wait());
+    return unlessEnded('drain', options, this.#wait());
   }
 
   /**
@@ -325,7 +325,7 @@ export class StreamWriter {
     if (this.#life === 'aborted') return this.#connectionRefused('flush');
     if (this.#inFlight === 0) this.#progress();
     if (this.writeBufferSize === 0 && !this.transport.isClosing) return RESOLVED;
-    return unlessAborted(options?.signal, this.#untilAccepted('flush'));
+    return unlessEnded('flush', options, this.#untilAccepted('flush'));
   }
 
   /** Waits until the kernel has accepted every byte written so far. */
@@ -411,7 +411,7 @@ export class StreamWriter {
   waitClosed(options?: WaitOptions): Promise<void> {
     const refusal = refusedWait<void>('waitClosed', options);
     if (refusal !== null) return refusal;
-    return unlessAborted(options?.signal, this.#whenClosed());
+    return unlessEnded('waitClosed', options, this.#whenClosed());
   }
 
   /** Closes the connection at once and drops the queue. {@link waitClosed} waits until that is done. asyncio: `abort()` */
