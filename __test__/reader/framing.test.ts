@@ -1,5 +1,6 @@
 /** Frames by length, of one size, and by a function: what every read of frames gives, and what is refused. */
 // Runs once for each engine: no socket is read.
+import { spawnSync } from 'node:child_process';
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -479,6 +480,10 @@ const INVALID: [unknown, string, RegExp][] = [
   [{ length: 'varint', maxLengthBytes: 11 }, 'ERR_OUT_OF_RANGE', /framing.maxLengthBytes .*11/],
   [{ length: 'uint8', maxLengthBytes: 4 }, 'ERR_INVALID_ARG_VALUE', /maxLengthBytes is for .* varint/],
   [{ size: 0 }, 'ERR_OUT_OF_RANGE', /framing.size .*0/],
+  [{ size: 8, skip: 'header' }, 'ERR_INVALID_ARG_VALUE', /framing.skip is for frames with a length field, .*'header'/],
+  [{ size: 8, offset: 1 }, 'ERR_INVALID_ARG_VALUE', /framing.offset is for .* not for framing.size: 1/],
+  [{ frameLength: () => 1, skip: 4 }, 'ERR_INVALID_ARG_VALUE', /framing.skip is for .* not for framing.frameLength: 4/],
+  [{ frameLength: () => 1, adjust: -4 }, 'ERR_INVALID_ARG_VALUE', /framing.adjust is for .*: -4/],
   [{ size: '8' }, 'ERR_INVALID_ARG_TYPE', /framing.size .*"8"/],
   [{ frameLength: 8 }, 'ERR_INVALID_ARG_TYPE', /framing.frameLength must be a function, not 8/],
   [{ frameLength: () => 1, limit: -1 }, 'ERR_OUT_OF_RANGE', /framing.limit .*-1/],
@@ -509,6 +514,33 @@ test('another framing goes on after the last frame, and no byte is lost', async 
   t.is((await reader.readframe({ length: 'uint16le', skip: 'header' }))?.toString(), 'de');
   t.is((await reader.readframe({ size: 2 }))?.toString(), 'xy');
   t.is((await reader.readexactly(1)).toString(), 'z');
+});
+
+test('null as the first framing of a program is refused like any other', (t) => {
+  const program = `
+    import { StreamReader } from 'sluice';
+    const reader = new StreamReader();
+    for (const call of ['tryReadframe', 'tryReadframes', 'frames'])
+      try { reader[call](null); } catch (error) { console.log(error.code); }
+  `;
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+  t.is(stdout, 'ERR_INVALID_ARG_TYPE\n'.repeat(3));
+});
+
+test('a frameLength that replaces itself is not replaced for this framing', async (t) => {
+  const framing = {
+    size: undefined,
+    unit: 2,
+    frameLength(): number {
+      framing.frameLength = () => 1;
+      return this.unit;
+    },
+  };
+  const reader = new StreamReader();
+  for (const piece of ['ab', 'cd']) {
+    reader.feedData(piece);
+    t.is((await reader.readframe(framing))?.toString(), piece);
+  }
 });
 
 test('a framing is read once: later changes to the object are not seen', async (t) => {

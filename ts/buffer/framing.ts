@@ -5,7 +5,7 @@
  * Separators are prepared in `separator.ts`, length fields in `lengths.ts`. The engine lists the frames of both. If the caller's own
  * function measures the frames, the reader calls it.
  */
-import { types } from 'node:util';
+import { inspect, types } from 'node:util';
 import { checkInteger } from '../checks.js';
 import { coded, invalidType, outOfRange } from '../errors.js';
 import { LENGTH_TYPES, Lengths, type LengthType } from './lengths.js';
@@ -36,7 +36,7 @@ export interface LengthFraming {
   readonly skip?: number | 'header' | undefined;
   /** The most bytes of a `varint`, 1 to 10. Default 10. */
   readonly maxLengthBytes?: number | undefined;
-  /** The longest frame in bytes, including its header. Default: the limit of the stream. */
+  /** The longest frame in bytes, including its header. Default: the limit of the stream. No frame has more than 2147483648 bytes. */
   readonly limit?: number | undefined;
 }
 
@@ -53,10 +53,11 @@ export interface CustomFraming {
    * `bytes[end]` have arrived (`start < end`). If the function throws, the read rejects with that error, and nothing is consumed.
    *
    * It is called again when more bytes have arrived, but no longer once it has returned the length of a frame, unless another kind of read
-   * comes in between. It must not keep `bytes`, and cannot read from the stream.
+   * comes in between. It must not keep `bytes`, and cannot read
+   * from the stream: such a read fails with `ERR_CONCURRENT_READ`.
    */
   frameLength(bytes: Uint8Array, start: number, end: number): number;
-  /** The longest frame in bytes. Default: the limit of the stream. */
+  /** The longest frame in bytes. Default: the limit of the stream. No frame has more than 2147483648 bytes. */
   readonly limit?: number | undefined;
 }
 
@@ -97,8 +98,8 @@ const byContent = new Map<string, MeasuredFraming>();
 const CACHE_ENTRIES = 64;
 
 // The value of the previous call: most programs use one framing for all their frames.
-let lastValue: object | null = null;
-let lastFraming: MeasuredFraming | null = null;
+let lastValue: object | undefined;
+let lastFraming: MeasuredFraming | undefined;
 
 /**
  * The framing that `value` describes.
@@ -107,7 +108,7 @@ let lastFraming: MeasuredFraming | null = null;
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` or `ERR_SEPARATOR_EMPTY`
  */
 export function prepareFraming(value: Framing, action: string): PreparedFraming {
-  if (value === lastValue) return lastFraming!;
+  if (lastFraming !== undefined && value === lastValue) return lastFraming;
   if (typeof value !== 'object' || types.isUint8Array(value) || Array.isArray(value)) {
     if (typeof value !== 'string' && typeof value !== 'object') throw invalidType(action, 'framing', EXPECTED, value);
     return Separator.from(value as SeparatorLike, action);
@@ -131,9 +132,25 @@ function measured(value: LengthFraming | SizeFraming | CustomFraming, action: st
     throw coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
   }
   if (length !== undefined) return byLength(value as LengthFraming, action);
-  if (size !== undefined) return bySize(size as number, action);
-  if (frameLength !== undefined) return byFunction(value as CustomFraming, frameLength, action);
+  if (size !== undefined) {
+    refuseLengthOptions(value, 'size', action);
+    return bySize(size as number, action);
+  }
+  if (frameLength !== undefined) {
+    refuseLengthOptions(value, 'frameLength', action);
+    return byFunction(value as CustomFraming, frameLength, action);
+  }
   throw invalidType(action, 'framing', EXPECTED, value);
+}
+
+/** Refuses options that would have no effect: the compiler allows them, because another kind of framing has them. */
+function refuseLengthOptions(value: object, kind: string, action: string): void {
+  for (const name of ['offset', 'adjust', 'skip', 'maxLengthBytes']) {
+    const option = (value as Record<string, unknown>)[name] ?? 0;
+    if (option === 0) continue;
+    const message = `${action}: framing.${name} is for frames with a length field, not for framing.${kind}: ${inspect(option)}`;
+    throw coded(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
+  }
 }
 
 function byLength(framing: LengthFraming, action: string): MeasuredFraming {
@@ -178,7 +195,9 @@ function byFunction(framing: CustomFraming, kind: unknown, action: string): Meas
     throw invalidType(action, 'framing.frameLength', 'a function', kind);
   }
   checkLimitOf(framing, action);
-  const lengths = new CustomLengths((bytes, start, end) => framing.frameLength(bytes, start, end));
+  // A method of the framing, which later changes to the framing do not replace.
+  const measure = (kind as CustomFraming['frameLength']).bind(framing);
+  const lengths = new CustomLengths(measure);
   return new MeasuredFraming(lengths, 0, limit);
 }
 
