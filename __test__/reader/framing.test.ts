@@ -349,6 +349,21 @@ test('lengths from 2 ** 31 to 2 ** 53 - 1 are over the limit, and nothing is all
   }
 });
 
+test('a frame longer than any buffer is over the limit, whatever that is, and says so', async (t) => {
+  const limit = Number.MAX_SAFE_INTEGER;
+  const byFunction = { frameLength: (bytes: Uint8Array) => Number(Buffer.from(bytes).readBigUInt64BE()) + 8, limit };
+  for (const framing of [{ length: 'uint64be', limit } as const, byFunction]) {
+    for (const [name, read] of Object.entries(WAYS)) {
+      const reader = new StreamReader();
+      reader.feedData(Buffer.from('0000000080000000', 'hex'));
+      const message = /of 2147483656 bytes is over the limit of 2147483648$/;
+      const error = await t.throwsAsync(read(reader, framing), { instanceOf: LimitOverrunError, message }, name);
+      t.is(error?.consumed, 2 ** 31 + 8);
+      t.is(reader.buffered, 8);
+    }
+  }
+});
+
 for (const answer of [NaN, -1, 1.5, Infinity, '8', null, undefined, {}]) {
   test(`a frameLength that returns ${inspect(answer)} makes a FrameError`, async (t) => {
     for (const [name, read] of Object.entries(WAYS)) {

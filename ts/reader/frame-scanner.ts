@@ -368,8 +368,7 @@ export class FrameScanner implements FrameOwner {
   /** The index in the words of `store`, to be continued. */
   #listingOf(store: PooledRing, framing: PreparedFraming, lister: Separator | Lengths): Listing {
     const words = this.#openWords(store);
-    const max = this.#mostListed(words);
-    return { framing: lister, words, limit: Math.min(this.#limitOf(framing), MAX_CAPACITY), max };
+    return { framing: lister, words, limit: this.#limitOf(framing), max: this.#mostListed(words) };
   }
 
   /** How many frames to list at most. */
@@ -392,9 +391,10 @@ export class FrameScanner implements FrameOwner {
     return words;
   }
 
-  /** The longest frame of this framing; for a separator, without it. */
+  /** The longest frame of this framing; for a separator, without it. No frame is longer than what can be buffered. */
   #limitOf(framing: PreparedFraming): number {
-    return framing instanceof Separator ? this.#limit : (framing.limit ?? this.#limit);
+    const limit = framing instanceof Separator ? this.#limit : (framing.limit ?? this.#limit);
+    return Math.min(limit, MAX_CAPACITY);
   }
 
   /** Updates the index after a listing. */

@@ -889,7 +889,7 @@ export class StreamReader {
     if (scanner?.has(wanted) && this.#pending === null) return this.#taken(scanner);
     return this.#try('tryReadframe', 1, (frames) => {
       const frame = this.#frame(frames, wanted, 'tryReadframe');
-      if (frame === undefined) this.#wantFrame(frames, wanted, 'tryReadframe');
+      if (frame === undefined) this.#wantFrame(frames, wanted);
       return frame;
     });
   }
@@ -899,18 +899,16 @@ export class StreamReader {
     const wanted = prepareFraming(framing, 'tryReadframes');
     const attempt = (frames: FrameScanner): Frames | undefined => {
       const all = this.#all(frames, wanted, 'tryReadframes');
-      if (all === undefined) this.#wantFrame(frames, wanted, 'tryReadframes');
+      if (all === undefined) this.#wantFrame(frames, wanted);
       return all;
     };
     return this.#try('tryReadframes', 1, attempt, true);
   }
 
   /** Lets enough bytes arrive for the frame that a `try` has not found complete, whatever the limit. */
-  #wantFrame(scanner: FrameScanner, wanted: PreparedFraming, action: FrameAction): void {
+  #wantFrame(scanner: FrameScanner, wanted: PreparedFraming): void {
     if (wanted instanceof Separator) return;
-    const length = scanner.announced(wanted);
-    if (length > MAX_CAPACITY) throw tooLarge(action, length);
-    this.#wanted = Math.max(this.#wanted, length);
+    this.#wanted = Math.max(this.#wanted, scanner.announced(wanted));
   }
 
   /**
