@@ -409,6 +409,33 @@ test('frameLength cannot read from the stream whose frame it measures', async (t
   t.is(errors.length, 3);
 });
 
+// --- the memory of results
+
+test.serial('a small rest of a large frame keeps little memory alive', async (t) => {
+  const kept: Buffer[] = [];
+  for (const [size, skip] of [
+    [600, 595],
+    [30_000, 29_995],
+    [300_000, 299_995],
+  ] as const) {
+    const framing = { length: 'uint32be', skip: skip + 4, limit: 2 ** 20 } as const;
+    const frame = Buffer.alloc(size + 4, 'x');
+    frame.writeUInt32BE(size);
+    for (const whole of [true, false]) {
+      const reader = new StreamReader({ limit: 2 ** 20 });
+      for (let i = 0; i < 20; i++) {
+        // As many as are copied out of the ring together.
+        if (whole) for (let fed = 0; fed < 30_000; fed += size) reader.feedData(frame);
+        const read = reader.readframe(framing);
+        if (!whole) for (const piece of pieces(frame, () => 1000)) reader.feedData(piece);
+        kept.push((await read)!);
+      }
+    }
+  }
+  t.true(kept.every((rest) => rest.toString() === 'xxxxx'));
+  t.true(Math.max(...kept.map((rest) => rest.buffer.byteLength)) <= 8192);
+});
+
 // --- the end of the stream
 
 test('the end within a frame consumes the rest into the error, which has the length of the frame', async (t) => {

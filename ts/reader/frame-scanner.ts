@@ -607,11 +607,13 @@ export class FrameScanner implements FrameOwner {
   #takeSkipping(start: number, end: number, framing: MeasuredFraming): Buffer {
     if (end > this.#cut.end || this.#cut.memory.byteLength === 0) {
       const frame = this.#cutFrame(start, end);
-      return frame.subarray(framing.skipped(frame, 0));
+      return withoutStart(frame, framing.skipped(frame, 0));
     }
     const { bytes, memory, start: cutStart, shift } = this.#cut;
     const from = cutStart + framing.skipped(bytes, start - cutStart);
-    return bufferView(memory, from + shift, end - from);
+    const size = end - from;
+    if (keepsTooMuch(size, bytes.length)) return withoutStart(bytes.subarray(0, end - cutStart), from - cutStart);
+    return bufferView(memory, from + shift, size);
   }
 
   /** Decodes the next listed line, together with as many of the lines after it as fit into a piece. */
@@ -628,6 +630,20 @@ export class FrameScanner implements FrameOwner {
     const end = words[pieceEnd(words, this.#next, this.#stop, start, ascii)] as number;
     return this.buffer.inPlace(start, end);
   }
+}
+
+/** Whether a result of `size` bytes in a copy of `copied` bytes would keep more alive than a result may. */
+function keepsTooMuch(size: number, copied: number): boolean {
+  return copied > SLAB_BYTES && copied > KEPT_TIMES * size;
+}
+
+/** A frame without its first `skipped` bytes: in its memory, or as a copy if little of a large frame is left. */
+export function withoutStart(frame: Buffer, skipped: number): Buffer {
+  const rest = frame.subarray(skipped);
+  if (!keepsTooMuch(rest.length, frame.buffer.byteLength)) return rest;
+  const copy = allocateResult(rest.length);
+  copy.set(rest);
+  return copy;
 }
 
 /** The length that the caller's function returns, checked. */

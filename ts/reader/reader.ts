@@ -27,7 +27,7 @@ import { IncompleteReadError, StateError, coded, count, invalidType, tooLarge } 
 import { Retain, type Keeper } from '../keeper.js';
 import { Fill } from './fill.js';
 import { FrameLoop, type FrameSource } from './frame-loop.js';
-import { FrameScanner, LF, type FrameAction } from './frame-scanner.js';
+import { FrameScanner, LF, withoutStart, type FrameAction } from './frame-scanner.js';
 import type { Frames } from './frames.js';
 import { watch } from './idle.js';
 import { TUNING, type Flow, type ReaderIntake, type ReaderTuning } from './intake.js';
@@ -767,7 +767,7 @@ export class StreamReader {
       }
       const frame = this.#filled(gathered.fill, action, `, of a frame of ${gathered.fill.target.length}`);
       if (frame === undefined) return undefined;
-      return result(frame.subarray((wanted as MeasuredFraming).skipped(frame, 0)));
+      return result(withoutStart(frame, (wanted as MeasuredFraming).skipped(frame, 0)));
     };
     return this.#begin(action, options, attempt, gathered, loop);
   }
