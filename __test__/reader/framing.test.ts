@@ -409,6 +409,73 @@ test('frameLength cannot read from the stream whose frame it measures', async (t
   t.is(errors.length, 3);
 });
 
+test('a read within frameLength that returns a promise rejects', async (t) => {
+  const reader = new StreamReader();
+  reader.feedData('abc');
+  const reads: Promise<unknown>[] = [];
+  const framing: CustomFraming = {
+    frameLength: (_bytes, start, end) => {
+      reads.push(reader.read(1), reader.readexactly(1), reader.readexactly(1e6), reader.readline(), reader.window());
+      return end - start;
+    },
+  };
+  t.is((await reader.readframe(framing))?.toString(), 'abc');
+  t.is(reads.length, 5);
+  for (const read of reads) await t.throwsAsync(read, { code: 'ERR_CONCURRENT_READ' });
+});
+
+for (const first of [false, true]) {
+  // Whether the bytes are there when the read begins, or wake it.
+  const when = first ? 'the read begins' : 'bytes arrive';
+  const read = (reader: StreamReader, framing: CustomFraming, signal?: AbortSignal): Promise<Buffer | null> => {
+    if (first) reader.feedData('abcd');
+    const frame = signal === undefined ? reader.readframe(framing) : reader.readframe(framing, { signal });
+    if (!first) reader.feedData('abcd');
+    return frame;
+  };
+
+  test(`frameLength ends the stream when ${when}: the read has its frame, and the next one the end`, async (t) => {
+    const reader = new StreamReader();
+    const failure = new Error('lost');
+    const framing = { frameLength: () => (reader.setException(failure), 3) };
+    t.is((await read(reader, framing))?.toString(), 'abc');
+    t.is(await t.throwsAsync(reader.readexactly(2)), failure);
+    t.is(reader.buffered, 1);
+    const ended = new StreamReader();
+    const short = await t.throwsAsync(read(ended, { frameLength: () => (ended.feedEof(), 9) }));
+    t.like(short, { code: 'ERR_INCOMPLETE_READ', partial: Buffer.from('abcd'), expected: 9 });
+  });
+
+  test(`frameLength aborts the read when ${when}: a complete frame is not lost, and a wait ends`, async (t) => {
+    const reason = new Error('stop');
+    for (const length of [3, 9]) {
+      const reader = new StreamReader();
+      const controller = new AbortController();
+      const framing = { frameLength: () => (controller.abort(reason), length) };
+      const frame = read(reader, framing, controller.signal);
+      if (length === 3) t.is((await frame)?.toString(), 'abc');
+      else t.is(await t.throwsAsync(frame), reason);
+      t.is(reader.buffered, length === 3 ? 1 : 4);
+      reader.feedData('e');
+      t.is((await reader.readexactly(1)).toString(), length === 3 ? 'd' : 'a', 'the reader can still be used');
+    }
+  });
+}
+
+test('frameLength that feeds the reader or leaves its loop loses no byte', async (t) => {
+  const reader = new StreamReader();
+  let fed = 0;
+  const frame = reader.readframe({ frameLength: () => (fed++ === 0 && reader.feedData('cd'), 4) });
+  reader.feedData('ab');
+  t.is((await frame)?.toString(), 'abcd');
+  const loop = reader.frames({ frameLength: () => (void loop.return(), 1) });
+  const next = loop.next();
+  reader.feedData('ef');
+  t.is((await next).value?.toString(), 'e');
+  t.true((await loop.next()).done);
+  t.is((await reader.readexactly(1)).toString(), 'f');
+});
+
 // --- the memory of results
 
 test.serial('a small rest of a large frame keeps little memory alive', async (t) => {

@@ -123,6 +123,16 @@ export class FrameScanner implements FrameOwner {
     return this.#skipping > 0;
   }
 
+  /** Whether a function of the caller's is measuring a frame right now. */
+  get measures(): boolean {
+    return this.#measuring !== null;
+  }
+
+  /** Has the next read search again: bytes may have come in while a frame was being measured. */
+  searchAgain(): void {
+    this.#exhausted = false;
+  }
+
   /** Stops dropping lines. */
   stopSkipping(): void {
     this.#skipping = 0;

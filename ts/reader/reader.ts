@@ -430,8 +430,12 @@ export class StreamReader {
     const scanner = this.#scanner;
     if (scanner !== null && this.#pending === null && isPlain(options)) {
       scanner.buffer.endLoan();
-      const buffered = scanner.rewind();
-      if (buffered > 0) return this.#takeExactly(scanner, Math.min(n, buffered));
+      try {
+        const buffered = scanner.rewind();
+        if (buffered > 0) return this.#takeExactly(scanner, Math.min(n, buffered));
+      } catch (error) {
+        return Promise.reject(error);
+      }
     }
     return this.#waitRead(n, options);
   }
@@ -531,7 +535,11 @@ export class StreamReader {
     const scanner = this.#scanner;
     if (scanner !== null && this.#pending === null && isPlain(options)) {
       scanner.buffer.endLoan();
-      if (scanner.rewind() >= n) return this.#takeExactly(scanner, n);
+      try {
+        if (scanner.rewind() >= n) return this.#takeExactly(scanner, n);
+      } catch (error) {
+        return Promise.reject(error);
+      }
     }
     return this.#waitExactly(n, options);
   }
@@ -551,13 +559,9 @@ export class StreamReader {
   }
 
   #takeExactly(scanner: FrameScanner, n: number): Promise<Buffer> {
-    try {
-      const bytes = scanner.buffer.take(n);
-      if (this.#paused) this.#relieve();
-      return resolved(bytes);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    const bytes = scanner.buffer.take(n);
+    if (this.#paused) this.#relieve();
+    return resolved(bytes);
   }
 
   // Not part of readexactly, as for read.
@@ -1151,7 +1155,7 @@ export class StreamReader {
 
   #leave(loop: object): void {
     const pending = this.#pending;
-    if (pending?.loop !== loop) return;
+    if (pending?.loop !== loop || this.#measures(() => this.#leave(loop))) return;
     this.#finish(pending);
     if (pending.gathered !== null) this.#putBack(pending.gathered);
     pending.resolve(DONE as never);
@@ -1223,7 +1227,10 @@ export class StreamReader {
 
   // Not part of #begin: otherwise every waiting read would keep its variables alive.
   #watch(pending: PendingRead, options: WaitOptions): void {
-    if (options.signal === undefined && options.timeout === undefined) return;
+    const { signal, timeout } = options;
+    if (signal === undefined && timeout === undefined) return;
+    // Only a `frameLength` can have aborted it since it was checked.
+    if (signal?.aborted === true) queueMicrotask(() => this.#fail(pending, signal.reason));
     pending.unwatch = watchWait(pending.action, options, (reason) => this.#fail(pending, reason));
   }
 
@@ -1241,6 +1248,10 @@ export class StreamReader {
   #wake(): void {
     const pending = this.#pending;
     if (pending === null) return;
+    if (this.#scanner?.measures === true) {
+      this.#wakeLater();
+      return;
+    }
     let result: unknown;
     try {
       result = pending.attempt(this);
@@ -1253,10 +1264,29 @@ export class StreamReader {
     pending.resolve(result as never);
   }
 
+  // Not part of #wake, which would then allocate the closure's context each time.
+  #wakeLater(): void {
+    this.#measures(() => {
+      this.#receive().searchAgain();
+      this.#wake();
+    });
+  }
+
   #fail(pending: PendingRead, reason: unknown): void {
+    if (pending !== this.#pending || this.#measures(() => this.#fail(pending, reason))) return;
     this.#finish(pending);
     if (pending.gathered !== null) this.#putBack(pending.gathered);
     pending.reject(reason);
+  }
+
+  /**
+   * Whether a `frameLength` is measuring, which has fed or ended the stream, or ended the read that waits. The read has its result, or
+   * goes on waiting, first: `later` is called after it.
+   */
+  #measures(later: () => void): boolean {
+    if (this.#scanner?.measures !== true) return false;
+    queueMicrotask(later);
+    return true;
   }
 
   #finish(pending: PendingRead): void {
