@@ -13,8 +13,24 @@
  * order. The contract in `__test__/buffer/lengths.test.ts` then runs on both.
  */
 
-/** The types of length fields, in the order of their numbers in the native engine. */
-export const LENGTH_TYPES = Object.freeze([
+/** The type of a length field: an unsigned integer, big or little endian, or one of variable length. */
+export type LengthType =
+  | 'uint8'
+  | 'uint16be'
+  | 'uint16le'
+  | 'uint24be'
+  | 'uint24le'
+  | 'uint32be'
+  | 'uint32le'
+  | 'uint48be'
+  | 'uint48le'
+  | 'uint64be'
+  | 'uint64le'
+  | 'varint'
+  | 'quic';
+
+/** All of them, in the order of their numbers in the native engine. */
+export const LENGTH_TYPES: readonly LengthType[] = Object.freeze([
   'uint8',
   'uint16be',
   'uint16le',
@@ -28,9 +44,7 @@ export const LENGTH_TYPES = Object.freeze([
   'uint64le',
   'varint',
   'quic',
-] as const);
-
-export type LengthType = (typeof LENGTH_TYPES)[number];
+]);
 
 /** The bytes of each field; 0 if that depends on the value. */
 const WIDTHS: readonly number[] = [1, 2, 2, 3, 3, 4, 4, 6, 6, 8, 8, 0, 0];
