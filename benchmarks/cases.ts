@@ -12,6 +12,7 @@ import { linesBatches } from './cases/lines-batches.js';
 import { readlineAwait } from './cases/readline-await.js';
 import { readlineTry } from './cases/readline-try.js';
 import { sweep } from './cases/sweep.js';
+import { timeouts } from './cases/timeouts.js';
 import { untilCrlfCrlf } from './cases/until-crlfcrlf.js';
 import { windowResp } from './cases/window-resp.js';
 
@@ -19,6 +20,7 @@ import { windowResp } from './cases/window-resp.js';
 export const cases: readonly Case[] = [
   readlineAwait,
   readlineTry,
+  timeouts,
   linesBatches,
   frames,
   lengthFrames,
