@@ -22,7 +22,7 @@ import {
   type StreamServerOptions,
   type UnixStreamServerOptions,
 } from './server/server.js';
-import type { Stream } from './stream/stream.js';
+import { streamSide, type Stream } from './stream/stream.js';
 import type { StreamWriter } from './writer/writer.js';
 
 /** The two halves of a connection. */
@@ -61,7 +61,7 @@ export function openConnection(options: ConnectSockOptions): Promise<StreamPair>
 export async function openConnection(...args: unknown[]): Promise<StreamPair> {
   deprecated('openConnection', 'connect', 'SLUICE_DEP0001');
   const stream = await connect(...(args as Parameters<typeof connect>));
-  return stream.halves;
+  return streamSide(stream).halves;
 }
 
 /**
@@ -108,7 +108,7 @@ export function openUnixConnection(options: ConnectSockOptions): Promise<StreamP
 export async function openUnixConnection(...args: unknown[]): Promise<StreamPair> {
   deprecated('openUnixConnection', 'connectUnix', 'SLUICE_DEP0003');
   const stream = await connectUnix(...(args as Parameters<typeof connectUnix>));
-  return stream.halves;
+  return streamSide(stream).halves;
 }
 
 /**
@@ -132,7 +132,7 @@ export async function startUnixServer(
 function handler(action: string, callback: ClientConnectedCallback): ClientHandler {
   if (typeof callback !== 'function') throw invalidType(action, 'clientConnectedCb', 'a function', callback);
   return (stream: Stream) => {
-    const result: unknown = callback(...stream.halves);
+    const result: unknown = callback(...streamSide(stream).halves);
     return isThenable(result) ? leftOpen(result) : undefined;
   };
 }

@@ -1,7 +1,7 @@
 /** A connection that a server has passed to its handler, and what happens when the handler ends. */
 import { ConnectionError, IncompleteReadError, LimitOverrunError, StateError, ignore } from '../errors.js';
 import type { StreamLink } from '../stream/stream-link.js';
-import { Stream, peerName, type StreamOwner } from '../stream/stream.js';
+import { Stream, peerName, streamSide, type StreamOwner, type StreamSide } from '../stream/stream.js';
 import type { Transport } from '../transports/transport.js';
 import type { CheckedServing, HandlerContext } from './options.js';
 
@@ -17,7 +17,7 @@ const { then: promiseThen } = Promise.prototype;
 
 /** A connection that was passed to the handler. */
 export class Client implements StreamOwner {
-  readonly #link: StreamLink<Stream>;
+  readonly #link: StreamLink<StreamSide>;
   /** The stream while the handler runs. After that only user code keeps the stream alive, and may abandon it. */
   #held: Stream | null;
   /** Whether the handler is still running. */
@@ -37,12 +37,12 @@ export class Client implements StreamOwner {
   ) {
     this.#changed = changed;
     this.#held = new Stream(transport, { limit, closeTimeout, serverSide: true, owner: this });
-    this.#link = this.#held.link;
+    this.#link = streamSide(this.#held).link;
   }
 
   /** Null if the stream was abandoned and garbage collected. */
   get stream(): Stream | null {
-    return this.#held ?? this.#link.stream;
+    return this.#held ?? this.#link.stream?.stream ?? null;
   }
 
   /**

@@ -43,12 +43,12 @@ import {
 } from '../tls/options.js';
 import { TlsTransport } from '../tls/transport.js';
 import { DuplexTransport } from '../transports/duplex.js';
-import { StreamMode, peerName, type Transport, type TransportSink } from '../transports/transport.js';
+import { StreamMode, peerName, type Transport } from '../transports/transport.js';
 import type { Payload } from '../writer/frame-encoder.js';
 import { StreamWriter, writerOutlet, type CloseOptions, type WriterOutlet } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { startTls, type Upgradable } from './start-tls.js';
-import { StreamLink, type StreamOwner } from './stream-link.js';
+import { StreamLink, type ReadingSink, type StreamOwner } from './stream-link.js';
 
 export { StreamMode, peerName, type StreamOwner };
 
@@ -67,6 +67,21 @@ export interface StreamOptions extends LimitOptions, CloseOptions {
 
 /** Options of {@link Stream.startTls}. */
 export interface StartTlsOptions extends HandshakeOptions, WaitOptions {}
+
+/**
+ * The internal side of a stream: what its transport (through the link), its two halves, servers and the deprecated calls use. Callers of the
+ * package see only {@link Stream}.
+ */
+export interface StreamSide extends ReadingSink, Keeper {
+  readonly stream: Stream;
+  /** How the transport refers to the stream. */
+  readonly link: StreamLink<StreamSide>;
+  /** The reader and the writer. Each of them keeps the stream alive. */
+  readonly halves: [StreamReader, StreamWriter];
+}
+
+/** The internal side of a stream. */
+export let streamSide: (stream: Stream) => StreamSide;
 
 type Written = ReturnType<StreamWriter['write']>;
 
@@ -88,7 +103,7 @@ type Written = ReturnType<StreamWriter['write']>;
  *
  * asyncio: `Stream`
  */
-export class Stream implements TransportSink, Keeper {
+export class Stream {
   /** The directions of this stream, testable with `&`: `stream.mode & StreamMode.READ`. asyncio: `mode` */
   readonly mode: StreamMode;
 
@@ -101,7 +116,9 @@ export class Stream implements TransportSink, Keeper {
   readonly #closeTimeout: number | undefined;
   /** Ends the handshake of `startTls`; null if there is none. */
   #giveUp: (() => void) | null = null;
-  readonly #link: StreamLink<Stream>;
+  readonly #link: StreamLink<StreamSide>;
+  /** What everything but the caller sees of the stream. */
+  #side: StreamSide | null = null;
   #life: Life = 'open';
   /** Whether the caller has a promise that reports how the connection ended. */
   #endObserved = false;
@@ -114,8 +131,9 @@ export class Stream implements TransportSink, Keeper {
     this.#serverSide = options.serverSide ?? false;
     this.#host = options.host;
     this.#closeTimeout = options.closeTimeout;
-    this.#link = new StreamLink<Stream>(this, transport, options.owner);
-    this.#intake.attach(this.#link, this);
+    const side = streamSide(this);
+    this.#link = new StreamLink(side, transport, options.owner);
+    this.#intake.attach(this.#link, side);
     transport.start(this.#link);
   }
 
@@ -629,35 +647,73 @@ export class Stream implements TransportSink, Keeper {
     return `Stream { ${parts.join(', ')} }`;
   }
 
-  // ---------------------------------------------------------------------------------------------- the transport's side
+  // ---------------------------------------------------------------------------------------------- the internal side
 
-  /** @internal See `TransportSink.readTarget`. */
-  readTarget(ahead: boolean): Uint8Array | null {
-    return this.#intake.readTarget(ahead);
+  static {
+    // A class, made once, so that calls through it cost no more than calls of the stream's own methods.
+    class Side implements StreamSide {
+      readonly stream: Stream;
+
+      constructor(stream: Stream) {
+        this.stream = stream;
+      }
+
+      get link(): StreamLink<StreamSide> {
+        return this.stream.#link;
+      }
+
+      get halves(): [StreamReader, StreamWriter] {
+        return [this.stream.#reader, this.stream.#sender()];
+      }
+
+      readTarget(ahead: boolean): Uint8Array | null {
+        return this.stream.#intake.readTarget(ahead);
+      }
+
+      get readsAhead(): boolean {
+        return this.stream.#intake.readsAhead;
+      }
+
+      commit(count: number): boolean {
+        const { stream } = this;
+        return stream.#life !== 'open' || stream.#intake.commit(count);
+      }
+
+      feed(chunk: Uint8Array): boolean {
+        const { stream } = this;
+        return stream.#life !== 'open' || stream.#intake.feed(chunk);
+      }
+
+      eof(): void {
+        this.stream.#reader.feedEof();
+      }
+
+      closed(error: Error | null): void {
+        this.stream.#closed(error);
+      }
+
+      get transport(): Transport {
+        return this.stream.transport;
+      }
+
+      retain(reason: Retain): void {
+        this.stream.#link.retain(this, reason);
+      }
+
+      release(reason: Retain): void {
+        this.stream.#link.release(reason);
+      }
+
+      closing(): void {
+        this.stream.#link.closing(this);
+        this.stream.#closing();
+      }
+    }
+
+    streamSide = (stream) => (stream.#side ??= new Side(stream));
   }
 
-  /** @internal See `ReadingSink`. */
-  get readsAhead(): boolean {
-    return this.#intake.readsAhead;
-  }
-
-  /** @internal See `TransportSink.commit`. */
-  commit(count: number): boolean {
-    return this.#life !== 'open' || this.#intake.commit(count);
-  }
-
-  /** @internal See `TransportSink.feed`. */
-  feed(chunk: Uint8Array): boolean {
-    return this.#life !== 'open' || this.#intake.feed(chunk);
-  }
-
-  /** @internal See `TransportSink.eof`. */
-  eof(): void {
-    this.#reader.feedEof();
-  }
-
-  /** @internal See `TransportSink.closed`. */
-  closed(error: Error | null): void {
+  #closed(error: Error | null): void {
     this.#life = 'gone';
     // After an EOF, of the peer or of our close, the error does not affect reads.
     if (error === null) this.#reader.feedEof();
@@ -665,31 +721,7 @@ export class Stream implements TransportSink, Keeper {
     if (this.#writer !== null) writerOutlet(this.#writer).connectionLost(error);
   }
 
-  // ---------------------------------------------------------------------------------------------- the halves' side
-
-  /** @internal The two halves. Each of them keeps the stream alive. */
-  get halves(): [StreamReader, StreamWriter] {
-    return [this.#reader, this.#sender()];
-  }
-
-  /** @internal How the transport refers to the stream. */
-  get link(): StreamLink<Stream> {
-    return this.#link;
-  }
-
-  /** @internal See `Keeper.retain`. */
-  retain(reason: Retain): void {
-    this.#link.retain(this, reason);
-  }
-
-  /** @internal See `Keeper.release`. */
-  release(reason: Retain): void {
-    this.#link.release(reason);
-  }
-
-  /** @internal See `Keeper.closing`. */
-  closing(): void {
-    this.#link.closing(this);
+  #closing(): void {
     if (this.#life === 'open') {
       this.#life = 'closing';
       this.#reader.feedEof();
@@ -706,7 +738,7 @@ export class Stream implements TransportSink, Keeper {
   #makeWriter(): StreamWriter {
     const writer = new StreamWriter(this.transport, { closeTimeout: this.#closeTimeout });
     const outlet = writerOutlet(writer);
-    outlet.attach(this);
+    outlet.attach(streamSide(this));
     this.#writer = writer;
     if (this.#life === 'gone') outlet.connectionLost(this.exception());
     return writer;
