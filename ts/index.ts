@@ -19,7 +19,8 @@ export {
 } from './errors.js';
 export { FrameLoop } from './reader/frame-loop.js';
 export { Frames, type TextsOptions } from './reader/frames.js';
-export { Lines, type LineEncoding, type LinesOptions } from './reader/lines.js';
+export type { LineEncoding } from './reader/decoding.js';
+export { Lines, type LinesOptions } from './reader/lines.js';
 /* eslint-disable @typescript-eslint/no-deprecated -- deprecated, but still exported */
 export {
   openConnection,

@@ -8,7 +8,7 @@ import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import type { Framing } from 'sluice';
 import type { Frames } from '#ts/reader/frames.js';
-import type { LineEncoding } from '#ts/reader/lines.js';
+import type { LineEncoding } from '#ts/reader/decoding.js';
 import type { ReaderIntake } from '#ts/reader/intake.js';
 import { readerIntake, type StreamReader } from '#ts/reader/reader.js';
 import { seed } from '../seed.js';

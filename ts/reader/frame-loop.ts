@@ -1,6 +1,6 @@
 /** Loops over the frames of a reader: one by one, or many at once. */
 import type { Frames } from './frames.js';
-import { DONE, Loop } from './lines.js';
+import { DONE, Loop } from './loop.js';
 
 /** A source of frames: a reader. `loop` is the iterator that reads. */
 export interface FrameSource {

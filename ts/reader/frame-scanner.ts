@@ -21,8 +21,9 @@ import { malformation, type Lengths } from '../buffer/lengths.js';
 import { Separator } from '../buffer/separator.js';
 import { SLAB_BYTES, allocateResult, bufferView, shareMemory } from '../buffer/slab.js';
 import { FrameError, IncompleteReadError, LimitOverrunError, StateError, count } from '../errors.js';
-import { Frames, lineTexts, pieceEnd, type FrameOwner } from './frames.js';
-import { TextCut, type LineForm } from './lines.js';
+import { TextCut, lineTexts, pieceEnd } from './decoding.js';
+import { Frames, type FrameOwner } from './frames.js';
+import type { LineForm } from './lines.js';
 import { ReceiveBuffer } from './receive-buffer.js';
 
 /** The reads that return frames. Those that return lines skip a line over the limit; the others leave the frame in the buffer. */

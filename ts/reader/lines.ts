@@ -1,11 +1,8 @@
 /** Lines as strings, one at a time or many at once: loops over a reader. */
-import { Buffer } from 'node:buffer';
 import { checkBoolean } from '../checks.js';
 import { checkedWait, type WaitOptions } from '../abort.js';
-import { checkEncoding, lineEnd } from './frames.js';
-
-/** The encodings in which the byte 0x0A is a line feed and nothing else. */
-export type LineEncoding = 'utf8' | 'utf-8' | 'latin1' | 'binary' | 'ascii';
+import { checkEncoding, type LineEncoding } from './decoding.js';
+import { DONE, Loop } from './loop.js';
 
 /** Options of `lines`. */
 export interface LinesOptions extends WaitOptions {
@@ -100,80 +97,5 @@ export class Lines implements AsyncIterableIterator<string, undefined> {
   [Symbol.asyncIterator](): this {
     this.#left = false;
     return this;
-  }
-}
-
-/** One loop. After it was left, it stays ended. */
-export class Loop<T> implements AsyncIterableIterator<T, undefined> {
-  readonly #read: (loop: object) => Promise<IteratorResult<T, undefined>>;
-  readonly #leave: (loop: object) => void;
-  #left = false;
-
-  /**
-   * @param read - returns the next result, or done
-   * @param leave - ends the read that the loop has started, as {@link LineSource.leave} does
-   */
-  constructor(read: (loop: object) => Promise<IteratorResult<T, undefined>>, leave: (loop: object) => void) {
-    this.#read = read;
-    this.#leave = leave;
-  }
-
-  next(): Promise<IteratorResult<T, undefined>> {
-    return this.#left ? Promise.resolve(DONE) : this.#read(this);
-  }
-
-  return(): Promise<IteratorResult<T, undefined>> {
-    this.#left = true;
-    this.#leave(this);
-    return Promise.resolve(DONE);
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-}
-
-/** The result of an iterator at its end. */
-export const DONE: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });
-
-/** Consecutive lines, decoded as one string, to be returned one at a time. */
-export class TextCut {
-  readonly encoding: LineEncoding;
-  /** The position of the next line, as the owner counts. */
-  position: number;
-  readonly #end: number;
-  readonly #text: string;
-  readonly #aligned: boolean;
-  /** Node's `ascii` drops the highest bit, which can turn another byte into a carriage return. */
-  readonly #masked: boolean;
-  #at = 0;
-
-  /**
-   * @param bytes - complete lines with their ends; the first begins at `position`
-   * @param ascii - whether all bytes are below 0x80
-   */
-  constructor(bytes: Buffer, position: number, encoding: LineEncoding, ascii: boolean) {
-    this.encoding = encoding;
-    this.position = position;
-    this.#end = position + bytes.length;
-    this.#masked = !ascii && encoding.toLowerCase() === 'ascii';
-    this.#text = bytes.toString(ascii || this.#masked ? 'latin1' : encoding);
-    this.#aligned = this.#text.length === bytes.length;
-  }
-
-  /** Whether the line from `start` to `end` is the next one here. */
-  has(start: number, end: number, encoding: LineEncoding): boolean {
-    return this.position === start && end <= this.#end && this.encoding === encoding;
-  }
-
-  /** Returns the line that ends at `end`, and moves on to the next one. */
-  take(end: number, keepEnds: boolean): string {
-    const text = this.#text;
-    const start = this.#at;
-    const next = this.#aligned ? start + (end - this.position) : text.indexOf('\n', start) + 1;
-    this.#at = next;
-    this.position = end;
-    const line = text.slice(start, keepEnds ? next : lineEnd(text, start, next));
-    return this.#masked ? Buffer.from(line, 'latin1').toString('ascii') : line;
   }
 }

@@ -31,7 +31,8 @@ import { FrameScanner, LF, withoutStart, type FrameAction } from './frame-scanne
 import type { Frames } from './frames.js';
 import { watch } from './idle.js';
 import { TUNING, type Flow, type ReaderIntake, type ReaderTuning } from './intake.js';
-import { DONE, Lines, Loop, checkLineForm, type LineForm, type LinesOptions } from './lines.js';
+import { Lines, checkLineForm, type LineForm, type LinesOptions } from './lines.js';
+import { DONE, Loop } from './loop.js';
 
 /** Options of everything that has a limit on frames. */
 export interface LimitOptions {
