@@ -116,7 +116,13 @@ async function checkContents(tarballs, real) {
       );
       assert(types.includes('dist/index.d.ts'));
       // The engines are internal. If they are among the types, something internal was not removed.
-      for (const name of ['ring', 'native', 'native-ring', 'slab', 'transports/node-internals']) {
+      for (const name of [
+        'buffer/ring',
+        'buffer/native',
+        'buffer/native-ring',
+        'buffer/slab',
+        'transports/node-internals',
+      ]) {
         assert(!types.includes(`dist/${name}.d.ts`), `${name}.d.ts`);
       }
     },
