@@ -3,7 +3,7 @@ import { checkObject } from './checks.js';
 import { Deadline, setDeadline, withdrawDeadline } from './deadlines.js';
 import { TimeoutError, ignore, invalidType, outOfRange } from './errors.js';
 
-/** The options of every call that waits. */
+/** The options of calls that wait. */
 export interface WaitOptions {
   /** Aborting it rejects the call with the signal's reason. Nothing is consumed, and the stream can still be used. */
   signal?: AbortSignal | undefined;
@@ -53,8 +53,9 @@ export function checkedWait(action: string, options: WaitOptions | undefined): W
   return signal === undefined && timeout === undefined ? undefined : { signal, timeout };
 }
 
-/** Whether the options are valid and have no signal: a call that need not wait may then begin without another look at them. */
-export function isTimeoutOnly(options: WaitOptions): boolean {
+/** Whether there are no options, or valid ones without a signal: a call that need not wait may then begin without another look at them. */
+export function isPlain(options: WaitOptions | undefined): boolean {
+  if (options === undefined) return true;
   if (typeof options !== 'object' || (options as unknown) === null) return false;
   const { signal, timeout } = options;
   return signal === undefined && typeof timeout === 'number' && timeout >= 0;
@@ -119,7 +120,10 @@ export function unlessEnded<T>(action: string, options: WaitOptions | undefined,
     return Promise.reject(timedOut(action, 0));
   }
   return new Promise((resolve, reject) => {
-    const forget = watchWait(action, options, reject);
+    const forget = watchWait(action, options, (reason) => {
+      forget();
+      reject(reason);
+    });
     work.then(resolve, reject).finally(forget);
   });
 }
@@ -127,15 +131,14 @@ export function unlessEnded<T>(action: string, options: WaitOptions | undefined,
 /**
  * Does `work` with a signal that is aborted when that of the options is, or when their timeout has passed: for calls of several steps.
  *
- * @throws what the options are refused with; otherwise as `work` does
+ * @param options - checked by the caller, see {@link checkedWait}
  */
 export async function withinTime<T>(
   action: string,
   options: WaitOptions | undefined,
   work: (signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
-  const signal = checkedSignal(action, options);
-  const timeout = checkedTimeout(action, options);
+  const { signal, timeout } = options ?? {};
   if (timeout === undefined) return work(signal);
   signal?.throwIfAborted();
   const controller = new AbortController();
@@ -150,10 +153,10 @@ export async function withinTime<T>(
 
 /** The result of `work`, or a rejection with the signal's reason if that comes first. The result is then ignored. */
 export function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    work.then(resolve, reject).finally(onAbort(signal, abort));
-  });
+  if (signal?.aborted === true) {
+    work.catch(ignore);
+    return Promise.reject(signal.reason);
+  }
+  // Without a timeout no message names an action.
+  return unlessEnded('', { signal }, work);
 }

@@ -4,8 +4,9 @@ export { connect, type ConnectOptions, type ConnectSockOptions } from './connect
 export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect/pipe.js';
 export { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
 export { engine } from './buffer/engine.js';
-export type { CustomFraming, Framing, LengthFraming, Separators, SizeFraming } from './buffer/framing.js';
+export type { CustomFraming, Framing, LengthFraming, SizeFraming } from './buffer/framing.js';
 export type { LengthType } from './buffer/lengths.js';
+export type { Separators } from './buffer/separator.js';
 export {
   ConnectionError,
   FrameError,

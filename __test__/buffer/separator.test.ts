@@ -1,8 +1,8 @@
 // Runs once: nothing is read.
 import test from 'ava';
-import { Separator, type SeparatorLike } from '#ts/buffer/separator.js';
+import { Separator, type Separators } from '#ts/buffer/separator.js';
 
-const bytesOf = (value: SeparatorLike) => Separator.from(value, 't').sequences.map((sequence) => [...sequence]);
+const bytesOf = (value: Separators) => Separator.from(value, 't').sequences.map((sequence) => [...sequence]);
 
 test('strings are UTF-8, byte arrays are used as they are', (t) => {
   t.deepEqual(bytesOf('\r\n'), [[13, 10]]);
@@ -33,7 +33,7 @@ test('a separator knows its longest and shortest sequence and its last bytes', (
 });
 
 test('the same value is built once, also when values alternate', (t) => {
-  const values: readonly (() => SeparatorLike)[] = [
+  const values: readonly (() => Separators)[] = [
     () => '\r\n',
     () => '\n',
     () => Buffer.from('\r\n'),

@@ -10,10 +10,7 @@ import { checkInteger } from '../checks.js';
 import { coded, invalidType, outOfRange } from '../errors.js';
 import { LENGTH_TYPES, Lengths, type LengthType } from './lengths.js';
 import { MAX_CAPACITY } from './ring.js';
-import { Separator, type SeparatorLike } from './separator.js';
-
-/** Frames that end with a separator: a string (as UTF-8), bytes, or a list of these. Of several, the match that ends first wins. */
-export type Separators = string | Uint8Array | readonly (string | Uint8Array)[];
+import { Separator, remember, type Separators } from './separator.js';
 
 /**
  * Frames with a length field before the payload. A frame consists of `offset` bytes, the field, and as many bytes as the value of the
@@ -93,9 +90,8 @@ const EXPECTED = 'a separator (a string, a Uint8Array or an array of those), { l
 
 /** Framings by the object that describes them. Later changes to that object have no effect. */
 const prepared = new WeakMap<object, MeasuredFraming>();
-/** The same by content, because many callers create the object anew for each call. When it is full, the oldest entry is removed. */
+/** The same by content, because many callers create the object anew for each call. */
 const byContent = new Map<string, MeasuredFraming>();
-const CACHE_ENTRIES = 64;
 
 // The value of the previous call: most programs use one framing for all their frames.
 let lastValue: object | undefined;
@@ -111,7 +107,7 @@ export function prepareFraming(value: Framing, action: string): PreparedFraming 
   if (lastFraming !== undefined && value === lastValue) return lastFraming;
   if (typeof value !== 'object' || types.isUint8Array(value) || Array.isArray(value)) {
     if (typeof value !== 'string' && typeof value !== 'object') throw invalidType(action, 'framing', EXPECTED, value);
-    return Separator.from(value as SeparatorLike, action);
+    return Separator.from(value as Separators, action);
   }
   if ((value as unknown) === null) throw invalidType(action, 'framing', EXPECTED, value);
   let framing = prepared.get(value);
@@ -210,13 +206,7 @@ function remembered(key: string, make: () => MeasuredFraming): MeasuredFraming {
   let framing = byContent.get(key);
   if (framing === undefined) {
     framing = make();
-    if (byContent.size >= CACHE_ENTRIES) {
-      for (const oldest of byContent.keys()) {
-        byContent.delete(oldest);
-        break;
-      }
-    }
-    byContent.set(key, framing);
+    remember(byContent, key, framing);
   }
   return framing;
 }

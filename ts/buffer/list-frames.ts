@@ -28,9 +28,7 @@ const fieldCopy = Buffer.alloc(FIELD_BYTES);
 export function listFrames(listing: Listing, first: Buffer, second: Buffer | null): void {
   const { framing, words, limit, max } = listing;
   const length = first.length + (second?.length ?? 0);
-  const count = words[FrameIndex.COUNT];
-  const frame = count === 0 ? 0 : words[FrameIndex.ENDS + (count ?? 0) - 1];
-  check(words, frame, length, limit, max);
+  check(words, length, limit, max);
   const partials = framing instanceof Lengths || !framing.carries ? 1 : framing.automaton.states;
   const partial = words[FrameIndex.PARTIAL]!;
   if (!isCount(partial, partials - 1)) {
@@ -134,10 +132,11 @@ function summarize(words: Uint32Array, count: number, resume: number, partial: n
   words[FrameIndex.REFUSED] = refused;
 }
 
-function check(words: Uint32Array, frame: number | undefined, length: number, limit: number, max: number): void {
+function check(words: Uint32Array, length: number, limit: number, max: number): void {
   if (words.length < FrameIndex.ENDS) {
     throw outOfRange('list', 'words.length', `${FrameIndex.ENDS} or more`, words.length);
   }
+  const frame: number | undefined = startOf(words);
   if (frame === undefined) {
     const least = FrameIndex.ENDS + words[FrameIndex.COUNT]!;
     throw outOfRange('list', 'words.length', `${least} or more`, words.length);

@@ -9,10 +9,10 @@ import { types } from 'node:util';
 import { Automaton } from './automaton.js';
 import { emptySeparator, invalidType } from '../errors.js';
 
-/** What the reading methods accept as a separator; a string stands for its UTF-8 bytes. */
-export type SeparatorLike = string | Uint8Array | readonly (string | Uint8Array)[];
+/** Frames that end with a separator: a string (as UTF-8), bytes, or a list of these. Of several, the match that ends first wins. */
+export type Separators = string | Uint8Array | readonly (string | Uint8Array)[];
 
-/** How many separators are cached for each kind of value. When the cache is full, the oldest is removed. */
+/** How many separators, or framings, are cached for each kind of value. */
 const CACHE_ENTRIES = 64;
 /** Longer ones are not cached; only the value of the previous call is kept, up to a size. Building them again costs less than the memory. */
 const CACHE_BYTES = 256;
@@ -80,7 +80,7 @@ export class Separator {
    * @throws RangeError `ERR_SEPARATOR_EMPTY` for a sequence without bytes and for a list without sequences
    * @throws TypeError `ERR_INVALID_ARG_TYPE` for anything but strings, `Uint8Array`s and arrays of those
    */
-  static from(value: SeparatorLike, action: string): Separator {
+  static from(value: Separators, action: string): Separator {
     if (typeof value === 'string') {
       return value === lastText ? lastTextSeparator! : fromText(value, action);
     }
@@ -167,12 +167,13 @@ function fromList(list: readonly unknown[], action: string): Separator {
   return separator;
 }
 
-function remember(cache: Map<string, Separator>, key: string, separator: Separator): void {
+/** Adds an entry to a cache. If it is full, the oldest entry is removed. */
+export function remember<T>(cache: Map<string, T>, key: string, value: T): void {
   if (cache.size >= CACHE_ENTRIES) {
     const oldest = cache.keys().next();
     if (oldest.done !== true) cache.delete(oldest.value);
   }
-  cache.set(key, separator);
+  cache.set(key, value);
 }
 
 function encode(text: string): Uint8Array {

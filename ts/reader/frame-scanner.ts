@@ -345,13 +345,15 @@ export class FrameScanner implements FrameOwner {
   #list(store: PooledRing, framing: PreparedFraming, action: FrameAction): void {
     if (framing instanceof MeasuredFraming && framing.lengths instanceof CustomLengths) {
       const bytes = this.buffer.inOnePiece();
-      this.#words = this.#openWords(this.buffer.store as PooledRing);
+      const words = this.#openWords(this.buffer.store as PooledRing);
+      const max = this.#mostListed(words);
       this.#measuring = action;
       try {
-        this.#listMeasured(bytes, framing, framing.lengths, action);
+        this.#listMeasured(bytes, words, max, framing, framing.lengths, action);
       } finally {
         this.#measuring = null;
       }
+      this.#listedIn({ words, max });
       return;
     }
     const listing = this.#listingOf(
@@ -409,7 +411,7 @@ export class FrameScanner implements FrameOwner {
   }
 
   /** Updates the index after a listing. */
-  #listedIn({ words, max }: Listing): void {
+  #listedIn({ words, max }: Pick<Listing, 'words' | 'max'>): void {
     const found = words[FrameIndex.COUNT] as number;
     const refused = words[FrameIndex.REFUSED] !== 0;
     this.#words = words;
@@ -421,12 +423,17 @@ export class FrameScanner implements FrameOwner {
     this.#exhausted = found === 0 || (found < max && !refused);
   }
 
-  /** Continues a listing by the caller's function. */
-  #listMeasured(bytes: Buffer, framing: MeasuredFraming, lengths: CustomLengths, action: FrameAction): void {
+  /** Continues a listing by the caller's function, in the words that {@link #listedIn} then reads: at most `max` frames. */
+  #listMeasured(
+    bytes: Buffer,
+    words: Uint32Array,
+    max: number,
+    framing: MeasuredFraming,
+    lengths: CustomLengths,
+    action: FrameAction,
+  ): void {
     const limit = this.#limitOf(framing);
-    const words = this.#words;
     const end = bytes.length;
-    const max = this.#mostListed(words);
     let found = words[FrameIndex.COUNT] as number;
     let start = this.#resume;
     let known = this.#partial;
@@ -452,13 +459,9 @@ export class FrameScanner implements FrameOwner {
       words[FrameIndex.ENDS + found++] = start;
     }
     words[FrameIndex.COUNT] = found;
+    words[FrameIndex.RESUME] = start;
+    words[FrameIndex.PARTIAL] = known;
     words[FrameIndex.REFUSED] = refused ? 1 : 0;
-    this.#next = FrameIndex.ENDS;
-    this.#stop = FrameIndex.ENDS + found;
-    this.#resume = start;
-    this.#partial = known;
-    // After a refused frame, or if no more may be listed, there may be more frames.
-    this.#exhausted = !refused && found < max;
   }
 
   /**

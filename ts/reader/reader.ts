@@ -11,17 +11,11 @@
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
-import { checkedWait, isTimeoutOnly, refusedWait, timedOut, watchWait, type WaitOptions } from '../abort.js';
+import { checkedWait, isPlain, refusedWait, timedOut, watchWait, type WaitOptions } from '../abort.js';
 import { checkInteger, checkLimit, isBytes, isError, notAnInteger } from '../checks.js';
-import {
-  MeasuredFraming,
-  prepareFraming,
-  type Framing,
-  type PreparedFraming,
-  type Separators,
-} from '../buffer/framing.js';
+import { MeasuredFraming, prepareFraming, type Framing, type PreparedFraming } from '../buffer/framing.js';
 import { MAX_CAPACITY } from '../buffer/ring.js';
-import { Separator } from '../buffer/separator.js';
+import { Separator, type Separators } from '../buffer/separator.js';
 import { allocateResult } from '../buffer/slab.js';
 import { IncompleteReadError, StateError, coded, count, invalidType, tooLarge } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
@@ -808,7 +802,7 @@ export class StreamReader {
    * ```
    *
    * @param framing - as for {@link readframes}
-   * @param options - `signal`: ends the wait for the next frame
+   * @param options - `signal`, `timeout`: end the wait for the next frame
    * @throws TypeError, RangeError for an invalid framing or option
    */
   frames(framing: Framing = '\n', options?: WaitOptions): FrameLoop {
@@ -1033,7 +1027,7 @@ export class StreamReader {
    * for await (const chunk of stream.chunks(contentLength)) await file.write(chunk);
    * ```
    *
-   * @param options - `signal`: ends the wait for the next chunk
+   * @param options - `signal`, `timeout`: end the wait for the next chunk
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` if n is not an integer of 0 or more
    */
   chunks(n?: number, options?: WaitOptions): AsyncIterableIterator<Buffer, undefined> {
@@ -1095,7 +1089,7 @@ export class StreamReader {
    * ```
    *
    * @param options - `encoding`: `utf8` (default), `latin1` or `ascii`; `keepEnds`: whether the strings keep their line ends (default
-   * false); `signal`: ends the wait for the next line
+   * false); `signal`, `timeout`: end the wait for the next line
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for invalid options
    */
   lines(options?: LinesOptions): Lines {
@@ -1396,11 +1390,6 @@ export class StreamReader {
       this.setException(tooLarge('read', filled, failure));
     }
   }
-}
-
-/** Whether a read whose result is buffered may return it without a look at the options. */
-function isPlain(options: WaitOptions | undefined): boolean {
-  return options === undefined || isTimeoutOnly(options);
 }
 
 function asItIs<T>(value: T): T {

@@ -139,7 +139,7 @@ export class ReceiveBuffer {
     const view = store.ring.view(0, size);
     if (view !== null) return view;
     // Twice the size: at least as many bytes as are copied here must arrive before the next copy.
-    this.#moveOn({ ring: createRing(), words: store.words }, 2 * size);
+    this.#moveRing(store, 2 * size);
     return (this.store as unknown as PooledRing).ring.view(0, size) as Buffer;
   }
 
@@ -231,7 +231,7 @@ export class ReceiveBuffer {
   #leaveTarget(): void {
     const { store } = this;
     if (store === null || !this.targets(store.ring)) return;
-    this.#moveOn({ ring: createRing(), words: store.words }, 0);
+    this.#moveRing(store, 0);
     // Bytes that the transport still reads into it are copied from there: see `commit` of the reader.
     this.#targetOwner = null;
   }
@@ -246,6 +246,11 @@ export class ReceiveBuffer {
     }
     this.#leave();
     this.store = fresh;
+  }
+
+  /** The same with the words of `store`, in which ends may be listed. */
+  #moveRing(store: PooledRing, room: number): void {
+    this.#moveOn({ ring: createRing(), words: store.words }, room);
   }
 
   #leave(): void {
@@ -294,12 +299,10 @@ export class ReceiveBuffer {
   targetRing(least: number, most: number, room: number): Uint8Array {
     this.leaveLoan(room);
     this.settle(true);
-    let { ring } = this.open();
-    if (this.#shown && ring.room < least) {
-      // Otherwise the ring would slide the bytes that the caller sees.
-      this.#moveOn({ ring: createRing(), words: this.open().words }, ring.length + least);
-      ({ ring } = this.open());
-    }
+    const store = this.open();
+    // Otherwise the ring would slide the bytes that the caller sees.
+    if (this.#shown && store.ring.room < least) this.#moveRing(store, store.ring.length + least);
+    const { ring } = this.open();
     const region = ring.reserve(least);
     this.#targetOwner = ring;
     return (this.#target = region.length > most ? region.subarray(0, most) : region);

@@ -62,8 +62,8 @@ export async function sendfile(
 ): Promise<number> {
   const file = checkSource(wanted);
   checkPart(offset, count);
-  checkOptions(options);
-  return withinTime('sendfile', options, (signal) => sendPart(writer, file, { offset, count }, signal));
+  const wait = checkOptions(options);
+  return withinTime('sendfile', wait, (signal) => sendPart(writer, file, { offset, count }, signal));
 }
 
 async function sendPart(
@@ -153,14 +153,15 @@ function checkPart(offset: unknown, count: unknown): void {
   if (count !== undefined) checkInteger('sendfile', 'count', count, 1);
 }
 
-function checkOptions(options: SendfileOptions): void {
-  checkedWait('sendfile', options);
+function checkOptions(options: SendfileOptions): WaitOptions | undefined {
+  const wait = checkedWait('sendfile', options);
   const { fallback = true } = options;
   checkBoolean('sendfile', 'fallback', fallback);
   if (!fallback) {
     const message = 'sendfile: Node offers no system call for this, and fallback: false forbids copying';
     throw new StateError('ERR_SENDFILE_NOT_AVAILABLE', message);
   }
+  return wait;
 }
 
 async function opened(file: OpenSource | string): Promise<Source> {

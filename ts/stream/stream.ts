@@ -27,7 +27,8 @@ import { inspect, type InspectOptions } from 'node:util';
 import { checkedWait, withinTime, type WaitOptions } from '../abort.js';
 import { checkOptionNames } from '../checks.js';
 import { ConnectionError, StateError, ignore } from '../errors.js';
-import { prepareFraming, type Framing, type Separators } from '../buffer/framing.js';
+import { prepareFraming, type Framing } from '../buffer/framing.js';
+import type { Separators } from '../buffer/separator.js';
 import { FrameLoop, type FrameSource } from '../reader/frame-loop.js';
 import type { Frames } from '../reader/frames.js';
 import { Lines, checkLineForm, type LineSource, type LinesOptions } from '../reader/lines.js';
@@ -489,15 +490,15 @@ export class Stream {
    */
   async startTls(ssl: ClientSsl | ServerSsl, options: StartTlsOptions = {}): Promise<void> {
     const action = 'startTls';
-    checkedWait(action, options);
+    const wait = checkedWait(action, options);
     checkOptionNames(action, options);
     this.#bothWays(action);
     const tls = this.#serverSide
       ? checkServerTls(action, ssl, options)
       : checkClientTls(action, ssl, options, this.#host);
     const transport = this.#plainTransport(action);
-    options.signal?.throwIfAborted();
-    await withinTime(action, options, (signal) => startTls(this.#upgradable(transport), tls, signal));
+    wait?.signal?.throwIfAborted();
+    await withinTime(action, wait, (signal) => startTls(this.#upgradable(transport), tls, signal));
   }
 
   /** The reading half. Throws if there is none. */
