@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createServer } from 'node:net';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import test from 'ava';
 import { StreamReader, TimeoutError, connect, connectUnix } from 'sluice';
 import { Deadline, setDeadline, withdrawDeadline } from '#ts/deadlines.js';
@@ -147,6 +147,11 @@ test('drain, flush and sendfile reject with a TimeoutError, and what was written
       instanceOf: TimeoutError,
       message,
     });
+  }
+  const { signal } = new AbortController();
+  for (const wait of [() => stream.drain({ signal, timeout: 5 }), () => stream.flush({ signal, timeout: 5 })]) {
+    await t.throwsAsync(wait(), { instanceOf: TimeoutError });
+    t.is(getEventListeners(signal, 'abort').length, 0, 'a wait that has ended has no listener left');
   }
   await t.throwsAsync(stream.drain({ timeout: -1 }), { code: 'ERR_OUT_OF_RANGE', message: /^drain: timeout/ });
   let received = 0;
