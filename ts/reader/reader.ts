@@ -3,8 +3,8 @@
  *
  * This file has the public calls, the waiting read, EOF and the error that ends the stream, and back-pressure. The bytes are in a
  * `ReceiveBuffer`, which knows which bytes are unread and where they are; a `FrameScanner` over it knows which frames are complete.
- * Large reads bypass both and go into a `Fill`. A reader creates the first two when it first reads or receives something. A read that is
- * cancelled consumes nothing: the bytes in its `Fill` go back to the ring (`#putBackFill`).
+ * Large reads bypass both and go into a `Fill`. A reader creates the first two when the first bytes or the end arrive. A read that is
+ * cancelled consumes nothing: the bytes in its `Fill` go back to the ring (`#putBack`).
  *
  * One read waits at a time. It is an `attempt` that is repeated whenever bytes, EOF or an error arrive. Its result therefore depends
  * on the bytes alone and never on how they were split into chunks.
@@ -101,7 +101,7 @@ export class StreamReader {
   #keeper: Keeper | null = null;
   #paused = false;
 
-  /** Null until something is read or received, because most readers of a server are idle. */
+  /** Null until something arrives, because most connections of a server are idle. */
   #scanner: FrameScanner | null = null;
 
   #pending: PendingRead | null = null;
@@ -1039,7 +1039,6 @@ export class StreamReader {
       return { done: false, value: chunk };
     };
     const attempt = (): IteratorResult<Buffer, undefined> | undefined => {
-      if (left === 0) return DONE;
       const scanner = this.#receive();
       const buffered = scanner.rewind();
       if (buffered > 0) return handOut(scanner.buffer.take(Math.min(left, buffered)));
@@ -1048,7 +1047,10 @@ export class StreamReader {
       throw tooShort(`chunks(${n})`, n, left);
     };
     return new Loop(
-      (loop) => this.#begin('chunks', wait, attempt, null, loop, left, handOut),
+      (loop) => {
+        if (left === 0) return this.#refusal('chunks', wait) ?? Promise.resolve(DONE);
+        return this.#begin('chunks', wait, attempt, null, loop, left, handOut);
+      },
       (loop) => this.#leave(loop),
     );
   }
@@ -1066,6 +1068,7 @@ export class StreamReader {
    */
   async discard(n: number, options?: WaitOptions): Promise<void> {
     checkInteger('discard', 'n', n, 0);
+    if (n === 0) return this.#refusal<undefined>('discard', options) ?? undefined;
     let left = n;
     await this.#begin('discard', options, () => {
       const scanner = this.#receive();
@@ -1182,7 +1185,7 @@ export class StreamReader {
     if (refusal !== null) return refusal;
     try {
       if (gathered?.fill != null) this.#moveInto(gathered.fill);
-      const result = attempt(this);
+      const result = this.#isUntouched() ? undefined : attempt(this);
       if (result !== undefined) {
         if (this.#paused) this.#relieve();
         return Promise.resolve(result);
@@ -1213,6 +1216,14 @@ export class StreamReader {
     // A waiting read needs bytes regardless of the limit: readexactly(n) must not stall if n exceeds it.
     if (this.#paused) this.#resumeReading();
     return result;
+  }
+
+  /**
+   * Whether nothing has been received, not even the end, so that every read has to wait. An attempt would create a scanner, which a
+   * connection that never sends anything should not pay for.
+   */
+  #isUntouched(): boolean {
+    return this.#scanner === null && !this.#eof && this.#exception === null;
   }
 
   #shrink(): void {
@@ -1354,7 +1365,8 @@ export class StreamReader {
 
   /** Moves the unread bytes into a new fill. */
   #moveInto(fill: Fill): void {
-    const scanner = this.#receive();
+    const scanner = this.#scanner;
+    if (scanner === null) return;
     const buffered = scanner.rewind();
     if (buffered === 0) return;
     if (fill.growing) fill.grow(buffered);

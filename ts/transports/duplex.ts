@@ -70,7 +70,8 @@ export class DuplexTransport implements Transport, Receiver {
   readonly #kind: StreamKind;
   readonly #info: ConnectionInfo | null;
   readonly #reads: Reads | null;
-  readonly #sender: BatchSender;
+  /** Created by the first write: an idle connection should not pay for it. */
+  #sender: BatchSender | null = null;
   #sink: TransportSink | null = null;
 
   #life: Life = 'open';
@@ -107,7 +108,6 @@ export class DuplexTransport implements Transport, Receiver {
     this.#info = info;
     reads?.join(stream as Socket, this);
     this.#reads = reads ?? (this.#readable === null ? null : new DataReads(this.#readable, this));
-    this.#sender = new BatchSender(this.#writable, kind, this);
     this.#listen(mode);
     markUsed(stream, mode);
     if (stream.destroyed) {
@@ -178,7 +178,7 @@ export class DuplexTransport implements Transport, Receiver {
   }
 
   get pendingBytes(): number {
-    return this.#sender.pending;
+    return this.#sender?.pending ?? 0;
   }
 
   /** How bytes come in: through `'data'` events, or into memory that is reused. */
@@ -288,11 +288,15 @@ export class DuplexTransport implements Transport, Receiver {
   // ---------------------------------------------------------------------------------------------- writing
 
   write(data: Uint8Array, done: () => void): boolean {
-    return this.#sender.write(data, done);
+    return this.#batches().write(data, done);
   }
 
   writev(pieces: readonly Uint8Array[], done: () => void): boolean {
-    return this.#sender.writev(pieces, done);
+    return this.#batches().writev(pieces, done);
+  }
+
+  #batches(): BatchSender {
+    return (this.#sender ??= new BatchSender(this.#writable, this.#kind, this));
   }
 
   writeEof(): void {
@@ -400,7 +404,7 @@ export class DuplexTransport implements Transport, Receiver {
         peerEnded: () => peer?.readableEnded !== false,
         dropped: () => this.#dropped,
         // The system answers what arrives after the close with a reset.
-        mayLose: () => this.#sender.total >= BULK_BYTES || this.#dropped > 0,
+        mayLose: () => (this.#sender?.total ?? 0) >= BULK_BYTES || this.#dropped > 0,
         unsent: () => this.#kind.unsent(this.#stream),
         destroy: () => this.#destroy(),
       },
@@ -414,8 +418,8 @@ export class DuplexTransport implements Transport, Receiver {
     this.#watch ??= new FlushWatch(
       {
         pending: () =>
-          this.#sender.pending > 0 || (this.#life === 'closing' && this.#writable?.writableFinished === false),
-        progress: () => this.#sender.progress,
+          (this.#sender?.pending ?? 0) > 0 || (this.#life === 'closing' && this.#writable?.writableFinished === false),
+        progress: () => this.#batches().progress,
       },
       timeout,
       () => {
@@ -429,7 +433,7 @@ export class DuplexTransport implements Transport, Receiver {
   abort(): void {
     if (this.#dismissed() || this.#isOver) return;
     // Only destroying the stream drops what is in flight.
-    if (this.#sender.idle && this.#leave()) {
+    if (this.#batches().idle && this.#leave()) {
       this.#writable?.end();
       return;
     }
@@ -474,7 +478,7 @@ export class DuplexTransport implements Transport, Receiver {
     // If an end might have been a reset, and no error has followed, it was an end.
     if (this.#readable?.readableEnded === true && this.#failure === null) this.#endOfFile();
     if (this.#life === 'open') this.#life = 'lost';
-    this.#sender.stop();
+    this.#sender?.stop();
     this.#watch?.stop();
     // Bytes before errors: if reading was paused, the stream still holds what it had received before it failed.
     this.#reads?.deliverLast();
@@ -499,7 +503,7 @@ export class DuplexTransport implements Transport, Receiver {
     if (this.mode === StreamMode.WRITE && (reason === null || code === 'ECONNRESET')) {
       // The reader is gone, which matters only if something was still to be read. It shows as a reset if the pipe is a socket pair, as
       // the pipes of child processes are, and something in it was unread.
-      if (!this.#sender.cutOff) return null;
+      if (this.#sender?.cutOff !== true) return null;
       const cause = reason === null ? undefined : { cause: reason };
       return new ConnectionError('EPIPE', 'write: broken pipe: its reader is gone', cause);
     }
