@@ -44,6 +44,7 @@ export {
   type UnixStreamServerOptions,
 } from './server/server.js';
 export type { BaseStreamServer } from './server/base-server.js';
+export type { ServerCloseOptions, ServerCloseResult } from './server/drain.js';
 export type { ServingOptions } from './server/options.js';
 export type { SendfileOptions, SendfileSource } from './stream/sendfile.js';
 export { socketpair } from './transports/socketpair.js';

@@ -461,10 +461,10 @@ test('a handler may throw a value that is not an error', async (t) => {
 
 test('a handler that never settles does not keep the server from accepting', async (t) => {
   let running = 0;
-  const { server } = make(t, async (stream, { signal }) => {
+  const { server } = make(t, async (stream, context) => {
     running++;
-    if (running > 30) await echo(stream, { signal });
-    else await once(signal, 'abort');
+    if (running > 30) await echo(stream, context);
+    else await once(context.signal, 'abort');
   });
   await server.startServing();
   for (let i = 0; i < 30; i++) await dial(t, portOf(server));

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { connect as netConnect } from 'node:net';
 import path from 'node:path';
 import tls from 'node:tls';
-import { StreamServer, UnixStreamServer, type ClientHandler, type ServerErrorHandler } from 'sluice';
+import { StreamServer, UnixStreamServer, type ClientHandler, type ServingOptions } from 'sluice';
 import { certificates } from '../certificates.js';
 import { directory } from '../fifo.js';
 import { portOf, quiet } from '../loopback.js';
@@ -39,7 +39,7 @@ export async function serve(
   t: ExecutionContext,
   kind: Kind,
   handler: ClientHandler,
-  options: { onError?: ServerErrorHandler | undefined; maxConnections?: number; shutdownTimeout?: number } = {},
+  options: ServingOptions = {},
 ): Promise<Served> {
   const { ca, server: identity } = await certificates();
   const file = path.join(directory(t), 'sock');

@@ -118,7 +118,7 @@ async function servedOf(t: ExecutionContext, kind: Kind, options: StreamServerOp
 }
 
 /** Fails if `closing` takes as long as a close without the bound. */
-async function soon(t: ExecutionContext, closing: Promise<void>): Promise<void> {
+async function soon(t: ExecutionContext, closing: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const far = new Promise<string>((resolve) => {
     timer = setTimeout(resolve, FAR_MS, 'not yet');

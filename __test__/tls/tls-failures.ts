@@ -83,7 +83,7 @@ const failed = new Promise<void>((resolve) => {
     sslHandshakeTimeout: 50,
     onError: (error) => {
       codes.push((error as { code?: string }).code);
-      void patient.close().then(resolve);
+      void patient.close().then(() => resolve());
     },
   });
   void patient.startServing().then(() => {

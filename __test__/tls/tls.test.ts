@@ -121,9 +121,9 @@ test('ssl may be a SecureContext, on both sides', async (t) => {
   const { ca, server } = await certificates();
   const served = tls.createSecureContext(server);
   const context = deferred<unknown>();
-  const { port, errors } = await serve(t, { ssl: served }, async (stream) => {
+  const { port, errors } = await serve(t, { ssl: served }, async (stream, given) => {
     context.resolve(stream.getExtraInfo('sslcontext'));
-    await echo(stream, { signal: new AbortController().signal });
+    await echo(stream, given);
   });
   const trusting = tls.createSecureContext({ ca });
   await using stream = await connect('127.0.0.1', port, { ssl: trusting });

@@ -59,6 +59,14 @@ export interface ReaderIntake extends LineSource, Spacious {
   readonly eof: boolean;
   /** Whether a read has rejected with the error that ended the stream, so that the caller knows of it. */
   readonly hasThrown: boolean;
+  /** Whether a read waits while no byte is unread. False while {@link lockReads} holds reads back. */
+  readonly waitsEmpty: boolean;
+
+  /**
+   * Drops all unread bytes, also those that a waiting read has gathered. Frames and windows that the caller has stay valid. The caller
+   * ends reading afterwards.
+   */
+  dropUnread(): void;
 
   /**
    * Prevents every read from starting, as a waiting read does, until {@link unlockReads}: the bytes that follow have another meaning.

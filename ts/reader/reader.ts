@@ -113,6 +113,8 @@ export class StreamReader {
   #ahead = 0;
   /** How many bytes the last `try` needed if it returned undefined, otherwise 0. Until they are buffered, reading does not pause. */
   #wanted = 0;
+  /** How many unread bytes {@link #dropUnread} has dropped: a caller that has them as a window may still consume them. */
+  #dropped = 0;
 
   /**
    * @param options - `limit`: the longest frame, not counting its separator, in bytes (default 65536)
@@ -227,6 +229,15 @@ export class StreamReader {
         return this.#reader.#hasThrown;
       }
 
+      get waitsEmpty(): boolean {
+        const pending = this.#reader.#pending;
+        return pending !== null && pending.attempt !== nothing && this.#reader.buffered === 0;
+      }
+
+      dropUnread(): void {
+        this.#reader.#dropUnread();
+      }
+
       lockReads(action: string): void {
         this.#reader.#lockReads(action);
       }
@@ -307,6 +318,15 @@ export class StreamReader {
     return bytes;
   }
 
+  #dropUnread(): void {
+    if (this.#measures(() => this.#dropUnread())) return;
+    const fill = this.#pending?.fill ?? null;
+    if (fill !== null) fill.filled = 0;
+    this.#dropped += this.buffered;
+    // Not emptied: its ring would go back to the pool, and the caller may still be using frames or a window in it.
+    this.#scanner = null;
+  }
+
   #readTarget(ahead: boolean): Uint8Array | null {
     const fill = this.#pending?.fill ?? null;
     const { buffer, skips } = this.#receive();
@@ -323,6 +343,7 @@ export class StreamReader {
   }
 
   #commit(count: number): boolean {
+    if (this.#eof) return true;
     const scanner = this.#receive();
     const { buffer } = scanner;
     const { target } = buffer;
@@ -346,6 +367,8 @@ export class StreamReader {
   }
 
   #feed(chunk: Uint8Array): boolean {
+    // This side has ended reading. What the peer still sends is dropped, so that its end can arrive.
+    if (this.#eof) return true;
     const size = chunk.length;
     this.#bytesRead += size;
     this.#ahead = size >= this.#tuning.fullChunk ? this.#tuning.directRead : 0;
@@ -1007,10 +1030,9 @@ export class StreamReader {
     if (this.#pending !== null) throw concurrent('consume', this.#pending.action);
     const scanner = this.#receive();
     const { buffer } = scanner;
-    checkInteger('consume', 'n', n, 0, buffer.length);
+    checkInteger('consume', 'n', n, 0, buffer.length + this.#dropped);
     buffer.endLoan();
-    scanner.rewind();
-    buffer.advance(n);
+    buffer.advance(Math.min(n, scanner.rewind()));
     if (this.#paused) this.#relieve();
   }
 

@@ -1,11 +1,12 @@
 /**
  * The life cycle of a server, regardless of what it listens on: its listeners, and the connections that they have accepted.
  *
- *     new ---bind---> bound ---startServing---> serving ---close, abort---> closed
- *      \________________\______________________________________________/
+ *     new ---bind---> bound ---startServing---> serving ---close({ drain })---> draining ---time over, all gone, close, abort---> closed
+ *      \________________\________________________\_________________________close, abort______________________________________/
  *
  * A connection is `waiting` until the server is serving, and then becomes a {@link Client}. A client is removed when its handler
- * has settled *and* its stream is closed. Closing the server waits for the last client to be removed, for a bounded time.
+ * has settled *and* its stream is closed. Closing the server waits for the last client to be removed, for a bounded time. `drain.ts`
+ * says what happens while the server is draining.
  */
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
@@ -14,9 +15,11 @@ import { ConnectionError, StateError, ignore } from '../errors.js';
 import type { Stream } from '../stream/stream.js';
 import { secure, type Tls } from '../tls/handshake.js';
 import { lastDescriptor } from '../transports/descriptors.js';
+import { afterPoll } from '../transports/linger.js';
 import { SocketTransport } from '../transports/socket.js';
 import { hostAndPort, type Transport } from '../transports/transport.js';
-import { Client, Context, LEAVE_OPEN, isPeersDoing, isThenable, whenSettled } from './client.js';
+import { Client, Context, LEAVE_OPEN, isPeersDoing, isThenable, whenSettled, type ClientHost } from './client.js';
+import { CloseTally, DrainPeriod, checkDrain, type ServerCloseOptions, type ServerCloseResult } from './drain.js';
 import type { Accepting, Listen, Listening } from './listen.js';
 import type { CheckedServing, ClientHandler } from './options.js';
 import { PeerWarnings, warn, warnInOneLine } from './warnings.js';
@@ -49,22 +52,31 @@ export abstract class BaseStreamServer {
   #binding: Promise<void> | null = null;
   #serving = false;
   #forever = false;
-  #closing: Promise<void> | null = null;
+  /** {@link #ended}, once the server begins to close. */
+  #closing: Promise<ServerCloseResult> | null = null;
+  /** The time in which connections may finish; null unless the server is draining. */
+  #drain: DrainPeriod | null = null;
+  /** The listeners of a draining server, until they have accepted the connections that were queued before. */
+  #retiring: Listening[] = [];
+  readonly #tally = new CloseTally();
   /** Is aborted when the server begins to close. */
   readonly #stop = new AbortController();
-  readonly #ended: Promise<void>;
-  #end!: () => void;
+  readonly #ended: Promise<ServerCloseResult>;
+  #end!: (result: ServerCloseResult) => void;
 
   /** Connections that wait until the server is serving, each with the path of its listener if that is a Unix socket. */
   readonly #waiting = new Map<Socket, string | undefined>();
   /** TLS handshakes in progress: the controller that aborts each of them, and a promise for its end. */
   readonly #handshakes = new Map<AbortController, Promise<void>>();
   readonly #clients = new Set<Client>();
+  readonly #host = { changed: (client: Client) => this.#changed(client), draining: null as ClientHost['draining'] };
   #onIdle: (() => void) | null = null;
   #full = false;
   /** Whether the caller's `net.Server` refused the last connection. */
   #dropping = false;
   #acceptReportedAt = -Infinity;
+  /** How many connections were accepted. */
+  #acceptCount = 0;
 
   /** @internal */
   constructor(name: string, { handler, listen, options, noDelay, keepAlive }: Serving) {
@@ -91,14 +103,19 @@ export abstract class BaseStreamServer {
   /** @internal `StreamServer { serving, sockets: [ '127.0.0.1:8888' ], clients: 2 }` */
   [inspect.custom](depth: number, options: InspectOptions): string {
     if (depth < 0) return `[${this.#name}]`;
-    const state =
-      this.#closing !== null ? 'closed' : this.#serving ? 'serving' : this.isBound() ? 'bound' : 'not bound';
     const sockets = this.sockets.map((socket) => {
       const address = socket.address();
       if (address === null || typeof address === 'string') return address ?? 'closed';
       return hostAndPort(address.address, address.port);
     });
-    return `${this.#name} { ${state}, sockets: ${inspect(sockets, options)}, clients: ${this.#clients.size} }`;
+    return `${this.#name} { ${this.#state}, sockets: ${inspect(sockets, options)}, clients: ${this.#clients.size} }`;
+  }
+
+  get #state(): string {
+    if (this.#drain !== null) return 'draining';
+    if (this.#closing !== null) return 'closed';
+    if (this.#serving) return 'serving';
+    return this.isBound() ? 'bound' : 'not bound';
   }
 
   /** Whether the server is bound to its addresses. asyncio: `is_bound` */
@@ -154,19 +171,20 @@ export abstract class BaseStreamServer {
    *
    * **Errors**: those of {@link bind}, and `StateError` `ERR_SERVER_STATE` if another call is already running.
    *
-   * **Cancellation**: aborting `signal` closes the server. The call waits until it is closed, and rejects with the signal's
-   * reason.
+   * **Cancellation**: aborting `signal` closes the server, with `drain` as in {@link close}. The call waits until it is closed, and
+   * rejects with the signal's reason.
    *
    * asyncio: `serve_forever`
    */
-  async serveForever(options?: Pick<WaitOptions, 'signal'>): Promise<void> {
+  async serveForever(options?: Pick<WaitOptions, 'signal'> & ServerCloseOptions): Promise<void> {
     const signal = checkedSignal('serveForever', options);
+    const drain = checkDrain('serveForever', options);
     if (this.#forever) throw new StateError('ERR_SERVER_STATE', 'serveForever: another call is running');
     if (this.#closing !== null) throw closed('serveForever');
     let aborted = false;
     const end = (): void => {
       aborted = this.#closing === null;
-      void this.close();
+      void this.#shutDown(drain, false);
     };
     this.#forever = true;
     const forget = onAbort(signal, end);
@@ -187,40 +205,71 @@ export abstract class BaseStreamServer {
   }
 
   /**
-   * Stops listening, and flushes and closes every stream. Any number of calls share one closing, and none of them rejects. A
-   * handler must not await it, because closing waits for the handler.
+   * Stops listening, lets connections finish for `drain` ms, then flushes and closes every stream. Any number of calls share one closing.
+   * A handler must not await it, because closing waits for the handler.
    *
-   * **Waits** up to `shutdownTimeout` until all handlers have settled and all streams are closed. Then it aborts the signals of
-   * the handlers and all streams, and waits up to `shutdownTimeout` once more. Handlers that have still not settled are reported,
-   * each with its peer, and continue on their own.
+   * Without `drain`, the reads of handlers end at once as at EOF: what was received and not read is dropped, because no answer to it could
+   * be sent. What was written before is still sent.
    *
-   * asyncio: `close`
+   * With `drain`, no answer to a request that was received is lost, provided that the time suffices. Bytes that the kernel has received
+   * count, and so do connections that it has queued and TLS handshakes in progress. The `draining` signals of the handlers are aborted at
+   * once. Connections may go on with what they have received. Those that are idle end: as soon as a read, of any kind, waits while nothing
+   * received is unread, reading ends as if the client had ended its side. So loops over the stream end, and the stream is closed when the
+   * handler settles, or at once if it has already returned. A read that has a part of a frame waits for the rest. When no connection is
+   * left, or the time is over, the close continues as without `drain`.
+   *
+   * ```ts
+   * process.once('SIGTERM', () => server.close({ drain: 10_000 }));
+   * ```
+   *
+   * **Waits** up to `drain` for the connections to finish, and then up to `shutdownTimeout` until all handlers have settled and all
+   * streams are closed. Then it aborts the signals of the handlers and all streams, and waits up to `shutdownTimeout` once more. Handlers
+   * that have still not settled are reported, each with its peer, and continue on their own.
+   *
+   * **While it is draining**, a call without `drain` and {@link abort} end the time at once, and a call with a shorter `drain` shortens it.
+   *
+   * **Errors** (as a rejection; the server stays as it is). TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an invalid
+   * `drain`.
+   *
+   * asyncio: `close`, which has no `drain`
+   *
+   * @returns how many connections have finished, and how many were cut off
    */
-  close(): Promise<void> {
-    return (this.#closing ??= this.#shutDown(false));
+  close(options?: ServerCloseOptions): Promise<ServerCloseResult> {
+    try {
+      return this.#shutDown(checkDrain('close', options), false);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
-   * Like {@link close}, but aborts every stream instead of flushing it. Shortens a `close` that is in progress. asyncio: `abort`
+   * Like {@link close} without `drain`, but aborts every stream instead of flushing it. Shortens a `close` that is in progress.
+   * asyncio: `abort`
    */
-  abort(): Promise<void> {
-    if (this.#closing !== null) this.abortClients();
-    return (this.#closing ??= this.#shutDown(true));
+  abort(): Promise<ServerCloseResult> {
+    return this.#shutDown(0, true);
   }
 
-  /** `await using`: {@link close}. asyncio: `__aexit__` */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  /** `await using`: {@link close} without `drain`. asyncio: `__aexit__` */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
-  /** Flushes and closes all current streams; the server continues. Does not wait. asyncio: `close_clients` */
+  /**
+   * Flushes and closes all current streams; the server continues. The reads of handlers end at once, as with {@link close}. Does not wait.
+   * asyncio: `close_clients`
+   */
   closeClients(): void {
-    for (const client of this.#clients) client.end(false);
+    this.#endClients(false);
   }
 
-  /** Aborts all current streams; the server continues. Does not wait. asyncio: `abort_clients` */
+  /**
+   * Aborts all current streams; the server continues. The reads of handlers end at once, as with {@link close}. Does not wait.
+   * asyncio: `abort_clients`
+   */
   abortClients(): void {
-    for (const client of this.#clients) client.end(true);
+    this.#endClients(true);
   }
 
   // ---------------------------------------------------------------------------------------------- listening
@@ -264,10 +313,11 @@ export abstract class BaseStreamServer {
   }
 
   #accepted(socket: Socket, path: string | undefined): void {
-    if (this.#isClosing) {
+    if (this.#isClosing && this.#retiring.length === 0) {
       drop(socket);
       return;
     }
+    this.#acceptCount++;
     this.#dropping = false;
     const count = this.#clients.size + this.#handshakes.size + this.#waiting.size;
     if (count >= this.#options.maxConnections) {
@@ -281,7 +331,7 @@ export abstract class BaseStreamServer {
     }
     const last = lastDescriptor(socket);
     if (last !== null) this.#acceptFailed(last, null);
-    if (this.#serving) {
+    if (this.#serving || this.#isClosing) {
       this.#serve(socket, path);
     } else {
       this.#waiting.set(socket.on('error', ignore), path);
@@ -329,6 +379,8 @@ export abstract class BaseStreamServer {
       // Any peer can make handshakes fail as often as it likes, including those that a callback among the options refuses.
       if (error instanceof ConnectionError) this.#reportPeer(error, null, null);
       else this.#report(error, null, null);
+    } finally {
+      this.#endDrainIfDone();
     }
   }
 
@@ -337,9 +389,11 @@ export abstract class BaseStreamServer {
   }
 
   #welcome(transport: Transport): void {
-    const client = new Client(transport, this.#options, this.#releaseIfGone);
+    const client = new Client(transport, this.#options, this.#host);
     this.#clients.add(client);
+    if (this.#isClosing) this.#tally.opened();
     this.#handle(client, client.stream!);
+    if (this.#drain !== null) client.drain();
   }
 
   #handle(client: Client, stream: Stream): void {
@@ -364,8 +418,11 @@ export abstract class BaseStreamServer {
   }
 
   #failed(client: Client, stream: Stream, error: unknown): void {
-    client.abort();
-    if (!client.isCancellation(error)) {
+    if (client.isCancellation(error)) {
+      // What it has written before is still sent.
+      client.close();
+    } else {
+      client.abort();
       const what = `the handler of ${client.peer} failed`;
       if (isPeersDoing(stream, error)) this.#reportPeer(error, stream, what);
       else this.#report(error, stream, what);
@@ -373,24 +430,48 @@ export abstract class BaseStreamServer {
     client.handlerSettled();
   }
 
-  readonly #releaseIfGone = (client: Client): void => {
+  /** Removes a client that is gone. */
+  #changed(client: Client): void {
     if (client.running || client.open || !this.#clients.delete(client)) return;
     this.#full = false;
-    if (this.#clients.size === 0) this.#onIdle?.();
-  };
+    if (this.#clients.size > 0) return;
+    this.#endDrainIfDone();
+    this.#onIdle?.();
+  }
 
   // ---------------------------------------------------------------------------------------------- closing
 
-  async #shutDown(hard: boolean): Promise<void> {
+  #shutDown(drain: number, hard: boolean): Promise<ServerCloseResult> {
+    if (this.#closing === null) {
+      this.#closing = this.#ended;
+      void this.#close(drain, hard);
+    } else if (drain > 0) {
+      this.#drain?.shorten(drain);
+    } else if (this.#drain !== null) {
+      this.#drain.end();
+      this.#drain = null;
+      this.#cutOff(hard);
+    } else if (hard) {
+      this.abortClients();
+    }
+    return this.#closing;
+  }
+
+  async #close(drain: number, hard: boolean): Promise<void> {
     const { shutdownTimeout } = this.#options;
+    // Connections that wait for startServing have no handler that could answer them.
+    if (this.#serving && drain > 0) this.#drain = new DrainPeriod(drain);
     this.#serving = false;
     this.#stop.abort();
-    for (const listening of this.#listening) listening.close();
+    this.#retiring = this.#listening;
     this.#listening = [];
     this.#dropWaiting();
-    this.#endHandshakes();
-    if (hard) this.abortClients();
-    else this.closeClients();
+    for (const client of this.#clients) if (client.open) this.#tally.opened();
+    this.#host.draining = new DOMException('The server is draining', 'AbortError');
+    // A listener of the signal may close the server again.
+    for (const client of this.#clients) client.announceDraining();
+    if (this.#drain !== null) await this.#drainClients(this.#drain);
+    this.#cutOff(hard);
     // A bind in progress sees that the server is closing, and unbinds.
     await this.#binding?.catch(ignore);
 
@@ -399,10 +480,8 @@ export abstract class BaseStreamServer {
 
     if (!(await this.#idle(shutdownTimeout))) {
       const reason = new DOMException('The server is closed', 'AbortError');
-      for (const client of this.#clients) {
-        client.cancel(reason);
-        client.end(true);
-      }
+      for (const client of this.#clients) client.cancel(reason);
+      this.abortClients();
       if (!(await this.#idle(shutdownTimeout))) {
         for (const client of this.#clients) {
           if (!client.running) continue;
@@ -413,7 +492,55 @@ export abstract class BaseStreamServer {
       }
     }
     this.#warnings.flush();
-    this.#end();
+    this.#end(this.#tally.result());
+  }
+
+  /** Lets connections finish until the period is over. */
+  async #drainClients(period: DrainPeriod): Promise<void> {
+    for (const client of this.#clients) client.drain();
+    await this.#acceptQueued(period);
+    this.#stopListening();
+    this.#endDrainIfDone();
+    await period.over;
+    this.#drain = null;
+  }
+
+  /**
+   * Waits until the connections that the kernel has queued are accepted. libuv accepts one of them in each turn of the event loop. New ones
+   * may follow for as long as the listeners are open, so the number is bounded.
+   */
+  async #acceptQueued(period: DrainPeriod): Promise<void> {
+    // A kernel may queue one more than the backlog.
+    const most = this.#acceptCount + this.#retiring.length * (this.#options.backlog + 1);
+    let before = -1;
+    while (!period.isOver && before !== this.#acceptCount && this.#acceptCount < most) {
+      before = this.#acceptCount;
+      await new Promise<void>(afterPoll);
+    }
+  }
+
+  #endDrainIfDone(): void {
+    if (this.#retiring.length > 0 || this.#clients.size > 0 || this.#handshakes.size > 0) return;
+    this.#drain?.end();
+  }
+
+  #stopListening(): void {
+    for (const listening of this.#retiring) listening.close();
+    this.#retiring = [];
+  }
+
+  /** Ends everything that is left. May be called again. */
+  #cutOff(hard: boolean): void {
+    this.#stopListening();
+    this.#endHandshakes();
+    this.#endClients(hard);
+  }
+
+  #endClients(hard: boolean): void {
+    for (const client of this.#clients) {
+      if (this.#isClosing && client.isCutOffBy(hard)) this.#tally.cutOff(client);
+      client.end(hard);
+    }
   }
 
   /** Waits until there are no clients, and resolves with true; or with false if that takes longer than `ms`. */

@@ -15,6 +15,14 @@ export const LEAVE_OPEN = Symbol('leave open');
 // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called for a promise below
 const { then: promiseThen } = Promise.prototype;
 
+/** The server of a client. */
+export interface ClientHost {
+  /** The handler has settled, or the connection has ended. */
+  changed(client: Client): void;
+  /** The reason of the `draining` signals; null until the server begins to close. */
+  readonly draining: DOMException | null;
+}
+
 /** A connection that was passed to the handler. */
 export class Client implements StreamOwner {
   readonly #link: StreamLink<StreamSide>;
@@ -24,18 +32,19 @@ export class Client implements StreamOwner {
   running = true;
   /** Whether the connection is still open. */
   open = true;
-  /** Whether the server ended the connection while the handler was running. */
+  /** Whether the server ended the connection, or only reading, while the handler was running. */
   #ended = false;
   #controller: AbortController | null = null;
   #reason: DOMException | null = null;
-  readonly #changed: (client: Client) => void;
+  #drainController: AbortController | null = null;
+  readonly #host: ClientHost;
 
   constructor(
     transport: Transport,
     { limit, closeTimeout }: Pick<CheckedServing, 'limit' | 'closeTimeout'>,
-    changed: (client: Client) => void,
+    host: ClientHost,
   ) {
-    this.#changed = changed;
+    this.#host = host;
     this.#held = new Stream(transport, { limit, closeTimeout, serverSide: true, owner: this });
     this.#link = streamSide(this.#held).link;
   }
@@ -46,13 +55,39 @@ export class Client implements StreamOwner {
   }
 
   /**
-   * Ends the connection on behalf of the server, without flushing if `hard`. The errors that this causes in the handler are not
-   * reported.
+   * Ends the connection on behalf of the server, without flushing if `hard`. What was received and not read is dropped: no answer to it
+   * could be sent. The errors that this causes in the handler are not reported.
    */
   end(hard: boolean): void {
     if (this.running) this.#ended = true;
+    const { stream } = this;
+    if (stream !== null) streamSide(stream).dropUnread();
     if (hard) this.abort();
     else this.close();
+  }
+
+  /**
+   * Ends the connection as soon as it is idle. While the handler is running, only reading ends, as if the peer had ended its side: the
+   * handler may still be working on answers. The stream is closed when it settles.
+   */
+  drain(): void {
+    const { stream } = this;
+    if (stream === null) return;
+    const side = streamSide(stream);
+    side.whenIdle(() => {
+      if (this.running) {
+        this.#ended = true;
+        side.endReading();
+      } else this.close();
+    });
+  }
+
+  /** Whether {@link end} would end the connection before it has finished: see `ServerCloseResult`. */
+  isCutOffBy(hard: boolean): boolean {
+    const { stream } = this;
+    if (!this.open || stream === null) return false;
+    if (hard && stream.writeBufferSize > 0) return true;
+    return !stream.isClosing() && !streamSide(stream).waitsEmpty;
   }
 
   /** Closes the stream without waiting. Errors of the connection are ignored from then on. */
@@ -71,13 +106,13 @@ export class Client implements StreamOwner {
 
   streamClosed(): void {
     this.open = false;
-    this.#changed(this);
+    this.#host.changed(this);
   }
 
   handlerSettled(): void {
     this.running = false;
     this.#held = null;
-    this.#changed(this);
+    this.#host.changed(this);
   }
 
   /** Created on first use: most handlers do not use it, and an idle connection should not pay for it. */
@@ -94,14 +129,28 @@ export class Client implements StreamOwner {
     this.#controller?.abort(reason);
   }
 
+  /** Created on first use, like {@link signal}. */
+  get draining(): AbortSignal {
+    if (this.#drainController === null) {
+      this.#drainController = new AbortController();
+      this.announceDraining();
+    }
+    return this.#drainController.signal;
+  }
+
+  /** Aborts {@link draining} if the server has begun to close. */
+  announceDraining(): void {
+    const { draining } = this.#host;
+    if (draining !== null) this.#drainController?.abort(draining);
+  }
+
   /**
-   * Whether a handler failed only because the server ended its connection (a refused write, an incomplete frame) or cancelled it.
-   * Node's own functions wrap the reason of the signal as the cause.
+   * Whether a handler failed only because the server ended its connection or its reading (a refused write, an incomplete frame),
+   * cancelled it, or began to close.
    */
   isCancellation(error: unknown): boolean {
     if (this.#ended && (error instanceof IncompleteReadError || isLocalClose(error))) return true;
-    if (this.#reason === null) return false;
-    return error === this.#reason || (error instanceof Error && error.cause === this.#reason);
+    return isReason(error, this.#reason) || isReason(error, this.#host.draining);
   }
 
   get peer(): string {
@@ -118,6 +167,12 @@ export function isPeersDoing(stream: Stream, error: unknown): error is Error {
   if (error instanceof StateError) return error.code === 'ERR_TLS_PLAINTEXT_PENDING';
   const loss = stream.exception();
   return error instanceof ConnectionError && loss !== null && (error === loss || error.cause === loss);
+}
+
+/** Whether an error is the reason of a signal. Node's own functions wrap it as the cause. */
+function isReason(error: unknown, reason: DOMException | null): boolean {
+  if (reason === null) return false;
+  return error === reason || (error instanceof Error && error.cause === reason);
 }
 
 /**
@@ -138,6 +193,10 @@ export class Context implements HandlerContext {
 
   get signal(): AbortSignal {
     return this.#client.signal;
+  }
+
+  get draining(): AbortSignal {
+    return this.#client.draining;
   }
 }
 

@@ -17,6 +17,12 @@ export interface HandlerContext {
    * handler that waits. A handler that rejects with the reason of this signal is not reported.
    */
   readonly signal: AbortSignal;
+  /**
+   * Is aborted as soon as the server begins to close, with or without `drain`. A handler may use it to end early: to stop waiting for the
+   * next request, to say goodbye, or to end work that never ends by itself, such as a subscription. A handler that rejects with the reason
+   * of this signal is not reported, and what it has written is sent.
+   */
+  readonly draining: AbortSignal;
 }
 
 /**

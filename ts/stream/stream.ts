@@ -16,10 +16,11 @@
  * Each fact has one owner, which the others ask: the reader knows whether EOF has arrived and which error ended the connection, the
  * link knows the transport, the transport knows whether it is going down.
  *
- * Reading ends in three ways. In each case the bytes received before can still be read:
+ * Reading ends in four ways. In each case the bytes received before can still be read, except by the handler of a server that closes:
  *
  *     the peer ends its side          reads end as at EOF
  *     this side closes or aborts      the same, from that call on; bytes that arrive later are dropped
+ *     its server drains               the same, once a read waits and nothing is left to read; writing goes on
  *     the connection is lost          reads reject with the reason, unless EOF has arrived before
  */
 import type { Buffer } from 'node:buffer';
@@ -32,7 +33,7 @@ import type { Separators } from '../buffer/separator.js';
 import { FrameLoop, type FrameSource } from '../reader/frame-loop.js';
 import type { Frames } from '../reader/frames.js';
 import { Lines, checkLineForm, type LineSource, type LinesOptions } from '../reader/lines.js';
-import type { Keeper, Retain } from '../keeper.js';
+import { Retain, type Keeper } from '../keeper.js';
 import type { ReaderIntake } from '../reader/intake.js';
 import { StreamReader, readerIntake, type LimitOptions } from '../reader/reader.js';
 import {
@@ -48,6 +49,7 @@ import { StreamMode, peerName, type Transport } from '../transports/transport.js
 import type { Payload } from '../writer/frame-encoder.js';
 import { StreamWriter, writerOutlet, type CloseOptions, type WriterOutlet } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
+import { IdleWatch } from './idle-watch.js';
 import { startTls, type Upgradable } from './start-tls.js';
 import { StreamLink, type ReadingSink, type StreamOwner } from './stream-link.js';
 
@@ -79,6 +81,14 @@ export interface StreamSide extends ReadingSink, Keeper {
   readonly link: StreamLink<StreamSide>;
   /** The reader and the writer. Each of them keeps the stream alive. */
   readonly halves: [StreamReader, StreamWriter];
+  /** See `ReaderIntake.waitsEmpty`. */
+  readonly waitsEmpty: boolean;
+  /** Calls `idle` when a read waits, no byte is unread, and all that the kernel has received by now was read. Called once. */
+  whenIdle(idle: () => void): void;
+  /** Ends reading as if the peer had ended its side; the writing side stays open. Bytes that arrive later are dropped. */
+  endReading(): void;
+  /** Drops what was received and not read, so that reading ends at once when the caller closes the stream. */
+  dropUnread(): void;
 }
 
 /** The internal side of a stream. */
@@ -121,6 +131,8 @@ export class Stream {
   /** What everything but the caller sees of the stream. */
   #side: StreamSide | null = null;
   #life: Life = 'open';
+  /** While the server drains: notices when this stream has nothing left to do. */
+  #idleWatch: IdleWatch | null = null;
   /** Whether the caller has a promise that reports how the connection ended. */
   #endObserved = false;
 
@@ -697,8 +709,28 @@ export class Stream {
         return this.stream.transport;
       }
 
+      get waitsEmpty(): boolean {
+        return this.stream.#intake.waitsEmpty;
+      }
+
+      whenIdle(idle: () => void): void {
+        const { stream } = this;
+        stream.#idleWatch = new IdleWatch(stream.#intake, stream.limit, idle);
+        stream.#idleWatch.check();
+      }
+
+      endReading(): void {
+        this.stream.#reader.feedEof();
+      }
+
+      dropUnread(): void {
+        this.stream.#intake.dropUnread();
+      }
+
       retain(reason: Retain): void {
-        this.stream.#link.retain(this, reason);
+        const { stream } = this;
+        stream.#link.retain(this, reason);
+        if (stream.#idleWatch !== null && reason === Retain.READ) stream.#idleWatch.check();
       }
 
       release(reason: Retain): void {
