@@ -33,13 +33,13 @@ test.serial('the echo client gets its message back from the echo server', async 
   t.regex(stdout, /sent 13 bytes\n(.*\n)*.*sent 12 bytes\nStopped\n$/);
 });
 
-test.serial('the echo server stops with a client still connected', async (t) => {
+test.serial('the echo server stops on SIGTERM with a client still connected', async (t) => {
   const { server, port } = await echoServer(t);
   const client = connect(Number(port), '127.0.0.1');
   client.on('error', () => {});
   t.teardown(() => client.destroy());
   await server.prints(/ connected$/m);
-  server.kill('SIGINT');
+  server.kill('SIGTERM');
   const { code, stderr } = await server.ended;
   t.is(stderr, '');
   t.is(code, 0);

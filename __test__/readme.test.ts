@@ -21,6 +21,23 @@ readme.test(['line-server.mjs', 'line-client.mjs'], 'the server answers the line
   for (let i = 0; i < 2; i++) t.is(await work.run('line-client.mjs', port), 'You said: Hello World!\n');
 });
 
+readme.test(
+  'line-server.mjs',
+  'on SIGTERM the server closes the connections that are idle and ends',
+  async (t, work) => {
+    const { server, port } = await work.serve('line-server.mjs');
+    const stream = await connect('127.0.0.1', port);
+    await stream.write('one\n');
+    t.is(String(await stream.readline()), 'You said: one\n');
+    server.kill('SIGTERM');
+    t.is((await stream.read()).length, 0);
+    await stream.close();
+    const { code, stderr } = await server.ended;
+    t.is(stderr, '');
+    t.is(code, 0);
+  },
+);
+
 readme.test('message.mjs', 'messages are read with their bodies', async (t, work) => {
   const { readMessage } = (await work.load('message.mjs')) as {
     readMessage: (stream: StreamReader) => Promise<{ head: string; body: Buffer }>;

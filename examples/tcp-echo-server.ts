@@ -1,5 +1,5 @@
 /**
- * A TCP echo server: sends back every line that it receives, until you stop it with Ctrl-C.
+ * A TCP echo server: sends back every line that it receives, until you stop it with Ctrl-C or SIGTERM.
  *
  *     node out/examples/tcp-echo-server.js [PORT [HOST]]
  *
@@ -30,11 +30,11 @@ for (const { address, port } of server.sockets.map((socket) => socket.address() 
   console.log(`Serving on ${address}:${port}`);
 }
 
-// Ctrl-C aborts the signal, which ends serveForever.
+// Either signal ends serveForever, once the lines that were received are answered. That may take up to five seconds.
 const stop = new AbortController();
-process.once('SIGINT', () => stop.abort());
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort());
 try {
-  await server.serveForever({ signal: stop.signal });
+  await server.serveForever({ signal: stop.signal, drain: 5000 });
 } catch (error) {
   if (!stop.signal.aborted) throw error;
   console.log('Stopped');

@@ -211,12 +211,12 @@ export abstract class BaseStreamServer {
    * Without `drain`, the reads of handlers end at once as at EOF: what was received and not read is dropped, because no answer to it could
    * be sent. What was written before is still sent.
    *
-   * With `drain`, no answer to a request that was received is lost, provided that the time suffices. Bytes that the kernel has received
-   * count, and so do connections that it has queued and TLS handshakes in progress. The `draining` signals of the handlers are aborted at
-   * once. Connections may go on with what they have received. Those that are idle end: as soon as a read, of any kind, waits while nothing
-   * received is unread, reading ends as if the client had ended its side. So loops over the stream end, and the stream is closed when the
-   * handler settles, or at once if it has already returned. A read that has a part of a frame waits for the rest. When no connection is
-   * left, or the time is over, the close continues as without `drain`.
+   * With `drain`, no answer to a request that was received is lost, provided that the time suffices. What the kernel has received when the
+   * close begins counts, and so do connections that it has queued and TLS handshakes in progress. The `draining` signals of the handlers
+   * are aborted at once. Connections may go on with what they have received. Those that are idle end: as soon as a read, of any kind, waits
+   * while nothing received is unread, reading ends as if the client had ended its side. So loops over the stream end, and the stream is
+   * closed when the handler settles, or at once if it has already returned. A read that has a part of a frame waits for the rest. When no
+   * connection is left, or the time is over, the close continues as without `drain`.
    *
    * ```ts
    * process.once('SIGTERM', () => server.close({ drain: 10_000 }));

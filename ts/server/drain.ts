@@ -3,7 +3,7 @@
  *
  *     close({ drain }) --- queued connections are accepted ---> listeners closed --- all gone, time over, close(), abort() ---> cut off
  *
- * Until they are cut off, connections may go on with what they have received. One whose read waits with nothing received is idle, and ends.
+ * Until they are cut off, connections may go on with what they have received. One whose read waits with nothing unread is idle, and ends.
  * This file has the options, the time, and the count of what has become of the connections. `base-server.ts` has the rest.
  */
 import { checkObject, checkTimeout } from '../checks.js';
