@@ -200,7 +200,9 @@ test('frames and a window that a handler has when its server closes stay as they
   await ready.promise;
   const close = server.close();
   // Other streams would get the memory if it were returned to the pool.
-  const { dial: another } = await serve(t, 'TCP', async (stream) => void (await stream.peek(1000)));
+  const { dial: another } = await serve(t, 'TCP', async (stream) => {
+    await stream.peek(1000);
+  });
   for (let i = 0; i < 5; i++) (await another()).write('x'.repeat(500));
   await turns(20);
   goOn.resolve();

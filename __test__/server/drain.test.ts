@@ -2,7 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
-import { connect as netConnect, type Socket } from 'node:net';
+import { connect as netConnect, type AddressInfo, type Socket } from 'node:net';
 import tls from 'node:tls';
 import { inspect } from 'node:util';
 import {
@@ -457,13 +457,13 @@ for (const kind of ['TCP', 'Unix'] as const) {
       sockets.map((_, i) => `${i}\n`),
     );
     t.deepEqual(await close, { finished: 30, cutOff: 0 });
-    const again = 'path' in place ? connectUnix(place.path!) : connect('127.0.0.1', place.port!);
+    const again = 'path' in place ? connectUnix(place.path) : connect('127.0.0.1', place.port);
     await t.throwsAsync(again, { code: kind === 'TCP' ? 'ECONNREFUSED' : 'ENOENT' });
   });
 }
 
 test('listeners close although new connections never stop', async (t) => {
-  const { server } = await serve(t, 'TCP', async (stream) => void (await stream.readline()), { backlog: 3 });
+  const { server } = await serve(t, 'TCP', (stream, context) => echo(stream, context), { backlog: 3 });
   const address = server.sockets[0]!.address()!;
   const { port } = address as { port: number };
   let refused = false;
@@ -537,7 +537,7 @@ test('an upgrade by startTls in progress finishes', async (t) => {
     await upgraded;
     await echo(stream, context);
   });
-  await using client = await connect('127.0.0.1', portOf(server as StreamServer));
+  await using client = await connect('127.0.0.1', (server.sockets[0]!.address() as AddressInfo).port);
   await client.write('STARTTLS\n');
   await started.promise;
   const close = closing(server.close({ drain: Infinity }));
@@ -554,7 +554,7 @@ test('an upgrade by startTls in progress finishes', async (t) => {
 // ------------------------------------------------------------------------------------------------ the signal
 
 test('draining is aborted at once by every way of closing, with a reason that says so', async (t) => {
-  const ends: ((server: StreamServer) => unknown)[] = [
+  const ends: ((server: Served['server']) => unknown)[] = [
     (server) => server.close({ drain: Infinity }),
     (server) => server.close({ drain: 0 }),
     (server) => server.close(),
@@ -574,7 +574,7 @@ test('draining is aborted at once by every way of closing, with a reason that sa
     t.false(draining.aborted);
     server.closeClients();
     t.false(draining.aborted, 'closeClients does not close the server');
-    void end(server as StreamServer);
+    void end(server);
     t.true(draining.aborted);
     t.is(early.draining, draining);
     t.true(late.draining.aborted);

@@ -714,9 +714,7 @@ export class Stream {
       }
 
       whenIdle(idle: () => void): void {
-        const { stream } = this;
-        stream.#idleWatch = new IdleWatch(stream.#intake, stream.limit, idle);
-        stream.#idleWatch.check();
+        this.stream.#whenIdle(idle);
       }
 
       endReading(): void {
@@ -762,6 +760,11 @@ export class Stream {
       this.transport.resumeReading();
     }
     this.#giveUp?.();
+  }
+
+  #whenIdle(idle: () => void): void {
+    this.#idleWatch = new IdleWatch(this.#intake, this.limit, idle);
+    this.#idleWatch.check();
   }
 
   #sender(): StreamWriter {
