@@ -108,6 +108,12 @@ export function checkCloseTimeout(action: string, ms: number | undefined, fallba
   return ms === Infinity ? ms : checkTimeout(action, 'closeTimeout', ms, { zero: false });
 }
 
+/** The `maxWriteBuffer` option and the `max` of `setWriteBufferLimits`, in bytes; see {@link checkInteger}. */
+export function checkWriteBuffer(action: string, name: string, bytes: number | undefined): number {
+  if (bytes === undefined || bytes === Infinity) return Infinity;
+  return checkInteger(action, name, bytes, 1, Number.MAX_SAFE_INTEGER, 'an integer of 1 or more, or Infinity');
+}
+
 // ---------------------------------------------------------------------------------------------- resolving names
 
 /** @throws RangeError `ERR_OUT_OF_RANGE` */

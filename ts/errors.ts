@@ -19,6 +19,7 @@
  *     |                         ERR_TLS_STATE             startTls() without a plain connection to upgrade
  *     |                         ERR_TLS_PLAINTEXT_PENDING startTls() with unread bytes that do not begin a TLS handshake
  *     +-- ConnectionError       ECONNRESET, EPIPE, ...    the connection was lost (the system's code)
+ *     |                         ERR_WRITE_OVERFLOW        aborted: a write would have buffered more than the max
  *     AggregateError            ECONNREFUSED, ...         none of several addresses could be connected to; `errors` has one each
  *     TypeError                 ERR_INVALID_ARG_TYPE      an argument of the wrong type
  *     RangeError                ERR_OUT_OF_RANGE          an argument outside its range
@@ -133,8 +134,8 @@ export class StateError extends Error {
 }
 
 /**
- * The connection was lost, or could not be made. `code` is the system's name for the error, such as `ECONNRESET`. If an error of
- * the operating system led to it, that error is the `cause`.
+ * The connection was lost, or could not be made. `code` is the system's name for the error, such as `ECONNRESET`, or
+ * `ERR_WRITE_OVERFLOW`. If an error of the operating system led to it, that error is the `cause`.
  *
  * asyncio: `ConnectionError` and its subclasses
  */

@@ -53,5 +53,5 @@ export type { ReadPipe, WritePipe } from './transports/pipe.js';
 export type { SocketAddress } from './transports/socket-info.js';
 export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/options.js';
 export type { Transport, TransportSink } from './transports/transport.js';
-export { type CloseOptions, StreamWriter, type WriteBufferLimits } from './writer/writer.js';
+export { type CloseOptions, StreamWriter, type WriteBufferLimits, type WriteBufferOptions } from './writer/writer.js';
 export type { Payload } from './writer/frame-encoder.js';

@@ -21,4 +21,6 @@ export interface Keeper {
   release(reason: Retain): void;
   /** This side begins to close the connection. */
   closing(): void;
+  /** This side aborts the connection with an error. Unlike after {@link closing}, reads end with the error, when it is reported. */
+  failing(): void;
 }

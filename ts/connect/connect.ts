@@ -18,6 +18,7 @@ import {
   checkLimit,
   checkObject,
   checkOptionNames,
+  checkWriteBuffer,
   exclusive,
   needs,
 } from '../checks.js';
@@ -41,7 +42,7 @@ import { checkSocketFd, socketOver } from '../transports/fd.js';
 import { claim } from '../transports/in-use.js';
 import { SocketTransport } from '../transports/socket.js';
 import { StreamMode, hostAndPort, type Transport } from '../transports/transport.js';
-import type { CloseOptions } from '../writer/writer.js';
+import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
 import { resolve } from './resolve.js';
 
@@ -52,7 +53,8 @@ const ATTEMPT_DELAY_MS = 250;
 const FIRST_FAMILY_COUNT = 1;
 
 /** The options that all ways of connecting share. */
-export interface ConnectBaseOptions extends LimitOptions, CloseOptions, WaitOptions, HandshakeOptions {
+export interface ConnectBaseOptions
+  extends LimitOptions, CloseOptions, WriteBufferOptions, WaitOptions, HandshakeOptions {
   /** The longest frame without its separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
   /**
@@ -209,7 +211,8 @@ async function connectTarget(checked: Target): Promise<Stream> {
     discard(transport);
     throw checked.signal.reason;
   }
-  return new Stream(transport, { limit: checked.limit, closeTimeout: checked.closeTimeout, host: checked.host });
+  const { limit, closeTimeout, maxWriteBuffer, host } = checked;
+  return new Stream(transport, { limit, closeTimeout, maxWriteBuffer, host });
 }
 
 /**
@@ -236,8 +239,8 @@ async function connectOver(action: string, checked: Sock, check: (socket: unknow
     throw error;
   }
   const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
-  const { limit, closeTimeout, serverHostname: host, serverSide } = checked;
-  return new Stream(transport, { limit, closeTimeout, host, serverSide });
+  const { limit, closeTimeout, maxWriteBuffer, serverHostname: host, serverSide } = checked;
+  return new Stream(transport, { limit, closeTimeout, maxWriteBuffer, host, serverSide });
 }
 
 // ---------------------------------------------------------------------------------------------- arguments and options
@@ -245,6 +248,7 @@ async function connectOver(action: string, checked: Sock, check: (socket: unknow
 export interface Base {
   readonly limit: number;
   readonly closeTimeout: number;
+  readonly maxWriteBuffer: number;
   readonly signal: AbortSignal | undefined;
   readonly timeout: number | undefined;
   readonly tls: Tls | null;
@@ -280,10 +284,12 @@ function checkCommon(call: string, options: ConnectBaseOptions | ConnectSockOpti
   const signal = checkedSignal(call, options);
   const limit = checkLimit(call, options.limit);
   const closeTimeout = checkCloseTimeout(call, options.closeTimeout);
+  const maxWriteBuffer = checkWriteBuffer(call, 'maxWriteBuffer', options.maxWriteBuffer);
   if (options.ssl === undefined) checkNoTls(call, options);
   return {
     limit,
     closeTimeout,
+    maxWriteBuffer,
     signal,
     timeout: checkedTimeout(call, options),
     serverHostname: options.serverHostname,

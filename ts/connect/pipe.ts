@@ -1,12 +1,12 @@
 /** One-way streams over pipes. */
-import { checkCloseTimeout, checkLimit, checkObject, checkOptionNames } from '../checks.js';
+import { checkCloseTimeout, checkLimit, checkObject, checkOptionNames, checkWriteBuffer } from '../checks.js';
 import type { LimitOptions } from '../reader/reader.js';
 import { Stream } from '../stream/stream.js';
 import { readPipe, writePipe, type ReadPipe, type WritePipe } from '../transports/pipe.js';
-import type { CloseOptions } from '../writer/writer.js';
+import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
 
 /** The options of `connectReadPipe` and `connectWritePipe`. */
-export interface ConnectPipeOptions extends LimitOptions, CloseOptions {
+export interface ConnectPipeOptions extends LimitOptions, CloseOptions, WriteBufferOptions {
   /** The longest frame without its separator, in bytes. Default 65536. Does not affect writing. asyncio: `limit` */
   limit?: number | undefined;
   /**
@@ -93,7 +93,11 @@ export async function connectWritePipe(pipe: WritePipe, options?: ConnectPipeOpt
 function checkOptions(action: string, options: unknown = {}): Required<ConnectPipeOptions> {
   checkObject(action, 'options', options);
   checkOptionNames(action, options);
-  const { limit, closeTimeout } = options as ConnectPipeOptions;
-  // The reader of a pipe may be a pager, which does not read for as long as the user looks at a page.
-  return { limit: checkLimit(action, limit), closeTimeout: checkCloseTimeout(action, closeTimeout, Infinity) };
+  const { limit, closeTimeout, maxWriteBuffer } = options as ConnectPipeOptions;
+  return {
+    limit: checkLimit(action, limit),
+    // The reader of a pipe may be a pager, which does not read for as long as the user looks at a page.
+    closeTimeout: checkCloseTimeout(action, closeTimeout, Infinity),
+    maxWriteBuffer: checkWriteBuffer(action, 'maxWriteBuffer', maxWriteBuffer),
+  };
 }

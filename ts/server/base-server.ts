@@ -18,7 +18,16 @@ import { lastDescriptor } from '../transports/descriptors.js';
 import { afterPoll } from '../transports/linger.js';
 import { SocketTransport } from '../transports/socket.js';
 import { hostAndPort, type Transport } from '../transports/transport.js';
-import { Client, Context, LEAVE_OPEN, isPeersDoing, isThenable, whenSettled, type ClientHost } from './client.js';
+import {
+  Client,
+  Context,
+  LEAVE_OPEN,
+  isPeersDoing,
+  isReportedAbort,
+  isThenable,
+  whenSettled,
+  type ClientHost,
+} from './client.js';
 import { CloseTally, DrainPeriod, checkDrain, type ServerCloseOptions, type ServerCloseResult } from './drain.js';
 import type { Accepting, Listen, Listening } from './listen.js';
 import type { CheckedServing, ClientHandler } from './options.js';
@@ -69,7 +78,13 @@ export abstract class BaseStreamServer {
   /** TLS handshakes in progress: the controller that aborts each of them, and a promise for its end. */
   readonly #handshakes = new Map<AbortController, Promise<void>>();
   readonly #clients = new Set<Client>();
-  readonly #host = { changed: (client: Client) => this.#changed(client), draining: null as ClientHost['draining'] };
+  readonly #host = {
+    changed: (client: Client) => this.#changed(client),
+    aborted: (client: Client, error: Error) => {
+      this.#reportPeer(error, client.stream, `the connection with ${client.peer} was aborted`);
+    },
+    draining: null as ClientHost['draining'],
+  };
   #onIdle: (() => void) | null = null;
   #full = false;
   /** Whether the caller's `net.Server` refused the last connection. */
@@ -421,6 +436,8 @@ export abstract class BaseStreamServer {
     if (client.isCancellation(error)) {
       // What it has written before is still sent.
       client.close();
+    } else if (isReportedAbort(stream, error)) {
+      client.abort();
     } else {
       client.abort();
       const what = `the handler of ${client.peer} failed`;

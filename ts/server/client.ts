@@ -19,6 +19,8 @@ const { then: promiseThen } = Promise.prototype;
 export interface ClientHost {
   /** The handler has settled, or the connection has ended. */
   changed(client: Client): void;
+  /** This side has aborted the connection because of its peer. Called once, and whatever the handler does. */
+  aborted(client: Client, error: Error): void;
   /** The reason of the `draining` signals; null until the server begins to close. */
   readonly draining: DOMException | null;
 }
@@ -41,11 +43,11 @@ export class Client implements StreamOwner {
 
   constructor(
     transport: Transport,
-    { limit, closeTimeout }: Pick<CheckedServing, 'limit' | 'closeTimeout'>,
+    { limit, closeTimeout, maxWriteBuffer }: Pick<CheckedServing, 'limit' | 'closeTimeout' | 'maxWriteBuffer'>,
     host: ClientHost,
   ) {
     this.#host = host;
-    this.#held = new Stream(transport, { limit, closeTimeout, serverSide: true, owner: this });
+    this.#held = new Stream(transport, { limit, closeTimeout, maxWriteBuffer, serverSide: true, owner: this });
     this.#link = streamSide(this.#held).link;
   }
 
@@ -104,8 +106,9 @@ export class Client implements StreamOwner {
     else void stream.abort();
   }
 
-  streamClosed(): void {
+  streamClosed(error: Error | null): void {
     this.open = false;
+    if (isOwnAbort(error)) this.#host.aborted(this, error);
     this.#host.changed(this);
   }
 
@@ -173,6 +176,20 @@ export function isPeersDoing(stream: Stream, error: unknown): error is Error {
 function isReason(error: unknown, reason: DOMException | null): boolean {
   if (reason === null) return false;
   return error === reason || (error instanceof Error && error.cause === reason);
+}
+
+/**
+ * Whether a handler failed because this side has aborted the connection of its stream. The abort itself is reported, whatever the handler
+ * does: so this is not.
+ */
+export function isReportedAbort(stream: Stream, error: unknown): boolean {
+  const loss = stream.exception();
+  return isOwnAbort(loss) && (error === loss || (error instanceof ConnectionError && error.cause === loss));
+}
+
+/** Whether a connection ended because this side has aborted it for what its peer does, or does not do. */
+function isOwnAbort(error: Error | null): error is ConnectionError {
+  return error instanceof ConnectionError && error.code === 'ERR_WRITE_OVERFLOW';
 }
 
 /**

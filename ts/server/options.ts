@@ -1,11 +1,19 @@
 /** The arguments of every server: the handler and the options. */
-import { checkCloseTimeout, checkInteger, checkLimit, checkObject, checkOptionNames, checkTimeout } from '../checks.js';
+import {
+  checkCloseTimeout,
+  checkInteger,
+  checkLimit,
+  checkObject,
+  checkOptionNames,
+  checkTimeout,
+  checkWriteBuffer,
+} from '../checks.js';
 import { invalidType } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
 import type { Stream } from '../stream/stream.js';
 import type { Tls } from '../tls/handshake.js';
 import { checkNoTls, checkServerTls, type ServerSsl } from '../tls/options.js';
-import type { CloseOptions } from '../writer/writer.js';
+import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
 
 const DEFAULT_BACKLOG = 100;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
@@ -38,7 +46,7 @@ export type ClientHandler = (stream: Stream, context: HandlerContext) => void | 
 export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void | PromiseLike<void>;
 
 /** The options of every server. */
-export interface ServingOptions extends LimitOptions, CloseOptions {
+export interface ServingOptions extends LimitOptions, CloseOptions, WriteBufferOptions {
   /** The longest frame of each stream without its separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
   /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
@@ -83,12 +91,20 @@ export interface ServingOptions extends LimitOptions, CloseOptions {
    * connection is destroyed. Default 1000, as without TLS. asyncio: `ssl_shutdown_timeout` (30 seconds)
    */
   sslShutdownTimeout?: number | undefined;
+  /**
+   * The most bytes that may wait to be sent to a client, 1 or more. A write that would exceed it rejects with a `ConnectionError`
+   * `ERR_WRITE_OVERFLOW`, and the connection is aborted: a client that does not read cannot use more memory than this. `onError`
+   * receives the error once, whichever code has written, and whether or not the handler fails. Below 65536 it also lowers the
+   * watermarks. A handler can change it by `setWriteBufferLimits({ max })`, which describes what counts. Default `Infinity`.
+   */
+  maxWriteBuffer?: number | undefined;
 }
 
 /** The checked options, with their defaults. */
 export interface CheckedServing {
   readonly limit: number;
   readonly closeTimeout: number;
+  readonly maxWriteBuffer: number;
   readonly backlog: number;
   readonly maxConnections: number;
   readonly onError: ServerErrorHandler | null;
@@ -110,6 +126,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
   return {
     limit: checkLimit(name, given.limit),
     closeTimeout: checkCloseTimeout(name, given.closeTimeout),
+    maxWriteBuffer: checkWriteBuffer(name, 'maxWriteBuffer', given.maxWriteBuffer),
     backlog: checkInteger(name, 'backlog', backlog, 1, 2 ** 31 - 1),
     maxConnections: maxConnections === Infinity ? Infinity : checkMaxConnections(name, maxConnections),
     onError,

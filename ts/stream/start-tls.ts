@@ -89,8 +89,8 @@ async function shakeHands(
 ): Promise<void> {
   const { intake, transport } = stream;
   const ended = new AbortController();
-  const giveUp = (): void => {
-    ended.abort(new ConnectionError('ECONNABORTED', `${ACTION}: the stream was closed during the handshake`));
+  const giveUp = (reason?: Error): void => {
+    ended.abort(reason ?? new ConnectionError('ECONNABORTED', `${ACTION}: the stream was closed during the handshake`));
   };
   stream.onClose(giveUp);
   // The EOF as well: after a refusal reads must not end as if the stream had ended well.

@@ -20,8 +20,8 @@ import { peerName, type Transport, type TransportSink } from '../transports/tran
 
 /** The server that accepted the connection. It must not refer to a stream that its handler may abandon. */
 export interface StreamOwner {
-  /** The connection has ended. Called once. */
-  streamClosed(): void;
+  /** The connection has ended, with the reason if it was lost. Called once. */
+  streamClosed(error: Error | null): void;
 }
 
 /** A stream, as the link sees it. */
@@ -110,7 +110,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
       registry.unregister(this);
       stream.closed(error);
     }
-    this.#owner?.streamClosed();
+    this.#owner?.streamClosed(error);
   }
 
   /** The stream has been collected while it was open. */

@@ -47,7 +47,13 @@ import { TlsTransport } from '../tls/transport.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { StreamMode, peerName, type Transport } from '../transports/transport.js';
 import type { Payload } from '../writer/frame-encoder.js';
-import { StreamWriter, writerOutlet, type CloseOptions, type WriterOutlet } from '../writer/writer.js';
+import {
+  StreamWriter,
+  writerOutlet,
+  type CloseOptions,
+  type WriteBufferOptions,
+  type WriterOutlet,
+} from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { IdleWatch } from './idle-watch.js';
 import { startTls, type Upgradable } from './start-tls.js';
@@ -59,7 +65,7 @@ export { StreamMode, peerName, type StreamOwner };
 type Life = 'open' | 'closing' | 'gone';
 
 /** Options of a stream. */
-export interface StreamOptions extends LimitOptions, CloseOptions {
+export interface StreamOptions extends LimitOptions, CloseOptions, WriteBufferOptions {
   /** Whether a server accepted the connection. Default false. */
   serverSide?: boolean | undefined;
   /** The host that was connected to: `startTls` expects its certificate. */
@@ -125,6 +131,7 @@ export class Stream {
   readonly #serverSide: boolean;
   readonly #host: string | undefined;
   readonly #closeTimeout: number | undefined;
+  readonly #maxWriteBuffer: number | undefined;
   /** Ends the handshake of `startTls`; null if there is none. */
   #giveUp: (() => void) | null = null;
   readonly #link: StreamLink<StreamSide>;
@@ -144,6 +151,7 @@ export class Stream {
     this.#serverSide = options.serverSide ?? false;
     this.#host = options.host;
     this.#closeTimeout = options.closeTimeout;
+    this.#maxWriteBuffer = options.maxWriteBuffer;
     const side = streamSide(this);
     this.#link = new StreamLink(side, transport, options.owner);
     this.#intake.attach(this.#link, side);
@@ -369,7 +377,7 @@ export class Stream {
 
   /**
    * The number of bytes written that the kernel has not accepted yet: 0 before the first write, on a stream without a writing side, and
-   * after the connection has ended. The watermarks of {@link setWriteBufferLimits} bound it. The file that `sendfile` is sending does
+   * after the connection has ended. The `max` of {@link setWriteBufferLimits} bounds it. The file that `sendfile` is sending does
    * not count. asyncio: `transport.get_write_buffer_size`
    */
   get writeBufferSize(): number {
@@ -459,7 +467,11 @@ export class Stream {
     return this.#canWrite() ? this.#sender().writeEof() : rejected(readOnly('writeEof'));
   }
 
-  /** Sets the watermarks of `drain`, in bytes. asyncio: `transport.set_write_buffer_limits` */
+  /**
+   * Sets the watermarks of `drain`, and the `max` of the write buffer, in bytes. A write that would exceed `max` rejects with
+   * `ERR_WRITE_OVERFLOW`, and the connection is aborted. See {@link StreamWriter.setWriteBufferLimits}. asyncio:
+   * `transport.set_write_buffer_limits`
+   */
   setWriteBufferLimits(limits: Parameters<StreamWriter['setWriteBufferLimits']>[0]): void {
     if (!this.#canWrite()) throw readOnly('setWriteBufferLimits');
     this.#sender().setWriteBufferLimits(limits);
@@ -608,7 +620,7 @@ export class Stream {
    * asyncio: `__aexit__`
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    const reported = this.#life === 'gone' && (this.#endObserved || this.#intake.hasThrown || this.#writerThrew());
+    const reported = this.#writerThrew() || (this.#life === 'gone' && (this.#endObserved || this.#intake.hasThrown));
     try {
       await this.#sender().close();
     } catch (error) {
@@ -638,7 +650,7 @@ export class Stream {
 
   /** The error that ended the connection, or null. asyncio: `exception` */
   exception(): Error | null {
-    return this.#reader.exception();
+    return this.#reader.exception() ?? (this.#writer === null ? null : writerOutlet(this.#writer).loss);
   }
 
   /** @internal `Stream { mode: READWRITE, buffered: 4, eof, limit: 123, queued: 4, peername: 127.0.0.1:8888 }` */
@@ -739,6 +751,10 @@ export class Stream {
         this.stream.#link.closing(this);
         this.stream.#closing();
       }
+
+      failing(): void {
+        this.stream.#link.closing(this);
+      }
     }
 
     streamSide = (stream) => (stream.#side ??= new Side(stream));
@@ -772,7 +788,8 @@ export class Stream {
   }
 
   #makeWriter(): StreamWriter {
-    const writer = new StreamWriter(this.transport, { closeTimeout: this.#closeTimeout });
+    const options = { closeTimeout: this.#closeTimeout, maxWriteBuffer: this.#maxWriteBuffer };
+    const writer = new StreamWriter(this.transport, options);
     const outlet = writerOutlet(writer);
     outlet.attach(streamSide(this));
     this.#writer = writer;

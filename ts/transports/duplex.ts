@@ -84,7 +84,7 @@ export class DuplexTransport implements Transport, Receiver {
   /** Watches the peer while a close flushes. */
   #watch: FlushWatch | null = null;
   /** What closing calls once the stream was released. */
-  #onDismiss: (() => void) | null = null;
+  #onDismiss: ((reason?: Error) => void) | null = null;
 
   /**
    * @param stream - a stream of bytes, or one in object mode whose chunks are bytes or strings. It belongs to the transport from now on
@@ -315,13 +315,17 @@ export class DuplexTransport implements Transport, Receiver {
     return this.#life === 'left' || this.#life === 'lost' || this.#life === 'closed';
   }
 
-  /** Ends this direction and leaves the stream to the other transport; `false` if there is none, or if it has ended, too. */
-  #leave(): boolean {
+  /**
+   * Ends this direction and leaves the stream to the other transport; `false` if there is none, or if it has ended, too.
+   *
+   * @param reason - why this direction is aborted, if it is not closed
+   */
+  #leave(reason: Error | null = null): boolean {
     const other = this.#other;
     if (other === null || other.#isOver || this.#stream.destroyed) return false;
     this.#life = 'left';
     setImmediate(() => {
-      this.#streamClosed();
+      this.#streamClosed(reason);
       // Received bytes are dropped. A peer that cannot get rid of them might not read what the other transport writes.
       this.#readable?.resume();
     });
@@ -330,11 +334,11 @@ export class DuplexTransport implements Transport, Receiver {
 
   /**
    * Gives up the stream, so that another transport can use it. Reading must be paused, and no write pending. This transport reports
-   * nothing more, but continues to answer {@link getExtraInfo}. Closing it calls `onDismiss`, once.
+   * nothing more, but continues to answer {@link getExtraInfo}. Closing it calls `onDismiss`, once; aborting it does so with the reason.
    *
    * @internal
    */
-  release(onDismiss: () => void): Duplex {
+  release(onDismiss: (reason?: Error) => void): Duplex {
     this.#life = 'released';
     this.#onDismiss = onDismiss;
     this.#reads?.stop();
@@ -342,10 +346,10 @@ export class DuplexTransport implements Transport, Receiver {
   }
 
   /** Whether the stream was released. If so, its new owner receives the call. */
-  #dismissed(): boolean {
+  #dismissed(reason?: Error): boolean {
     if (this.#life === 'released') {
       this.#life = 'dismissed';
-      this.#onDismiss?.();
+      this.#onDismiss?.(reason);
     }
     return this.#life === 'dismissed';
   }
@@ -430,15 +434,17 @@ export class DuplexTransport implements Transport, Receiver {
     );
   }
 
-  abort(): void {
-    if (this.#dismissed() || this.#isOver) return;
+  abort(reason?: Error): void {
+    if (this.#dismissed(reason) || this.#isOver) return;
     // Only destroying the stream drops what is in flight.
-    if (this.#batches().idle && this.#leave()) {
+    if (this.#batches().idle && this.#leave(reason)) {
       this.#writable?.end();
       return;
     }
     // A failure that is already known, but not reported yet, stays the reason.
-    if (this.#life === 'open' || this.#life === 'closing') this.#life = this.#failure === null ? 'aborted' : 'closing';
+    if (reason !== undefined) this.#reason = this.#failure ?? reason;
+    else if (this.#life === 'open' || this.#life === 'closing')
+      this.#life = this.#failure === null ? 'aborted' : 'closing';
     this.#destroy();
   }
 
@@ -471,8 +477,8 @@ export class DuplexTransport implements Transport, Receiver {
 
   // ---------------------------------------------------------------------------------------------- the end
 
-  /** The stream is gone, or is left to another transport. */
-  #streamClosed(): void {
+  /** The stream is gone, or is left to another transport, with `reason` if that is not because this side has ended. */
+  #streamClosed(reason: Error | null = null): void {
     if (this.#life === 'lost' || this.#life === 'closed') return;
     if (this.#life === 'released' || this.#life === 'dismissed') return;
     // If an end might have been a reset, and no error has followed, it was an end.
@@ -483,7 +489,7 @@ export class DuplexTransport implements Transport, Receiver {
     // Bytes before errors: if reading was paused, the stream still holds what it had received before it failed.
     this.#reads?.deliverLast();
     this.#reads?.stop();
-    this.#reason = this.#loss();
+    this.#reason = reason ?? this.#loss();
     this.#life = 'closed';
     this.#sink?.closed(this.#reason);
   }

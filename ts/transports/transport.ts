@@ -34,7 +34,7 @@ export interface TransportSink {
   feed(chunk: Uint8Array): boolean;
   /** The peer will send nothing more. The writing side is not affected. */
   eof(): void;
-  /** The connection is gone. `error` is `null` if this side has closed it, and the reason otherwise. */
+  /** The connection is gone. `error` is `null` if this side has closed it without a reason, and the reason otherwise. */
   closed(error: Error | null): void;
 }
 
@@ -76,8 +76,12 @@ export interface Transport {
    * nothing is pending. Received bytes are dropped from now on. Ends with `sink.closed`.
    */
   close(): void;
-  /** Closes both directions immediately and drops what is pending. Ends with `sink.closed`, on a later turn. */
-  abort(): void;
+  /**
+   * Closes both directions immediately and drops what is pending. Ends with `sink.closed`, on a later turn.
+   *
+   * @param reason - the error that `sink.closed` gets, unless the connection has already failed with another one
+   */
+  abort(reason?: Error): void;
 
   /** Keeps the process alive while the connection is open, as `socket.ref()` does; this is the default. */
   ref(): void;

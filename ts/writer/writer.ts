@@ -7,12 +7,12 @@
  * reaches the high watermark. One batch is in flight at a time. The next one is sent when the kernel has accepted it.
  *
  * Buffered bytes are those in the queue and those in flight. Above the high watermark the writer is *full*, until they are down to the
- * low one: `drain()` and the result of `write()` wait for that.
+ * low one: `drain()` and the result of `write()` wait for that. A write that would make them more than the max aborts the connection.
  *
  * Life. Writes are accepted while the writer is open; the queue is sent while it is open or closing. When the connection ends, with an
  * error or without (`#loss`), each state has its successor:
  *
- *     open ---close()---> closing ---abort()---> aborted       abort() also leads from open to aborted
+ *     open ---close()---> closing ---abort()---> aborted       abort() and an overflow also lead from open to aborted
  *       |                    |                      |
  *       v                    v                      v          the connection has ended
  *     lost                 closed                dropped
@@ -21,14 +21,27 @@ import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { refusedWait, unlessEnded, type WaitOptions } from '../abort.js';
 import type { Framing } from '../buffer/framing.js';
-import { checkCloseTimeout, checkInteger, checkObject, isBytes } from '../checks.js';
-import { ConnectionError, StateError, invalidType, outOfRange } from '../errors.js';
+import { checkCloseTimeout, checkObject, checkWriteBuffer, isBytes } from '../checks.js';
+import { ConnectionError, StateError, invalidType } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
-import { StreamMode, type Transport } from '../transports/transport.js';
+import { StreamMode, peerName, type Transport } from '../transports/transport.js';
 import { Deferred, handled } from './deferred.js';
 import { encodeFrame, type Payload } from './frame-encoder.js';
+import {
+  HIGH_WATERMARK,
+  changedLimits,
+  mostOf,
+  overflow,
+  sizeOf,
+  withMax,
+  type Limits,
+  type WriteBufferLimits,
+  type WriteBufferOptions,
+} from './limits.js';
 import { BlockedWrites, WriteSlot, type Reservation } from './reservation.js';
 import { COPY_BYTES, WriteBatch } from './write-queue.js';
+
+export type { WriteBufferLimits, WriteBufferOptions };
 
 /** See the top of this file. */
 type Life = 'open' | 'closing' | 'aborted' | 'lost' | 'closed' | 'dropped';
@@ -55,9 +68,6 @@ const HOW: Readonly<Record<Life, string>> = {
   closed: 'closed',
   dropped: 'aborted',
 };
-
-/** The default high watermark, in bytes; the low one is a quarter of it. asyncio: the same */
-const HIGH_WATERMARK = 65536;
 
 /**
  * If the kernel accepts everything at once, `for (;;) await stream.write(data)` never lets the event loop turn: no other connection is
@@ -86,6 +96,8 @@ export interface WriterOutlet {
   connectionLost(error: Error | null): void;
   /** Whether the loss of the connection has made a call reject, other than `close` and `waitClosed`. */
   readonly hasThrown: boolean;
+  /** Why the connection is lost, or null. After an overflow it is known before the transport reports it. */
+  readonly loss: Error | null;
   /**
    * Reserves the next position in the order of writes, for bytes from another source: a file, a handshake. Everything written before
    * is sent first; everything written from now on waits until the reservation ends.
@@ -97,14 +109,6 @@ export interface WriterOutlet {
 
 /** Returns the internal side of a writer. @internal */
 export let writerOutlet: (writer: StreamWriter) => WriterOutlet;
-
-/** The watermarks of a writer, in bytes. */
-export interface WriteBufferLimits {
-  /** With more than this many bytes buffered, callers wait. Default: four times `low`, or 65536. */
-  high?: number | undefined;
-  /** With this many or fewer, they continue. Default: a quarter of `high`. */
-  low?: number | undefined;
-}
 
 /** Options of everything that is closed with a bound in time. */
 export interface CloseOptions {
@@ -146,6 +150,7 @@ export class StreamWriter {
   readonly #closeTimeout: number;
   #high = HIGH_WATERMARK;
   #low = HIGH_WATERMARK / 4;
+  #max = Infinity;
   #bytesWritten = 0;
   #queued = 0;
   #inFlight = 0;
@@ -183,13 +188,16 @@ export class StreamWriter {
   #retained = false;
 
   /**
-   * @param options - `closeTimeout`: how long a peer may accept nothing while {@link close} flushes, in ms, default 30000
+   * @param options - `closeTimeout`: how long a peer may accept nothing while {@link close} flushes, in ms, default 30000;
+   * `maxWriteBuffer`: the initial `max` of {@link setWriteBufferLimits}, in bytes, default `Infinity`
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
    */
-  constructor(transport: Transport, options: CloseOptions = {}) {
+  constructor(transport: Transport, options: CloseOptions & WriteBufferOptions = {}) {
     checkObject('StreamWriter', 'options', options);
     this.#transport = transport;
     this.#closeTimeout = checkCloseTimeout('StreamWriter', options.closeTimeout);
+    const max = checkWriteBuffer('StreamWriter', 'maxWriteBuffer', options.maxWriteBuffer);
+    if (max !== Infinity) this.#limit(withMax({ high: this.#high, low: this.#low }, max));
   }
 
   /** The transport that carries the bytes. asyncio: `transport` */
@@ -226,14 +234,19 @@ export class StreamWriter {
    * is never reported as unhandled.
    *
    * **Errors.** After `close` or `abort` the result rejects with a {@link ConnectionError} `ECONNRESET`, after the loss of the connection
-   * with the code of the loss, and after `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`. Data that is neither a string nor a
-   * `Uint8Array` throws a TypeError `ERR_INVALID_ARG_TYPE`.
+   * with the code of the loss, and after `writeEof` with a {@link StateError} `ERR_WRITE_AFTER_EOF`. If the data would make the write
+   * buffer exceed the `max` of {@link setWriteBufferLimits}, it rejects with a ConnectionError `ERR_WRITE_OVERFLOW`, and the connection is
+   * aborted. Data that is neither a string nor a `Uint8Array` throws a TypeError `ERR_INVALID_ARG_TYPE`.
    */
   write(data: Uint8Array | string): Promise<void> {
     if (typeof data !== 'string' && !isBytes(data)) {
       throw invalidType('write', 'data', 'a string or Uint8Array', data);
     }
     if (this.#life !== 'open' || this.#end !== 'open') return this.#refused('write');
+    if (this.#max !== Infinity && this.writeBufferSize + mostOf(data) > this.#max) {
+      const size = sizeOf(data);
+      if (this.#exceedsMax(size)) return this.#overflow('write', size);
+    }
     this.#enqueue(data);
     this.#moved(!this.#turn);
     if (isLent(data) && this.writeBufferSize > 0) return this.#untilAccepted('write');
@@ -261,6 +274,10 @@ export class StreamWriter {
   /** Writes several pieces in one batch. */
   #writeAll(action: string, pieces: readonly (Uint8Array | string)[]): Promise<void> {
     if (this.#life !== 'open' || this.#end !== 'open') return this.#refused(action);
+    if (this.#max !== Infinity) {
+      const size = pieces.reduce((sum, piece) => sum + sizeOf(piece), 0);
+      if (this.#exceedsMax(size)) return this.#overflow(action, size);
+    }
     for (const piece of pieces) this.#enqueue(piece);
     this.#moved(!this.#turn);
     if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilAccepted(action);
@@ -328,6 +345,28 @@ export class StreamWriter {
     return unlessEnded('flush', options, this.#untilAccepted('flush'));
   }
 
+  /** Whether `size` more bytes would be more than the max. */
+  #exceedsMax(size: number): boolean {
+    if (size === 0 || this.writeBufferSize + size <= this.#max) return false;
+    // Writes that only wait for the end of the turn must not count: the kernel may have room for them.
+    if (this.#queued > 0 && this.#inFlight === 0) this.#progress();
+    return this.writeBufferSize + size > this.#max;
+  }
+
+  /** Aborts the connection instead of writing `size` bytes. The transport reports the loss later; calls on this writer fail at once. */
+  #overflow(action: string, size: number): Promise<void> {
+    const { transport } = this;
+    const facts = { max: this.#max, buffered: this.writeBufferSize, peer: peerName(transport) };
+    const loss = overflow(action, size, facts);
+    this.#loss = loss;
+    this.#life = 'aborted';
+    this.#hasThrown = true;
+    this.#keeper?.failing();
+    this.#drop();
+    transport.abort(loss);
+    return handled(loss);
+  }
+
   /** Waits until the kernel has accepted every byte written so far. */
   #untilAccepted(action: string): Promise<void> {
     const deferred = new Deferred();
@@ -337,22 +376,35 @@ export class StreamWriter {
   }
 
   /**
-   * Sets the watermarks, in bytes. If only one is given, `low` is a quarter of `high`, or `high` four times `low`. With `high: 0`
-   * callers wait for every byte that the kernel has not accepted. asyncio: `transport.set_write_buffer_limits()`
+   * Sets the watermarks at which callers wait and continue, and the most that may be buffered, in bytes. asyncio:
+   * `transport.set_write_buffer_limits()`, which has no `max`
    *
-   * @throws RangeError `ERR_OUT_OF_RANGE` if they are not integers with 0 <= low <= high
+   * **Watermarks.** If only one is given, `low` is a quarter of `high`, or `high` four times `low`. With `high: 0` callers wait for
+   * every byte that the kernel has not accepted. If neither is given, both are set to their defaults, unless `max` is given alone.
+   *
+   * **Max.** A `write`, `writelines` or `writeframe` whose bytes, together with {@link writeBufferSize}, are more than `max` is refused.
+   * The result rejects with a {@link ConnectionError} `ERR_WRITE_OVERFLOW`, nothing of the data is queued, what was queued is dropped, and
+   * the connection is aborted with this error: all other calls on it reject with it, or with an error that has it as the cause. So a
+   * peer that does not read cannot use more memory than `max`, however much is written for it.
+   *
+   * - Writes that are waiting only for the end of the turn are offered to the kernel first, and count only if it does not accept them.
+   * - A single write of more than `max` bytes is always refused. Send such data in pieces, awaiting each, or by `sendfile`.
+   * - The file of `sendfile` does not count, as it has a block of fixed size. What is written after it does, until it is sent.
+   *
+   * `max` stays as it is if it is not given; `Infinity` removes it. `max` alone leaves the watermarks as they are, but lowers those
+   * that are above it. A `max` below what is buffered affects the next write.
+   *
+   * @throws RangeError `ERR_OUT_OF_RANGE` if they are not integers with 0 <= low <= high <= max and max > 0
    */
   setWriteBufferLimits(limits: WriteBufferLimits = {}): void {
-    const action = 'setWriteBufferLimits';
-    checkObject(action, 'limits', limits);
-    const high = limits.high ?? (limits.low === undefined ? HIGH_WATERMARK : 4 * limits.low);
-    const low = limits.low ?? Math.floor(high / 4);
-    if (limits.high !== undefined) checkInteger(action, 'high', limits.high, 0);
-    if (limits.low !== undefined) checkInteger(action, 'low', limits.low, 0);
-    if (low > high) throw outOfRange(action, 'low', `at most high, ${high}`, low);
+    this.#limit(changedLimits({ high: this.#high, low: this.#low, max: this.#max }, limits));
+    if (!this.#gone()) this.#moved(false);
+  }
+
+  #limit({ high, low, max }: Limits): void {
     this.#high = high;
     this.#low = low;
-    if (!this.#gone()) this.#moved(false);
+    this.#max = max;
   }
 
   /** Whether the transport supports {@link writeEof}. asyncio: `can_write_eof()` */
@@ -435,6 +487,7 @@ export class StreamWriter {
   [inspect.custom](depth: number, options: InspectOptions): string {
     if (depth < 0) return '[StreamWriter]';
     const parts = [`buffered: ${this.writeBufferSize}`, `high: ${this.#high}`, `low: ${this.#low}`];
+    if (this.#max !== Infinity) parts.push(`max: ${this.#max}`);
     if (this.#end !== 'open') parts.push('eof');
     if (this.#gone()) parts.push('closed');
     else if (this.isClosing()) parts.push('closing');
@@ -464,6 +517,10 @@ export class StreamWriter {
         return this.#writer.#hasThrown;
       }
 
+      get loss(): Error | null {
+        return this.#writer.#loss;
+      }
+
       reserve(action: string): Reservation {
         return this.#writer.#reserve(action);
       }
@@ -485,7 +542,7 @@ export class StreamWriter {
   #connectionLost(error: Error | null): void {
     if (this.#gone()) return;
     this.#life = GONE[this.#life];
-    this.#loss = error;
+    this.#loss = error ?? this.#loss;
     const reserved = this.#blocked !== null;
     this.#drop();
     // Not returned to the pool: a Node stream that failed may still refer to the memory.
@@ -498,10 +555,10 @@ export class StreamWriter {
     const flushes = this.#flushes;
     this.#drained = null;
     this.#flushes = null;
-    this.#hasThrown = drained !== null || flushes !== null || reserved;
+    this.#hasThrown ||= drained !== null || flushes !== null || reserved;
     drained?.reject(this.#connectionError('drain'));
     for (const { action, deferred } of flushes ?? []) {
-      if (error === null && !this.#dropped) deferred.resolve();
+      if (this.#loss === null && !this.#dropped) deferred.resolve();
       else deferred.reject(this.#connectionError(action));
     }
     // Has no effect if the end was sent.
