@@ -98,6 +98,7 @@ for (const [name, loop] of loops) {
         retain: () => calls.push('retain'),
         release: () => calls.push('release'),
         closing: () => {},
+        failing: () => {},
         get transport(): never {
           throw new Error('a reader does not need it');
         },

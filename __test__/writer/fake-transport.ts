@@ -67,8 +67,12 @@ export class FakeTransport implements Transport {
     this.calls.push('close');
   }
 
-  abort(): void {
+  /** The reason that the writer aborted with. */
+  abortReason: Error | undefined;
+
+  abort(reason?: Error): void {
     this.isClosing = true;
+    this.abortReason = reason;
     this.calls.push('abort');
   }
 
