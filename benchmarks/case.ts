@@ -259,6 +259,57 @@ export function idleServers(
   });
 }
 
+/** What a server sends to all of its clients, and how the clients' seconds are converted to a value. */
+export interface Fan {
+  readonly connections: number;
+  /** How many of the clients never read. The server must cut off these, and no others. */
+  readonly stalled: number;
+  /** What the server may buffer for each client. */
+  readonly max: number;
+  readonly block: Buffer;
+  readonly repeats: number;
+  readonly value: (seconds: number) => number;
+}
+
+/**
+ * Measures servers that send the same bytes to many clients: complete programs that print their port, wait for the clients, send, and
+ * print how many they cut off and how much memory they used. The client compares all bytes with the block, and measures the time.
+ */
+export function fanOutServers(
+  { connections, stalled, max, block, repeats, value }: Fan,
+  { blocks }: Settings,
+): (name: string, locate: Locate) => Entry {
+  const measure = (name: string, program: Program): Promise<number> =>
+    withPrograms(async (start) => {
+      const path = await blocks.file(block);
+      const server = start(program, connections, max, repeats, path);
+      const port = await server.firstLine();
+      const total = block.length * repeats;
+      const clients = start(await loopback(), 'fan', port, connections, stalled, path, total);
+      const output = await clients.output();
+      const line = (await server.output()).trimEnd().split('\n').at(-1) ?? '';
+      const used = JSON.parse(line) as { overflows: number; buffered: number; grown: number };
+      if (used.overflows !== stalled) {
+        throw new WrongAnswerError(`${name}: cut off ${used.overflows} clients, expected ${stalled}`);
+      }
+      for (const bytes of [used.buffered, used.grown]) {
+        const most = connections * max;
+        if (bytes > most) throw new WrongAnswerError(`${name}: used ${bytes} bytes, expected at most ${most}`);
+      }
+      return value(checkAnswer(name, output, { bytes: total * (connections - stalled) }).seconds);
+    });
+  return (name, locate) => ({
+    name,
+    locate: async () => {
+      const reason = tooManyFiles(connections);
+      return reason === null ? locate() : { missing: reason };
+    },
+    // Every run checks all bytes.
+    verify: () => Promise.resolve(),
+    time: (program) => measure(name, program),
+  });
+}
+
 /** sluice on the other engine, if both engines are to be measured. */
 export function otherEngine(
   { engine, bothEngines }: Settings,

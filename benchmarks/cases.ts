@@ -3,6 +3,7 @@ import { busyMemory } from './cases/busy-memory.js';
 import { drip } from './cases/drip.js';
 import { echoPipelined, echoSingle } from './cases/echo.js';
 import { exactly1m } from './cases/exactly-1m.js';
+import { fanOut } from './cases/fan-out.js';
 import { frames } from './cases/frames.js';
 import { frameGrowth, idleMemoryGrowth, idleTimeGrowth } from './cases/growth.js';
 import { idleMemory } from './cases/idle-memory.js';
@@ -30,6 +31,7 @@ export const cases: readonly Case[] = [
   exactly1m,
   echoPipelined,
   echoSingle,
+  fanOut,
   idleMemory,
   drip,
   busyMemory,

@@ -41,7 +41,7 @@ async function overfill(stream: Stream): Promise<ConnectionError> {
   let error: ConnectionError | null = null;
   for (let i = 0; error === null; i++) {
     if (i > 5000) throw new Error('everything was accepted');
-    stream.write(Buffer.alloc(20 * KB)).catch((reason: ConnectionError) => (error ??= reason));
+    stream.write(Buffer.alloc(20 * KB)).catch((reason: unknown) => (error ??= reason as ConnectionError));
     await turn();
   }
   return error;

@@ -17,6 +17,10 @@
  *     loopback hold PORT CONNECTIONS
  *         Opens that many connections, prints {"connections"}, and keeps them until its input ends.
  *
+ *     loopback fan PORT CONNECTIONS STALLED BLOCK TOTAL
+ *         Opens that many connections, of which the first STALLED never read. Every other one must receive TOTAL bytes, the content of
+ *         the file BLOCK over and over, and then EOF. Prints {"bytes", "seconds"}; the clock starts with the first byte.
+ *
  * The clock of the reading side starts when its connection is established, and stops at EOF; the contenders do the same.
  * Whatever goes wrong ends the process with a message: a benchmark must not go on with half an answer.
  */
@@ -93,14 +97,19 @@ static void without_pacing(int fd) {
   (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
 
-static int dial(const char *port) {
+static int dial_with(const char *port, int receive_buffer) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)number(port))};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int fd = socket(AF_INET, SOCK_STREAM, 0);
   if (fd < 0) fail("socket");
   without_pacing(fd);
+  if (receive_buffer > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer) != 0) fail("setsockopt");
   if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) fail("connect");
   return fd;
+}
+
+static int dial(const char *port) {
+  return dial_with(port, 0);
 }
 
 static char *load(const char *path, size_t *size) {
@@ -251,6 +260,46 @@ static void hold(const char *port, long long connections) {
   while (read(STDIN_FILENO, rest, sizeof rest) > 0) continue;
 }
 
+static void fan(const char *port, long long connections, long long stalled, const char *path, long long total) {
+  size_t size;
+  char *block = load(path, &size);
+  if (stalled >= connections) refuse("no connection that reads");
+  /* The kernel holds little for those that do not read, so that the server soon notices. */
+  for (long long i = 0; i < stalled; i++) dial_with(port, 4096);
+  long long reading = connections - stalled, bytes = 0;
+  struct pollfd *peers = allocate((size_t)reading * sizeof *peers);
+  long long *received = calloc((size_t)reading, sizeof *received);
+  char *target = allocate(READ_SIZE);
+  if (received == NULL) fail("calloc");
+  for (long long i = 0; i < reading; i++) peers[i] = (struct pollfd){.fd = dial(port), .events = POLLIN};
+  double start = 0;
+  for (long long open = reading; open > 0;) {
+    if (poll(peers, (nfds_t)reading, -1) < 0) fail("poll");
+    if (start == 0) start = now();
+    for (long long i = 0; i < reading; i++) {
+      if (peers[i].revents == 0) continue;
+      ssize_t count = read(peers[i].fd, target, READ_SIZE);
+      if (count < 0) fail("read");
+      if (count == 0) {
+        if (received[i] != total) refuse("a connection ended early");
+        close(peers[i].fd);
+        peers[i].fd = -1;
+        open--;
+        continue;
+      }
+      for (ssize_t at = 0; at < count;) {
+        size_t from = (size_t)(received[i] % (long long)size);
+        size_t some = size - from < (size_t)(count - at) ? size - from : (size_t)(count - at);
+        if (memcmp(target + at, block + from, some) != 0) refuse("a connection received other bytes");
+        at += (ssize_t)some;
+        received[i] += (long long)some;
+      }
+      bytes += count;
+    }
+  }
+  printf("{\"bytes\":%lld,\"seconds\":%.9f}\n", bytes, now() - start);
+}
+
 int main(int count, char **words) {
   signal(SIGPIPE, SIG_IGN);
   alarm(LIFETIME_SECONDS);
@@ -260,8 +309,10 @@ int main(int count, char **words) {
   else if (count == 4 && strcmp(mode, "sink") == 0) sink(words[2], number(words[3]));
   else if (count == 6 && strcmp(mode, "echo") == 0) echo(words[2], number(words[3]), number(words[4]), number(words[5]));
   else if (count == 4 && strcmp(mode, "hold") == 0) hold(words[2], number(words[3]));
+  else if (count == 7 && strcmp(mode, "fan") == 0) fan(words[2], number(words[3]), number(words[4]), words[5], number(words[6]));
   else
     refuse(
-        "send BLOCK TOTAL CHUNK CONNECTIONS | sink PORT CONNECTIONS | echo PORT DEPTH COUNT LENGTH | hold PORT CONNECTIONS");
+        "send BLOCK TOTAL CHUNK CONNECTIONS | sink PORT CONNECTIONS | echo PORT DEPTH COUNT LENGTH | hold PORT CONNECTIONS | "
+        "fan PORT CONNECTIONS STALLED BLOCK TOTAL");
   return 0;
 }
