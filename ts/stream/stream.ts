@@ -481,7 +481,7 @@ export class Stream {
 
   /**
    * Upgrades the connection to TLS, as the server if {@link isServerSide} is true, otherwise as the client. Afterwards the stream
-   * reads and writes decrypted bytes, and {@link getExtraInfo} knows `cipher`, `peercert`, `sslcontext` and `sslObject`. Data that is
+   * reads and writes decrypted bytes, and {@link getExtraInfo} knows `cipher`, `peercert`, `alpn` and the other facts about TLS. Data that is
    * written during the call is sent encrypted, after the handshake; no read can start. asyncio: `start_tls`
    *
    * ```ts

@@ -56,7 +56,8 @@ class TlsInfo implements ConnectionInfo {
 
   /**
    * `cipher`: `{ name, standardName, version }`; `peercert`: what Node's `getPeerCertificate()` returns, undefined if the peer has sent
-   * none; `sslcontext`: the `SecureContext`; `sslObject` and `socket`: the `TLSSocket`; everything else as without TLS.
+   * none; `sslcontext`: the `SecureContext`; `sslObject` and `socket`: the `TLSSocket`; `alpn`: the protocol that ALPN has agreed on, and
+   * `servername`: the name that the client has sent (SNI), both undefined if there is none; everything else as without TLS.
    */
   get(name: string): unknown {
     switch (name) {
@@ -68,6 +69,11 @@ class TlsInfo implements ConnectionInfo {
         return this.#context;
       case 'sslObject':
         return this.#tls;
+      case 'alpn':
+        // Node has false for none.
+        return this.#tls.alpnProtocol || undefined;
+      case 'servername':
+        return this.#tls.servername || undefined;
       case 'peername':
       case 'sockname':
         return this.#facts(name) ?? this.#socket.get(name);
