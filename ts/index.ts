@@ -43,6 +43,7 @@ export {
   type StreamServerOptions,
   type UnixStreamServerOptions,
 } from './server/server.js';
+export type { AcceptHook, Peer } from './server/admission.js';
 export type { BaseStreamServer } from './server/base-server.js';
 export type { ServerCloseOptions, ServerCloseResult } from './server/drain.js';
 export type { ServingOptions } from './server/options.js';

@@ -18,6 +18,7 @@ import { lastDescriptor } from '../transports/descriptors.js';
 import { afterPoll } from '../transports/linger.js';
 import { SocketTransport } from '../transports/socket.js';
 import { hostAndPort, type Transport } from '../transports/transport.js';
+import { Refusal, RefusalReports, peerOf, type AddressCount, type Admission, type Peer } from './admission.js';
 import {
   Client,
   Context,
@@ -73,8 +74,8 @@ export abstract class BaseStreamServer {
   readonly #ended: Promise<ServerCloseResult>;
   #end!: (result: ServerCloseResult) => void;
 
-  /** Connections that wait until the server is serving, each with the path of its listener if that is a Unix socket. */
-  readonly #waiting = new Map<Socket, string | undefined>();
+  /** Connections that wait until the server is serving. */
+  readonly #waiting = new Map<Socket, Waiting>();
   /** TLS handshakes in progress: the controller that aborts each of them, and a promise for its end. */
   readonly #handshakes = new Map<AbortController, Promise<void>>();
   readonly #clients = new Set<Client>();
@@ -89,6 +90,7 @@ export abstract class BaseStreamServer {
   #full = false;
   /** Whether the caller's `net.Server` refused the last connection. */
   #dropping = false;
+  readonly #refusals = new RefusalReports();
   #acceptReportedAt = -Infinity;
   /** How many connections were accepted. */
   #acceptCount = 0;
@@ -173,9 +175,9 @@ export abstract class BaseStreamServer {
     if (this.#closing !== null) throw closed('startServing');
     if (this.#serving) return;
     this.#serving = true;
-    for (const [socket, path] of this.#waiting) {
+    for (const [socket, { path, count }] of this.#waiting) {
       this.#waiting.delete(socket);
-      this.#serve(socket, path);
+      this.#serve(socket, path, count);
     }
   }
 
@@ -334,61 +336,114 @@ export abstract class BaseStreamServer {
     }
     this.#acceptCount++;
     this.#dropping = false;
-    const count = this.#clients.size + this.#handshakes.size + this.#waiting.size;
-    if (count >= this.#options.maxConnections) {
+    const open = this.#clients.size + this.#handshakes.size + this.#waiting.size;
+    if (open >= this.#options.maxConnections) {
       drop(socket);
       if (this.#full) return;
       this.#full = true;
       const most = `maxConnections is ${this.#options.maxConnections}`;
-      const message = `${this.#name}: refused a connection: there are ${count} already, and ${most}`;
+      const message = `${this.#name}: refused a connection: there are ${open} already, and ${most}`;
       this.#reportPeer(new ConnectionError('ECONNREFUSED', message), null, null);
+      return;
+    }
+    const { admission } = this.#options;
+    const count = admission === null ? null : this.#admit(admission, peerOf(socket, path));
+    if (count === undefined) {
+      drop(socket);
       return;
     }
     const last = lastDescriptor(socket);
     if (last !== null) this.#acceptFailed(last, null);
     if (this.#serving || this.#isClosing) {
-      this.#serve(socket, path);
+      this.#serve(socket, path, count);
     } else {
-      this.#waiting.set(socket.on('error', ignore), path);
+      this.#waiting.set(socket.on('error', ignore), { path, count });
       socket.once('close', () => {
-        if (this.#waiting.delete(socket)) this.#full = false;
+        if (!this.#waiting.delete(socket)) return;
+        this.#full = false;
+        this.#release(count);
       });
     }
   }
 
   #dropWaiting(): void {
-    for (const socket of this.#waiting.keys()) drop(socket);
+    for (const [socket, { count }] of this.#waiting) {
+      drop(socket);
+      this.#release(count);
+    }
     this.#waiting.clear();
+  }
+
+  /**
+   * Asks the options that refuse connections, and reports a refusal. If it returns undefined, the connection is to be dropped.
+   * Otherwise the result has to be passed to {@link #release} once, when the connection is over.
+   *
+   * @param peer - null if the peer is already gone
+   */
+  #admit(admission: Admission, peer: Peer | null): AddressCount | null | undefined {
+    if (peer === null) return undefined;
+    const admitted = admission.admit(peer);
+    if (admitted instanceof Refusal) {
+      this.#refused(admitted);
+      return undefined;
+    }
+    // The user's hook may have closed the server.
+    if (!this.#isClosing) return admitted;
+    admission.release(admitted);
+    return undefined;
+  }
+
+  #refused(refusal: Refusal): void {
+    const failed = refusal.kind === 'failed';
+    // Without onError, refusals are counted together with the other errors that peers cause.
+    const leftOut = failed || this.#options.onError !== null ? this.#refusals.due(refusal.kind) : 0;
+    if (leftOut === null) return;
+    if (failed) {
+      this.#report(refusal.failure, null, String(refusal));
+      return;
+    }
+    const more = leftOut === 0 ? '' : ` (and ${leftOut} more since the last report)`;
+    const message = `${this.#name}: ${String(refusal)}${more}`;
+    this.#reportPeer(new ConnectionError('ECONNREFUSED', message), null, null);
+  }
+
+  /** A connection is over, or was dropped before its handler was called. */
+  #release(count: AddressCount | null): void {
+    this.#options.admission?.release(count);
   }
 
   // ---------------------------------------------------------------------------------------------- serving
 
-  #serve(socket: Socket, path: string | undefined): void {
+  #serve(socket: Socket, path: string | undefined, count: AddressCount | null): void {
     const { tls } = this.#options;
     try {
       const options = { noDelay: this.#noDelay, keepAlive: this.#keepAlive, path };
       const transport = SocketTransport.accepted(socket, options);
-      if (tls === null) this.#welcome(transport);
+      if (tls === null) this.#welcome(transport, count);
       else {
         const ending = new AbortController();
-        this.#handshakes.set(ending, this.#secure(transport, tls, ending));
+        this.#handshakes.set(ending, this.#secure(transport, tls, ending, count));
       }
     } catch (error) {
       drop(socket);
+      this.#release(count);
       this.#report(error, null, 'accepting a connection failed');
     }
   }
 
   /** Waits for the handshake of one connection. Other connections are not affected. */
-  async #secure(plain: SocketTransport, tls: Tls, ending: AbortController): Promise<void> {
+  async #secure(plain: SocketTransport, tls: Tls, ending: AbortController, count: AddressCount | null): Promise<void> {
     try {
       const transport = await secure(tls, plain, ending.signal);
       this.#handshakes.delete(ending);
-      if (ending.signal.aborted) transport.abort();
-      else this.#welcome(transport);
+      if (ending.signal.aborted) {
+        transport.abort();
+        this.#release(count);
+      } else this.#welcome(transport, count);
     } catch (error) {
       this.#handshakes.delete(ending);
       this.#full = false;
+      this.#release(count);
       // A handshake that the close itself aborted is not reported; one that had failed before the close is.
       if (error === ending.signal.reason) return;
       // Any peer can make handshakes fail as often as it likes, including those that a callback among the options refuses.
@@ -403,8 +458,8 @@ export abstract class BaseStreamServer {
     for (const ending of this.#handshakes.keys()) ending.abort();
   }
 
-  #welcome(transport: Transport): void {
-    const client = new Client(transport, this.#options, this.#host);
+  #welcome(transport: Transport, count: AddressCount | null): void {
+    const client = new Client(transport, this.#options, count, this.#host);
     this.#clients.add(client);
     if (this.#isClosing) this.#tally.opened();
     this.#handle(client, client.stream!);
@@ -451,6 +506,7 @@ export abstract class BaseStreamServer {
   #changed(client: Client): void {
     if (client.running || client.open || !this.#clients.delete(client)) return;
     this.#full = false;
+    this.#release(client.count);
     if (this.#clients.size > 0) return;
     this.#endDrainIfDone();
     this.#onIdle?.();
@@ -601,6 +657,13 @@ export abstract class BaseStreamServer {
       failed(failure);
     }
   }
+}
+
+/** A connection that waits. */
+interface Waiting {
+  /** The path of its listener, if that is a Unix socket. */
+  readonly path: string | undefined;
+  readonly count: AddressCount | null;
 }
 
 function closed(action: string): StateError {

@@ -3,6 +3,7 @@ import { ConnectionError, IncompleteReadError, LimitOverrunError, StateError, ig
 import type { StreamLink } from '../stream/stream-link.js';
 import { Stream, peerName, streamSide, type StreamOwner, type StreamSide } from '../stream/stream.js';
 import type { Transport } from '../transports/transport.js';
+import type { AddressCount } from './admission.js';
 import type { CheckedServing, HandlerContext } from './options.js';
 
 /**
@@ -28,6 +29,8 @@ export interface ClientHost {
 /** A connection that was passed to the handler. */
 export class Client implements StreamOwner {
   readonly #link: StreamLink<StreamSide>;
+  /** How many connections its address has; null if that is not counted. */
+  readonly count: AddressCount | null;
   /** The stream while the handler runs. After that only user code keeps the stream alive, and may abandon it. */
   #held: Stream | null;
   /** Whether the handler is still running. */
@@ -44,8 +47,10 @@ export class Client implements StreamOwner {
   constructor(
     transport: Transport,
     { limit, closeTimeout, maxWriteBuffer }: Pick<CheckedServing, 'limit' | 'closeTimeout' | 'maxWriteBuffer'>,
+    count: AddressCount | null,
     host: ClientHost,
   ) {
+    this.count = count;
     this.#host = host;
     this.#held = new Stream(transport, { limit, closeTimeout, maxWriteBuffer, serverSide: true, owner: this });
     this.#link = streamSide(this.#held).link;

@@ -14,6 +14,7 @@ import type { Stream } from '../stream/stream.js';
 import type { Tls } from '../tls/handshake.js';
 import { checkNoTls, checkServerTls, type ServerSsl } from '../tls/options.js';
 import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
+import { checkAdmission, type AcceptHook, type Admission } from './admission.js';
 
 const DEFAULT_BACKLOG = 100;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 60_000;
@@ -58,9 +59,18 @@ export interface ServingOptions extends LimitOptions, CloseOptions, WriteBufferO
    */
   maxConnections?: number | undefined;
   /**
+   * Called for each connection, before anything is read from it, with what is known about the peer. The server refuses the connection if
+   * the hook returns false: it closes the connection at once, without a TLS handshake and without a call of the handler. Options that
+   * refuse connections (`maxConnections`, `blockList`, `maxConnectionsPerAddress`) are applied before it.
+   *
+   * The hook must decide without waiting, because other connections wait meanwhile; do anything that takes longer in the handler. If it
+   * throws, or returns anything but a boolean (such as a promise), the connection is refused and `onError` receives the error.
+   */
+  accept?: AcceptHook | undefined;
+  /**
    * Receives the errors of handlers, of TLS handshakes and of `accept`, and handlers that ignore their cancellation. If it fails
    * itself, both errors are emitted as warnings. docs/errors.md describes what it receives when the process runs out of file
-   * descriptors.
+   * descriptors, and when connections are refused.
    *
    * Default: `process.emitWarning` with the type `StreamServerWarning`. Errors that peers can cause (a handler that fails because
    * its own connection was lost, a failed handshake, too many connections) are then one line without a stack, at most once a
@@ -110,6 +120,8 @@ export interface CheckedServing {
   readonly onError: ServerErrorHandler | null;
   readonly shutdownTimeout: number;
   readonly tls: Tls | null;
+  /** Null if no option refuses connections by their peers. */
+  readonly admission: Admission | null;
 }
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` */
@@ -132,6 +144,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
     onError,
     shutdownTimeout,
     tls: ssl === undefined ? null : checkServerTls(name, ssl, given),
+    admission: checkAdmission(name, given),
   };
 }
 

@@ -1,10 +1,11 @@
 /** The TCP server and the Unix socket server. base-server.ts has their common code. */
-import type { Server } from 'node:net';
+import type { BlockList, Server } from 'node:net';
 import { checkBoolean, checkFamily, checkFlags, checkInteger, exclusive } from '../checks.js';
 import { resolve } from '../connect/resolve.js';
 import { checkUnixPath } from '../connect/unix-path.js';
 import { coded, invalidType, outOfRange } from '../errors.js';
 import { hostAndPort } from '../transports/transport.js';
+import { checkNoAddresses } from './admission.js';
 import { BaseStreamServer } from './base-server.js';
 import { checkServing, type ClientHandler, type ServingOptions } from './options.js';
 import { listenUnix, whyNoMode } from './listen-unix.js';
@@ -38,6 +39,20 @@ export interface StreamServerOptions extends ServingOptions {
   noDelay?: boolean | undefined;
   /** `SO_KEEPALIVE` on accepted connections. Default false. asyncio: `keep_alive` */
   keepAlive?: boolean | undefined;
+  /**
+   * Refuses connections from these addresses: closes them at once, without a TLS handshake and without a call of the handler. It is
+   * consulted for each new connection, so that rules can be added while the server runs. Rules for IPv4 addresses also match their IPv6
+   * form (`::ffff:192.0.2.1`). Open connections are not affected. Refusals are reported through `onError` with a `ConnectionError`
+   * `ECONNREFUSED`, at most one a second, with the number of those in between.
+   */
+  blockList?: BlockList | undefined;
+  /**
+   * The maximum number of open connections from one address, 1 or more. IPv6 addresses are counted by /64, because a single host usually
+   * has all addresses of a /64 for itself. A connection counts from when it is accepted until its stream is closed and its handler has
+   * settled: also while it waits for `startServing`, and during the TLS handshake. Further connections from the address are closed at
+   * once, and reported as for `blockList`. Default `Infinity`.
+   */
+  maxConnectionsPerAddress?: number | undefined;
 }
 
 /** The options of a {@link UnixStreamServer}. */
@@ -136,6 +151,7 @@ export class UnixStreamServer extends BaseStreamServer {
   constructor(handler: ClientHandler, path?: string | URL | null, options: UnixStreamServerOptions = {}) {
     if (new.target !== UnixStreamServer) throw subclassed('UnixStreamServer');
     const checked = checkServing('UnixStreamServer', handler, options);
+    checkNoAddresses('UnixStreamServer', options);
     const listen = unix(path ?? null, options, checked.backlog);
     super('UnixStreamServer', { handler, listen, options: checked, noDelay: true, keepAlive: false });
   }
