@@ -14,6 +14,7 @@ import { checkedSignal, onAbort, type WaitOptions } from '../abort.js';
 import { ConnectionError, StateError, ignore } from '../errors.js';
 import type { Stream } from '../stream/stream.js';
 import { secure, type Tls } from '../tls/handshake.js';
+import { checkServerTls, type ServerSsl } from '../tls/options.js';
 import { lastDescriptor } from '../transports/descriptors.js';
 import { afterPoll } from '../transports/linger.js';
 import { SocketTransport } from '../transports/socket.js';
@@ -57,6 +58,8 @@ export abstract class BaseStreamServer {
   readonly #options: CheckedServing;
   readonly #noDelay: boolean;
   readonly #keepAlive: boolean;
+  /** What new handshakes use. */
+  #tls: Tls | null;
 
   #listening: Listening[] = [];
   #binding: Promise<void> | null = null;
@@ -104,6 +107,7 @@ export abstract class BaseStreamServer {
     this.#options = options;
     this.#noDelay = noDelay;
     this.#keepAlive = keepAlive;
+    this.#tls = options.tls;
     this.#ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -289,6 +293,31 @@ export abstract class BaseStreamServer {
     this.#endClients(true);
   }
 
+  /**
+   * Exchanges the certificate, the key and all other TLS options, for example when a certificate was renewed. Every handshake that
+   * begins after the call uses them, also those of connections that wait for {@link startServing}. Handshakes in progress finish with
+   * the previous options, and established connections are not affected. TLS sessions of before cannot be resumed, unless both have the
+   * same `ticketKeys`: their clients do a full handshake. `sslHandshakeTimeout` and `sslShutdownTimeout` stay as they are.
+   *
+   * ```ts
+   * process.on('SIGHUP', () => {
+   *   server.setSecureContext({ cert: readFileSync('cert.pem'), key: readFileSync('key.pem') });
+   * });
+   * ```
+   *
+   * @param ssl - replaces the option `ssl` completely: nothing of the previous options is kept
+   * @throws StateError `ERR_SERVER_STATE` if the server was created without `ssl`
+   * @throws the errors of the option `ssl`, if Node or OpenSSL refuses it; the previous options then stay in use
+   *
+   * asyncio: none; there, `SSLContext.load_cert_chain` changes the certificate of a context that is in use
+   */
+  setSecureContext(ssl: ServerSsl): void {
+    if (this.#tls === null) {
+      throw new StateError('ERR_SERVER_STATE', 'setSecureContext: the server was created without ssl');
+    }
+    this.#tls = checkServerTls('setSecureContext', ssl, this.#options.handshake, this.#name);
+  }
+
   // ---------------------------------------------------------------------------------------------- listening
 
   get #isClosing(): boolean {
@@ -330,7 +359,7 @@ export abstract class BaseStreamServer {
   }
 
   #accepted(socket: Socket, path: string | undefined): void {
-    if (this.#isClosing && this.#retiring.length === 0) {
+    if (!this.#accepts) {
       drop(socket);
       return;
     }
@@ -366,6 +395,11 @@ export abstract class BaseStreamServer {
     }
   }
 
+  /** Whether connections are still accepted: while the server drains, those that were queued before. */
+  get #accepts(): boolean {
+    return !this.#isClosing || this.#retiring.length > 0;
+  }
+
   #dropWaiting(): void {
     for (const [socket, { count }] of this.#waiting) {
       drop(socket);
@@ -388,7 +422,7 @@ export abstract class BaseStreamServer {
       return undefined;
     }
     // The user's hook may have closed the server.
-    if (!this.#isClosing) return admitted;
+    if (this.#accepts) return admitted;
     admission.release(admitted);
     return undefined;
   }
@@ -415,7 +449,7 @@ export abstract class BaseStreamServer {
   // ---------------------------------------------------------------------------------------------- serving
 
   #serve(socket: Socket, path: string | undefined, count: AddressCount | null): void {
-    const { tls } = this.#options;
+    const tls = this.#tls;
     try {
       const options = { noDelay: this.#noDelay, keepAlive: this.#keepAlive, path };
       const transport = SocketTransport.accepted(socket, options);

@@ -12,7 +12,7 @@ import { invalidType } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
 import type { Stream } from '../stream/stream.js';
 import type { Tls } from '../tls/handshake.js';
-import { checkNoTls, checkServerTls, type ServerSsl } from '../tls/options.js';
+import { checkNoTls, checkServerTls, type HandshakeOptions, type ServerSsl } from '../tls/options.js';
 import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
 import { checkAdmission, type AcceptHook, type Admission } from './admission.js';
 
@@ -120,6 +120,8 @@ export interface CheckedServing {
   readonly onError: ServerErrorHandler | null;
   readonly shutdownTimeout: number;
   readonly tls: Tls | null;
+  /** The options of handshakes; for `setSecureContext`. */
+  readonly handshake: HandshakeOptions;
   /** Null if no option refuses connections by their peers. */
   readonly admission: Admission | null;
 }
@@ -144,6 +146,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
     onError,
     shutdownTimeout,
     tls: ssl === undefined ? null : checkServerTls(name, ssl, given),
+    handshake: { sslHandshakeTimeout: given.sslHandshakeTimeout, sslShutdownTimeout: given.sslShutdownTimeout },
     admission: checkAdmission(name, given),
   };
 }

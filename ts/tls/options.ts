@@ -90,9 +90,11 @@ export function checkClientTls(
 /**
  * Checks the options of a server.
  *
+ * @param action - the name of the call, for messages about its arguments
+ * @param accepting - the start of messages about the handshake
  * @throws the errors of {@link checkClientTls}
  */
-export function checkServerTls(action: string, ssl: unknown, options: HandshakeOptions): Tls {
+export function checkServerTls(action: string, ssl: unknown, options: HandshakeOptions, accepting = action): Tls {
   const timeouts = checkTimeouts(action, options);
   checkNoServerHostname(action, options);
   if (typeof ssl !== 'object' || ssl === null) {
@@ -129,7 +131,7 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
     if (context !== null) setServerContext(other, context);
     return other;
   };
-  return new ServerTls(action, server, another, timeouts, failures);
+  return new ServerTls(accepting, server, another, timeouts, failures);
 }
 
 /** Only a client checks the name of its peer. */
