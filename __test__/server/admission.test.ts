@@ -441,7 +441,7 @@ test('a failing accept refuses the connection, is reported, and the server conti
 test('accept may close the server: the connection is dropped, and nothing is left open', async (t) => {
   const serverOf: { server?: StreamServer } = {};
   let handled = 0;
-  let closing: Promise<void> | undefined;
+  let closing: Promise<unknown> | undefined;
   const { server, port } = await guarded(
     t,
     {

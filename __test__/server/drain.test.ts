@@ -430,13 +430,19 @@ for (const [name, [read, length]] of Object.entries(PARTIAL)) {
 
 // ------------------------------------------------------------------------------------------------ listeners, handshakes
 
-for (const kind of ['TCP', 'Unix'] as const) {
-  test(`${kind}: connections that the kernel has queued are served, and later ones are refused`, async (t) => {
+for (const [kind, accept] of [
+  ['TCP', undefined],
+  ['Unix', undefined],
+  ['TCP', () => true],
+] as const) {
+  const hook = accept === undefined ? '' : ' with an accept hook';
+  test(`${kind}${hook}: connections that the kernel has queued are served, and later ones are refused`, async (t) => {
     let streams = 0;
-    const { server } = await serve(t, kind, (stream, context) => {
+    const handler: ClientHandler = (stream, context) => {
       streams++;
       return echo(stream, context);
-    });
+    };
+    const { server } = await serve(t, kind, handler, { accept });
     const address = server.sockets[0]!.address()!;
     const place = typeof address === 'string' ? { path: address } : { port: address.port, host: '127.0.0.1' };
     const sockets = Array.from({ length: 30 }, () => quiet(netConnect({ ...place, allowHalfOpen: true })));
