@@ -70,8 +70,10 @@ for (const kind of KINDS) {
       kind,
       async (stream) => {
         for (;;) {
-          stream.write(Buffer.alloc(20 * KB));
-          await stream.write(Buffer.alloc(20 * KB));
+          const result = stream.write(Buffer.alloc(20 * KB));
+          // Awaited before that, the write would wait for the peer, which does not read.
+          if (stream.isClosing()) await result;
+          await turn();
         }
       },
       { maxWriteBuffer: 30 * KB },
