@@ -35,7 +35,8 @@ const writerArrows = only(
 );
 const streamArrows = only(
   'The stream knows its two halves, transports and tls, not the code that creates streams.',
-  ...['keeper.js', 'reader.js', 'frames.js', 'engine.js', 'reader/', 'buffer/', 'writer/', 'transports/', 'tls/'],
+  ...['keeper.js', 'clock.js', 'deadlines.js', 'reader.js', 'frames.js', 'engine.js'],
+  ...['reader/', 'buffer/', 'writer/', 'transports/', 'tls/'],
 );
 const connectArrows = only(
   'Connecting knows streams, transports and tls, not servers.',
@@ -44,6 +45,7 @@ const connectArrows = only(
 const serverArrows = only(
   'Servers know streams, transports, tls and the resolving of names.',
   ...[
+    'clock.js',
     'reader.js',
     'reader/',
     'writer/',

@@ -5,37 +5,48 @@
  * much late. So a wait that ends in time, as most do, costs an insertion and a removal; no timer is made or cleared for it.
  *
  * The timer is set for the earliest bucket. It is not set again when the waits of that bucket end: it fires, and is then set for the bucket
- * that is the earliest by that time, if there is one. It keeps the process alive only while there are waits.
+ * that is the earliest by that time, if there is one. It keeps the process alive only while there are waits that are not in the background.
  */
 import { LONGEST_TIMEOUT_MS } from './checks.js';
+import { clock, type Clock, type Timer } from './clock.js';
 
 /** How many milliseconds of deadlines share a bucket. */
-const STEP_MS = 8;
+export const STEP_MS = 8;
 
 /** A wait that ends at a time. */
 export class Deadline {
   /** The bucket that it is in; 0 before and after it waits. Only this file changes it. */
   bucket = 0;
 
-  /** @param expire - called once, when the time has passed */
-  constructor(readonly expire: () => void) {}
+  /**
+   * @param expire - called once each time it was set, when the time has passed
+   * @param background - whether the process may end before that
+   */
+  constructor(
+    readonly expire: () => void,
+    readonly background = false,
+  ) {}
 }
 
 const buckets = new Map<number, Set<Deadline>>();
+/** How many of them keep the process alive. */
 let waits = 0;
-let timer: NodeJS.Timeout | null = null;
+let timer: Timer | null = null;
 /** The bucket that the timer is set for. */
 let next = Infinity;
+/** The clock that the timer belongs to. */
+let timerClock: Clock = clock;
 
 /** Has `wait` end after `ms` milliseconds, unless {@link withdrawDeadline} comes first. */
 export function setDeadline(wait: Deadline, ms: number): void {
-  const bucket = Math.floor((performance.now() + ms) / STEP_MS) + 1;
+  if (timerClock !== clock) changeClock();
+  const bucket = Math.floor((clock.now() + ms) / STEP_MS) + 1;
   let members = buckets.get(bucket);
   if (members === undefined) buckets.set(bucket, (members = new Set()));
   members.add(wait);
   wait.bucket = bucket;
   if (bucket < next) setTimer(bucket);
-  if (waits++ === 0) timer?.ref();
+  if (!wait.background && waits++ === 0) timer?.ref();
 }
 
 /** Forgets a wait that has ended before its deadline. May be called at any time. */
@@ -47,31 +58,48 @@ export function withdrawDeadline(wait: Deadline): void {
   // Otherwise it is due, and those before it are ending right now.
   if (members?.delete(wait) !== true) return;
   if (members.size === 0) buckets.delete(bucket);
-  if (--waits === 0) timer?.unref();
+  if (!wait.background && --waits === 0) timer?.unref();
+}
+
+/** How many waits there are, for tests. */
+export function pendingDeadlines(): number {
+  let count = 0;
+  for (const members of buckets.values()) count += members.size;
+  return count;
+}
+
+/** A test has replaced the clock. There are no waits, but the timer may still be set. */
+function changeClock(): void {
+  if (timer !== null) timerClock.clearTimeout(timer);
+  timer = null;
+  next = Infinity;
+  timerClock = clock;
 }
 
 function setTimer(bucket: number): void {
-  if (timer !== null) clearTimeout(timer);
+  if (timer !== null) clock.clearTimeout(timer);
   next = bucket;
-  const delay = Math.ceil(bucket * STEP_MS - performance.now());
-  timer = setTimeout(fire, Math.min(Math.max(delay, 1), LONGEST_TIMEOUT_MS));
+  const delay = Math.ceil(bucket * STEP_MS - clock.now());
+  timer = clock.setTimeout(fire, Math.min(Math.max(delay, 1), LONGEST_TIMEOUT_MS));
   if (waits === 0) timer.unref();
 }
 
 function fire(): void {
   timer = null;
   next = Infinity;
-  const now = performance.now() / STEP_MS;
+  const now = clock.now() / STEP_MS;
   let earliest = Infinity;
   const due: Deadline[] = [];
   // After a long turn of the event loop there may be several buckets.
   const passed = [...buckets.keys()].filter((bucket) => bucket <= now).sort((a, b) => a - b);
   for (const bucket of passed) {
-    for (const wait of buckets.get(bucket) ?? []) due.push(wait);
+    for (const wait of buckets.get(bucket) ?? []) {
+      due.push(wait);
+      if (!wait.background) waits--;
+    }
     buckets.delete(bucket);
   }
   for (const bucket of buckets.keys()) earliest = Math.min(earliest, bucket);
-  waits -= due.length;
   if (earliest < Infinity) setTimer(earliest);
   for (const wait of due) {
     // One that ended before may have withdrawn it.

@@ -6,6 +6,10 @@
  *     +-- LimitOverrunError     ERR_LIMIT_OVERRUN         a frame is longer than the limit
  *     +-- FrameError            ERR_FRAME_MALFORMED       a frame that cannot be: an impossible length
  *     +-- TimeoutError          ERR_TIMEOUT               a call with a timeout took too long
+ *     |                         ERR_IDLE_TIMEOUT          nothing was received or sent for idleTimeout
+ *     |                         ERR_READ_TIMEOUT          the peer took longer than readTimeout to complete what a read waits for
+ *     |                         ERR_WRITE_TIMEOUT         the peer accepted nothing for writeTimeout
+ *     |                         ERR_MAX_AGE               a connection of a server is older than maxAge
  *     +-- StateError            ERR_CONCURRENT_READ       a second read while one waits
  *     |                         ERR_STREAM_WRITE_ONLY     reading a stream without a reading side
  *     |                         ERR_STREAM_READ_ONLY      writing to a stream without a writing side
@@ -97,14 +101,25 @@ export class FrameError extends Error {
   }
 }
 
+/** The codes of {@link TimeoutError}: that of a call, and those of a connection. */
+export type TimeoutErrorCode =
+  'ERR_TIMEOUT' | 'ERR_IDLE_TIMEOUT' | 'ERR_READ_TIMEOUT' | 'ERR_WRITE_TIMEOUT' | 'ERR_MAX_AGE';
+
 /**
- * A call has waited for as long as its `timeout` allows. Nothing was consumed, and the stream can still be used.
+ * `ERR_TIMEOUT`: a call has waited for as long as its `timeout` allows. Nothing was consumed, and the stream can still be used.
+ *
+ * The other codes: `idleTimeout`, `readTimeout`, `writeTimeout` or `maxAge` of a connection is over, and the connection was aborted.
  *
  * asyncio: `TimeoutError`, of `wait_for` and `timeout`
  */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
-  readonly code = 'ERR_TIMEOUT';
+  readonly code: TimeoutErrorCode;
+
+  constructor(message: string, code: TimeoutErrorCode = 'ERR_TIMEOUT', options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
 }
 
 /** The codes of {@link StateError}. */

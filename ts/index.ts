@@ -17,6 +17,7 @@ export {
   type AttemptError,
   type CodedError,
   type StateErrorCode,
+  type TimeoutErrorCode,
 } from './errors.js';
 export { FrameLoop } from './reader/frame-loop.js';
 export { Frames, type TextsOptions } from './reader/frames.js';
@@ -50,6 +51,7 @@ export type { ServingOptions } from './server/options.js';
 export type { SendfileOptions, SendfileSource } from './stream/sendfile.js';
 export { socketpair } from './transports/socketpair.js';
 export { Stream, StreamMode, type StartTlsOptions } from './stream/stream.js';
+export type { TimeoutOptions } from './stream/timeouts.js';
 export type { ReadPipe, WritePipe } from './transports/pipe.js';
 export type { SocketAddress } from './transports/socket-info.js';
 export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/options.js';

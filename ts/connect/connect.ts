@@ -25,6 +25,7 @@ import {
 import { ConnectionError, coded, ignore, invalidType, outOfRange } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
 import { Stream } from '../stream/stream.js';
+import { checkTimeouts, type TimeoutOptions, type Timeouts } from '../stream/timeouts.js';
 import { connectionError, systemWords } from '../system-errors.js';
 import { secure, type Tls } from '../tls/handshake.js';
 import {
@@ -54,7 +55,7 @@ const FIRST_FAMILY_COUNT = 1;
 
 /** The options that all ways of connecting share. */
 export interface ConnectBaseOptions
-  extends LimitOptions, CloseOptions, WriteBufferOptions, WaitOptions, HandshakeOptions {
+  extends LimitOptions, CloseOptions, WriteBufferOptions, TimeoutOptions, WaitOptions, HandshakeOptions {
   /** The longest frame without its separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
   /**
@@ -211,8 +212,8 @@ async function connectTarget(checked: Target): Promise<Stream> {
     discard(transport);
     throw checked.signal.reason;
   }
-  const { limit, closeTimeout, maxWriteBuffer, host } = checked;
-  return new Stream(transport, { limit, closeTimeout, maxWriteBuffer, host });
+  const { limit, closeTimeout, maxWriteBuffer, timeouts, host } = checked;
+  return new Stream(transport, { limit, closeTimeout, maxWriteBuffer, timeouts, host });
 }
 
 /**
@@ -239,8 +240,8 @@ async function connectOver(action: string, checked: Sock, check: (socket: unknow
     throw error;
   }
   const transport = checked.tls === null ? plain : await secure(checked.tls, plain, checked.signal);
-  const { limit, closeTimeout, maxWriteBuffer, serverHostname: host, serverSide } = checked;
-  return new Stream(transport, { limit, closeTimeout, maxWriteBuffer, host, serverSide });
+  const { limit, closeTimeout, maxWriteBuffer, timeouts, serverHostname: host, serverSide } = checked;
+  return new Stream(transport, { limit, closeTimeout, maxWriteBuffer, timeouts, host, serverSide });
 }
 
 // ---------------------------------------------------------------------------------------------- arguments and options
@@ -249,6 +250,7 @@ export interface Base {
   readonly limit: number;
   readonly closeTimeout: number;
   readonly maxWriteBuffer: number;
+  readonly timeouts: Timeouts | null;
   readonly signal: AbortSignal | undefined;
   readonly timeout: number | undefined;
   readonly tls: Tls | null;
@@ -290,6 +292,7 @@ function checkCommon(call: string, options: ConnectBaseOptions | ConnectSockOpti
     limit,
     closeTimeout,
     maxWriteBuffer,
+    timeouts: checkTimeouts(call, options),
     signal,
     timeout: checkedTimeout(call, options),
     serverHostname: options.serverHostname,

@@ -1,12 +1,13 @@
 /** One-way streams over pipes. */
 import { checkCloseTimeout, checkLimit, checkObject, checkOptionNames, checkWriteBuffer } from '../checks.js';
 import type { LimitOptions } from '../reader/reader.js';
-import { Stream } from '../stream/stream.js';
+import { Stream, type StreamOptions } from '../stream/stream.js';
+import { checkTimeouts, type TimeoutOptions } from '../stream/timeouts.js';
 import { readPipe, writePipe, type ReadPipe, type WritePipe } from '../transports/pipe.js';
 import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
 
-/** The options of `connectReadPipe` and `connectWritePipe`. */
-export interface ConnectPipeOptions extends LimitOptions, CloseOptions, WriteBufferOptions {
+/** The options of `connectReadPipe` and `connectWritePipe`. A timeout of the other direction has no effect. */
+export interface ConnectPipeOptions extends LimitOptions, CloseOptions, WriteBufferOptions, TimeoutOptions {
   /** The longest frame without its separator, in bytes. Default 65536. Does not affect writing. asyncio: `limit` */
   limit?: number | undefined;
   /**
@@ -90,14 +91,15 @@ export async function connectWritePipe(pipe: WritePipe, options?: ConnectPipeOpt
   return new Stream(writePipe('connectWritePipe', pipe), checked);
 }
 
-function checkOptions(action: string, options: unknown = {}): Required<ConnectPipeOptions> {
+function checkOptions(action: string, options: unknown = {}): StreamOptions {
   checkObject(action, 'options', options);
   checkOptionNames(action, options);
-  const { limit, closeTimeout, maxWriteBuffer } = options as ConnectPipeOptions;
+  const given = options as ConnectPipeOptions;
   return {
-    limit: checkLimit(action, limit),
+    limit: checkLimit(action, given.limit),
     // The reader of a pipe may be a pager, which does not read for as long as the user looks at a page.
-    closeTimeout: checkCloseTimeout(action, closeTimeout, Infinity),
-    maxWriteBuffer: checkWriteBuffer(action, 'maxWriteBuffer', maxWriteBuffer),
+    closeTimeout: checkCloseTimeout(action, given.closeTimeout, Infinity),
+    maxWriteBuffer: checkWriteBuffer(action, 'maxWriteBuffer', given.maxWriteBuffer),
+    timeouts: checkTimeouts(action, given),
   };
 }

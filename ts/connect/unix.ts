@@ -59,7 +59,7 @@ export async function connectUnix(
 }
 
 async function connectPath(path: string, checked: Base): Promise<Stream> {
-  const { limit, closeTimeout, maxWriteBuffer, signal, tls, serverHostname } = checked;
+  const { limit, closeTimeout, maxWriteBuffer, timeouts, signal, tls, serverHostname } = checked;
   signal?.throwIfAborted();
   const plain = await SocketTransport.connect({ path, signal });
   const transport = tls === null ? plain : await secure(tls, plain, signal);
@@ -68,7 +68,7 @@ async function connectPath(path: string, checked: Base): Promise<Stream> {
     transport.abort();
     throw signal.reason;
   }
-  return new Stream(transport, { limit, closeTimeout, maxWriteBuffer, host: serverHostname });
+  return new Stream(transport, { limit, closeTimeout, maxWriteBuffer, timeouts, host: serverHostname });
 }
 
 /** Whether this is the form without a path. A `Buffer` or an array counts as a path of the wrong type. */

@@ -68,6 +68,9 @@ export interface ReaderIntake extends LineSource, Spacious {
    */
   dropUnread(): void;
 
+  /** See `WatchedStream.unfinished`. */
+  readonly unfinished: number;
+
   /**
    * Prevents every read from starting, as a waiting read does, until {@link unlockReads}: the bytes that follow have another meaning.
    *

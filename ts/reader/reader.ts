@@ -56,6 +56,8 @@ class PendingRead {
     readonly most = 0,
     /** Converts those bytes to the result of the read. */
     readonly deliver: (bytes: Buffer) => unknown = asItIs,
+    /** How many bytes the stream had received when the read began to wait. */
+    readonly from = 0,
   ) {}
 
   get fill(): Fill | null {
@@ -236,6 +238,10 @@ export class StreamReader {
 
       dropUnread(): void {
         this.#reader.#dropUnread();
+      }
+
+      get unfinished(): number {
+        return this.#reader.#unfinished();
       }
 
       lockReads(action: string): void {
@@ -1227,7 +1233,7 @@ export class StreamReader {
     // The wait may be long, and without unread bytes it needs no ring.
     buffer?.settle();
     if (buffer?.isSpacious()) watch(readerIntake(this));
-    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver);
+    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver, this.#bytesRead);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
       pending.reject = reject;
@@ -1321,6 +1327,17 @@ export class StreamReader {
     this.#pending = null;
     this.#keeper?.release(Retain.READ);
     pending.unwatch?.();
+  }
+
+  #unfinished(): number {
+    const pending = this.#pending;
+    // Nothing waits, or reads are locked.
+    if (pending === null || pending.attempt === nothing) return -1;
+    const { buffered } = this;
+    // The position of the first unread byte: a read that is repeated waits for the rest of the same bytes.
+    if (buffered > 0) return this.#bytesRead - buffered;
+    // A read that drops bytes as they arrive, or waits after a line that is being skipped.
+    return this.#bytesRead > pending.from ? pending.from : -1;
   }
 
   /** Whether EOF has arrived. Throws the error that ended the stream: the caller has used every byte that it could. */

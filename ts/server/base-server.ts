@@ -11,8 +11,10 @@
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, onAbort, type WaitOptions } from '../abort.js';
+import { clock } from '../clock.js';
 import { ConnectionError, StateError, ignore } from '../errors.js';
 import type { Stream } from '../stream/stream.js';
+import { isConnectionTimeout, watchHandshake } from '../stream/timeouts.js';
 import { secure, type Tls } from '../tls/handshake.js';
 import { checkServerTls, type ServerSsl } from '../tls/options.js';
 import { lastDescriptor } from '../transports/descriptors.js';
@@ -28,6 +30,7 @@ import {
   isReportedAbort,
   isThenable,
   whenSettled,
+  type Accepted,
   type ClientHost,
 } from './client.js';
 import { CloseTally, DrainPeriod, checkDrain, type ServerCloseOptions, type ServerCloseResult } from './drain.js';
@@ -37,6 +40,9 @@ import { PeerWarnings, warn, warnInOneLine } from './warnings.js';
 
 /** An `accept` that fails usually fails again at once. It is reported at most once in this interval, in ms. */
 const ACCEPT_REPORT_INTERVAL_MS = 1000;
+
+/** How a connection is reported whose time is over during its handshake. */
+const TIMED_OUT = 'a connection was aborted';
 
 /** The parts of a server. */
 export interface Serving {
@@ -450,13 +456,14 @@ export abstract class BaseStreamServer {
 
   #serve(socket: Socket, path: string | undefined, count: AddressCount | null): void {
     const tls = this.#tls;
+    const acceptedAt = clock.now();
     try {
       const options = { noDelay: this.#noDelay, keepAlive: this.#keepAlive, path };
       const transport = SocketTransport.accepted(socket, options);
-      if (tls === null) this.#welcome(transport, count);
+      if (tls === null) this.#welcome(transport, { count, acceptedAt });
       else {
         const ending = new AbortController();
-        this.#handshakes.set(ending, this.#secure(transport, tls, ending, count));
+        this.#handshakes.set(ending, this.#secure(transport, tls, ending, { count, acceptedAt }));
       }
     } catch (error) {
       drop(socket);
@@ -466,24 +473,30 @@ export abstract class BaseStreamServer {
   }
 
   /** Waits for the handshake of one connection. Other connections are not affected. */
-  async #secure(plain: SocketTransport, tls: Tls, ending: AbortController, count: AddressCount | null): Promise<void> {
+  async #secure(plain: SocketTransport, tls: Tls, ending: AbortController, accepted: Accepted): Promise<void> {
+    const { timeouts } = this.#options;
+    const forget =
+      timeouts === null ? ignore : watchHandshake(timeouts, accepted.acceptedAt, plain, (error) => ending.abort(error));
     try {
       const transport = await secure(tls, plain, ending.signal);
       this.#handshakes.delete(ending);
       if (ending.signal.aborted) {
         transport.abort();
-        this.#release(count);
-      } else this.#welcome(transport, count);
+        throw ending.signal.reason;
+      }
+      this.#welcome(transport, accepted);
     } catch (error) {
       this.#handshakes.delete(ending);
       this.#full = false;
-      this.#release(count);
+      this.#release(accepted.count);
+      if (isConnectionTimeout(error)) this.#reportPeer(error, null, TIMED_OUT);
       // A handshake that the close itself aborted is not reported; one that had failed before the close is.
       if (error === ending.signal.reason) return;
       // Any peer can make handshakes fail as often as it likes, including those that a callback among the options refuses.
       if (error instanceof ConnectionError) this.#reportPeer(error, null, null);
       else this.#report(error, null, null);
     } finally {
+      forget();
       this.#endDrainIfDone();
     }
   }
@@ -492,8 +505,8 @@ export abstract class BaseStreamServer {
     for (const ending of this.#handshakes.keys()) ending.abort();
   }
 
-  #welcome(transport: Transport, count: AddressCount | null): void {
-    const client = new Client(transport, this.#options, count, this.#host);
+  #welcome(transport: Transport, accepted: Accepted): void {
+    const client = new Client(transport, this.#options, accepted, this.#host);
     this.#clients.add(client);
     if (this.#isClosing) this.#tally.opened();
     this.#handle(client, client.stream!);

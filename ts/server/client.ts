@@ -1,7 +1,15 @@
 /** A connection that a server has passed to its handler, and what happens when the handler ends. */
-import { ConnectionError, IncompleteReadError, LimitOverrunError, StateError, ignore } from '../errors.js';
+import {
+  ConnectionError,
+  IncompleteReadError,
+  LimitOverrunError,
+  StateError,
+  ignore,
+  type TimeoutError,
+} from '../errors.js';
 import type { StreamLink } from '../stream/stream-link.js';
 import { Stream, peerName, streamSide, type StreamOwner, type StreamSide } from '../stream/stream.js';
+import { isConnectionTimeout } from '../stream/timeouts.js';
 import type { Transport } from '../transports/transport.js';
 import type { AddressCount } from './admission.js';
 import type { CheckedServing, HandlerContext } from './options.js';
@@ -26,6 +34,14 @@ export interface ClientHost {
   readonly draining: DOMException | null;
 }
 
+/** What is known of a connection before it becomes a client. */
+export interface Accepted {
+  /** Its share in `maxConnectionsPerAddress`. */
+  readonly count: AddressCount | null;
+  /** When it was accepted, by the clock. */
+  readonly acceptedAt: number;
+}
+
 /** A connection that was passed to the handler. */
 export class Client implements StreamOwner {
   readonly #link: StreamLink<StreamSide>;
@@ -46,13 +62,14 @@ export class Client implements StreamOwner {
 
   constructor(
     transport: Transport,
-    { limit, closeTimeout, maxWriteBuffer }: Pick<CheckedServing, 'limit' | 'closeTimeout' | 'maxWriteBuffer'>,
-    count: AddressCount | null,
+    { limit, closeTimeout, maxWriteBuffer, timeouts }: CheckedServing,
+    { count, acceptedAt }: Accepted,
     host: ClientHost,
   ) {
     this.count = count;
     this.#host = host;
-    this.#held = new Stream(transport, { limit, closeTimeout, maxWriteBuffer, serverSide: true, owner: this });
+    const options = { limit, closeTimeout, maxWriteBuffer, timeouts, acceptedAt, serverSide: true, owner: this };
+    this.#held = new Stream(transport, options);
     this.#link = streamSide(this.#held).link;
   }
 
@@ -189,12 +206,12 @@ function isReason(error: unknown, reason: DOMException | null): boolean {
  */
 export function isReportedAbort(stream: Stream, error: unknown): boolean {
   const loss = stream.exception();
-  return isOwnAbort(loss) && (error === loss || (error instanceof ConnectionError && error.cause === loss));
+  return isOwnAbort(loss) && error instanceof Error && (error === loss || error.cause === loss);
 }
 
 /** Whether a connection ended because this side has aborted it for what its peer does, or does not do. */
-function isOwnAbort(error: Error | null): error is ConnectionError {
-  return error instanceof ConnectionError && error.code === 'ERR_WRITE_OVERFLOW';
+function isOwnAbort(error: Error | null): error is ConnectionError | TimeoutError {
+  return isConnectionTimeout(error) || (error instanceof ConnectionError && error.code === 'ERR_WRITE_OVERFLOW');
 }
 
 /**

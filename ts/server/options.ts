@@ -11,6 +11,7 @@ import {
 import { invalidType } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
 import type { Stream } from '../stream/stream.js';
+import { checkTimeouts, type TimeoutOptions, type Timeouts } from '../stream/timeouts.js';
 import type { Tls } from '../tls/handshake.js';
 import { checkNoTls, checkServerTls, type HandshakeOptions, type ServerSsl } from '../tls/options.js';
 import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
@@ -47,7 +48,7 @@ export type ClientHandler = (stream: Stream, context: HandlerContext) => void | 
 export type ServerErrorHandler = (error: unknown, stream: Stream | null) => void | PromiseLike<void>;
 
 /** The options of every server. */
-export interface ServingOptions extends LimitOptions, CloseOptions, WriteBufferOptions {
+export interface ServingOptions extends LimitOptions, CloseOptions, WriteBufferOptions, TimeoutOptions {
   /** The longest frame of each stream without its separator, in bytes. Default 65536. asyncio: `limit` */
   limit?: number | undefined;
   /** How many connections the kernel queues before they are accepted. Default 100. asyncio: `backlog` */
@@ -94,6 +95,13 @@ export interface ServingOptions extends LimitOptions, CloseOptions, WriteBufferO
    * asyncio: `ssl`
    */
   ssl?: ServerSsl | undefined;
+  /**
+   * The longest time that a connection may exist, in ms, from the moment when the server accepts it (or, if it is accepted before
+   * `startServing`, from then on), TLS handshake and closing included. When it is over, the connection is aborted as with the other timeouts, with the
+   * code `ERR_MAX_AGE`; during the handshake, `onError` receives the error without a stream. For a handler that should finish what
+   * it does, use a shorter time of your own, after which it reads no more. Default `Infinity`.
+   */
+  maxAge?: number | undefined;
   /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */
   sslHandshakeTimeout?: number | undefined;
   /**
@@ -115,6 +123,7 @@ export interface CheckedServing {
   readonly limit: number;
   readonly closeTimeout: number;
   readonly maxWriteBuffer: number;
+  readonly timeouts: Timeouts | null;
   readonly backlog: number;
   readonly maxConnections: number;
   readonly onError: ServerErrorHandler | null;
@@ -141,6 +150,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
     limit: checkLimit(name, given.limit),
     closeTimeout: checkCloseTimeout(name, given.closeTimeout),
     maxWriteBuffer: checkWriteBuffer(name, 'maxWriteBuffer', given.maxWriteBuffer),
+    timeouts: checkTimeouts(name, given, { age: true }),
     backlog: checkInteger(name, 'backlog', backlog, 1, 2 ** 31 - 1),
     maxConnections: maxConnections === Infinity ? Infinity : checkMaxConnections(name, maxConnections),
     onError,

@@ -20,6 +20,9 @@ import type { Reservation } from '../writer/reservation.js';
 
 const ACTION = 'startTls';
 
+/** Ends the handshake, because the stream is closed, or for the given reason. */
+export type GiveUp = (reason?: Error) => void;
+
 /** The parts of a stream that an upgrade needs. */
 export interface Upgradable {
   readonly intake: ReaderIntake;
@@ -31,7 +34,7 @@ export interface Upgradable {
   reserve(action: string): Reservation;
   isClosing(): boolean;
   /** Sets what closing the stream calls during the handshake; null: nothing. */
-  onClose(giveUp: (() => void) | null): void;
+  onClose(giveUp: GiveUp | null): void;
   /** Continues over the encrypted transport. */
   move(secured: TlsTransport): void;
   /** The upgrade has failed, and the connection is closed. */
@@ -89,7 +92,7 @@ async function shakeHands(
 ): Promise<void> {
   const { intake, transport } = stream;
   const ended = new AbortController();
-  const giveUp = (reason?: Error): void => {
+  const giveUp: GiveUp = (reason) => {
     ended.abort(reason ?? new ConnectionError('ECONNABORTED', `${ACTION}: the stream was closed during the handshake`));
   };
   stream.onClose(giveUp);

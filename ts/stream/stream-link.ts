@@ -14,26 +14,33 @@
  *
  * If a stream is collected while it is open, its connection is aborted, and one warning reports it.
  */
+import type { TimeoutError } from '../errors.js';
 import { Retain } from '../keeper.js';
 import type { Flow } from '../reader/intake.js';
 import { peerName, type Transport, type TransportSink } from '../transports/transport.js';
+import { forgetStream, watchClosing, type Group, type Watched, type WatchedStream } from './timeouts.js';
 
 /** The server that accepted the connection. It must not refer to a stream that its handler may abandon. */
 export interface StreamOwner {
-  /** The connection has ended, with the reason if it was lost. Called once. */
+  /** The connection has ended, with the reason if it was lost, or if this side has aborted it. Called once. */
   streamClosed(error: Error | null): void;
 }
 
 /** A stream, as the link sees it. */
-export interface ReadingSink extends TransportSink {
+export interface ReadingSink extends TransportSink, WatchedStream {
   /** Whether the transport may read into memory of the stream although no read waits. */
   readonly readsAhead: boolean;
+  /** Aborts the connection because a timeout of it is over. */
+  expire(error: TimeoutError): void;
 }
 
 /** The sink that a transport has: passes everything on to the stream, unless it has been collected. */
-export class StreamLink<S extends ReadingSink = ReadingSink> implements TransportSink, Flow {
+export class StreamLink<S extends ReadingSink = ReadingSink> implements TransportSink, Flow, Watched {
   /** The transport of the stream: the only place that names it. An upgrade of the connection replaces it. */
   transport: Transport;
+  /** The timeouts of the stream: see `timeouts.ts`. */
+  group: Group | null = null;
+  slot = 0;
 
   readonly #weak: WeakRef<S>;
   #retained: S | null = null;
@@ -68,8 +75,18 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
 
   /** The program closes the stream: it is not abandoned, and stays alive until it is closed. */
   closing(stream: S): void {
+    watchClosing(this);
     this.retain(stream, Retain.CLOSE);
     registry.unregister(this);
+  }
+
+  expired(error: TimeoutError): void {
+    const { stream } = this;
+    if (stream === null) return;
+    // Not abandoned: the program gets the error, or its server reports it.
+    this.retain(stream, Retain.CLOSE);
+    registry.unregister(this);
+    stream.expire(error);
   }
 
   readTarget(ahead: boolean): Uint8Array | null {
@@ -105,6 +122,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
 
   closed(error: Error | null): void {
     const stream = this.stream;
+    forgetStream(this);
     this.#retained = null;
     if (stream !== null) {
       registry.unregister(this);

@@ -26,8 +26,8 @@
 import type { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedWait, withinTime, type WaitOptions } from '../abort.js';
-import { checkOptionNames } from '../checks.js';
-import { ConnectionError, StateError, ignore } from '../errors.js';
+import { checkObject, checkOptionNames } from '../checks.js';
+import { ConnectionError, StateError, ignore, type TimeoutError } from '../errors.js';
 import { prepareFraming, type Framing } from '../buffer/framing.js';
 import type { Separators } from '../buffer/separator.js';
 import { FrameLoop, type FrameSource } from '../reader/frame-loop.js';
@@ -56,8 +56,9 @@ import {
 } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { IdleWatch } from './idle-watch.js';
-import { startTls, type Upgradable } from './start-tls.js';
+import { startTls, type GiveUp, type Upgradable } from './start-tls.js';
 import { StreamLink, type ReadingSink, type StreamOwner } from './stream-link.js';
+import { changeTimeouts, checkTimeouts, watchStream, type TimeoutOptions, type Timeouts } from './timeouts.js';
 
 export { StreamMode, peerName, type StreamOwner };
 
@@ -72,6 +73,9 @@ export interface StreamOptions extends LimitOptions, CloseOptions, WriteBufferOp
   host?: string | undefined;
   /** Is notified when the connection has ended. */
   owner?: StreamOwner | undefined;
+  /** The timeouts of the connection, if there are any, and when a server accepted it, by the clock. */
+  timeouts?: Timeouts | null | undefined;
+  acceptedAt?: number | undefined;
 }
 
 /** Options of {@link Stream.startTls}. */
@@ -133,7 +137,7 @@ export class Stream {
   readonly #closeTimeout: number | undefined;
   readonly #maxWriteBuffer: number | undefined;
   /** Ends the handshake of `startTls`; null if there is none. */
-  #giveUp: (() => void) | null = null;
+  #giveUp: GiveUp | null = null;
   readonly #link: StreamLink<StreamSide>;
   /** What everything but the caller sees of the stream. */
   #side: StreamSide | null = null;
@@ -156,6 +160,7 @@ export class Stream {
     this.#link = new StreamLink(side, transport, options.owner);
     this.#intake.attach(this.#link, side);
     transport.start(this.#link);
+    if (options.timeouts != null) watchStream(this.#link, options.timeouts, options.acceptedAt);
   }
 
   // ---------------------------------------------------------------------------------------------- reading
@@ -628,6 +633,23 @@ export class Stream {
     }
   }
 
+  /**
+   * Changes `idleTimeout`, `readTimeout` and `writeTimeout` of the connection, see {@link TimeoutOptions}: for example after a login, or for
+   * the time of a long request. A value of undefined leaves a timeout unchanged, and the time that it has run for counts; `Infinity` turns
+   * it off. Has no effect on a stream that is closing.
+   *
+   * ```ts
+   * stream.setTimeouts({ idleTimeout: 600_000 }); // the client has logged in
+   * ```
+   *
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` if a timeout is not a number of milliseconds above 0, or `Infinity`
+   */
+  setTimeouts(timeouts: TimeoutOptions): void {
+    checkObject('setTimeouts', 'timeouts', timeouts);
+    checkTimeouts('setTimeouts', timeouts);
+    if (this.#life === 'open') changeTimeouts(this.#link, timeouts);
+  }
+
   // ---------------------------------------------------------------------------------------------- facts
 
   /** The transport that carries the bytes; `startTls` replaces it. asyncio: `transport` */
@@ -711,6 +733,29 @@ export class Stream {
 
       eof(): void {
         this.stream.#reader.feedEof();
+      }
+
+      get received(): number {
+        return this.stream.#intake.bytesRead;
+      }
+
+      get accepted(): number {
+        const { bytesAccepted } = this.transport;
+        return bytesAccepted ?? this.stream.bytesWritten - this.stream.writeBufferSize;
+      }
+
+      get unfinished(): number {
+        return this.stream.#intake.unfinished;
+      }
+
+      get upgrading(): boolean {
+        return this.stream.#giveUp !== null;
+      }
+
+      expire(error: TimeoutError): void {
+        const giveUp = this.stream.#giveUp;
+        if (giveUp === null) this.transport.abort(error);
+        else giveUp(error);
       }
 
       closed(error: Error | null): void {

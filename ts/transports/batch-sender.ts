@@ -43,9 +43,14 @@ export class BatchSender {
   /** How many bytes have left this machine, or are on their way, as far as is known. Only changes are meaningful. */
   get progress(): number {
     const stream = this.#stream;
+    return stream === null ? 0 : this.accepted - (this.#kind.unsent(stream) ?? 0);
+  }
+
+  /** How many bytes the kernel has accepted, as far as is known. */
+  get accepted(): number {
+    const stream = this.#stream;
     if (stream === null) return 0;
-    const accepted = this.#kind.accepted(stream) ?? this.#total - stream.writableLength;
-    return accepted - (this.#kind.unsent(stream) ?? 0);
+    return this.#kind.accepted(stream) ?? this.#total - stream.writableLength;
   }
 
   /** Whether nothing is in flight. */

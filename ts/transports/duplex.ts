@@ -181,6 +181,14 @@ export class DuplexTransport implements Transport, Receiver {
     return this.#sender?.pending ?? 0;
   }
 
+  get bytesAccepted(): number {
+    return this.#sender === null ? 0 : this.#sender.accepted;
+  }
+
+  get bytesUnsent(): number {
+    return this.#kind.unsent(this.#stream) ?? 0;
+  }
+
   /** How bytes come in: through `'data'` events, or into memory that is reused. */
   get readPath(): 'data' | 'direct' {
     return this.#reads?.path ?? 'data';

@@ -48,6 +48,10 @@ export interface Transport {
   readonly isClosing: boolean;
   /** Bytes handed to `write` or `writev` that have not reached the kernel yet. */
   readonly pendingBytes: number;
+  /** How many bytes the kernel has accepted, as far as is known. Without it, only complete batches count as accepted. */
+  readonly bytesAccepted?: number;
+  /** How many of these the kernel still has to send; 0 if that is not known. */
+  readonly bytesUnsent?: number;
 
   /** Connects the sink and begins to read. Called once. */
   start(sink: TransportSink): void;

@@ -22,7 +22,7 @@ import { inspect, type InspectOptions } from 'node:util';
 import { refusedWait, unlessEnded, type WaitOptions } from '../abort.js';
 import type { Framing } from '../buffer/framing.js';
 import { checkCloseTimeout, checkObject, checkWriteBuffer, isBytes } from '../checks.js';
-import { ConnectionError, StateError, invalidType } from '../errors.js';
+import { ConnectionError, StateError, TimeoutError, invalidType } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
 import { StreamMode, peerName, type Transport } from '../transports/transport.js';
 import { Deferred, handled } from './deferred.js';
@@ -811,7 +811,7 @@ export class StreamWriter {
   }
 
   /** The error of `action`, with the code of the loss. */
-  #connectionError(action: string): ConnectionError {
+  #connectionError(action: string): ConnectionError | TimeoutError {
     const loss = this.#loss;
     if (loss === null && this.#readerGone)
       return new ConnectionError('EPIPE', `${action}: the reader of the pipe is gone`);
@@ -820,7 +820,9 @@ export class StreamWriter {
     }
     const code: unknown = (loss as NodeJS.ErrnoException).code;
     const known = typeof code === 'string' ? code : 'ECONNRESET';
-    return new ConnectionError(known, `${action}: the connection is lost: ${loss.message}`, { cause: loss });
+    const message = `${action}: the connection is lost: ${loss.message}`;
+    if (loss instanceof TimeoutError) return new TimeoutError(message, loss.code, { cause: loss });
+    return new ConnectionError(known, message, { cause: loss });
   }
 }
 
