@@ -68,7 +68,8 @@ export interface ReaderIntake extends LineSource, Spacious {
    */
   dropUnread(): void;
 
-  /** See `WatchedStream.unfinished`. */
+  /** See `WatchedStream`. */
+  readonly waiting: boolean;
   readonly unfinished: number;
 
   /**

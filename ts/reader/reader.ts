@@ -56,7 +56,7 @@ class PendingRead {
     readonly most = 0,
     /** Converts those bytes to the result of the read. */
     readonly deliver: (bytes: Buffer) => unknown = asItIs,
-    /** How many bytes the stream had received when the read began to wait. */
+    /** How many bytes the stream had received before those of this read. Only needed if they do not stay buffered. */
     readonly from = 0,
   ) {}
 
@@ -231,9 +231,14 @@ export class StreamReader {
         return this.#reader.#hasThrown;
       }
 
-      get waitsEmpty(): boolean {
+      get waiting(): boolean {
         const pending = this.#reader.#pending;
-        return pending !== null && pending.attempt !== nothing && this.#reader.buffered === 0;
+        // Otherwise reads may be locked.
+        return pending !== null && pending.attempt !== nothing;
+      }
+
+      get waitsEmpty(): boolean {
+        return this.waiting && this.#reader.buffered === 0;
       }
 
       dropUnread(): void {
@@ -1098,7 +1103,7 @@ export class StreamReader {
     checkInteger('discard', 'n', n, 0);
     if (n === 0) return this.#refusal<undefined>('discard', options) ?? undefined;
     let left = n;
-    await this.#begin('discard', options, () => {
+    const attempt = (): true | undefined => {
       const scanner = this.#receive();
       const dropped = Math.min(left, scanner.rewind());
       scanner.buffer.advance(dropped);
@@ -1106,7 +1111,8 @@ export class StreamReader {
       if (left === 0) return true;
       if (this.#ended()) throw tooShort(`discard(${n})`, n, left);
       return undefined;
-    });
+    };
+    await this.#begin('discard', options, attempt, null, null, 0, asItIs, this.#bytesRead - this.buffered);
   }
 
   // ---------------------------------------------------------------------------------------------- lines as strings
@@ -1208,6 +1214,7 @@ export class StreamReader {
     loop: object | null = null,
     most = 0,
     deliver: (bytes: Buffer) => unknown = asItIs,
+    from?: number,
   ): Promise<T> {
     const refusal = this.#refusal<T>(action, options);
     if (refusal !== null) return refusal;
@@ -1233,7 +1240,7 @@ export class StreamReader {
     // The wait may be long, and without unread bytes it needs no ring.
     buffer?.settle();
     if (buffer?.isSpacious()) watch(readerIntake(this));
-    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver, this.#bytesRead);
+    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver, from ?? this.#bytesRead);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
       pending.reject = reject;
@@ -1330,14 +1337,12 @@ export class StreamReader {
   }
 
   #unfinished(): number {
-    const pending = this.#pending;
-    // Nothing waits, or reads are locked.
-    if (pending === null || pending.attempt === nothing) return -1;
     const { buffered } = this;
+    const pending = this.#pending;
     // The position of the first unread byte: a read that is repeated waits for the rest of the same bytes.
     if (buffered > 0) return this.#bytesRead - buffered;
     // A read that drops bytes as they arrive, or waits after a line that is being skipped.
-    return this.#bytesRead > pending.from ? pending.from : -1;
+    return pending !== null && this.#bytesRead > pending.from ? pending.from : -1;
   }
 
   /** Whether EOF has arrived. Throws the error that ended the stream: the caller has used every byte that it could. */

@@ -744,6 +744,10 @@ export class Stream {
         return bytesAccepted ?? this.stream.bytesWritten - this.stream.writeBufferSize;
       }
 
+      get waiting(): boolean {
+        return this.stream.#intake.waiting;
+      }
+
       get unfinished(): number {
         return this.stream.#intake.unfinished;
       }

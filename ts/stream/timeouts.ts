@@ -24,7 +24,7 @@ import { peerName, type Transport } from '../transports/transport.js';
  * `sendfile` reject with a `TimeoutError` of the same code whose `cause` it is. A server reports it once, through `onError`.
  *
  * All times are in milliseconds, above 0. They are checked now and then, for all connections of a thread together: a timeout is never over
- * early, and at most an eighth, or 24 ms, late. While `close` sends what was written, `closeTimeout` applies instead; during the TLS handshake
+ * early, and at most an eighth, or 32 ms, late. While `close` sends what was written, `closeTimeout` applies instead; during the TLS handshake
  * of `startTls`, `sslHandshakeTimeout`.
  */
 export interface TimeoutOptions {
@@ -113,7 +113,9 @@ export interface WatchedStream {
   readonly received: number;
   /** How many bytes the kernel has accepted. */
   readonly accepted: number;
-  /** Identifies what a waiting read has received a part of; -1 if no read waits, or nothing has arrived of what it waits for. */
+  /** Whether a read waits. */
+  readonly waiting: boolean;
+  /** Identifies what has arrived in part, as an integer: the same number until it is complete. -1: nothing. */
   readonly unfinished: number;
   /** Whether a TLS handshake is in progress, which has a timeout of its own. */
   readonly upgrading: boolean;
@@ -277,8 +279,8 @@ export class Group {
 /** How often a watch looks during its timeout. */
 const LOOKS = 16;
 
-/** What has happened to a timeout since the last look: it does not run, it starts again, it continues. */
-type Change = 'stopped' | 'started' | 'continues';
+/** What has happened to a timeout since the last look: it does not run, it starts again, the time does not count, or it counts. */
+type Change = 'stopped' | 'started' | 'paused' | 'continues';
 
 /** One timeout of all streams of a group. */
 abstract class Watch {
@@ -289,6 +291,8 @@ abstract class Watch {
   next = 0;
   /** The time that counts. It falls behind the clock if looks come late. */
   #time = 0;
+  /** The same at the look before the last. */
+  #timeBefore = 0;
   #lookedAt = 0;
   readonly #step: number;
 
@@ -313,6 +317,7 @@ abstract class Watch {
 
   /** Begins a look: {@link isOver} is then called for each stream. */
   beginLook(now: number): void {
+    this.#timeBefore = this.#time;
     this.#time = this.#timeAt(now);
     this.#lookedAt = now;
     this.next = now + this.#step;
@@ -323,9 +328,12 @@ abstract class Watch {
     const { cells } = this;
     const at = slot * this.#width;
     const change = this.compare(at + 1, stream, transport);
-    if (change === 'stopped') cells.fill(NaN, at, at + this.#width);
+    if (change === 'stopped') {
+      cells.fill(NaN, at, at + this.#width);
+      return false;
+    }
     if (change === 'started') cells[at] = this.#time;
-    if (change !== 'continues') return false;
+    if (change === 'paused') cells[at]! += this.#time - this.#timeBefore;
     const left = cells[at]! + this.ms - this.#time;
     this.next = Math.min(this.next, this.#lookedAt + left);
     return left <= 0;
@@ -402,7 +410,10 @@ class IdleWatch extends Watch {
   }
 }
 
-/** A read waits for the rest of what it has received a part of. */
+/** Added to the counter of a {@link ReadWatch} while no read waits. */
+const NOT_WAITING = 0.5;
+
+/** A read waits for the rest of what it has received a part of. The time for which no read waits does not count. */
 class ReadWatch extends Watch {
   readonly name = 'readTimeout';
 
@@ -410,9 +421,13 @@ class ReadWatch extends Watch {
     super(ms, 1);
   }
 
-  protected compare(at: number, { unfinished }: WatchedStream): Change {
+  protected compare(at: number, { waiting, unfinished }: WatchedStream): Change {
     if (unfinished === -1) return 'stopped';
-    return this.replace(at, unfinished) ? 'started' : 'continues';
+    const before = this.cells[at]!;
+    this.cells[at] = waiting ? unfinished : unfinished + NOT_WAITING;
+    if (Math.floor(before) !== unfinished) return 'started';
+    // A read that began to wait since the last look may have waited for a moment only.
+    return waiting && before === unfinished ? 'continues' : 'paused';
   }
 
   error(transport: Transport): TimeoutError {
