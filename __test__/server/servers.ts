@@ -39,7 +39,7 @@ export async function serve(
   t: ExecutionContext,
   kind: Kind,
   handler: ClientHandler,
-  options: ServingOptions = {},
+  options: Omit<ServingOptions, 'ssl'> = {},
 ): Promise<Served> {
   const { ca, server: identity } = await certificates();
   const file = path.join(directory(t), 'sock');

@@ -44,6 +44,23 @@ test('a stream that is collected while it is open is closed, and reported once w
   }
 });
 
+test('a stream with timeouts is collected and reported alike, and leaves no deadline', async (t) => {
+  const outcome = await run<{ deadlines: number }>(t, 'watched');
+  t.is(outcome.result.deadlines, 0);
+  reports(t, outcome, 3);
+});
+
+test('an idle stream with an idleTimeout takes at most 64 bytes more, which it gives back', async (t) => {
+  const outcome = await run<{ each: number; deadlines: number; left: number }>(t, 'memory');
+  const { each, deadlines, left } = outcome.result;
+  t.log(`${each} bytes each; ${left} are left`);
+  // The two fields of the link, which streams without timeouts have, too.
+  t.true(each + 16 <= 64, `${each} and 16 bytes`);
+  t.is(deadlines, 0);
+  t.true(left < 16, `${left} bytes are left`);
+  reports(t, outcome, 0);
+});
+
 test('a stream over a Duplex that is collected destroys the Duplex', async (t) => {
   const outcome = await run<{ destroyed: boolean }>(t, 'duplex');
   t.true(outcome.result.destroyed);

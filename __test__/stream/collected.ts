@@ -10,7 +10,9 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as after } from 'node:timers/promises';
 /* eslint-disable @typescript-eslint/no-deprecated -- a pair is one of the things that can be abandoned */
 import { StreamServer, connect, openConnection, type Stream, type StreamReader, type StreamWriter } from 'sluice';
+import { pendingDeadlines } from '#ts/deadlines.js';
 import { certificates } from '../certificates.js';
+import { simulate } from './simulated.js';
 
 declare function gc(): void;
 
@@ -110,6 +112,42 @@ const programs: Record<string, () => Promise<unknown>> = {
     const open4 = !held.isClosing() && !peers.sockets[0]!.destroyed;
     await held.abort();
     return { open: open4, port: peers.port };
+  },
+
+  /** Three abandoned streams whose timeouts are watched, some of them often. */
+  async watched() {
+    const { port } = peers;
+    await connect('127.0.0.1', port, { idleTimeout: 3_600_000 });
+    await connect('127.0.0.1', port, { readTimeout: 10 });
+    await connect('127.0.0.1', port, { idleTimeout: 3_600_000 }).then((stream) => {
+      stream.setTimeouts({ writeTimeout: 10 });
+    });
+    await peers.socket(2);
+    await warned(3);
+    await Promise.all(peers.sockets.map((socket) => received(socket)));
+    return { deadlines: pendingDeadlines() };
+  },
+
+  /** The bytes that watching an idle stream takes. */
+  async memory() {
+    const COUNT = 10_000;
+    const used = (): number => {
+      for (let i = 0; i < 4; i++) gc();
+      const { heapUsed, arrayBuffers } = process.memoryUsage();
+      return heapUsed + arrayBuffers;
+    };
+    const streams = Array.from({ length: COUNT }, () => simulate({}).stream);
+    const watch = async (idleTimeout: number): Promise<number> => {
+      for (const stream of streams) stream.setTimeouts({ idleTimeout });
+      await collect(2);
+      return used() / COUNT;
+    };
+    // What is made once, such as compiled code, must not count.
+    await watch(60_000);
+    const without = await watch(Infinity);
+    const each = (await watch(60_000)) - without;
+    const left = (await watch(Infinity)) - without;
+    return { each, deadlines: pendingDeadlines(), left };
   },
 
   /** An abandoned stream over a `Duplex` that the user keeps. */

@@ -138,7 +138,7 @@ export function simulate(
 
 /** Runs everything that can run without the event loop: microtasks, and ticks, in which a writer sends the rest of its turn. */
 export async function settle(): Promise<void> {
-  for (let i = 0; i < 2; i++) await new Promise<void>((resolve) => process.nextTick(resolve));
+  await new Promise<void>((resolve) => process.nextTick(resolve));
 }
 
 /** The code of the timeout that ended a connection; null while it is open, or if it ended otherwise. */
