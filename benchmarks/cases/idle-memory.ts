@@ -19,6 +19,7 @@ export const idleMemory: Case = {
       against: [{ ...allowed(`raw net.Socket, and ${ALLOWANCE_KIB} KiB`, raw), bound: { atMost: 1 } }],
       also: [
         ...otherEngine(settings, (name, locate) => entry(name, locate), 'sluice-idle', '', ['--expose-gc']),
+        entry('sluice, idleTimeout', sluice('sluice-idle-timeout', settings.engine, ['--expose-gc'])),
         entry('raw net.Socket', raw),
       ],
     };
