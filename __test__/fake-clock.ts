@@ -42,7 +42,7 @@ export class FakeClock implements Clock {
   }
 
   clearTimeout(timer: Timer): void {
-    this.#timers.delete(timer as FakeTimer);
+    for (const one of this.#timers) if (one === timer) this.#timers.delete(one);
   }
 
   afterPoll(run: () => void): void {

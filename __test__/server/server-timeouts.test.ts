@@ -195,7 +195,7 @@ test('a handler that works for longer than the idleTimeout without a byte is idl
 test('maxAge includes the handshake: one that stops in the middle is ended and reported once, without a stream', async (t) => {
   const { reports, onError } = reporting();
   let served = 0;
-  const { server, dialPlain } = await serve(t, 'TLS', () => void served++, {
+  const { server, dialPlain } = await serve(t, 'TLS', () => (served++, undefined), {
     maxAge: 200,
     maxConnections: 1,
     onError,

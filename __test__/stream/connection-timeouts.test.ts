@@ -1,6 +1,6 @@
 /** `idleTimeout`, `readTimeout`, `writeTimeout` and `maxAge` on a simulated clock. */
 import test from 'ava';
-import { ConnectionError, TimeoutError, type Stream } from 'sluice';
+import { ConnectionError, TimeoutError } from 'sluice';
 import { pendingDeadlines } from '#ts/deadlines.js';
 import type { Stream as InternalStream } from '#ts/stream/stream.js';
 import { fakeClock } from '../fake-clock.js';
@@ -521,7 +521,7 @@ test.serial('setTimeouts has no effect on a stream that is closed, and refuses i
       });
     }
     for (const value of ['5', null, 5n, {}]) {
-      t.throws(() => one.stream.setTimeouts({ [name]: value } as never), { code: 'ERR_INVALID_ARG_TYPE' });
+      t.throws(() => one.stream.setTimeouts({ [name]: value }), { code: 'ERR_INVALID_ARG_TYPE' });
     }
   }
   for (const value of [undefined, null, 5]) {
@@ -536,7 +536,7 @@ test.serial('streams with the same timeouts share one deadline, which does not k
   const all = Array.from({ length: 1000 }, () => simulate({ idleTimeout: 1000, readTimeout: 500 }));
   t.is(pendingDeadlines(), 1);
   t.is(clock.held, 0);
-  const reading = (all[0]!.stream as unknown as Stream).readline({ timeout: 10_000 });
+  const reading = all[0]!.stream.readline({ timeout: 10_000 });
   reading.catch(() => {});
   t.is(clock.held, 1, 'that of the call does');
   t.is(await ended(...all), 0);

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { Duplex, PassThrough } from 'node:stream';
 import tls from 'node:tls';
 import {
+  StreamMode,
   TimeoutError,
   connect,
   connectReadPipe,
@@ -84,9 +85,9 @@ for (const [kind, open] of Object.entries(OPEN)) {
     const stream = await open(t, { idleTimeout: 50 });
     t.teardown(() => stream.abort());
     const error = await t.throwsAsync(stream.waitClosed(), { instanceOf: TimeoutError, code: 'ERR_IDLE_TIMEOUT' });
-    t.is(stream.exception(), error!);
-    if (stream.mode !== 2) t.is(await t.throwsAsync(stream.readline()), error);
-    if (stream.mode !== 1) {
+    t.is(stream.exception(), error);
+    if (stream.mode !== StreamMode.WRITE) t.is(await t.throwsAsync(stream.readline()), error);
+    if (stream.mode !== StreamMode.READ) {
       await t.throwsAsync(stream.write('x'), { instanceOf: TimeoutError, code: 'ERR_IDLE_TIMEOUT' });
       await t.throwsAsync(stream.drain(), { instanceOf: TimeoutError, code: 'ERR_IDLE_TIMEOUT' });
     }
@@ -99,7 +100,7 @@ for (const [kind, open] of Object.entries(OPEN)) {
     const waits = [stream.write(Buffer.alloc(LARGE)), stream.drain(), stream.flush()];
     for (const wait of waits) wait.catch(() => {});
     const error = await t.throwsAsync(stream.waitClosed(), { instanceOf: TimeoutError, code: 'ERR_WRITE_TIMEOUT' });
-    t.is(stream.exception(), error!);
+    t.is(stream.exception(), error);
     for (const wait of waits) await t.throwsAsync(wait, { instanceOf: TimeoutError, code: 'ERR_WRITE_TIMEOUT' });
   });
 }

@@ -351,7 +351,7 @@ abstract class Watch {
   continue(slot: number, from: Watch, before: number): void {
     const width = this.#width;
     this.cells.set(from.cells.subarray(before * width, (before + 1) * width), slot * width);
-    this.cells[slot * width]! += this.#timeAt(clock.now()) - from.#time;
+    this.cells[slot * width]! += this.aheadOf(from);
   }
 
   /** Removes a stream; that of the last row gets its row. */
@@ -376,6 +376,11 @@ abstract class Watch {
     if (this.cells[at] === value) return false;
     this.cells[at] = value;
     return true;
+  }
+
+  /** How much further than that of another watch the time of this one has got. */
+  protected aheadOf(other: Watch): number {
+    return this.#timeAt(clock.now()) - other.#time;
   }
 
   #timeAt(now: number): number {
@@ -477,8 +482,8 @@ class AgeWatch extends Watch {
     this.cells[slot] = acceptedAt;
   }
 
-  override continue(slot: number, from: Watch, before: number): void {
-    this.cells[slot] = (from as AgeWatch).cells[before]!;
+  protected override aheadOf(): number {
+    return 0;
   }
 
   protected compare(): Change {
