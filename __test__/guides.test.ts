@@ -24,6 +24,7 @@ import { seed } from './seed.js';
 /** Documents whose programs have tests: in this file, in readme.test.ts, porting.test.ts and framings.test.ts. */
 const TESTED = [
   'README.md',
+  'docs/behind-a-proxy.md',
   'docs/errors.md',
   'docs/framings.md',
   'docs/porting-from-asyncio.md',
@@ -628,6 +629,24 @@ errors.test('report.ts', 'client, network and program errors are reported differ
 });
 
 errors.testWhole();
+
+// ------------------------------------------------------------------------------------------------ behind a proxy
+
+const proxied = new Guide('docs/behind-a-proxy.md');
+
+proxied.test('behind-a-proxy.ts', 'a server behind a proxy answers with the address of the client', async (t, work) => {
+  const { port } = await work.serve('behind-a-proxy.ts');
+  for (const [header, client] of [
+    ['PROXY TCP4 203.0.113.7 192.0.2.1 50123 443', '203.0.113.7'],
+    ['PROXY UNKNOWN', '127.0.0.1'],
+  ]) {
+    await using stream = await connect('127.0.0.1', port);
+    await stream.write(`${header}\r\n`);
+    t.is((await stream.read()).toString(), `You are ${client}\n`);
+  }
+});
+
+proxied.testWhole();
 
 /** Further codes from Node's TLS documentation. */
 const OPENSSL = new Set([

@@ -48,6 +48,8 @@ export type { AcceptHook, Peer } from './server/admission.js';
 export type { BaseStreamServer } from './server/base-server.js';
 export type { ServerCloseOptions, ServerCloseResult } from './server/drain.js';
 export type { ServingOptions } from './server/options.js';
+export type { ProxyInfo, ProxyTlv } from './server/proxy-header.js';
+export type { ProxyProtocolOptions, UnixProxyProtocolOptions } from './server/proxy-protocol.js';
 export type { SendfileOptions, SendfileSource } from './stream/sendfile.js';
 export { socketpair } from './transports/socketpair.js';
 export { Stream, StreamMode, type StartTlsOptions } from './stream/stream.js';

@@ -16,6 +16,7 @@ import { checkInteger } from '../checks.js';
 import { coded, ignore, invalidKind, invalidType } from '../errors.js';
 import { hostAndPort } from '../transports/transport.js';
 import { isThenable, whenSettled } from './client.js';
+import type { ProxyInfo } from './proxy-header.js';
 
 /** At most one refusal of each kind is reported in this interval, in ms. */
 const REPORT_INTERVAL_MS = 1000;
@@ -194,6 +195,12 @@ export function peerOf(socket: Socket, path: string | undefined): Peer | null {
   if (path !== undefined) return { address: '', family: 'Unix', port: 0 };
   const { remoteAddress, remotePort } = socket;
   return remoteAddress === undefined || remotePort === undefined ? null : ipPeer(remoteAddress, remotePort);
+}
+
+/** The client that a proxy has announced; null if it has announced none. */
+export function announcedPeer({ source }: ProxyInfo): Peer | null {
+  if (source === null) return null;
+  return typeof source === 'string' ? { address: '', family: 'Unix', port: 0 } : ipPeer(source.address, source.port);
 }
 
 /** The peer with an IP address and a port. */

@@ -4,9 +4,9 @@
  *     new ---bind---> bound ---startServing---> serving ---close({ drain })---> draining ---time over, all gone, close, abort---> closed
  *      \________________\________________________\_________________________close, abort______________________________________/
  *
- * A connection is `waiting` until the server is serving, and then becomes a {@link Client}. A client is removed when its handler
- * has settled *and* its stream is closed. Closing the server waits for the last client to be removed, for a bounded time. `drain.ts`
- * says what happens while the server is draining.
+ * A connection is `waiting` until the server is serving, waits for its PROXY header and its TLS handshake if there are any, and then
+ * becomes a {@link Client}. A client is removed when its handler has settled *and* its stream is closed. Closing the server waits for the
+ * last client to be removed, for a bounded time. `drain.ts` says what happens while the server is draining.
  */
 import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
@@ -19,13 +19,22 @@ import { secure, type Tls } from '../tls/handshake.js';
 import { checkServerTls, type ServerSsl } from '../tls/options.js';
 import { lastDescriptor } from '../transports/descriptors.js';
 import { afterPoll } from '../transports/linger.js';
-import { SocketTransport } from '../transports/socket.js';
+import { SocketTransport, type SocketOptions } from '../transports/socket.js';
 import { hostAndPort, type Transport } from '../transports/transport.js';
-import { Refusal, RefusalReports, peerOf, type AddressCount, type Admission, type Peer } from './admission.js';
+import {
+  Refusal,
+  RefusalReports,
+  announcedPeer,
+  peerOf,
+  type AddressCount,
+  type Admission,
+  type Peer,
+} from './admission.js';
 import {
   Client,
   Context,
   LEAVE_OPEN,
+  isOnlyChecked,
   isPeersDoing,
   isReportedAbort,
   isThenable,
@@ -36,6 +45,8 @@ import {
 import { CloseTally, DrainPeriod, checkDrain, type ServerCloseOptions, type ServerCloseResult } from './drain.js';
 import type { Accepting, Listen, Listening } from './listen.js';
 import type { CheckedServing, ClientHandler } from './options.js';
+import { HeaderWait, announcesNoClient, untrusted, type CheckedProxy } from './proxy-protocol.js';
+import type { ProxyInfo } from './proxy-header.js';
 import { PeerWarnings, warn, warnInOneLine } from './warnings.js';
 
 /** An `accept` that fails usually fails again at once. It is reported at most once in this interval, in ms. */
@@ -52,6 +63,8 @@ export interface Serving {
   readonly options: CheckedServing;
   readonly noDelay: boolean;
   readonly keepAlive: boolean;
+  /** Null if clients connect directly. */
+  readonly proxy: CheckedProxy | null;
 }
 
 /** The common base of all servers. It cannot be created directly: see `StreamServer` and `UnixStreamServer`. */
@@ -66,6 +79,7 @@ export abstract class BaseStreamServer {
   readonly #keepAlive: boolean;
   /** What new handshakes use. */
   #tls: Tls | null;
+  readonly #proxy: CheckedProxy | null;
 
   #listening: Listening[] = [];
   #binding: Promise<void> | null = null;
@@ -85,6 +99,8 @@ export abstract class BaseStreamServer {
 
   /** Connections that wait until the server is serving. */
   readonly #waiting = new Map<Socket, Waiting>();
+  /** Connections whose PROXY header is awaited, each with the time when it was accepted. */
+  readonly #headers = new Map<HeaderWait, number>();
   /** TLS handshakes in progress: the controller that aborts each of them, and a promise for its end. */
   readonly #handshakes = new Map<AbortController, Promise<void>>();
   readonly #clients = new Set<Client>();
@@ -105,7 +121,7 @@ export abstract class BaseStreamServer {
   #acceptCount = 0;
 
   /** @internal */
-  constructor(name: string, { handler, listen, options, noDelay, keepAlive }: Serving) {
+  constructor(name: string, { handler, listen, options, noDelay, keepAlive, proxy }: Serving) {
     this.#name = name;
     this.#warnings = new PeerWarnings(name);
     this.#handler = handler;
@@ -114,6 +130,7 @@ export abstract class BaseStreamServer {
     this.#noDelay = noDelay;
     this.#keepAlive = keepAlive;
     this.#tls = options.tls;
+    this.#proxy = proxy;
     this.#ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -371,7 +388,7 @@ export abstract class BaseStreamServer {
     }
     this.#acceptCount++;
     this.#dropping = false;
-    const open = this.#clients.size + this.#handshakes.size + this.#waiting.size;
+    const open = this.#clients.size + this.#handshakes.size + this.#headers.size + this.#waiting.size;
     if (open >= this.#options.maxConnections) {
       drop(socket);
       if (this.#full) return;
@@ -382,7 +399,9 @@ export abstract class BaseStreamServer {
       return;
     }
     const { admission } = this.#options;
-    const count = admission === null ? null : this.#admit(admission, peerOf(socket, path));
+    // Behind a proxy, what it announces is checked, not the proxy.
+    const direct = admission !== null && this.#proxy === null;
+    const count = direct ? this.#admit(admission, peerOf(socket, path)) : null;
     if (count === undefined) {
       drop(socket);
       return;
@@ -427,8 +446,8 @@ export abstract class BaseStreamServer {
       this.#refused(admitted);
       return undefined;
     }
-    // The user's hook may have closed the server.
-    if (this.#accepts) return admitted;
+    // The user's hook may have closed the server. While it drains, what was accepted before may still become a client.
+    if (!this.#isClosing || this.#drain !== null) return admitted;
     admission.release(admitted);
     return undefined;
   }
@@ -455,16 +474,11 @@ export abstract class BaseStreamServer {
   // ---------------------------------------------------------------------------------------------- serving
 
   #serve(socket: Socket, path: string | undefined, count: AddressCount | null): void {
-    const tls = this.#tls;
     const acceptedAt = clock.now();
     try {
       const options = { noDelay: this.#noDelay, keepAlive: this.#keepAlive, path };
-      const transport = SocketTransport.accepted(socket, options);
-      if (tls === null) this.#welcome(transport, { count, acceptedAt });
-      else {
-        const ending = new AbortController();
-        this.#handshakes.set(ending, this.#secure(transport, tls, ending, { count, acceptedAt }));
-      }
+      if (this.#proxy === null) this.#connected(SocketTransport.accepted(socket, options), { count, acceptedAt }, null);
+      else this.#awaitHeader(socket, options, this.#proxy, acceptedAt);
     } catch (error) {
       drop(socket);
       this.#release(count);
@@ -472,8 +486,75 @@ export abstract class BaseStreamServer {
     }
   }
 
+  /** Waits for the PROXY header of one connection. Other connections are not affected. */
+  #awaitHeader(
+    socket: Socket,
+    options: SocketOptions & { path: string | undefined },
+    proxy: CheckedProxy,
+    acceptedAt: number,
+  ): void {
+    const refusal = untrusted(this.#name, socket, proxy);
+    if (refusal === null) {
+      this.#headers.set(new HeaderWait(this.#name, socket, options, proxy, this.#headerReceiver), acceptedAt);
+      return;
+    }
+    drop(socket);
+    if (refusal !== 'gone') this.#reportPeer(refusal, null, null);
+  }
+
+  readonly #headerReceiver = {
+    headerRead: (wait: HeaderWait, info: ProxyInfo): void => this.#announced(wait, info),
+    headerFailed: (wait: HeaderWait, error: ConnectionError | null): void => {
+      this.#headers.delete(wait);
+      this.#full = false;
+      if (error !== null) this.#reportPeer(error, null, null);
+      this.#endDrainIfDone();
+    },
+  };
+
+  /** A trusted proxy has announced a client. Nothing is read from the connection until it is passed on, or ended. */
+  #announced(wait: HeaderWait, info: ProxyInfo): void {
+    const { transport } = wait;
+    const acceptedAt = this.#headers.get(wait)!;
+    const { admission } = this.#options;
+    const peer = announcedPeer(info);
+    const count = admission === null || peer === null ? null : this.#admit(admission, peer);
+    this.#headers.delete(wait);
+    if (count === undefined) {
+      transport.abort();
+      this.#full = false;
+    } else {
+      try {
+        const check = announcesNoClient(info, transport.getExtraInfo('peername'));
+        this.#connected(transport, { count, acceptedAt }, check ? wait : null);
+      } catch (error) {
+        transport.abort();
+        this.#full = false;
+        this.#release(count);
+        this.#report(error, null, 'accepting a connection failed');
+      }
+    }
+    this.#endDrainIfDone();
+  }
+
+  /** @param check - if a proxy has announced no client: its connection, which may only check whether the server is alive */
+  #connected(transport: SocketTransport, accepted: Accepted, check: Pick<HeaderWait, 'onlyHeader'> | null): void {
+    const tls = this.#tls;
+    if (tls === null) this.#welcome(transport, accepted);
+    else {
+      const ending = new AbortController();
+      this.#handshakes.set(ending, this.#secure(transport, tls, ending, accepted, check));
+    }
+  }
+
   /** Waits for the handshake of one connection. Other connections are not affected. */
-  async #secure(plain: SocketTransport, tls: Tls, ending: AbortController, accepted: Accepted): Promise<void> {
+  async #secure(
+    plain: SocketTransport,
+    tls: Tls,
+    ending: AbortController,
+    accepted: Accepted,
+    check: Pick<HeaderWait, 'onlyHeader'> | null,
+  ): Promise<void> {
     const { timeouts } = this.#options;
     const forget =
       timeouts === null ? ignore : watchHandshake(timeouts, accepted.acceptedAt, plain, (error) => ending.abort(error));
@@ -491,7 +572,7 @@ export abstract class BaseStreamServer {
       this.#release(accepted.count);
       if (isConnectionTimeout(error)) this.#reportPeer(error, null, TIMED_OUT);
       // A handshake that the close itself aborted is not reported; one that had failed before the close is.
-      if (error === ending.signal.reason) return;
+      if (error === ending.signal.reason || check?.onlyHeader === true) return;
       // Any peer can make handshakes fail as often as it likes, including those that a callback among the options refuses.
       if (error instanceof ConnectionError) this.#reportPeer(error, null, null);
       else this.#report(error, null, null);
@@ -543,8 +624,9 @@ export abstract class BaseStreamServer {
     } else {
       client.abort();
       const what = `the handler of ${client.peer} failed`;
-      if (isPeersDoing(stream, error)) this.#reportPeer(error, stream, what);
-      else this.#report(error, stream, what);
+      if (isPeersDoing(stream, error)) {
+        if (!isOnlyChecked(stream)) this.#reportPeer(error, stream, what);
+      } else this.#report(error, stream, what);
     }
     client.handlerSettled();
   }
@@ -640,7 +722,8 @@ export abstract class BaseStreamServer {
   }
 
   #endDrainIfDone(): void {
-    if (this.#retiring.length > 0 || this.#clients.size > 0 || this.#handshakes.size > 0) return;
+    if (this.#retiring.length > 0) return;
+    if (this.#clients.size > 0 || this.#handshakes.size > 0 || this.#headers.size > 0) return;
     this.#drain?.end();
   }
 
@@ -652,6 +735,8 @@ export abstract class BaseStreamServer {
   /** Ends everything that is left. May be called again. */
   #cutOff(hard: boolean): void {
     this.#stopListening();
+    for (const wait of this.#headers.keys()) wait.cancel();
+    this.#headers.clear();
     this.#endHandshakes();
     this.#endClients(hard);
   }

@@ -13,6 +13,8 @@ import { isConnectionTimeout } from '../stream/timeouts.js';
 import type { Transport } from '../transports/transport.js';
 import type { AddressCount } from './admission.js';
 import type { CheckedServing, HandlerContext } from './options.js';
+import type { ProxyInfo } from './proxy-header.js';
+import { announcesNoClient } from './proxy-protocol.js';
 
 /**
  * A handler that resolves with this value leaves its stream open, like a plain function that returns.
@@ -212,6 +214,16 @@ export function isReportedAbort(stream: Stream, error: unknown): boolean {
 /** Whether a connection ended because this side has aborted it for what its peer does, or does not do. */
 function isOwnAbort(error: Error | null): error is ConnectionError | TimeoutError {
   return isConnectionTimeout(error) || (error instanceof ConnectionError && error.code === 'ERR_WRITE_OVERFLOW');
+}
+
+/**
+ * Whether a proxy has only checked that the server is alive: it has announced no client, and sent nothing. However it ends the connection,
+ * no client is concerned. (HAProxy resets it.)
+ */
+export function isOnlyChecked(stream: Stream): boolean {
+  const proxy = stream.getExtraInfo('proxy') as ProxyInfo | undefined;
+  if (proxy === undefined || stream.bytesRead > 0) return false;
+  return announcesNoClient(proxy, stream.getExtraInfo('peername'));
 }
 
 /**

@@ -10,6 +10,7 @@ import { BaseStreamServer } from './base-server.js';
 import { checkServing, type ClientHandler, type ServingOptions } from './options.js';
 import { listenUnix, whyNoMode } from './listen-unix.js';
 import { checkSock, listenOver, listenTcp, type Listen, type TcpAddress } from './listen.js';
+import { checkProxyProtocol, type ProxyProtocolOptions, type UnixProxyProtocolOptions } from './proxy-protocol.js';
 
 export type { ClientHandler, HandlerContext, ServerErrorHandler } from './options.js';
 
@@ -53,6 +54,19 @@ export interface StreamServerOptions extends ServingOptions {
    * once, and reported as for `blockList`. Default `Infinity`.
    */
   maxConnectionsPerAddress?: number | undefined;
+  /**
+   * Expects the header of the PROXY protocol, version 1 or 2, at the start of each connection, before TLS: for a server to which only
+   * proxies connect (`send-proxy` of HAProxy, `proxy_protocol on` of nginx, load balancers of cloud providers).
+   *
+   * `getExtraInfo('proxy')` of the stream is then a `ProxyInfo` with the address of the client; `peername` remains the address of the
+   * proxy. Messages name both: `203.0.113.7:50123 via 192.0.2.1:4000`.
+   *
+   * The TLS handshake and the handler wait until the header is complete. A connection from a peer that is not in `trusted`, or whose
+   * header is malformed or not complete after `timeout` ms, is destroyed at once, without a byte to the peer. `onError` receives a
+   * `ConnectionError` with the code `ERR_PROXY_UNTRUSTED`, `ERR_PROXY_HEADER` or `ETIMEDOUT`. Not reported are a connection that the peer
+   * closes without having sent a byte, and a health check: a header that announces no client (`LOCAL`, `UNKNOWN`, the proxy itself) and nothing after it.
+   */
+  proxyProtocol?: ProxyProtocolOptions | undefined;
 }
 
 /** The options of a {@link UnixStreamServer}. */
@@ -69,6 +83,11 @@ export interface UnixStreamServerOptions extends ServingOptions {
    * an abstract name, on Windows, with `sock`, and in a worker of `node:cluster`, where the umask of the primary decides.
    */
   mode?: number | undefined;
+  /**
+   * Expects the header of the PROXY protocol at the start of each connection: see the option of `StreamServer`. Every process that can
+   * connect is trusted to announce clients, so restrict that with {@link mode}.
+   */
+  proxyProtocol?: UnixProxyProtocolOptions | undefined;
 }
 
 /**
@@ -116,8 +135,9 @@ export class StreamServer extends BaseStreamServer {
     const { noDelay = true, keepAlive = false } = options;
     checkBoolean('StreamServer', 'noDelay', noDelay);
     checkBoolean('StreamServer', 'keepAlive', keepAlive);
+    const proxy = checkProxyProtocol('StreamServer', options.proxyProtocol, { unix: false });
     const listen = tcp(host, port, options, checked.backlog);
-    super('StreamServer', { handler, listen, options: checked, noDelay, keepAlive });
+    super('StreamServer', { handler, listen, options: checked, noDelay, keepAlive, proxy });
   }
 }
 
@@ -152,8 +172,9 @@ export class UnixStreamServer extends BaseStreamServer {
     if (new.target !== UnixStreamServer) throw subclassed('UnixStreamServer');
     const checked = checkServing('UnixStreamServer', handler, options);
     checkNoAddresses('UnixStreamServer', options);
+    const proxy = checkProxyProtocol('UnixStreamServer', options.proxyProtocol, { unix: true });
     const listen = unix(path ?? null, options, checked.backlog);
-    super('UnixStreamServer', { handler, listen, options: checked, noDelay: true, keepAlive: false });
+    super('UnixStreamServer', { handler, listen, options: checked, noDelay: true, keepAlive: false, proxy });
   }
 }
 

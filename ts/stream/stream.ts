@@ -659,7 +659,7 @@ export class Stream {
 
   /**
    * Returns a fact about the connection by asyncio's name, such as `peername`, `sockname` or `socket`; `fallback` if it is not known.
-   * asyncio: `get_extra_info`
+   * `proxy` is a `ProxyInfo` if a server with `proxyProtocol` accepted the connection. asyncio: `get_extra_info`
    */
   getExtraInfo(name: string, fallback?: unknown): unknown {
     return this.transport.getExtraInfo(name) ?? fallback;

@@ -77,6 +77,8 @@ class TlsInfo implements ConnectionInfo {
       case 'peername':
       case 'sockname':
         return this.#facts(name) ?? this.#socket.get(name);
+      case 'proxy':
+        return this.#facts(name);
       default:
         return this.#socket.get(name);
     }

@@ -19,6 +19,13 @@ export interface Reads {
   deliverLast(): void;
   /** Reads nothing more from the stream, which is closed or belongs to another reader from now on. */
   stop(): void;
+  /**
+   * Stops reading until the next {@link start}, or {@link resume}, and keeps bytes that were received but not used: they are delivered
+   * again before anything else.
+   */
+  putBack(rest: Uint8Array): void;
+  /** As {@link stop}, for a stream that another reader takes over: what was put back is in the stream again. */
+  release(): void;
 }
 
 /** What received bytes are delivered to: the transport. An answer of `false` means that reading has to stop. */
@@ -84,6 +91,16 @@ export class DataReads implements Reads {
   stop(): void {
     if (this.#onData !== null) this.#readable.off('data', this.#onData);
     this.#onData = null;
+  }
+
+  putBack(rest: Uint8Array): void {
+    this.stop();
+    this.#readable.pause();
+    if (rest.length > 0) this.#readable.unshift(rest);
+  }
+
+  release(): void {
+    this.stop();
   }
 
   /** In object mode a chunk can be anything. One that is not bytes ends the connection. */

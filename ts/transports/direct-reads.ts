@@ -61,6 +61,8 @@ export class DirectReads implements OnReadOpts, Reads {
    * reading is paused stops it once more.
    */
   #paused = false;
+  /** Bytes that were put back, and not delivered again yet. Nothing is read meanwhile. */
+  #rest: Uint8Array | null = null;
 
   readonly buffer = (): Uint8Array => {
     this.#returnMemory();
@@ -74,6 +76,11 @@ export class DirectReads implements OnReadOpts, Reads {
   readonly callback = (count: number, memory: Uint8Array): boolean => {
     const receiver = this.#receiver;
     if (receiver === null) return false;
+    if (this.#rest !== null) {
+      // It was on its way when reading stopped.
+      this.#rest = Buffer.concat([this.#rest, memory.subarray(0, count)]);
+      return false;
+    }
     const block = this.#block;
     const flowing = memory === block?.bytes ? receiver.received(block.first(count)) : receiver.filled(count);
     return flowing && !this.#paused;
@@ -86,7 +93,7 @@ export class DirectReads implements OnReadOpts, Reads {
   }
 
   start(): void {
-    this.#socket?.resume();
+    this.resume();
   }
 
   pause(): void {
@@ -96,14 +103,42 @@ export class DirectReads implements OnReadOpts, Reads {
 
   resume(): void {
     this.#paused = false;
-    this.#socket?.resume();
+    // The receiver may be in the middle of a call. `Readable.resume` does not deliver during the call, either.
+    if (this.#rest === null) this.#socket?.resume();
+    else process.nextTick(() => this.#resumeWithRest());
   }
 
-  /** Nothing: the socket holds no bytes. */
-  deliver(): void {}
+  #resumeWithRest(): void {
+    if (!this.#paused && this.#deliverRest()) this.#socket?.resume();
+  }
 
-  /** Nothing: the socket holds no bytes. */
-  deliverLast(): void {}
+  /** The socket itself holds no bytes. */
+  deliver(): void {
+    this.#deliverRest();
+  }
+
+  deliverLast(): void {
+    this.#deliverRest();
+  }
+
+  /** Returns whether the receiver wants more. */
+  #deliverRest(): boolean {
+    const rest = this.#rest;
+    this.#rest = null;
+    return rest === null || (this.#receiver?.received(rest) ?? false);
+  }
+
+  putBack(rest: Uint8Array): void {
+    this.pause();
+    // A copy: the memory that is read into is reused.
+    if (rest.length > 0) this.#rest = Buffer.from(rest);
+  }
+
+  release(): void {
+    this.stop();
+    if (this.#rest !== null) this.#socket?.unshift(this.#rest);
+    this.#rest = null;
+  }
 
   stop(): void {
     if (this.#socket !== null) stopDirectReads(this.#socket);

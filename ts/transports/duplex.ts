@@ -208,11 +208,23 @@ export class DuplexTransport implements Transport, Receiver {
 
   // ---------------------------------------------------------------------------------------------- reading
 
+  /** After {@link putBack}, called once more. */
   start(sink: TransportSink): void {
     this.#sink = sink;
     if (this.#life === 'closed') setImmediate(() => sink.closed(this.#reason));
     else if (this.#life === 'open' && this.#readable?.readableEnded === true) setImmediate(() => this.#endOfFile());
     else if (this.#life === 'open') this.#reads?.start();
+  }
+
+  /**
+   * Takes the sink away, which has received more than it needed. Nothing is read until the next {@link start}, which delivers `rest` first,
+   * or {@link release}, which leaves it to the next reader of the stream. Called by the sink in `feed`, which must return `false` then.
+   *
+   * @internal
+   */
+  putBack(rest: Uint8Array): void {
+    this.#sink = null;
+    this.#reads?.putBack(rest);
   }
 
   pauseReading(): void {
@@ -349,7 +361,7 @@ export class DuplexTransport implements Transport, Receiver {
   release(onDismiss: (reason?: Error) => void): Duplex {
     this.#life = 'released';
     this.#onDismiss = onDismiss;
-    this.#reads?.stop();
+    this.#reads?.release();
     return asByteStream(this.#stream as Duplex);
   }
 

@@ -141,14 +141,19 @@ export class SocketTransport extends DuplexTransport {
    * read before this call, the socket continues with `'data'` events.
    *
    * @param options - `path`: the path that a Unix server listens on, for `sockname`
+   * @param extend - adds to what is known about the connection
    */
-  static accepted(socket: Socket, options: SocketOptions & { path?: string | undefined } = {}): SocketTransport {
+  static accepted(
+    socket: Socket,
+    options: SocketOptions & { path?: string | undefined } = {},
+    extend: (info: ConnectionInfo) => ConnectionInfo = (info) => info,
+  ): SocketTransport {
     const { noDelay = true, keepAlive = false, path } = options;
     const reads = directReads();
     const adopted = reads === null ? null : adopt(socket, reads);
     const ours = adopted ?? socket;
     const info = new SocketInfo(ours, path === undefined ? undefined : { peername: '', sockname: path });
-    const transport = new SocketTransport(ours, adopted === null ? null : reads, StreamMode.READWRITE, info);
+    const transport = new SocketTransport(ours, adopted === null ? null : reads, StreamMode.READWRITE, extend(info));
     if (path === undefined) ours.setNoDelay(noDelay);
     if (keepAlive) ours.setKeepAlive(true);
     return transport;

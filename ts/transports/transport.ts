@@ -101,9 +101,20 @@ export function hostAndPort(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** The peer of a transport or a stream, as messages name it, or null if it has no name. @internal */
+/**
+ * The peer of a transport or a stream, as messages name it, or null if it has no name. If a proxy has announced the client, both are
+ * named: `203.0.113.7:50123 via 192.0.2.1:4000`.
+ *
+ * @internal
+ */
 export function peerName(connection: { getExtraInfo(name: string): unknown }): string | null {
-  const peer = connection.getExtraInfo('peername');
+  const peer = nameOf(connection.getExtraInfo('peername'));
+  const announced = connection.getExtraInfo('proxy') as { source?: unknown } | undefined;
+  const source = nameOf(announced?.source);
+  return source === null || peer === null || source === peer ? (source ?? peer) : `${source} via ${peer}`;
+}
+
+function nameOf(peer: unknown): string | null {
   if (typeof peer === 'string') return peer === '' ? null : peer;
   if (typeof peer !== 'object' || peer === null) return null;
   const { address, port } = peer as { address?: unknown; port: number };
