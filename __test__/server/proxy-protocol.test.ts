@@ -12,6 +12,7 @@ import {
   UnixStreamServer,
   connect,
   type ClientHandler,
+  type Peer,
   type ProxyInfo,
   type Stream,
   type StreamServerOptions,
@@ -690,4 +691,76 @@ test.serial('invalid options throw', (t) => {
   t.throws(() => unix({ trusted: LOOPBACK }), { ...type, message: /proxyProtocol\.trusted is only for TCP/ });
   t.notThrows(() => tcp(undefined));
   t.notThrows(() => unix({}));
+});
+
+// --- Together with the other options of the edge
+
+/** A v1 header of a client with this address. */
+function announcing(address: string): string {
+  return `PROXY TCP4 ${address} 192.0.2.1 50000 443\r\n`;
+}
+
+test('blockList, maxConnectionsPerAddress and accept concern the announced client, not the proxy', async (t) => {
+  const blockList = new BlockList();
+  blockList.addAddress('203.0.113.1', 'ipv4');
+  // The proxy itself is refused by no rule for clients.
+  blockList.addAddress('127.0.0.1', 'ipv4');
+  const asked: string[] = [];
+  const accept = ({ address, port }: Peer): boolean => {
+    asked.push(`${address} ${port}`);
+    return address !== '203.0.113.2';
+  };
+  const { port, errors } = await behind(t, echo, { blockList, maxConnectionsPerAddress: 1, accept });
+  const answers = async (header: string): Promise<string> => {
+    const socket = await dial(t, port);
+    socket.end(`${header}hello\n`);
+    return (await gather(socket)).toString();
+  };
+  const first = await dial(t, port);
+  first.write(`${announcing('203.0.113.3')}hello\n`);
+  t.is(String(((await once(first, 'data')) as [Buffer])[0]), 'hello\n');
+  t.is(await answers(announcing('203.0.113.1')), '');
+  t.is(await answers(announcing('203.0.113.2')), '');
+  t.is(await answers(announcing('203.0.113.3')), '');
+  t.is(await answers(announcing('203.0.113.4')), 'hello\n');
+  first.end();
+  await closedByPeer(first);
+  // The place is free once the server has seen the end of the first connection.
+  while ((await answers(announcing('203.0.113.3'))) === '') await turns(1);
+  t.deepEqual(asked.slice(0, 3), ['203.0.113.3 50000', '203.0.113.2 50000', '203.0.113.4 50000']);
+  const refused = errors.map(({ message }) => message);
+  t.true(refused.some((message) => message.includes('203.0.113.1:50000')));
+  t.true(refused.some((message) => message.includes('maxConnectionsPerAddress is 1')));
+  t.true(errors.every(({ code }) => code === 'ECONNREFUSED'));
+});
+
+test('a connection for which a proxy announces no client is not refused by rules for clients', async (t) => {
+  const { port, errors } = await behind(t, echo, { accept: () => false });
+  const socket = await dial(t, port);
+  socket.end(Buffer.concat([LOCAL, Buffer.from('hello\n')]));
+  t.is((await gather(socket)).toString(), 'hello\n');
+  t.deepEqual(errors, []);
+});
+
+test('close({ drain }) waits for a header that has begun, and serves what follows', async (t) => {
+  const { server, port, errors } = await behind(t, echo, { accept: () => true });
+  const socket = await dial(t, port);
+  const answer = gather(socket);
+  await send(socket, [V1.slice(0, 10)]);
+  const closing = server.close({ drain: Infinity });
+  await turns(10);
+  socket.write(`${V1.slice(10)}hello\n`);
+  t.is((await answer).toString(), 'hello\n');
+  t.deepEqual(await closing, { finished: 1, cutOff: 0 });
+  t.deepEqual(errors, []);
+});
+
+test('close({ drain }) ends when the last header has failed', async (t) => {
+  const { server, port, errors } = await behind(t, never);
+  const socket = await dial(t, port);
+  await send(socket, [V1.slice(0, 10)]);
+  const closing = server.close({ drain: Infinity });
+  socket.end('nonsense');
+  t.deepEqual(await closing, { finished: 0, cutOff: 0 });
+  t.is(errors.length, 1);
 });

@@ -65,6 +65,9 @@ export interface StreamServerOptions extends ServingOptions {
    * header is malformed or not complete after `timeout` ms, is destroyed at once, without a byte to the peer. `onError` receives a
    * `ConnectionError` with the code `ERR_PROXY_UNTRUSTED`, `ERR_PROXY_HEADER` or `ETIMEDOUT`. Not reported are a connection that the peer
    * closes without having sent a byte, and a health check: a header that announces no client (`LOCAL`, `UNKNOWN`, the proxy itself) and nothing after it.
+   *
+   * `blockList`, `maxConnectionsPerAddress` and `accept` then concern the client that the proxy announces. A connection for which it
+   * announces none is not refused by them.
    */
   proxyProtocol?: ProxyProtocolOptions | undefined;
 }
