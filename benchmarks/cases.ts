@@ -1,5 +1,6 @@
 import type { Case } from './case.js';
 import { busyMemory } from './cases/busy-memory.js';
+import { cores } from './cases/cores.js';
 import { drip } from './cases/drip.js';
 import { echoPipelined, echoSingle } from './cases/echo.js';
 import { exactly1m } from './cases/exactly-1m.js';
@@ -38,6 +39,7 @@ export const cases: readonly Case[] = [
   frameGrowth,
   idleMemoryGrowth,
   idleTimeGrowth,
+  cores,
   ...sweep,
 ];
 
