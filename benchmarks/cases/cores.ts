@@ -35,7 +35,9 @@ function entry(settings: Settings, name: string, processes: number): Entry {
         ? Promise.resolve({ missing: `${processes} processors are needed` })
         : locate(),
     // The client compares each answer with its request.
-    verify: async (program) => void (await ask(program, 100)),
+    verify: async (program) => {
+      await ask(program, 100);
+    },
     time: (program) => ask(program, requests),
   };
 }
