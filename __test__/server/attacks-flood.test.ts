@@ -1,0 +1,48 @@
+/** Floods of connections from one address. */
+// Runs once: nothing is read of these connections.
+import test from 'ava';
+import { ConnectionError, connect } from 'sluice';
+import { Attacked, MIB, allClosed, closed, served } from './attack.js';
+
+/** Another address of this machine: all of 127.0.0.0/8 is its own, except on macOS. */
+const OTHER = '127.0.0.2';
+
+// eslint-disable-next-line no-restricted-syntax -- macOS has only one address that loopback connections can come from
+const linux = process.platform === 'darwin' ? test.skip : test;
+
+linux('a flood of connections from one address is refused, and other addresses are served', async (t) => {
+  const most = 50;
+  const server = await Attacked.start(t, { handler: 'lines', options: { maxConnectionsPerAddress: most } });
+  const client = await connect('127.0.0.1', server.port, { localAddr: [OTHER, 0] as never });
+  t.teardown(() => client.abort());
+  const held = await server.flock(most);
+  let refused = 0;
+  for (let i = 0; i < 100; i++) {
+    const attackers = await server.flock(100);
+    await allClosed(attackers);
+    refused += attackers.length;
+    if (i % 10 === 0) await served(t, client);
+  }
+  t.is(refused, 10_000);
+  t.is(held.filter((socket) => socket.closed).length, 0, 'those within the bound stay');
+  const { handlers, served: handled } = await server.measure();
+  t.is(handlers, most + 1);
+  t.true(handled < 100, 'none of the others has reached the handler');
+
+  // When one of them ends, there is room for another one.
+  for (const socket of held) socket.destroy();
+  await Promise.all(held.map(closed));
+  for (;;) {
+    try {
+      await using stream = await server.client();
+      await stream.write('again\n');
+      if ((await stream.readline()).toString() === 'again\n') break;
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+    }
+  }
+  const { reports } = await server.recovers({ clients: 1, most: 48 * MIB });
+  t.deepEqual(Object.keys(reports), ['ECONNREFUSED']);
+  t.true(reports['ECONNREFUSED']! < 1000, 'and few of them are reported');
+  await server.close();
+});
