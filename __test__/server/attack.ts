@@ -12,6 +12,16 @@ import type { Measured, Spec } from './attacked.js';
 
 export const MIB = 1024 * 1024;
 
+interface StartOptions {
+  readonly tls?: boolean;
+  /** Runs the server, instead of Node. */
+  readonly command?: readonly string[];
+  /** What the clients with which the server warms up have to send first. */
+  readonly before?: Uint8Array;
+}
+
+const EMPTY = Buffer.alloc(0);
+
 interface FlockOptions {
   /** Whether the server accepts them. */
   readonly accepted?: boolean;
@@ -42,7 +52,7 @@ export class Attacked {
   static async start(
     t: ExecutionContext,
     spec: Spec,
-    { tls = false, command = [] }: { tls?: boolean; command?: readonly string[] } = {},
+    { tls = false, command = [], before = EMPTY }: StartOptions = {},
   ): Promise<Attacked> {
     const options = tls ? { ...spec.options, ssl: (await certificates()).server } : spec.options;
     const [program = process.execPath, ...words] = command;
@@ -62,6 +72,7 @@ export class Attacked {
     const [port] = (await Promise.race([once(child, 'message'), ended(child)])) as [number];
     const server = new Attacked(t, child, port, tls);
     const clients = await Promise.all(Array.from({ length: WARM_UP }, () => server.persistentClient()));
+    await Promise.all(clients.map((client) => client.write(before)));
     await Promise.all(clients.map((client) => client.close()));
     server.#before = await server.#rest(0);
     return server;

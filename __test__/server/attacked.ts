@@ -3,7 +3,7 @@
  * `--expose-gc`, and talks to it over the channel of `fork`.
  */
 import { readdirSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
+import { BlockList, type AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import {
   LimitOverrunError,
@@ -20,6 +20,8 @@ export type HandlerName = keyof typeof handlers;
 export interface Spec {
   readonly handler: HandlerName;
   readonly options: Omit<StreamServerOptions, 'onError'>;
+  /** If given, the server reads PROXY headers from loopback addresses, within this time. */
+  readonly proxyTimeout?: number;
 }
 
 export interface Measured {
@@ -108,10 +110,14 @@ async function main(spec: Spec): Promise<void> {
     const { code = String(error) } = error as { code?: string };
     reports[code] = (reports[code] ?? 0) + 1;
   };
+  const trusted = new BlockList();
+  trusted.addSubnet('127.0.0.0', 8);
+  const proxyProtocol = spec.proxyTimeout === undefined ? undefined : { trusted, timeout: spec.proxyTimeout };
   const server = new StreamServer(handler, '127.0.0.1', 0, {
     backlog: 511,
     shutdownTimeout: 1000,
     ...spec.options,
+    proxyProtocol,
     onError,
   });
   await server.startServing();
