@@ -21,13 +21,14 @@ import { seed } from './seed.js';
 
 // ------------------------------------------------------------------------------------------------ all documents
 
-/** Documents whose programs have tests: in this file, in readme.test.ts, porting.test.ts and framings.test.ts. */
+/** Documents whose programs have tests: in this file, in readme.test.ts, porting.test.ts, framings.test.ts and running-guide.test.ts. */
 const TESTED = [
   'README.md',
   'docs/behind-a-proxy.md',
   'docs/errors.md',
   'docs/framings.md',
   'docs/porting-from-asyncio.md',
+  'docs/running-a-server.md',
   'docs/tuning.md',
   'docs/writing-a-protocol-parser.md',
 ];
