@@ -525,7 +525,7 @@ test.serial('close() in the moment between the header and the handler ends the c
   process.nextTick = ((callback: (...args: unknown[]) => void, ...args: unknown[]) => {
     if (String(new Error().stack).includes('HeaderWait.feed')) {
       process.nextTick = nextTick;
-      void server.close().then(closed.resolve);
+      void server.close().then(() => closed.resolve());
     }
     nextTick(callback, ...args);
   }) as typeof nextTick;
