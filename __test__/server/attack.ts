@@ -196,8 +196,12 @@ export async function served(t: ExecutionContext, stream: Stream, line = 'still 
 }
 
 /** Resolves when the server has closed the connection, in any way. */
-export async function closed(socket: Socket): Promise<void> {
-  if (!socket.closed) await once(socket.resume(), 'close');
+export function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.closed) resolve();
+    // Also after an error, which `once` of node:events would reject with.
+    else socket.once('close', () => resolve()).resume();
+  });
 }
 
 /** Resolves when the server has closed all of these connections. */
