@@ -9,6 +9,8 @@ export const LONGEST = [
   'examples',
   'guides',
   'bench',
+  'timeout-schedules',
+  'attacks-connections',
   'tls-contract',
   'socket',
   'abandoned',
@@ -19,6 +21,8 @@ export const LONGEST = [
   'connect-pipe',
   'fd',
   'readme',
+  'attacks-slow',
+  'attacks-flood',
 ];
 
 function rank(file) {
