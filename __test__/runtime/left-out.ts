@@ -381,7 +381,7 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       tests: [
         'serve-file is interrupted by Ctrl-C at once',
         'the echo client gets its message back from the echo server',
-        'the echo server stops with a client still connected',
+        'the echo server stops on SIGTERM with a client still connected',
       ],
       reason: 'a program that is done, or receives a signal, ends by a signal',
     },

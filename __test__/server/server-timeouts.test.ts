@@ -239,7 +239,7 @@ test.serial(
     const [first] = warnings;
     t.regex(
       first?.message ?? '',
-      /^StreamServer: a connection was aborted: idleTimeout: no byte to or from 127\.0\.0\.1:\d+ for 50 ms$/,
+      /^StreamServer: the connection with 127\.0\.0\.1:\d+ was aborted: idleTimeout: no byte to or from 127\.0\.0\.1:\d+ for 50 ms$/,
     );
     t.is(first?.code, 'ERR_IDLE_TIMEOUT');
     const left = warnings

@@ -961,7 +961,7 @@ posix('running out of file descriptors does not end the server', async (t) => {
     await client.close();
     await server.close();
   `,
-    64,
+    96,
   );
   t.deepEqual({ code, out, err }, { code: 0, out: 'refused\nstill here\n', err: '' });
 });

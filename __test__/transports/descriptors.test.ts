@@ -42,7 +42,7 @@ for (const kind of KINDS) {
     const child = new Process(
       t,
       'sh',
-      ['-c', 'ulimit -n 64; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', program],
+      ['-c', 'ulimit -n 96; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', program],
       { env, input: true },
     );
     const port = Number((await child.prints(/ready: (\d+)/))[1]);
@@ -71,7 +71,7 @@ for (const kind of KINDS) {
     if (process.platform === 'linux') {
       t.is(
         report.text,
-        'ConnectionError accept: this connection took the last of 64 file descriptors, and the next ones are closed as they come in null',
+        'ConnectionError accept: this connection took the last of 96 file descriptors, and the next ones are closed as they come in null',
       );
     }
     t.true(ended > 0);

@@ -59,7 +59,7 @@ export interface ReaderIntake extends LineSource, Spacious {
   readonly eof: boolean;
   /** Whether a read has rejected with the error that ended the stream, so that the caller knows of it. */
   readonly hasThrown: boolean;
-  /** Whether a read waits while no byte is unread. False while {@link lockReads} holds reads back. */
+  /** Whether a read waits that has received nothing yet, not even a part. False while {@link lockReads} holds reads back. */
   readonly waitsEmpty: boolean;
 
   /**

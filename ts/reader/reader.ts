@@ -58,6 +58,8 @@ class PendingRead {
     readonly deliver: (bytes: Buffer) => unknown = asItIs,
     /** How many bytes the stream had received before those of this read. Only needed if they do not stay buffered. */
     readonly from = 0,
+    /** Whether it waits for the rest of something that earlier reads have had a part of. */
+    readonly continues = false,
   ) {}
 
   get fill(): Fill | null {
@@ -238,7 +240,7 @@ export class StreamReader {
       }
 
       get waitsEmpty(): boolean {
-        return this.waiting && this.#reader.buffered === 0;
+        return this.waiting && this.unfinished === -1 && !this.#reader.#pending!.continues;
       }
 
       dropUnread(): void {
@@ -354,7 +356,10 @@ export class StreamReader {
   }
 
   #commit(count: number): boolean {
-    if (this.#eof) return true;
+    if (this.#eof) {
+      this.#bytesRead += count;
+      return true;
+    }
     const scanner = this.#receive();
     const { buffer } = scanner;
     const { target } = buffer;
@@ -378,10 +383,10 @@ export class StreamReader {
   }
 
   #feed(chunk: Uint8Array): boolean {
-    // This side has ended reading. What the peer still sends is dropped, so that its end can arrive.
-    if (this.#eof) return true;
     const size = chunk.length;
     this.#bytesRead += size;
+    // This side has ended reading. What the peer still sends is dropped, so that its end can arrive.
+    if (this.#eof) return true;
     this.#ahead = size >= this.#tuning.fullChunk ? this.#tuning.directRead : 0;
     const scanner = this.#receive();
     let rest = scanner.skips ? scanner.skipIn(chunk) : chunk;
@@ -1082,7 +1087,8 @@ export class StreamReader {
     return new Loop(
       (loop) => {
         if (left === 0) return this.#refusal('chunks', wait) ?? Promise.resolve(DONE);
-        return this.#begin('chunks', wait, attempt, null, loop, left, handOut);
+        const continues = n !== undefined && left < n;
+        return this.#begin('chunks', wait, attempt, null, loop, left, handOut, undefined, continues);
       },
       (loop) => this.#leave(loop),
     );
@@ -1215,6 +1221,7 @@ export class StreamReader {
     most = 0,
     deliver: (bytes: Buffer) => unknown = asItIs,
     from?: number,
+    continues = false,
   ): Promise<T> {
     const refusal = this.#refusal<T>(action, options);
     if (refusal !== null) return refusal;
@@ -1240,7 +1247,8 @@ export class StreamReader {
     // The wait may be long, and without unread bytes it needs no ring.
     buffer?.settle();
     if (buffer?.isSpacious()) watch(readerIntake(this));
-    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver, from ?? this.#bytesRead);
+    const position = from ?? this.#bytesRead;
+    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver, position, continues);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
       pending.reject = reject;

@@ -107,6 +107,7 @@ export abstract class BaseStreamServer {
   readonly #host = {
     changed: (client: Client) => this.#changed(client),
     aborted: (client: Client, error: Error) => {
+      if (this.#isClosing) this.#tally.cutOff(client);
       this.#reportPeer(error, client.stream, `the connection with ${client.peer} was aborted`);
     },
     draining: null as ClientHost['draining'],
@@ -408,7 +409,11 @@ export abstract class BaseStreamServer {
     }
     const last = lastDescriptor(socket);
     if (last !== null) this.#acceptFailed(last, null);
-    if (this.#serving || this.#isClosing) {
+    // The user's onError may have closed the server.
+    if (this.#isOver) {
+      drop(socket);
+      this.#release(count);
+    } else if (this.#serving || this.#isClosing) {
       this.#serve(socket, path, count);
     } else {
       this.#waiting.set(socket.on('error', ignore), { path, count });
@@ -418,6 +423,11 @@ export abstract class BaseStreamServer {
         this.#release(count);
       });
     }
+  }
+
+  /** Whether nothing becomes a client any more. While the server drains, what was accepted before still does. */
+  get #isOver(): boolean {
+    return this.#isClosing && this.#drain === null;
   }
 
   /** Whether connections are still accepted: while the server drains, those that were queued before. */
@@ -447,7 +457,7 @@ export abstract class BaseStreamServer {
       return undefined;
     }
     // The user's hook may have closed the server. While it drains, what was accepted before may still become a client.
-    if (!this.#isClosing || this.#drain !== null) return admitted;
+    if (!this.#isOver) return admitted;
     admission.release(admitted);
     return undefined;
   }
@@ -590,8 +600,9 @@ export abstract class BaseStreamServer {
     const client = new Client(transport, this.#options, accepted, this.#host);
     this.#clients.add(client);
     if (this.#isClosing) this.#tally.opened();
-    this.#handle(client, client.stream!);
+    // First, because the handler may begin to close the server.
     if (this.#drain !== null) client.drain();
+    this.#handle(client, client.stream!);
   }
 
   #handle(client: Client, stream: Stream): void {
@@ -619,16 +630,17 @@ export abstract class BaseStreamServer {
     if (client.isCancellation(error)) {
       // What it has written before is still sent.
       client.close();
-    } else if (isReportedAbort(stream, error)) {
-      client.abort();
     } else {
       client.abort();
-      const what = `the handler of ${client.peer} failed`;
-      if (isPeersDoing(stream, error)) {
-        if (!isOnlyChecked(stream)) this.#reportPeer(error, stream, what);
-      } else this.#report(error, stream, what);
+      if (!isReportedAbort(stream, error)) this.#handlerFailed(client, stream, error);
     }
     client.handlerSettled();
+  }
+
+  #handlerFailed(client: Client, stream: Stream, error: unknown): void {
+    const what = `the handler of ${client.peer} failed`;
+    if (!isPeersDoing(stream, error)) this.#report(error, stream, what);
+    else if (!isOnlyChecked(stream)) this.#reportPeer(error, stream, what);
   }
 
   /** Removes a client that is gone. */

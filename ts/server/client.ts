@@ -231,7 +231,9 @@ export function isOnlyChecked(stream: Stream): boolean {
  * cause.
  */
 function isLocalClose(error: unknown): boolean {
-  return error instanceof ConnectionError && error.code === 'ECONNRESET' && error.cause === undefined;
+  if (!(error instanceof ConnectionError) || error.cause !== undefined) return false;
+  // The second is that of a handshake which `startTls` had begun.
+  return error.code === 'ECONNRESET' || error.code === 'ECONNABORTED';
 }
 
 /** The part of the client that its handler can see. */

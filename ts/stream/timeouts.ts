@@ -20,12 +20,13 @@ import { peerName, type Transport } from '../transports/transport.js';
 
 /**
  * How long a connection may do nothing, or too little. When one of these times is over, the connection is aborted with a
- * {@link TimeoutError}. Reads that wait, and all later ones, reject with that error, once they have returned what had arrived; writes, `drain`, `flush` and
- * `sendfile` reject with a `TimeoutError` of the same code whose `cause` it is. A server reports it once, through `onError`.
+ * {@link TimeoutError}. Reads that wait, and all later ones, reject with that error, once they have returned what had arrived; writes,
+ * `drain`, `flush` and `sendfile` reject with a `TimeoutError` of the same code whose `cause` it is. A server reports it once, through
+ * `onError`.
  *
  * All times are in milliseconds, above 0. They are checked now and then, for all connections of a thread together: a timeout is never over
- * early, and at most an eighth, or 32 ms, late. While `close` sends what was written, `closeTimeout` applies instead; during the TLS handshake
- * of `startTls`, `sslHandshakeTimeout`.
+ * early, and at most an eighth, or 32 ms, late. They do not keep the process alive; an open socket does. While `close` sends what was
+ * written, `closeTimeout` applies instead; during the TLS handshake of `startTls`, `sslHandshakeTimeout`.
  */
 export interface TimeoutOptions {
   /**
@@ -175,7 +176,7 @@ export function isConnectionTimeout(error: unknown): error is TimeoutError {
 
 // ---------------------------------------------------------------------------------------------- groups
 
-/** The open streams that have the same timeouts. It is used while there are any, and then no more. */
+/** The open streams that have the same timeouts. A group without streams is given up. */
 export class Group {
   static readonly #all = new Map<string, Group>();
 
@@ -378,9 +379,15 @@ abstract class Watch {
     return true;
   }
 
-  /** How much further than that of another watch the time of this one has got. */
+  /** How far the time of this watch is ahead of the time of another one. */
   protected aheadOf(other: Watch): number {
-    return this.#timeAt(clock.now()) - other.#time;
+    const now = clock.now();
+    return this.#timeAt(now) - (this.countsBetweenLooks ? other.#timeAt(now) : other.#time);
+  }
+
+  /** Whether the time since the last look counts for a stream that moves to another group. */
+  protected get countsBetweenLooks(): boolean {
+    return true;
   }
 
   #timeAt(now: number): number {
@@ -424,6 +431,11 @@ class ReadWatch extends Watch {
 
   constructor(ms: number) {
     super(ms, 1);
+  }
+
+  // It is not known whether a read has waited since the last look.
+  protected override get countsBetweenLooks(): boolean {
+    return false;
   }
 
   protected compare(at: number, { waiting, unfinished }: WatchedStream): Change {

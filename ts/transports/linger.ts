@@ -93,7 +93,7 @@ export interface Lingering {
  * - after `timeout` ms; or, with a timeout of null, after {@link LINGER_MS}. If the kernel can be asked how much it still has to send,
  *   and that gets less, the peer is reading, and the time starts again;
  * - with a timeout of null, also as soon as nothing arrives in one turn of the event loop; or, if the peer could lose something by a
- *   reset, in {@link QUIET_MS}.
+ *   reset, or the kernel still has something to send, in {@link QUIET_MS}.
  *
  * @returns checks immediately; to be called when the peer has ended its side
  */
@@ -114,7 +114,8 @@ export function linger(side: Lingering, timeout: number | null): () => void {
     if (rest !== null && rest < unsent && unsent !== Infinity) left = most;
     unsent = rest ?? Infinity;
     const quiet = side.dropped() === before;
-    const spared = timeout === null && quiet && (patient || !side.mayLose());
+    const mayLose = side.mayLose() || (rest !== null && rest > 0);
+    const spared = timeout === null && quiet && (patient || !mayLose);
     if (left <= 0 || spared || side.peerEnded()) {
       side.destroy();
       return;

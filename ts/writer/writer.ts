@@ -356,6 +356,8 @@ export class StreamWriter {
   /** Aborts the connection instead of writing `size` bytes. The transport reports the loss later; calls on this writer fail at once. */
   #overflow(action: string, size: number): Promise<void> {
     const { transport } = this;
+    // The connection is already lost, and the reason is about to be reported: these bytes would not have been sent anyway.
+    if (transport.isClosing) return this.#wait();
     const facts = { max: this.#max, buffered: this.writeBufferSize, peer: peerName(transport) };
     const loss = overflow(action, size, facts);
     this.#loss = loss;
