@@ -736,3 +736,109 @@ test('inspect shows that a server is draining', async (t) => {
   await close;
   t.is(inspect(server), 'StreamServer { closed, sockets: [], clients: 0 }');
 });
+
+// ------------------------------------------------------------------------------------------------ half received
+
+const HALVES: [name: string, read: (stream: Stream) => Promise<unknown>][] = [
+  ['readexactly', (stream) => stream.readexactly(1000)],
+  ['discard', (stream) => stream.discard(1000)],
+  [
+    'chunks',
+    async (stream) => {
+      let count = 0;
+      for await (const chunk of stream.chunks(1000)) count += chunk.length;
+      return count;
+    },
+  ],
+  [
+    'the end of an overlong line',
+    async (stream) => {
+      await stream.readline().catch(() => {});
+      await stream.readline();
+    },
+  ],
+];
+
+for (const [name, read] of HALVES) {
+  test(`a drain waits for the rest of what a client has half sent: ${name}`, async (t) => {
+    const given = deferred<Stream>();
+    const handler: ClientHandler = async (stream) => {
+      given.resolve(stream);
+      await read(stream);
+      await stream.write('ok\n');
+    };
+    const { server, dial } = await serve(t, 'TCP', handler, { limit: 100 });
+    const socket = await dial();
+    const answer = gather(socket);
+    socket.write(Buffer.alloc(500, 'x'));
+    const stream = await given.promise;
+    await until(() => stream.bytesRead === 500);
+    await turns(3);
+    const close = closing(server.close({ drain: Infinity }));
+    await turns(20);
+    t.false(close.done);
+    socket.write(Buffer.concat([Buffer.alloc(499, 'x'), Buffer.from('\nnext\n')]));
+    t.is(String(await answer), 'ok\n');
+    t.deepEqual(await close.result, { finished: 1, cutOff: 0 });
+  });
+}
+
+test('a connection that maxAge ends while its handler is at work counts as cut off', async (t) => {
+  const codes: unknown[] = [];
+  const working = deferred();
+  const handler: ClientHandler = async (stream) => {
+    await stream.readline();
+    working.resolve();
+    await stream.waitClosed();
+  };
+  const onError = (error: unknown): void => void codes.push((error as { code?: unknown }).code);
+  const { server, dial } = await serve(t, 'TCP', handler, { onError, maxAge: 200 });
+  const socket = await dial();
+  const end = closedByPeer(socket);
+  socket.write('request\n');
+  await working.promise;
+  t.deepEqual(await server.close({ drain: Infinity }), { finished: 0, cutOff: 1 });
+  await end;
+  t.deepEqual(codes, ['ERR_MAX_AGE']);
+});
+
+test('a handler that fails because the close ended its startTls is not reported', async (t) => {
+  const { server: ssl } = await certificates();
+  const upgrading = deferred();
+  const { server, dial } = await serve(t, 'TCP', async (stream) => {
+    await stream.readline();
+    const upgrade = stream.startTls({ key: ssl.key, cert: ssl.cert });
+    upgrading.resolve();
+    await upgrade;
+  });
+  const socket = await dial();
+  socket.write('STARTTLS\n');
+  await upgrading.promise;
+  await turns(5);
+  const end = closedByPeer(socket);
+  await server.close();
+  await end;
+  t.pass();
+});
+
+test('bytes that arrive after reading has ended count as activity for idleTimeout, and in bytesRead', async (t) => {
+  const goOn = deferred();
+  const given = deferred<Stream>();
+  const { server, dial } = await serve(t, 'TCP', async (stream) => {
+    given.resolve(stream);
+    await stream.readline();
+    await goOn.promise;
+    await stream.write('answer\n');
+  });
+  const socket = await dial();
+  const answer = gather(socket);
+  const stream = await given.promise;
+  const close = server.close({ drain: Infinity });
+  await turns(10);
+  socket.write('late\n');
+  await until(() => stream.bytesRead === 5);
+  t.is(stream.buffered, 0);
+  goOn.resolve();
+  t.is(String(await answer), 'answer\n');
+  t.deepEqual(await close, { finished: 1, cutOff: 0 });
+});

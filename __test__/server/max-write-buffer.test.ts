@@ -246,3 +246,26 @@ test('a handler can change the max of its stream', async (t) => {
   t.is((await gather(client)).length, MAX * 10);
   t.deepEqual(reports, []);
 });
+
+test('writes to a connection that is already lost reject with the loss, not with an overflow', async (t) => {
+  const codes: unknown[] = [];
+  const ready = deferred<Stream>();
+  const { dial, reports } = await reporting(t, 'TCP', async (stream) => {
+    await stream.readline();
+    ready.resolve(stream);
+    await new Promise(() => {});
+  });
+  const socket = await dial();
+  socket.write('go\n');
+  const stream = await ready.promise;
+  // As after a write that has failed: the end is known, and is about to be reported.
+  (stream.getExtraInfo('socket') as Socket).destroy(Object.assign(new Error('gone'), { code: 'ECONNRESET' }));
+  const writes = Array.from({ length: 100 }, () => stream.write(Buffer.alloc(4000)));
+  for (const result of await Promise.allSettled(writes)) {
+    if (result.status === 'rejected') codes.push((result.reason as ConnectionError).code);
+  }
+  t.true(codes.length > 0);
+  t.deepEqual([...new Set(codes)], ['ECONNRESET']);
+  t.is((stream.exception() as ConnectionError | null)?.code, 'ECONNRESET');
+  t.deepEqual(reports, []);
+});

@@ -469,6 +469,21 @@ test.serial('setTimeouts changes the timeouts that are given, and the others con
   t.is(await ended(one, other), 0);
 });
 
+test.serial('setTimeouts, called again and again, does not put off the timeouts that it leaves', async (t) => {
+  const clock = fakeClock(t);
+  const one = simulate({ idleTimeout: 300 });
+  let at = 0;
+  for (let i = 0; codeOf(one) === null && at <= 2000; i++) {
+    one.stream.setTimeouts({ readTimeout: 1000 + (i % 2) });
+    clock.tick(15);
+    at += 15;
+    await settle();
+  }
+  t.is(codeOf(one), 'ERR_IDLE_TIMEOUT');
+  t.true(at >= 300 && at <= 300 + late(300) + 15, `after ${at} ms`);
+  t.is(await ended(one), 0);
+});
+
 test.serial('setTimeouts with Infinity turns a timeout off, and undefined leaves it', async (t) => {
   const clock = fakeClock(t);
   const one = simulate({ idleTimeout: 100, writeTimeout: 100 });

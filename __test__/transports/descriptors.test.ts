@@ -96,6 +96,44 @@ for (const kind of KINDS) {
   });
 }
 
+// eslint-disable-next-line no-restricted-syntax -- only Linux reports which descriptor a connection gets
+(process.platform === 'linux' ? test : test.skip)(
+  'an onError that closes the server when descriptors run out ends the connection that is reported, too',
+  async (t) => {
+    const program = `
+      import { StreamServer } from ${JSON.stringify(pathToFileURL(path.join(root, 'dist/index.js')))};
+      let closing = false;
+      const onError = (error) => {
+        if (error.code !== 'EMFILE' || closing) return;
+        closing = true;
+        void server.close();
+      };
+      const handler = () => {
+        if (closing) console.log('the handler was called');
+      };
+      const server = new StreamServer(handler, '127.0.0.1', 0, { onError });
+      await server.startServing();
+      console.log('ready:', server.sockets[0].address().port);
+      await server.serveForever();
+      console.log('closed:', closing);`;
+    const command = ['-c', 'ulimit -n 96; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', program];
+    const child = new Process(t, 'sh', command);
+    const port = Number((await child.prints(/ready: (\d+)/))[1]);
+    let over = false;
+    void child.ended.then(() => (over = true));
+    while (!over) {
+      const peer = quiet(netConnect(port, '127.0.0.1')).resume();
+      t.teardown(() => peer.destroy());
+      await Promise.race([once(peer, 'connect').catch(() => {}), child.ended]);
+      await turns(1);
+    }
+    const { code, stdout, stderr } = await child.ended;
+    t.is(code, 0, stderr);
+    t.true(stdout.endsWith('closed: true\n'), stdout);
+    t.false(stdout.includes('the handler was called'));
+  },
+);
+
 test('a connection is not reported if descriptors are left, or if its descriptor is unknown', async (t) => {
   const sock = createServer();
   t.teardown(() => sock.close());

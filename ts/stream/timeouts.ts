@@ -202,11 +202,12 @@ export class Group {
   }
 
   add(link: Watched, acceptedAt?: number): void {
+    const now = clock.now();
     const slot = this.#links.push(link) - 1;
-    for (const watch of this.#watches) watch.add(slot, acceptedAt ?? clock.now());
+    if (slot === 0) this.#start(now);
+    for (const watch of this.#watches) watch.add(slot, link, acceptedAt ?? now);
     link.group = this;
     link.slot = slot;
-    if (slot === 0) this.#start();
   }
 
   /** Takes over a stream from another group. A timeout that is the same in both continues. */
@@ -218,6 +219,7 @@ export class Group {
       if (same !== undefined) watch.continue(link.slot, same, before);
     }
     other.#removeAt(before);
+    this.#schedule(clock.now());
   }
 
   remove(link: Watched): void {
@@ -238,8 +240,7 @@ export class Group {
     Group.#all.delete(this.timeouts.key);
   }
 
-  #start(): void {
-    const now = clock.now();
+  #start(now: number): void {
     for (const watch of this.#watches) watch.start(now);
     this.#schedule(now);
   }
@@ -340,12 +341,14 @@ abstract class Watch {
     return left <= 0;
   }
 
-  /** Adds a stream, whose timeout starts with the next look. */
-  add(slot: number, _acceptedAt: number): void {
+  /** Adds a stream, whose timeout starts now. */
+  add(slot: number, { stream, transport }: Watched, _acceptedAt: number): void {
     const at = slot * this.#width;
     // Only a quarter more than necessary, to bound the memory for each stream.
     if (at >= this.cells.length) this.#resize(slot + Math.ceil(slot / 4) + 1);
     this.cells.fill(NaN, at, at + this.#width);
+    if (stream === null || this.compare(at + 1, stream, transport) === 'stopped') return;
+    this.cells[at] = this.#timeAt(clock.now());
   }
 
   /** Continues the timeout of a stream that comes from the same watch of another group, where its row was `before`. */
@@ -353,6 +356,10 @@ abstract class Watch {
     const width = this.#width;
     this.cells.set(from.cells.subarray(before * width, (before + 1) * width), slot * width);
     this.cells[slot * width]! += this.aheadOf(from);
+    const now = clock.now();
+    const left = this.cells[slot * width]! + this.ms - this.#timeAt(now);
+    // A stream that moves more often than a group looks would otherwise never be looked at.
+    if (left < this.#step) this.next = Math.min(this.next, now + left);
   }
 
   /** Removes a stream; that of the last row gets its row. */
@@ -489,8 +496,8 @@ class AgeWatch extends Watch {
     return over <= clock.now();
   }
 
-  override add(slot: number, acceptedAt: number): void {
-    super.add(slot, acceptedAt);
+  override add(slot: number, link: Watched, acceptedAt: number): void {
+    super.add(slot, link, acceptedAt);
     this.cells[slot] = acceptedAt;
   }
 
