@@ -240,7 +240,10 @@ export class StreamReader {
       }
 
       get waitsEmpty(): boolean {
-        return this.waiting && this.unfinished === -1 && !this.#reader.#pending!.continues;
+        const reader = this.#reader;
+        // After an overlong line, its end is still awaited.
+        if (reader.#scanner?.skips === true) return false;
+        return this.waiting && this.unfinished === -1 && !reader.#pending!.continues;
       }
 
       dropUnread(): void {

@@ -10,6 +10,7 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import type { SocketAddress } from '../transports/socket-info.js';
+import { groupsOf } from './ip-address.js';
 
 /** One of the further facts that a version 2 header may carry. */
 export interface ProxyTlv {
@@ -145,7 +146,7 @@ function parseV1(bytes: Uint8Array): ParsedHeader {
   return complete(1, 'PROXY', ends, NO_TLVS, end);
 }
 
-/** An address in its usual form, as `peername` has it; null if it is none of the family. */
+/** An address in its usual form, as `peername` has it; null if it is not an address of the family. */
 function canonical(address: string, family: 'IPv4' | 'IPv6'): string | null {
   if (family === 'IPv4') return isIPv4(address) ? address : null;
   // A zone means something only on the machine of the proxy.
@@ -154,24 +155,6 @@ function canonical(address: string, family: 'IPv4' | 'IPv6'): string | null {
 
 function socketAddress(address: string, port: number, family: 'IPv4' | 'IPv6'): SocketAddress {
   return Object.freeze({ address, port, family });
-}
-
-/** The eight groups of a valid IPv6 address. */
-function groupsOf(address: string): number[] {
-  const [head = '', tail] = address.split('::');
-  const before = parsedGroups(head);
-  if (tail === undefined) return before;
-  const after = parsedGroups(tail);
-  return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after];
-}
-
-function parsedGroups(text: string): number[] {
-  if (text === '') return [];
-  return text.split(':').flatMap((group) => {
-    if (!group.includes('.')) return [parseInt(group, 16)];
-    const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number);
-    return [a * 256 + b, c * 256 + d];
-  });
 }
 
 /** The form that systems print: the longest run of two or more zeros is left out, the first of several; IPv4-mapped with dots. */

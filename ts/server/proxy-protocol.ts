@@ -19,6 +19,7 @@ import type { ConnectionInfo } from '../transports/duplex.js';
 import { afterPoll } from '../transports/linger.js';
 import { SocketTransport } from '../transports/socket.js';
 import { hostAndPort, peerName, type TransportSink } from '../transports/transport.js';
+import { withoutZone } from './ip-address.js';
 import { parseProxyHeader, type ProxyInfo } from './proxy-header.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
@@ -72,8 +73,7 @@ export function untrusted(name: string, socket: Socket, { trusted }: CheckedProx
   if (trusted === null) return null;
   const { remoteAddress, remotePort = 0 } = socket;
   if (remoteAddress === undefined) return 'gone';
-  // The zone of a link-local address is not part of it.
-  const address = remoteAddress.replace(/%.*$/, '');
+  const address = withoutZone(remoteAddress);
   if (trusted.check(address, address.includes(':') ? 'ipv6' : 'ipv4')) return null;
   const message = `${name}: refused a connection from ${hostAndPort(remoteAddress, remotePort)}: it is not a trusted proxy`;
   return new ConnectionError('ERR_PROXY_UNTRUSTED', message);
