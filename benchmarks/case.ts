@@ -247,16 +247,25 @@ export function idleServers(
       }
       return value(answer);
     });
-  return (name, locate) => ({
+  return (name, locate) => manyConnections(name, locate, connections, measure);
+}
+
+/** A contender that needs many connections. Every run checks its answer, so there is nothing to verify before. */
+function manyConnections(
+  name: string,
+  locate: Locate,
+  connections: number,
+  time: (program: Program) => Promise<number>,
+): Entry {
+  return {
     name,
     locate: async () => {
       const reason = tooManyFiles(connections);
       return reason === null ? locate() : { missing: reason };
     },
-    // The only thing to verify is the number of connections, and every run checks it.
     verify: () => Promise.resolve(),
-    time: measure,
-  });
+    time,
+  };
 }
 
 /** What a server sends to all of its clients, and how the clients' seconds are converted to a value. */
@@ -298,16 +307,7 @@ export function fanOutServers(
       }
       return value(checkAnswer(name, output, { bytes: total * (connections - stalled) }).seconds);
     });
-  return (name, locate) => ({
-    name,
-    locate: async () => {
-      const reason = tooManyFiles(connections);
-      return reason === null ? locate() : { missing: reason };
-    },
-    // Every run checks all bytes.
-    verify: () => Promise.resolve(),
-    time: (program) => measure(name, program),
-  });
+  return (name, locate) => manyConnections(name, locate, connections, (program) => measure(name, program));
 }
 
 /** sluice on the other engine, if both engines are to be measured. */

@@ -6,7 +6,7 @@ import { StreamServer, TimeoutError, UnixStreamServer, type ClientHandler, type 
 import { pendingDeadlines } from '#ts/deadlines.js';
 import { certificates } from '../certificates.js';
 import { closedByPeer, deferred, echo, turns, until } from '../loopback.js';
-import { KINDS, serve } from './servers.js';
+import { KINDS, serve, warningsOf } from './servers.js';
 
 interface Report {
   readonly error: Error & { code?: string };
@@ -221,16 +221,7 @@ test('maxAge includes the handshake: one that stops in the middle is ended and r
 test.serial(
   'without onError, timeouts are one line without a stack, and the close reports how many were left out',
   async (t) => {
-    const warnings: (Error & { code?: string })[] = [];
-    const note = (warning: Error): void => {
-      if (warning.name === 'StreamServerWarning') warnings.push(warning);
-    };
-    const printers = process.listeners('warning');
-    process.removeAllListeners('warning').on('warning', note);
-    t.teardown(() => {
-      process.off('warning', note);
-      for (const printer of printers) process.on('warning', printer);
-    });
+    const warnings = warningsOf(t);
     const { server, dial } = await serve(t, 'TCP', echo, { idleTimeout: 50 });
     const clients = [await dial(), await dial(), await dial()];
     await Promise.all(clients.map(closedByPeer));

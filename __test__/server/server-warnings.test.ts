@@ -1,5 +1,5 @@
 /** The warnings of a server without onError, and how often they come. */
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -10,28 +10,8 @@ import { ConnectionError, type ClientHandler } from 'sluice';
 import { PeerWarnings } from '#ts/server/warnings.js';
 import { closedByPeer, turns, until } from '../loopback.js';
 import { Process, root } from '../program.js';
-import { KINDS, breakOff, serve } from './servers.js';
+import { KINDS, breakOff, serve, warningsOf } from './servers.js';
 import { manualTimers } from '../timers.js';
-
-interface Warned extends Error {
-  readonly code?: string;
-  readonly detail?: string;
-}
-
-/** The server warnings from now on; they are not printed. */
-function warningsOf(t: ExecutionContext): Warned[] {
-  const warnings: Warned[] = [];
-  const note = (warning: Error): void => {
-    if (warning.name === 'StreamServerWarning') warnings.push(warning);
-  };
-  const printers = process.listeners('warning');
-  process.removeAllListeners('warning').on('warning', note);
-  t.teardown(() => {
-    process.off('warning', note);
-    for (const printer of printers) process.on('warning', printer);
-  });
-  return warnings;
-}
 
 /** A handler that writes until its connection is lost; `settled` counts how often. */
 function writing(): { handler: ClientHandler; readonly settled: number } {

@@ -34,6 +34,7 @@ import {
   until,
 } from '../loopback.js';
 import { LONGEST_MS, root } from '../program.js';
+import { warningsOf } from './servers.js';
 
 interface Report {
   error: unknown;
@@ -406,17 +407,7 @@ test('a peer that never stops sending gets back-pressure', async (t) => {
 });
 
 test('errors are warnings if there is no onError, and if onError fails', async (t) => {
-  const warnings: { name: string; message: string; code?: string }[] = [];
-  const note = (warning: Error): void => {
-    if (warning.name === 'StreamServerWarning') warnings.push(warning);
-  };
-  // Instead of Node's own listener, which prints them.
-  const printers = process.listeners('warning');
-  process.removeAllListeners('warning').on('warning', note);
-  t.teardown(() => {
-    process.off('warning', note);
-    for (const printer of printers) process.on('warning', printer);
-  });
+  const warnings = warningsOf(t);
   const handler: ClientHandler = () => {
     throw Object.assign(new Error('out of luck'), { code: 'E_LUCK' });
   };

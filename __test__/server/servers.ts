@@ -69,3 +69,23 @@ export async function serve(
   };
   return { server, dial, dialPlain };
 }
+
+export interface Warned extends Error {
+  readonly code?: string;
+  readonly detail?: string;
+}
+
+/** The server warnings from now on, instead of Node's own listener, which prints them. */
+export function warningsOf(t: ExecutionContext): Warned[] {
+  const warnings: Warned[] = [];
+  const note = (warning: Error): void => {
+    if (warning.name === 'StreamServerWarning') warnings.push(warning);
+  };
+  const printers = process.listeners('warning');
+  process.removeAllListeners('warning').on('warning', note);
+  t.teardown(() => {
+    process.off('warning', note);
+    for (const printer of printers) process.on('warning', printer);
+  });
+  return warnings;
+}

@@ -1,7 +1,7 @@
 /** A connection without a network, for streams on a simulated clock. */
 import { TimeoutError } from 'sluice';
 import { Stream } from '#ts/stream/stream.js';
-import { checkTimeouts, type TimeoutOptions } from '#ts/stream/timeouts.js';
+import { checkConnectionTimeouts, type TimeoutOptions } from '#ts/stream/timeouts.js';
 import { StreamMode, type Transport, type TransportSink } from '#ts/transports/transport.js';
 
 /** A transport whose peer and kernel do what a test says. */
@@ -130,7 +130,7 @@ export function simulate(
   const ends: (Error | null)[] = [];
   const stream = new Stream(transport, {
     ...options,
-    timeouts: checkTimeouts('simulate', timeouts, { age: true }),
+    timeouts: checkConnectionTimeouts('simulate', timeouts, { age: true }),
     owner: { streamClosed: (error) => ends.push(error) },
   });
   return { stream, transport, ends };
