@@ -2,6 +2,7 @@
  * The time and the timers of all timeouts. A test can replace them with a clock of its own, and so let hours pass in no time and in a
  * known order.
  */
+import { afterPoll } from './transports/linger.js';
 
 /** A timer of a {@link Clock}; see the timers of Node. */
 export interface Timer {
@@ -25,8 +26,7 @@ const SYSTEM: Clock = {
   now: () => performance.now(),
   setTimeout: (run, ms) => setTimeout(run, ms),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
-  // There is one complete poll between two immediates.
-  afterPoll: (run) => void setImmediate(() => setImmediate(run)),
+  afterPoll,
 };
 
 /** The clock in use. */

@@ -25,7 +25,7 @@ import {
 import { ConnectionError, coded, ignore, invalidType, outOfRange } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
 import { Stream } from '../stream/stream.js';
-import { checkTimeouts, type TimeoutOptions, type Timeouts } from '../stream/timeouts.js';
+import { checkConnectionTimeouts, type TimeoutOptions, type ConnectionTimeouts } from '../stream/timeouts.js';
 import { connectionError, systemWords } from '../system-errors.js';
 import { secure, type Tls } from '../tls/handshake.js';
 import {
@@ -250,7 +250,7 @@ export interface Base {
   readonly limit: number;
   readonly closeTimeout: number;
   readonly maxWriteBuffer: number;
-  readonly timeouts: Timeouts | null;
+  readonly timeouts: ConnectionTimeouts | null;
   readonly signal: AbortSignal | undefined;
   readonly timeout: number | undefined;
   readonly tls: Tls | null;
@@ -292,7 +292,7 @@ function checkCommon(call: string, options: ConnectBaseOptions | ConnectSockOpti
     limit,
     closeTimeout,
     maxWriteBuffer,
-    timeouts: checkTimeouts(call, options),
+    timeouts: checkConnectionTimeouts(call, options),
     signal,
     timeout: checkedTimeout(call, options),
     serverHostname: options.serverHostname,

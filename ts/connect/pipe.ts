@@ -2,7 +2,7 @@
 import { checkCloseTimeout, checkLimit, checkObject, checkOptionNames, checkWriteBuffer } from '../checks.js';
 import type { LimitOptions } from '../reader/reader.js';
 import { Stream, type StreamOptions } from '../stream/stream.js';
-import { checkTimeouts, type TimeoutOptions } from '../stream/timeouts.js';
+import { checkConnectionTimeouts, type TimeoutOptions } from '../stream/timeouts.js';
 import { readPipe, writePipe, type ReadPipe, type WritePipe } from '../transports/pipe.js';
 import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
 
@@ -100,6 +100,6 @@ function checkOptions(action: string, options: unknown = {}): StreamOptions {
     // The reader of a pipe may be a pager, which does not read for as long as the user looks at a page.
     closeTimeout: checkCloseTimeout(action, given.closeTimeout, Infinity),
     maxWriteBuffer: checkWriteBuffer(action, 'maxWriteBuffer', given.maxWriteBuffer),
-    timeouts: checkTimeouts(action, given),
+    timeouts: checkConnectionTimeouts(action, given),
   };
 }

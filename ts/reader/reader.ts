@@ -1091,7 +1091,7 @@ export class StreamReader {
       (loop) => {
         if (left === 0) return this.#refusal('chunks', wait) ?? Promise.resolve(DONE);
         const continues = n !== undefined && left < n;
-        return this.#begin('chunks', wait, attempt, null, loop, left, handOut, undefined, continues);
+        return this.#begin('chunks', wait, attempt, null, loop, left, handOut, continues);
       },
       (loop) => this.#leave(loop),
     );
@@ -1121,7 +1121,7 @@ export class StreamReader {
       if (this.#ended()) throw tooShort(`discard(${n})`, n, left);
       return undefined;
     };
-    await this.#begin('discard', options, attempt, null, null, 0, asItIs, this.#bytesRead - this.buffered);
+    await this.#begin('discard', options, attempt);
   }
 
   // ---------------------------------------------------------------------------------------------- lines as strings
@@ -1223,11 +1223,11 @@ export class StreamReader {
     loop: object | null = null,
     most = 0,
     deliver: (bytes: Buffer) => unknown = asItIs,
-    from?: number,
     continues = false,
   ): Promise<T> {
     const refusal = this.#refusal<T>(action, options);
     if (refusal !== null) return refusal;
+    const from = this.#bytesRead - this.buffered;
     try {
       if (gathered?.fill != null) this.#moveInto(gathered.fill);
       const result = this.#isUntouched() ? undefined : attempt(this);
@@ -1250,8 +1250,7 @@ export class StreamReader {
     // The wait may be long, and without unread bytes it needs no ring.
     buffer?.settle();
     if (buffer?.isSpacious()) watch(readerIntake(this));
-    const position = from ?? this.#bytesRead;
-    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver, position, continues);
+    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver, from, continues);
     const result = new Promise<T>((resolve, reject) => {
       pending.resolve = resolve;
       pending.reject = reject;

@@ -419,7 +419,6 @@ export abstract class BaseStreamServer {
       this.#waiting.set(socket.on('error', ignore), { path, count });
       socket.once('close', () => {
         if (!this.#waiting.delete(socket)) return;
-        this.#full = false;
         this.#release(count);
       });
     }
@@ -476,8 +475,9 @@ export abstract class BaseStreamServer {
     this.#reportPeer(new ConnectionError('ECONNREFUSED', message), null, null);
   }
 
-  /** A connection is over, or was dropped before its handler was called. */
+  /** A connection is over, or was dropped before its handler was called: there is room for another one. */
   #release(count: AddressCount | null): void {
+    this.#full = false;
     this.#options.admission?.release(count);
   }
 
@@ -516,7 +516,7 @@ export abstract class BaseStreamServer {
     headerRead: (wait: HeaderWait, info: ProxyInfo): void => this.#announced(wait, info),
     headerFailed: (wait: HeaderWait, error: ConnectionError | null): void => {
       this.#headers.delete(wait);
-      this.#full = false;
+      this.#release(null);
       if (error !== null) this.#reportPeer(error, null, null);
       this.#endDrainIfDone();
     },
@@ -532,14 +532,13 @@ export abstract class BaseStreamServer {
     this.#headers.delete(wait);
     if (count === undefined) {
       transport.abort();
-      this.#full = false;
+      this.#release(null);
     } else {
       try {
         const check = announcesNoClient(info, transport.getExtraInfo('peername'));
         this.#connected(transport, { count, acceptedAt }, check ? wait : null);
       } catch (error) {
         transport.abort();
-        this.#full = false;
         this.#release(count);
         this.#report(error, null, 'accepting a connection failed');
       }
@@ -578,7 +577,6 @@ export abstract class BaseStreamServer {
       this.#welcome(transport, accepted);
     } catch (error) {
       this.#handshakes.delete(ending);
-      this.#full = false;
       this.#release(accepted.count);
       if (isConnectionTimeout(error)) this.#reportPeer(error, null, TIMED_OUT);
       // A handshake that the close itself aborted is not reported; one that had failed before the close is.
@@ -646,7 +644,6 @@ export abstract class BaseStreamServer {
   /** Removes a client that is gone. */
   #changed(client: Client): void {
     if (client.running || client.open || !this.#clients.delete(client)) return;
-    this.#full = false;
     this.#release(client.count);
     if (this.#clients.size > 0) return;
     this.#endDrainIfDone();

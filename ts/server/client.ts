@@ -177,7 +177,7 @@ export class Client implements StreamOwner {
    */
   isCancellation(error: unknown): boolean {
     if (this.#ended && (error instanceof IncompleteReadError || isLocalClose(error))) return true;
-    return isReason(error, this.#reason) || isReason(error, this.#host.draining);
+    return isDueTo(error, this.#reason) || isDueTo(error, this.#host.draining);
   }
 
   get peer(): string {
@@ -192,12 +192,11 @@ export class Client implements StreamOwner {
 export function isPeersDoing(stream: Stream, error: unknown): error is Error {
   if (error instanceof LimitOverrunError || error instanceof IncompleteReadError) return true;
   if (error instanceof StateError) return error.code === 'ERR_TLS_PLAINTEXT_PENDING';
-  const loss = stream.exception();
-  return error instanceof ConnectionError && loss !== null && (error === loss || error.cause === loss);
+  return error instanceof ConnectionError && isDueTo(error, stream.exception());
 }
 
-/** Whether an error is the reason of a signal. Node's own functions wrap it as the cause. */
-function isReason(error: unknown, reason: DOMException | null): boolean {
+/** Whether an error is `reason`, or is caused by it: calls of a stream, and Node's own functions with a signal, wrap the reason. */
+function isDueTo(error: unknown, reason: Error | null): boolean {
   if (reason === null) return false;
   return error === reason || (error instanceof Error && error.cause === reason);
 }
@@ -208,7 +207,7 @@ function isReason(error: unknown, reason: DOMException | null): boolean {
  */
 export function isReportedAbort(stream: Stream, error: unknown): boolean {
   const loss = stream.exception();
-  return isOwnAbort(loss) && error instanceof Error && (error === loss || error.cause === loss);
+  return isOwnAbort(loss) && isDueTo(error, loss);
 }
 
 /** Whether a connection ended because this side has aborted it for what its peer does, or does not do. */

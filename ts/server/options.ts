@@ -11,7 +11,7 @@ import {
 import { invalidType } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
 import type { Stream } from '../stream/stream.js';
-import { checkTimeouts, type TimeoutOptions, type Timeouts } from '../stream/timeouts.js';
+import { checkConnectionTimeouts, type TimeoutOptions, type ConnectionTimeouts } from '../stream/timeouts.js';
 import type { Tls } from '../tls/handshake.js';
 import { checkNoTls, checkServerTls, type HandshakeOptions, type ServerSsl } from '../tls/options.js';
 import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
@@ -124,7 +124,7 @@ export interface CheckedServing {
   readonly limit: number;
   readonly closeTimeout: number;
   readonly maxWriteBuffer: number;
-  readonly timeouts: Timeouts | null;
+  readonly timeouts: ConnectionTimeouts | null;
   readonly backlog: number;
   readonly maxConnections: number;
   readonly onError: ServerErrorHandler | null;
@@ -151,7 +151,7 @@ export function checkServing(name: string, handler: unknown, options: unknown): 
     limit: checkLimit(name, given.limit),
     closeTimeout: checkCloseTimeout(name, given.closeTimeout),
     maxWriteBuffer: checkWriteBuffer(name, 'maxWriteBuffer', given.maxWriteBuffer),
-    timeouts: checkTimeouts(name, given, { age: true }),
+    timeouts: checkConnectionTimeouts(name, given, { age: true }),
     backlog: checkInteger(name, 'backlog', backlog, 1, 2 ** 31 - 1),
     maxConnections: maxConnections === Infinity ? Infinity : checkMaxConnections(name, maxConnections),
     onError,

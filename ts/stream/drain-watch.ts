@@ -2,9 +2,9 @@
  * Notices when a stream that is to end soon has nothing left to do: a read waits, no byte is unread, and what the kernel had received when
  * the watch began has been read.
  *
- *     behind ---a poll of the event loop has read everything---> current
+ *     stale ---a poll of the event loop has read everything---> current
  *
- * Only a poll for input shows what the kernel holds. While the stream is behind, each read that waits with nothing unread therefore gets
+ * Only a poll for input shows what the kernel holds. While the stream is stale, each read that waits with nothing unread therefore gets
  * one complete poll. A poll that brings nothing finds the stream idle. One that brings bytes has emptied the kernel's buffer, unless they
  * are so many that back-pressure may have paused reading, or that libuv may have left some for the next poll. From then on the stream is
  * current, and idle as soon as a read waits with nothing unread. More polls would never end for a client that sends its next request as
@@ -21,10 +21,11 @@ const POLL_BYTES = 1024 * 1024;
 /** More than a kernel holds for a socket with usual settings. */
 const KERNEL_BYTES = 64 * 1024 * 1024;
 
-export type Watched = Pick<ReaderIntake, 'waitsEmpty' | 'bytesRead'>;
+/** What the watch knows of the reader. */
+type DrainedReader = Pick<ReaderIntake, 'waitsEmpty' | 'bytesRead'>;
 
-export class IdleWatch {
-  readonly #reader: Watched;
+export class DrainWatch {
+  readonly #reader: DrainedReader;
   /** The most bytes that a poll can bring without back-pressure. */
   readonly #unpaused: number;
   readonly #idle: () => void;
@@ -36,7 +37,7 @@ export class IdleWatch {
    * @param limit - of the reader
    * @param idle - called when the stream is idle; it may end reading
    */
-  constructor(reader: Watched, limit: number, idle: () => void) {
+  constructor(reader: DrainedReader, limit: number, idle: () => void) {
     this.#reader = reader;
     this.#unpaused = Math.min(2 * limit, POLL_BYTES);
     this.#idle = idle;

@@ -84,8 +84,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
     const { stream } = this;
     if (stream === null) return;
     // Not abandoned: the program gets the error, or its server reports it.
-    this.retain(stream, Retain.CLOSE);
-    registry.unregister(this);
+    this.closing(stream);
     stream.expire(error);
   }
 

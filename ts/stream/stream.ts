@@ -55,10 +55,16 @@ import {
   type WriterOutlet,
 } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
-import { IdleWatch } from './idle-watch.js';
+import { DrainWatch } from './drain-watch.js';
 import { startTls, type GiveUp, type Upgradable } from './start-tls.js';
 import { StreamLink, type ReadingSink, type StreamOwner } from './stream-link.js';
-import { changeTimeouts, checkTimeouts, watchStream, type TimeoutOptions, type Timeouts } from './timeouts.js';
+import {
+  changeTimeouts,
+  checkConnectionTimeouts,
+  watchStream,
+  type TimeoutOptions,
+  type ConnectionTimeouts,
+} from './timeouts.js';
 
 export { StreamMode, peerName, type StreamOwner };
 
@@ -74,7 +80,7 @@ export interface StreamOptions extends LimitOptions, CloseOptions, WriteBufferOp
   /** Is notified when the connection has ended. */
   owner?: StreamOwner | undefined;
   /** The timeouts of the connection, if there are any, and when a server accepted it, by the clock. */
-  timeouts?: Timeouts | null | undefined;
+  timeouts?: ConnectionTimeouts | null | undefined;
   acceptedAt?: number | undefined;
 }
 
@@ -143,7 +149,7 @@ export class Stream {
   #side: StreamSide | null = null;
   #life: Life = 'open';
   /** While the server drains: notices when this stream has nothing left to do. */
-  #idleWatch: IdleWatch | null = null;
+  #drainWatch: DrainWatch | null = null;
   /** Whether the caller has a promise that reports how the connection ended. */
   #endObserved = false;
 
@@ -646,7 +652,7 @@ export class Stream {
    */
   setTimeouts(timeouts: TimeoutOptions): void {
     checkObject('setTimeouts', 'timeouts', timeouts);
-    checkTimeouts('setTimeouts', timeouts);
+    checkConnectionTimeouts('setTimeouts', timeouts);
     if (this.#life === 'open') changeTimeouts(this.#link, timeouts);
   }
 
@@ -789,7 +795,7 @@ export class Stream {
       retain(reason: Retain): void {
         const { stream } = this;
         stream.#link.retain(this, reason);
-        if (stream.#idleWatch !== null && reason === Retain.READ) stream.#idleWatch.check();
+        if (stream.#drainWatch !== null && reason === Retain.READ) stream.#drainWatch.check();
       }
 
       release(reason: Retain): void {
@@ -828,8 +834,8 @@ export class Stream {
   }
 
   #whenIdle(idle: () => void): void {
-    this.#idleWatch = new IdleWatch(this.#intake, this.limit, idle);
-    this.#idleWatch.check();
+    this.#drainWatch = new DrainWatch(this.#intake, this.limit, idle);
+    this.#drainWatch.check();
   }
 
   #sender(): StreamWriter {

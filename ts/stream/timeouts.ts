@@ -54,7 +54,7 @@ export interface TimeoutOptions {
 }
 
 /** The timeouts of a stream, checked. They do not change; streams with equal ones are watched together. */
-export class Timeouts {
+export class ConnectionTimeouts {
   readonly key: string;
 
   constructor(
@@ -67,7 +67,7 @@ export class Timeouts {
   }
 }
 
-const NONE = new Timeouts();
+const NONE = new ConnectionTimeouts();
 
 /**
  * The timeouts among the options of `action`, or null if there are none.
@@ -75,12 +75,12 @@ const NONE = new Timeouts();
  * @param age - whether `maxAge` is one of them
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
  */
-export function checkTimeouts(
+export function checkConnectionTimeouts(
   action: string,
   options: TimeoutOptions & { maxAge?: number | undefined },
   { age = false } = {},
-): Timeouts | null {
-  const timeouts = new Timeouts(
+): ConnectionTimeouts | null {
+  const timeouts = new ConnectionTimeouts(
     checkTime(action, 'idleTimeout', options.idleTimeout),
     checkTime(action, 'readTimeout', options.readTimeout),
     checkTime(action, 'writeTimeout', options.writeTimeout),
@@ -123,7 +123,7 @@ export interface WatchedStream {
 }
 
 /** Begins to watch an open stream. */
-export function watchStream(link: Watched, timeouts: Timeouts, acceptedAt?: number): void {
+export function watchStream(link: Watched, timeouts: ConnectionTimeouts, acceptedAt?: number): void {
   Group.of(timeouts).add(link, acceptedAt);
 }
 
@@ -134,16 +134,16 @@ export function forgetStream(link: Watched): void {
 
 /** This side closes the stream: from now on `closeTimeout` applies, and the age. */
 export function watchClosing(link: Watched): void {
-  if (link.group !== null) change(link, new Timeouts(Infinity, Infinity, Infinity, link.group.timeouts.age));
+  if (link.group !== null) change(link, new ConnectionTimeouts(Infinity, Infinity, Infinity, link.group.timeouts.age));
 }
 
 /** Changes the timeouts that are given, which are valid. The others continue. */
 export function changeTimeouts(link: Watched, { idleTimeout, readTimeout, writeTimeout }: TimeoutOptions): void {
   const { idle, read, write, age } = link.group?.timeouts ?? NONE;
-  change(link, new Timeouts(idleTimeout ?? idle, readTimeout ?? read, writeTimeout ?? write, age));
+  change(link, new ConnectionTimeouts(idleTimeout ?? idle, readTimeout ?? read, writeTimeout ?? write, age));
 }
 
-function change(link: Watched, timeouts: Timeouts): void {
+function change(link: Watched, timeouts: ConnectionTimeouts): void {
   const { group } = link;
   if (timeouts.key === (group?.timeouts ?? NONE).key) return;
   if (timeouts.key === NONE.key) group?.remove(link);
@@ -157,7 +157,7 @@ function change(link: Watched, timeouts: Timeouts): void {
  * @returns a function that forgets it
  */
 export function watchHandshake(
-  { age }: Timeouts,
+  { age }: ConnectionTimeouts,
   acceptedAt: number,
   transport: Transport,
   expire: (error: TimeoutError) => void,
@@ -180,12 +180,12 @@ export function isConnectionTimeout(error: unknown): error is TimeoutError {
 export class Group {
   static readonly #all = new Map<string, Group>();
 
-  readonly timeouts: Timeouts;
+  readonly timeouts: ConnectionTimeouts;
   readonly #watches: readonly Watch[];
   readonly #links: Watched[] = [];
   readonly #deadline = new Deadline(() => clock.afterPoll(() => this.#look()), true);
 
-  constructor(timeouts: Timeouts) {
+  constructor(timeouts: ConnectionTimeouts) {
     this.timeouts = timeouts;
     const { idle, read, write, age } = timeouts;
     // In this order because the first one that is over is reported, and it should be the most specific one.
@@ -194,7 +194,7 @@ export class Group {
     );
   }
 
-  static of(timeouts: Timeouts): Group {
+  static of(timeouts: ConnectionTimeouts): Group {
     const { key } = timeouts;
     let group = Group.#all.get(key);
     if (group === undefined) Group.#all.set(key, (group = new Group(timeouts)));

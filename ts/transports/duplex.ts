@@ -17,6 +17,9 @@
  *             |
  *             '--- release() ----------------> released --- close(), abort() ---> dismissed
  *
+ * `abort(reason)`, for what the peer does or does not do, destroys the stream without a state of its own: the connection is then lost with
+ * that reason.
+ *
  * The stream is gone when it emits `'close'`. From any state in the first four lines, the life then ends in `closed`, which is reported to
  * the sink; `left` becomes `closed` on the next turn, while the stream stays open. `lost` lasts only while the bytes that the stream still
  * holds are delivered. `released` and `dismissed` are final, because another transport has taken over the stream and reports its end.
