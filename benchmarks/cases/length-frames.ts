@@ -13,7 +13,7 @@ export const lengthFrames: Case = {
     const { entry, sender } = new Receivers(
       {
         block: lengthPrefixed(settings.quick ? 64 * 1024 : 1024 * 1024, FRAME_BYTES),
-        repeats: settings.quick ? 16 : 2048,
+        repeats: settings.quick ? 16 : 4096,
         verifyRepeats: 3,
         value: ({ frames }, { seconds }) => frames / seconds / 1e6,
       },

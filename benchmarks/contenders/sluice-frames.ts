@@ -3,14 +3,17 @@ import { connect, type Frames } from 'sluice';
 
 import { answer, digest, now, port } from './program.js';
 
-/** The total length of all frames. It is a separate function so that V8 compiles the loop on its own. */
+/**
+ * The total length of all frames, in integer arithmetic, because an end is below 2^31. A separate function, so that V8 compiles the loop
+ * on its own.
+ */
 function visit({ bytes, ends }: Frames): number {
   let total = 0;
   let from = 0;
   const { length } = ends;
   for (let i = 0; i < length; i++) {
-    const end = ends[i] as number;
-    total += end - from - 1;
+    const end = (ends[i] as number) | 0;
+    total = (total + end - from - 1) | 0;
     digest?.frame(bytes.subarray(from, end - 1));
     from = end;
   }
