@@ -178,15 +178,15 @@ export const benchmarks = {
   config: 'tsconfig.benchmarks.json',
   source: 'benchmarks',
   output: 'out/benchmarks',
-  needs: [library],
+  needs: [library, examples],
 };
-/** The tests import code of the benchmarks, but only run the examples. */
+/** The tests import code of the benchmarks, and the protocols of the examples. */
 export const tests = {
   name: 'the tests',
   config: 'tsconfig.test.json',
   source: '__test__',
   output: 'out/__test__',
-  needs: [library, benchmarks],
+  needs: [library, examples, benchmarks],
 };
 
 /** The compilations and everything that they need, each once, after whatever it needs. */

@@ -1,0 +1,56 @@
+/** Servers of other projects, which the examples in `examples/protocols` are tested against. */
+import { execFileSync } from 'node:child_process';
+import { chmodSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ExecutionContext } from 'ava';
+import { connect } from 'sluice';
+import { directory } from '../fifo.js';
+import { Process, type ProcessOptions } from '../program.js';
+
+/** Options to run a program as an unprivileged user, for servers that refuse to run as root; none if this process is not root. */
+export function unprivileged(): Pick<ProcessOptions, 'uid' | 'gid'> {
+  if (process.getuid?.() !== 0) return {};
+  const id = (flag: string): number => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }));
+  return { uid: id('-u'), gid: id('-g') };
+}
+
+/** A folder for the data of a server, which any user may write to. It is deleted after the test. */
+export function dataFolder(t: ExecutionContext): string {
+  const folder = directory(t);
+  chmodSync(folder, 0o777);
+  return folder;
+}
+
+/**
+ * Starts a server and waits until `ready` resolves. `ready` is tried again while it rejects; if the server ends before, this throws with
+ * its output. By default a server is ready when it accepts connections on the port. It is killed after the test.
+ */
+export async function peer(
+  t: ExecutionContext,
+  port: number,
+  command: string,
+  args: readonly string[],
+  options: ProcessOptions & { ready?: () => Promise<unknown> } = {},
+): Promise<Process> {
+  const { ready = () => accepts(port), ...how } = options;
+  const server = new Process(t, command, args, how);
+  let ended = false;
+  void server.ended.then(() => (ended = true));
+  for (;;) {
+    try {
+      await ready();
+      return server;
+    } catch {
+      if (ended) {
+        const { stdout, stderr } = await server.ended;
+        throw new Error(`${command} ended before it was ready:\n${stdout}${stderr}`);
+      }
+    }
+    await sleep(20);
+  }
+}
+
+async function accepts(port: number): Promise<void> {
+  const stream = await connect('127.0.0.1', port);
+  await stream.close();
+}
