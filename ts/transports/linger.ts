@@ -41,7 +41,8 @@ export class FlushWatch {
   readonly #giveUp: () => void;
   readonly #step: number;
   #timer: NodeJS.Timeout;
-  #progress: number;
+  /** Null before the first check, because to ask for it takes a system call and most closes are over by then. */
+  #progress: number | null = null;
   #idle = 0;
 
   constructor(flushing: Flushing, timeout: number, giveUp: () => void) {
@@ -49,7 +50,6 @@ export class FlushWatch {
     this.#timeout = timeout;
     this.#giveUp = giveUp;
     this.#step = Math.min(CHECK_MS, timeout / CHECKS);
-    this.#progress = flushing.progress();
     this.#timer = this.#wait();
   }
 
@@ -102,29 +102,34 @@ export function linger(side: Lingering, timeout: number | null): () => void {
   const step = Math.max(QUIET_MS, most / CHECKS);
   let left = most;
   let last = Date.now();
-  let before = -1;
+  /** How many bytes had been dropped at the last check; null before the first. */
+  let before: number | null = null;
   let patient = timeout !== null;
   let unsent = Infinity;
   const check = (): void => {
     if (side.lost()) return;
+    if (side.peerEnded() || (before !== null && over(before))) {
+      side.destroy();
+      return;
+    }
+    before = side.dropped();
+    // If the timer is late, input may have arrived that the event loop has not polled for.
+    if (patient) setTimeout(() => setImmediate(check), Math.min(step, left)).unref();
+    else afterPoll(check);
+  };
+  const over = (droppedBefore: number): boolean => {
     const now = Date.now();
     left -= Math.min(now - last, step);
     last = now;
     const rest = side.unsent();
     if (rest !== null && rest < unsent && unsent !== Infinity) left = most;
     unsent = rest ?? Infinity;
-    const quiet = side.dropped() === before;
+    if (left <= 0) return true;
+    const quiet = side.dropped() === droppedBefore;
     const mayLose = side.mayLose() || (rest !== null && rest > 0);
-    const spared = timeout === null && quiet && (patient || !mayLose);
-    if (left <= 0 || spared || side.peerEnded()) {
-      side.destroy();
-      return;
-    }
-    before = side.dropped();
+    if (timeout === null && quiet && (patient || !mayLose)) return true;
     patient ||= quiet;
-    // If the timer is late, input may have arrived that the event loop has not polled for.
-    if (patient) setTimeout(() => setImmediate(check), Math.min(step, left)).unref();
-    else afterPoll(check);
+    return false;
   };
   check();
   return check;
