@@ -1,12 +1,12 @@
-// Runs once: a handle moves from one Node socket to another; no stream is made.
-import net, { type AddressInfo, type OnReadOpts } from 'node:net';
+// Runs once: only sockets of Node are used, no stream is made.
+import net, { type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import test from 'ava';
-import { adopt, stopDirectReads } from '#ts/transports/node-internals.js';
+import { readDirectly, stopDirectReads, type OnRead } from '#ts/transports/node-internals.js';
 import { turns } from '../transport-contract.js';
 
-/** Node and Deno have handles that can be moved; the library detects that by their properties. */
-const movable = process.versions['bun'] === undefined;
+/** Node and Deno have sockets that can be changed to direct reads; the library detects that by their properties. */
+const changeable = process.versions['bun'] === undefined;
 
 async function accepted(
   pauseOnConnect = true,
@@ -18,7 +18,7 @@ async function accepted(
   return { server, client, socket };
 }
 
-function reads(): { onread: OnReadOpts; text: () => string } {
+function reads(): { onread: OnRead; text: () => string } {
   let text = '';
   const buffer = Buffer.alloc(64);
   return {
@@ -35,95 +35,76 @@ function reads(): { onread: OnReadOpts; text: () => string } {
 
 const close = (server: net.Server): Promise<unknown> => new Promise((resolve) => server.close(resolve));
 
-test('the handle moves to a paused socket that reads by onread', async (t) => {
+test('an accepted socket reads by onread, once it is resumed', async (t) => {
   const { server, client, socket } = await accepted();
   const { onread, text } = reads();
-  const moved = adopt(socket, onread);
-  if (!movable) {
-    t.is(moved, null);
+  if (!changeable) {
+    t.false(readDirectly(socket, onread));
     client.destroy();
     socket.destroy();
     await close(server);
     return;
   }
-  t.true(moved instanceof net.Socket);
-  const adopted = moved as net.Socket;
+  t.true(readDirectly(socket, onread));
+  socket.on('data', () => t.fail('the bytes go to onread'));
+  socket.pause();
   client.write('hello');
   await turns();
   t.is(text(), '', 'it is paused');
-  adopted.resume();
+  socket.resume();
   while (text() !== 'hello') await turns(1);
-  t.is(adopted.remotePort, client.localPort);
-  t.true(adopted.allowHalfOpen);
+  t.is(socket.remotePort, client.localPort);
+  t.true(socket.allowHalfOpen);
 
   const answered = once(client, 'data') as Promise<[Buffer]>;
-  adopted.write('world');
+  socket.write('world');
   const [answer] = await answered;
   t.is(answer.toString(), 'world');
 
   client.end();
-  await once(adopted, 'end');
-  adopted.destroy();
+  await once(socket, 'end');
+  socket.destroy();
   await close(server);
   t.pass('the server has counted it out');
 });
 
-test('the accepted socket is left without a connection: destroying it does not affect the other', async (t) => {
-  const { server, client, socket } = await accepted();
-  const adopted = adopt(socket, reads().onread);
-  if (adopted === null) {
-    t.false(movable);
-    socket.destroy();
-  } else {
-    t.is(socket.remoteAddress, undefined);
-    socket.destroy();
-    await turns();
-    t.false(adopted.destroyed);
-    t.is(adopted.remotePort, client.localPort);
-    const count = await new Promise((resolve) => server.getConnections((_error, n) => resolve(n)));
-    t.is(count, 1);
-    adopted.destroy();
-  }
-  client.destroy();
-  await close(server);
-});
-
-test('a socket of a server that reads at once is moved, since nothing was read during the event', async (t) => {
+test('a socket of a server that reads at once is changed, since nothing was read during the event', async (t) => {
   const server = net.createServer();
   const { onread, text } = reads();
-  const moved = new Promise<net.Socket | null>((resolve) => {
+  const event = new Promise<[net.Socket, boolean]>((resolve) => {
     server.on('connection', (socket) => {
-      resolve(adopt(socket, onread));
+      resolve([socket, readDirectly(socket, onread)]);
     });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
   client.write('at once');
-  const adopted = await moved;
-  if (adopted !== null) {
-    adopted.resume();
+  const [socket, changed] = await event;
+  t.is(changed, changeable && process.platform !== 'win32');
+  if (changed) {
+    t.true(socket.isPaused());
+    socket.resume();
     while (text() !== 'at once') await turns(1);
-    adopted.destroy();
   }
-  t.is(adopted !== null, movable && process.platform !== 'win32');
+  socket.destroy();
   client.destroy();
   server.close();
 });
 
 test('a socket that is not freshly accepted is left alone', async (t) => {
   const { onread } = reads();
-  t.is(adopt(new net.Socket(), onread), null, 'no handle');
+  t.false(readDirectly(new net.Socket(), onread), 'no handle');
 
   class Special extends net.Socket {}
-  t.is(adopt(new Special(), onread), null, 'a class of the user’s');
+  t.false(readDirectly(new Special(), onread), 'a class of the user’s');
 
   const { server, client, socket } = await accepted();
   socket.write('x');
-  t.is(adopt(socket, onread), null, 'written to');
+  t.false(readDirectly(socket, onread), 'written to');
   t.true(socket.writable);
   socket.destroy();
-  t.is(adopt(socket, onread), null, 'destroyed');
+  t.false(readDirectly(socket, onread), 'destroyed');
   client.destroy();
   await close(server);
 });
@@ -133,9 +114,9 @@ test('if the handle lacks a function, the socket is left unchanged', async (t) =
     const { server, client, socket } = await accepted();
     const handle = Reflect.get(socket, '_handle') as Record<string, unknown>;
     handle[name] = undefined;
-    t.is(adopt(socket, reads().onread), null, name);
-    t.is(Reflect.get(socket, '_handle'), handle);
+    t.false(readDirectly(socket, reads().onread), name);
     t.true(socket.writable);
+    t.is(socket.remotePort, client.localPort);
     Reflect.deleteProperty(handle, name);
     socket.destroy();
     client.destroy();
@@ -143,15 +124,32 @@ test('if the handle lacks a function, the socket is left unchanged', async (t) =
   }
 });
 
-test('if Node refuses onread, the socket is left unchanged', async (t) => {
+test('a socket that reads by onread already keeps it', async (t) => {
   const { server, client, socket } = await accepted();
-  const refused: OnReadOpts = {
+  const first = reads();
+  const second = reads();
+  t.is(readDirectly(socket, first.onread), changeable);
+  t.false(readDirectly(socket, second.onread));
+  if (changeable) {
+    client.write('hello');
+    socket.resume();
+    while (first.text() !== 'hello') await turns(1);
+    t.is(second.text(), '');
+  }
+  socket.destroy();
+  client.destroy();
+  await close(server);
+});
+
+test('if there is no memory to read into, the socket is left unchanged', async (t) => {
+  const { server, client, socket } = await accepted();
+  const refused: OnRead = {
     buffer: () => {
       throw new Error('no memory');
     },
     callback: () => true,
   };
-  t.is(adopt(socket, refused), null);
+  t.false(readDirectly(socket, refused));
   t.is(socket.remotePort, client.localPort);
   t.true(socket.writable);
   socket.destroy();

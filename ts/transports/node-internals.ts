@@ -1,7 +1,8 @@
 /**
- * Everything that uses undocumented parts of Node: `_handle`, `_server`, `_sharedCreds`, `_readableState`, `_writableState`.
+ * Everything that uses undocumented parts of Node: `_handle`, the symbols in which a socket keeps its option `onread`, `_sharedCreds`,
+ * `_readableState`, `_writableState`.
  *
- *     adopt                            direct reads for accepted sockets
+ *     readDirectly                     direct reads for accepted sockets
  *     readPastEnd                      an end of file that may be a reset
  *     readRest                         what the kernel still holds for a socket on which a write has failed
  *     bytesAccepted, descriptorOf      how much the kernel has accepted; the file descriptor
@@ -14,7 +15,7 @@
  * different ones.
  */
 import { readSync } from 'node:fs';
-import { Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from 'node:net';
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { SecureContext, Server as TlsServer } from 'node:tls';
 
 interface Handle {
@@ -38,49 +39,76 @@ interface Handle {
 
 interface Insides {
   _handle: Handle | null;
-  _server: Server | null;
-  server: Server | null;
+  /** The option `onread`, see {@link OnReadKeys}. */
+  [key: symbol]: unknown;
 }
 
-interface AdoptingOpts extends SocketConstructorOpts {
-  handle: Handle;
-  pauseOnCreate: boolean;
-  onread: OnReadOpts;
+/** The option `onread` with a function for the memory of the next read. */
+export interface OnRead {
+  readonly buffer: () => Uint8Array;
+  readonly callback: (count: number, memory: Uint8Array) => boolean;
+}
+
+/** The symbols in which a socket keeps its option `onread`. */
+interface OnReadKeys {
+  /** The memory for the next read; null without the option. */
+  readonly memory: symbol;
+  readonly buffer: symbol;
+  readonly callback: symbol;
+}
+
+/** Null if the runtime keeps the option elsewhere; undefined until it is needed. */
+let onReadKeys: OnReadKeys | null | undefined;
+
+/** Finds the symbols by making a socket with the option: each must have the value that Node derives from it. */
+function findOnReadKeys(): OnReadKeys | null {
+  const onread: OnRead = { buffer: () => new Uint8Array(0), callback: () => true };
+  // The types have the option only for `connect`.
+  const options: SocketConstructorOpts & { onread: OnRead } = { onread };
+  const probe = new Socket(options) as unknown as Insides;
+  const symbols = Object.getOwnPropertySymbols(probe);
+  const key = (name: string, value: unknown): symbol | undefined =>
+    symbols.find((symbol) => symbol.description === name && probe[symbol] === value);
+  const memory = key('kBuffer', true);
+  const buffer = key('kBufferGen', onread.buffer);
+  const callback = key('kBufferCb', onread.callback);
+  return memory === undefined || buffer === undefined || callback === undefined ? null : { memory, buffer, callback };
 }
 
 /**
- * Moves the connection of a socket that a server has just accepted, and of which nothing was read yet, to a new socket that is paused and
- * reads through `onread`. Node documents this option only for sockets that connect, but it works with any handle.
+ * Lets a socket that a server has just accepted, and of which nothing was read yet, read through `onread`, and pauses it. Node documents
+ * this option only for sockets that the program makes itself; a second socket around the same handle would have it, but takes as long to
+ * make as the first. Also allows half-open connections.
  *
- * The server's count of connections moves along: it goes down when the new socket is destroyed, so `server.close()` and `maxConnections`
- * work as usual. The accepted socket is left without a handle: it appears as not connected, and writing to it fails.
- *
- * @returns the new socket, which allows half-open connections; or null, with `socket` unchanged, if the runtime does not allow this
+ * @returns false, with the socket unchanged, if the runtime does not allow this
  */
-export function adopt(socket: Socket, onread: OnReadOpts): Socket | null {
-  const old = socket as unknown as Insides;
-  const handle = old._handle;
-  if (!isHandle(handle) || socket.constructor !== Socket) return null;
-  if (socket.destroyed || socket.connecting || !socket.readable || !socket.writable) return null;
-  if (socket.bytesRead !== 0 || socket.bytesWritten !== 0 || socket.readableLength !== 0) return null;
+export function readDirectly(socket: Socket, { buffer, callback }: OnRead): boolean {
+  const insides = socket as unknown as Insides;
+  const handle = insides._handle;
+  if (!isHandle(handle) || socket.constructor !== Socket) return false;
+  if (socket.destroyed || socket.connecting || !socket.readable || !socket.writable) return false;
+  if (socket.bytesRead !== 0 || socket.bytesWritten !== 0 || socket.readableLength !== 0) return false;
+  // A read that has begun on Windows fills memory of the socket.
+  if (handle.reading === true && process.platform === 'win32') return false;
+  const keys = (onReadKeys ??= findOnReadKeys());
+  if (keys === null || insides[keys.memory] !== null) return false;
+  let memory: Uint8Array;
+  try {
+    memory = buffer();
+  } catch {
+    return false;
+  }
+  socket.pause();
   if (handle.reading === true) {
-    // A read that has begun on Windows fills memory of the old socket.
-    if (process.platform === 'win32') return null;
     handle.reading = false;
     handle.readStop();
   }
-
-  old._handle = null;
-  const adopted = made({ handle, allowHalfOpen: true, pauseOnCreate: true, onread });
-  if (adopted === null) {
-    old._handle = handle;
-    return null;
-  }
-  const insides = adopted as unknown as Insides;
-  insides.server = old.server;
-  insides._server = old._server;
-  old._server = null;
-  return adopted;
+  insides[keys.memory] = memory;
+  insides[keys.buffer] = buffer;
+  insides[keys.callback] = callback;
+  handle.useUserBuffer(memory);
+  socket.allowHalfOpen = true;
+  return true;
 }
 
 /**
@@ -215,16 +243,6 @@ export function lacks(stream: object, direction: 'readable' | 'writable'): boole
     _writableState?: { writable?: unknown };
   };
   return (direction === 'readable' ? reading?.readable : writing?.writable) === false;
-}
-
-/** A socket with the given handle, or null if the runtime cannot make one. */
-function made(options: AdoptingOpts): Socket | null {
-  try {
-    const socket = new Socket(options);
-    return (socket as unknown as Insides)._handle === options.handle ? socket : null;
-  } catch {
-    return null;
-  }
 }
 
 function isHandle(handle: Partial<Handle> | null | undefined): handle is Handle {

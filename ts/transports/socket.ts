@@ -13,7 +13,7 @@ import { unsentBytes } from '../system-calls.js';
 import { connectionError } from '../system-errors.js';
 import { directReads, type DirectReads } from './direct-reads.js';
 import { DuplexTransport, type ConnectionInfo } from './duplex.js';
-import { adopt, bytesAccepted, descriptorOf, readPastEnd, readRest } from './node-internals.js';
+import { bytesAccepted, descriptorOf, readDirectly, readPastEnd, readRest } from './node-internals.js';
 import { networkDenied } from './permission.js';
 import { SocketInfo } from './socket-info.js';
 import type { StreamKind } from './stream-kind.js';
@@ -149,13 +149,12 @@ export class SocketTransport extends DuplexTransport {
     extend: (info: ConnectionInfo) => ConnectionInfo = (info) => info,
   ): SocketTransport {
     const { noDelay = true, keepAlive = false, path } = options;
-    const reads = directReads();
-    const adopted = reads === null ? null : adopt(socket, reads);
-    const ours = adopted ?? socket;
-    const info = new SocketInfo(ours, path === undefined ? undefined : { peername: '', sockname: path });
-    const transport = new SocketTransport(ours, adopted === null ? null : reads, StreamMode.READWRITE, extend(info));
-    if (path === undefined) ours.setNoDelay(noDelay);
-    if (keepAlive) ours.setKeepAlive(true);
+    const offered = directReads();
+    const reads = offered !== null && readDirectly(socket, offered) ? offered : null;
+    const info = new SocketInfo(socket, path === undefined ? undefined : { peername: '', sockname: path });
+    const transport = new SocketTransport(socket, reads, StreamMode.READWRITE, extend(info));
+    if (path === undefined) socket.setNoDelay(noDelay);
+    if (keepAlive) socket.setKeepAlive(true);
     return transport;
   }
 
