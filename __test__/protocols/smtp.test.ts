@@ -1,0 +1,317 @@
+/** The SMTP example: the dialogue and the message at every split, and what it refuses. Its peers are in `smtp-peers.test.ts`. */
+// Runs once: how a stream is divided into lines has tests of its own for each engine and each way of reading.
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import { StreamReader } from 'sluice';
+import { MessageReader } from '../../examples/protocols/smtp/message.js';
+import { receiver, type SmtpOptions } from '../../examples/protocols/smtp/server.js';
+import { MAX_COMMAND, SmtpSession, type SessionOptions } from '../../examples/protocols/smtp/smtp.js';
+import { dial, gather, serving, turns } from '../loopback.js';
+import { seed } from '../seed.js';
+
+interface Received {
+  readonly from: string;
+  readonly recipients: readonly string[];
+  readonly user: string | null;
+  readonly text: string;
+}
+
+/** A receiver on a port of its own, and the messages that it has accepted. */
+async function receiving(
+  t: ExecutionContext,
+  options: Partial<SmtpOptions> = {},
+): Promise<{ port: number; messages: Received[]; errors: Error[] }> {
+  const messages: Received[] = [];
+  const onMessage: SmtpOptions['onMessage'] = (envelope, { pieces, size }) => {
+    const text = Buffer.concat(pieces).toString('latin1');
+    t.is(text.length, size);
+    messages.push({ ...envelope, text });
+  };
+  const { port, errors } = await serving(t, receiver({ hostname: 'mx.example', onMessage, ...options }));
+  return { port, messages, errors };
+}
+
+/** Sends pieces, each in a segment of its own, and returns all that the server answers up to its end. */
+async function transcript(t: ExecutionContext, port: number, pieces: Iterable<string | Buffer>): Promise<string> {
+  const socket = await dial(t, port);
+  socket.setNoDelay();
+  const answers = gather(socket);
+  for (const piece of pieces) {
+    await write(socket, piece);
+    await turns(1);
+  }
+  socket.end();
+  return (await answers).toString();
+}
+
+async function write(socket: Socket, piece: string | Buffer): Promise<void> {
+  if (!socket.write(piece)) await once(socket, 'drain');
+}
+
+const codes = (answers: string): string =>
+  answers
+    .replace(/^(\d{3}[- ]).*\r\n/gm, '$1')
+    .replaceAll(/(\d{3})-/g, '')
+    .trim();
+
+const DIALOGUE =
+  'EHLO client.example\r\nMAIL FROM:<a@example.com> SIZE=20\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n' +
+  'Subject: dots\r\n\r\n..one\r\n...two\r\nthree.\r\n.\r\n' +
+  'RSET\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n.\r\nQUIT\r\n';
+const MESSAGES: readonly Received[] = [
+  {
+    from: 'a@example.com',
+    recipients: ['b@example.com', 'c@example.com'],
+    user: null,
+    text: 'Subject: dots\r\n\r\n.one\r\n..two\r\nthree.\r\n',
+  },
+  { from: '', recipients: ['b@example.com'], user: null, text: '' },
+];
+const ANSWERS = '220 250 250 250 250 354 250 250 250 250 354 250 221';
+
+test('a pipelined dialogue is answered in order, however it is split', async (t) => {
+  const { port, messages, errors } = await receiving(t);
+  const whole = await transcript(t, port, [DIALOGUE]);
+  t.is(codes(whole), ANSWERS);
+  t.deepEqual(messages.splice(0), MESSAGES);
+
+  t.is(await transcript(t, port, DIALOGUE), whole, 'byte by byte');
+  t.deepEqual(messages.splice(0), MESSAGES);
+
+  const random = fc.sample(fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 40, maxLength: 40 }), {
+    numRuns: 10,
+    seed: seed(t),
+  });
+  for (const sizes of random) {
+    let from = 0;
+    const pieces = sizes.map((size) => DIALOGUE.slice(from, (from += size)));
+    t.is(await transcript(t, port, [...pieces, DIALOGUE.slice(from)]), whole);
+    t.deepEqual(messages.splice(0), MESSAGES);
+  }
+  t.deepEqual(errors, []);
+});
+
+test('what follows QUIT is not answered', async (t) => {
+  const { port } = await receiving(t);
+  t.is(codes(await transcript(t, port, ['QUIT\r\nNOOP\r\n'])), '220 221');
+});
+
+test('a message is the same at every split, and the bytes after it stay unread', async (t) => {
+  const wire = Buffer.from('.dot\r\n\r\n..\r\nlast.\r\n.\r\nQUIT\r\n');
+  for (let cut = 0; cut <= wire.length; cut++) {
+    const source = new StreamReader();
+    const reader = new MessageReader(1000);
+    let done = false;
+    for (const piece of [wire.subarray(0, cut), wire.subarray(cut)]) {
+      source.feedData(piece);
+      for (let frames; !done && (frames = source.tryReadframes('\n')) !== undefined;) {
+        const count = reader.lines(frames.bytes, frames.ends);
+        done = count !== -1;
+        if (done) frames.unread(count);
+      }
+    }
+    source.feedEof();
+    const rest = await source.read();
+    const { result } = reader;
+    if (typeof result === 'string') return t.fail(result);
+    t.is(Buffer.concat(result.pieces).toString(), 'dot\r\n\r\n.\r\nlast.\r\n', `cut at ${cut}`);
+    t.is(rest.toString(), 'QUIT\r\n', `cut at ${cut}`);
+  }
+});
+
+test('a line feed without a carriage return refuses the message and ends the session, so nothing can be smuggled', async (t) => {
+  const { port, messages } = await receiving(t);
+  const smuggled = 'MAIL FROM:<root@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nforged\r\n.\r\n';
+  const start = 'EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\ntext';
+  for (const end of ['\n.\n', '\n.\r\n', '\r\n.\n', '\r.\n', '\n\n.\r\n']) {
+    const answers = codes(await transcript(t, port, [`${start}${end}${smuggled}.\r\n`]));
+    t.is(answers, '220 250 250 250 354 521', JSON.stringify(end));
+  }
+  t.is(codes(await transcript(t, port, ['EHLO x\nNOOP\r\n'])), '220 521', 'a command');
+  t.deepEqual(messages, []);
+});
+
+test('a carriage return alone ends no line of a message', async (t) => {
+  const { port, messages } = await receiving(t);
+  const dialogue = 'EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\na\r.\rb\r\n.\r\nQUIT\r\n';
+  t.is(codes(await transcript(t, port, [dialogue])), '220 250 250 250 354 250 221');
+  t.is(messages[0]?.text, 'a\r.\rb\r\n');
+});
+
+test('a message over the size is refused: by what MAIL announces, and by what arrives', async (t) => {
+  const { port, messages } = await receiving(t, { maxSize: 1000 });
+  const body = 'x'.repeat(98) + '\r\n';
+  const answers = await transcript(t, port, [
+    'EHLO x\r\nMAIL FROM:<a@example.com> SIZE=1001\r\n',
+    `MAIL FROM:<a@example.com> SIZE=1000\r\nRCPT TO:<b@example.com>\r\nDATA\r\n${body.repeat(11)}.\r\n`,
+    `MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n${body.repeat(10)}.\r\nQUIT\r\n`,
+  ]);
+  t.is(codes(answers), '220 250 552 250 250 354 552 250 250 354 250 221');
+  t.deepEqual(
+    messages.map(({ text }) => text.length),
+    [1000],
+  );
+});
+
+test('a message that the program cannot store is not accepted, and the session goes on', async (t) => {
+  const onMessage = (): Promise<void> => Promise.reject(new Error('the disk is full'));
+  const { port, errors } = await receiving(t, { onMessage });
+  const dialogue = 'EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n.\r\nQUIT\r\n';
+  t.is(codes(await transcript(t, port, [dialogue])), '220 250 250 250 354 451 221');
+  t.deepEqual(errors, []);
+});
+
+test('a line without end is answered once, and nothing more is buffered than the limit allows', async (t) => {
+  const { port, errors } = await receiving(t);
+  const socket = await dial(t, port);
+  const answers = gather(socket);
+  // The server closes while we write.
+  socket.on('error', () => {});
+  for (let i = 0; i < 64 && !socket.destroyed; i++) await write(socket, Buffer.alloc(65536, 'x')).catch(() => {});
+  t.is(codes((await answers).toString()), '220 500');
+  t.deepEqual(errors, []);
+});
+
+test('a client that says nothing is told so, and the connection is closed', async (t) => {
+  const { port, errors } = await receiving(t, { timeout: 50 });
+  const socket = await dial(t, port);
+  t.is(codes((await gather(socket)).toString()), '220 421');
+  t.deepEqual(errors, []);
+});
+
+test('a client that leaves at any byte of the dialogue ends the session without an error', async (t) => {
+  const { port, errors, messages } = await receiving(t);
+  for (let length = 0; length < DIALOGUE.length; length += 3) {
+    const answers = codes(await transcript(t, port, [DIALOGUE.slice(0, length)]));
+    t.true(ANSWERS.startsWith(answers.replace(/ 500$/, '')), `${length}: ${answers}`);
+  }
+  t.true(messages.length > 0);
+  t.deepEqual(errors, []);
+});
+
+// ---------------------------------------------------------------------------------------------- the session alone
+
+const OPTIONS: SessionOptions = { hostname: 'mx.example', maxSize: 1000, tls: true, login: 'offered' };
+
+function dialogue(session: SmtpSession, ...lines: readonly string[]): string {
+  return lines.map((line) => codes(session.line(Buffer.from(line)).reply)).join(' ');
+}
+
+test('commands out of order are refused', (t) => {
+  const commands: readonly [string[], string][] = [
+    [['MAIL FROM:<a@b>'], '503'],
+    [['EHLO x', 'RCPT TO:<a@b>'], '250 503'],
+    [['EHLO x', 'DATA'], '250 503'],
+    [['EHLO x', 'MAIL FROM:<a@b>', 'DATA'], '250 250 503'],
+    [['EHLO x', 'MAIL FROM:<a@b>', 'MAIL FROM:<a@b>'], '250 250 503'],
+    [['EHLO x', 'MAIL FROM:<a@b>', 'RCPT TO:<>'], '250 250 501'],
+    [['EHLO x', 'MAIL FROM:<a@b>', 'RSET', 'RCPT TO:<a@b>'], '250 250 250 503'],
+    [['HELO x', 'MAIL FROM:<a@b>', 'RCPT TO:<a@b>', 'DATA'], '250 250 250 354'],
+    [['EHLO'], '501'],
+    [['NOOP', 'VRFY a', 'SEND', '', ' NOOP'], '250 252 500 500 500'],
+  ];
+  for (const [lines, expected] of commands)
+    t.is(dialogue(new SmtpSession(OPTIONS), ...lines), expected, lines.join('; '));
+});
+
+test('paths and parameters', (t) => {
+  const paths: readonly [string, string, string?][] = [
+    ['MAIL FROM:<a@example.com>', '250', 'a@example.com'],
+    ['mail from:<a@example.com> body=8bitmime size=5', '250', 'a@example.com'],
+    ['MAIL FROM: <a@example.com>', '250', 'a@example.com'],
+    ['MAIL FROM:<@hop.example,@b.example:a@example.com>', '250', 'a@example.com'],
+    ['MAIL FROM:<"a b"@example.com>', '250', '"a b"@example.com'],
+    ['MAIL FROM:<jürgen@example.com> SMTPUTF8', '250', 'jürgen@example.com'],
+    ['MAIL FROM:a@example.com', '501'],
+    ['MAIL FROM:<a@example.com', '501'],
+    ['MAIL FROM:<a b@example.com>', '501'],
+    ['MAIL FROM:<a@example.com>SIZE=1', '501'],
+    ['MAIL TO:<a@example.com>', '501'],
+    ['MAIL FROM:<a@example.com> SIZE=-1', '555'],
+    ['MAIL FROM:<a@example.com> SIZE=1e3', '555'],
+    ['MAIL FROM:<a@example.com> SIZE=99999999999999999999', '552'],
+    ['MAIL FROM:<a@example.com> FUTURE=1', '555'],
+  ];
+  for (const [line, code, from = ''] of paths) {
+    const session = new SmtpSession(OPTIONS);
+    t.is(dialogue(session, 'EHLO x', line), `250 ${code}`, line);
+    t.is(session.envelope.from, from, line);
+  }
+});
+
+test('AUTH is offered only over TLS if there is TLS, and a password is never read before', (t) => {
+  const session = new SmtpSession(OPTIONS);
+  t.notRegex(session.line(Buffer.from('EHLO x')).reply, /AUTH/);
+  t.is(dialogue(session, 'AUTH PLAIN AGEAYg=='), '503');
+  t.deepEqual(session.line(Buffer.from('STARTTLS')).next, { action: 'tls' });
+  session.secured();
+  t.is(dialogue(session, 'MAIL FROM:<a@b>'), '503', 'EHLO is forgotten');
+  const { reply } = session.line(Buffer.from('EHLO x'));
+  t.regex(reply, /^250 AUTH PLAIN LOGIN\r\n$/m);
+  t.notRegex(reply, /STARTTLS/);
+  t.is(dialogue(session, 'STARTTLS'), '503');
+  const credentials = { action: 'authenticate', user: 'a', password: 'b' };
+  t.deepEqual(session.line(Buffer.from('AUTH PLAIN AGEAYg==')).next, credentials);
+  t.is(codes(session.authenticated(null).reply), '535');
+  t.is(dialogue(session, 'AUTH LOGIN', 'YQ=='), '334 334');
+  t.deepEqual(session.line(Buffer.from('Yg==')).next, credentials);
+  t.is(codes(session.authenticated('a').reply), '235');
+  t.is(dialogue(session, 'AUTH PLAIN AGEAYg=='), '503', 'logged in already');
+});
+
+test('answers to AUTH that are not valid', (t) => {
+  const lines: readonly [string[], string][] = [
+    [['AUTH'], '504'],
+    [['AUTH CRAM-MD5'], '504'],
+    [['AUTH PLAIN', '*'], '334 501'],
+    [['AUTH PLAIN', 'not base64!'], '334 501'],
+    [['AUTH PLAIN', ''], '334 501'],
+    [['AUTH PLAIN AGE='], '501'],
+    [['AUTH PLAIN AGEAYgBj'], '501'],
+    [['AUTH LOGIN', '*', 'NOOP'], '334 501 250'],
+  ];
+  for (const [commands, expected] of lines) {
+    t.is(dialogue(new SmtpSession({ ...OPTIONS, tls: false }), ...commands), expected, commands.join('; '));
+  }
+});
+
+test('limits: a long line, too many recipients, too many errors', (t) => {
+  const session = new SmtpSession(OPTIONS);
+  t.is(dialogue(session, `NOOP ${'x'.repeat(MAX_COMMAND - 5)}`, `NOOP ${'x'.repeat(MAX_COMMAND - 4)}`), '250 500');
+  t.is(dialogue(session, 'NOOP \0'), '500');
+  t.is(dialogue(session, 'EHLO x', 'MAIL FROM:<a@b>'), '250 250');
+  for (let i = 0; i < 100; i++) t.is(dialogue(session, `RCPT TO:<a${i}@b>`), '250');
+  t.is(dialogue(session, 'RCPT TO:<last@b>'), '452');
+  for (let i = 3; i < 19; i++) t.is(dialogue(session, 'SEND'), '500');
+  const last = session.line(Buffer.from('SEND'));
+  t.is(codes(last.reply), '500 421');
+  t.deepEqual(last.next, { action: 'close' });
+});
+
+test('no bytes make the session throw', (t) => {
+  const line = fc.oneof(
+    fc.uint8Array({ maxLength: 40 }),
+    fc
+      .tuple(
+        fc.constantFrom('EHLO x', 'MAIL FROM:', 'RCPT TO:', 'AUTH PLAIN ', 'AUTH LOGIN', 'DATA', 'RSET'),
+        fc.string(),
+      )
+      .map((words) => Buffer.from(words.join(''))),
+  );
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 30 }), (lines) => {
+      const session = new SmtpSession({ ...OPTIONS, tls: false });
+      for (const bytes of lines) {
+        const { reply, next } = session.line(bytes);
+        if (next.action === 'authenticate') session.authenticated(null);
+        else if (!/^(\d{3}[- ][^\r\n]*\r\n)+$/.test(reply)) return false;
+        if (next.action === 'data') session.received(null);
+      }
+      return true;
+    }),
+    { numRuns: 500, seed: seed(t) },
+  );
+  t.pass();
+});

@@ -1,0 +1,186 @@
+/**
+ * A server that receives mail: ESMTP with pipelining, STARTTLS, AUTH, SIZE, and limits.
+ *
+ *     node out/examples/protocols/smtp/server.js [PORT [HOST [CERT_FILE KEY_FILE]]]
+ *
+ *     swaks --server 127.0.0.1:2525 --from me@example.com --to you@example.com
+ *
+ * Prints a line for each message. It delivers nothing: `onMessage` is where that begins, and the message counts as accepted once it has
+ * resolved.
+ */
+import { readFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { pathToFileURL } from 'node:url';
+import { IncompleteReadError, LimitOverrunError, StreamServer, TimeoutError, type Frames, type Stream } from 'sluice';
+import { MessageReader } from './message.js';
+import { SmtpSession, tooLarge, type Envelope, type Step } from './smtp.js';
+
+export interface SmtpOptions {
+  readonly hostname?: string;
+  /** The longest message, in bytes; default 32 MiB. */
+  readonly maxSize?: number;
+  /** For STARTTLS. Without it, it is not offered. */
+  readonly ssl?: { readonly cert: string | Buffer; readonly key: string | Buffer };
+  /** Checks a password; resolves with the name of the user, or null. Without it, AUTH is not offered. */
+  readonly authenticate?: (user: string, password: string) => Promise<string | null>;
+  /** Whether a client must log in before it sends. */
+  readonly loginRequired?: boolean;
+  /** Why an address gets no mail here, or null. */
+  readonly refuse?: (address: string) => string | null;
+  /** How long a client may take for a line, in ms; default 5 minutes, as RFC 5321 asks. */
+  readonly timeout?: number;
+  readonly onMessage: (
+    envelope: Envelope,
+    message: { pieces: readonly Buffer[]; size: number },
+  ) => Promise<void> | void;
+}
+
+/** A line ends with CR LF. A line feed alone ends a frame as well, so that it is noticed. */
+const LINES = '\n';
+const CR = 0x0d;
+
+/** One client. */
+class Connection {
+  readonly #stream: Stream;
+  readonly #options: SmtpOptions;
+  readonly #session: SmtpSession;
+  readonly #maxSize: number;
+  readonly #wait: { timeout: number };
+
+  constructor(stream: Stream, options: SmtpOptions) {
+    const {
+      hostname = 'localhost',
+      maxSize = 32 * 2 ** 20,
+      timeout = 300_000,
+      ssl,
+      authenticate,
+      loginRequired,
+      refuse,
+    } = options;
+    this.#stream = stream;
+    this.#options = options;
+    this.#maxSize = maxSize;
+    this.#wait = { timeout };
+    const login = authenticate === undefined ? 'none' : loginRequired === true ? 'required' : 'offered';
+    this.#session = new SmtpSession({ hostname, maxSize, tls: ssl !== undefined, login, refuse });
+  }
+
+  async serve(): Promise<void> {
+    const stream = this.#stream;
+    void stream.write(this.#session.greeting);
+    for (let frames; (frames = await stream.readframes(LINES, this.#wait)).length > 0;) {
+      // A client that pipelines sends many commands at once. Their replies leave together, when this function waits.
+      if (!(await this.#commands(frames))) return;
+      await stream.drain();
+    }
+  }
+
+  /** Answers commands that have arrived together. Returns whether more are expected. */
+  async #commands(frames: Frames): Promise<boolean> {
+    const { bytes, ends } = frames;
+    let start = 0;
+    for (let i = 0; i < ends.length; i++) {
+      const end = ends[i] as number;
+      if (bytes[end - 2] !== CR) {
+        void this.#stream.write('521 5.5.2 Lines end with CR LF\r\n');
+        return false;
+      }
+      const step = this.#session.line(bytes.subarray(start, end - 2));
+      void this.#stream.write(step.reply);
+      start = end;
+      const { action } = step.next;
+      if (action === 'close') return false;
+      if (action === 'command') continue;
+      // What follows needs the stream: the commands after this one are read again afterwards.
+      frames.unread(i + 1);
+      return this.#perform(step);
+    }
+    return true;
+  }
+
+  async #perform({ next }: Step): Promise<boolean> {
+    switch (next.action) {
+      case 'data':
+        return this.#message();
+      case 'tls':
+        // Rejects, and closes the stream, if the client has sent more: it was not encrypted, and could be from anybody.
+        await this.#stream.startTls(this.#options.ssl!);
+        this.#session.secured();
+        return true;
+      case 'authenticate': {
+        const user = await this.#options.authenticate!(next.user, next.password);
+        return this.#answer(this.#session.authenticated(user));
+      }
+      default:
+        return next.action === 'command';
+    }
+  }
+
+  async #message(): Promise<boolean> {
+    const stream = this.#stream;
+    const reader = new MessageReader(this.#maxSize);
+    for (let done = false; !done;) {
+      const frames = await stream.readframes(LINES, this.#wait);
+      if (frames.length === 0) return false;
+      const count = reader.lines(frames.bytes, frames.ends);
+      done = count !== -1;
+      if (done) frames.unread(count);
+    }
+    const message = reader.result;
+    if (message === 'bare line feed') {
+      // What follows may be a part of the message, and must not be taken for commands.
+      void stream.write('521 5.5.2 Lines end with CR LF\r\n');
+      return false;
+    }
+    if (message === 'too large') return this.#answer(this.#session.received(tooLarge(this.#maxSize)));
+    try {
+      await this.#options.onMessage(this.#session.envelope, message);
+    } catch {
+      return this.#answer(this.#session.received('451 4.3.0 The message could not be stored'));
+    }
+    return this.#answer(this.#session.received(null));
+  }
+
+  #answer({ reply, next }: Step): boolean {
+    void this.#stream.write(reply);
+    return next.action !== 'close';
+  }
+}
+
+/** The handler of a server that receives mail. */
+export function receiver(options: SmtpOptions): (stream: Stream) => Promise<void> {
+  return async (stream) => {
+    try {
+      await new Connection(stream, options).serve();
+    } catch (error) {
+      if (error instanceof IncompleteReadError) return;
+      if (error instanceof LimitOverrunError) void stream.write('500 5.5.2 The line is too long\r\n');
+      else if (error instanceof TimeoutError) void stream.write('421 4.4.2 Nothing was received for too long\r\n');
+      else throw error;
+    }
+  };
+}
+
+/** A server that receives mail, not started yet. */
+export function smtpServer(options: SmtpOptions, host: string, port: number): StreamServer {
+  return new StreamServer(receiver(options), host, port, { maxConnections: 1000, maxConnectionsPerAddress: 100 });
+}
+
+async function main([port = '2525', host = '127.0.0.1', certFile, keyFile]: readonly string[]): Promise<void> {
+  const ssl =
+    certFile === undefined || keyFile === undefined
+      ? undefined
+      : { cert: await readFile(certFile), key: await readFile(keyFile) };
+  const onMessage: SmtpOptions['onMessage'] = ({ from, recipients }, { size }) =>
+    console.log(`${size} bytes from <${from}> to ${recipients.map((address) => `<${address}>`).join(', ')}`);
+  await using server = smtpServer({ ...(ssl && { ssl }), onMessage }, host, Number(port));
+  await server.startServing();
+  console.log(`Receiving on ${host}:${(server.sockets[0]!.address() as AddressInfo).port}`);
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+  await server.serveForever({ signal: stop.signal, drain: 10_000 }).catch((error: unknown) => {
+    if (!stop.signal.aborted) throw error;
+  });
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main(process.argv.slice(2));
