@@ -802,6 +802,77 @@ test('a connection that maxAge ends while its handler is at work counts as cut o
   t.deepEqual(codes, ['ERR_MAX_AGE']);
 });
 
+/** More than the kernel accepts for a peer that does not read. */
+const MUCH = 20_000_000;
+
+const LEAVERS: Readonly<Record<string, ClientHandler>> = {
+  'an async handler that has returned': async (stream) => {
+    await stream.readline();
+    void stream.write(Buffer.alloc(MUCH));
+  },
+  'a plain handler that has returned': (stream) => {
+    void stream.readline().then(() => stream.readline());
+    void stream.write(Buffer.alloc(MUCH));
+  },
+  'a handler that waits for its own close': async (stream) => {
+    await stream.readline();
+    void stream.write(Buffer.alloc(MUCH));
+    await stream.close();
+  },
+};
+
+for (const kind of KINDS) {
+  for (const [name, handler] of Object.entries(LEAVERS)) {
+    test(`${kind}: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: ${name}`, async (t) => {
+      const reports: [error: unknown, stream: Stream | null][] = [];
+      const onError = (error: unknown, stream: Stream | null): void => void reports.push([error, stream]);
+      let stream: Stream | null = null;
+      const { server, dial } = await serve(
+        t,
+        kind,
+        (given, context) => {
+          stream = given;
+          return handler(given, context);
+        },
+        { onError, closeTimeout: 300 },
+      );
+      const socket = (await dial()).pause();
+      socket.write('request\n');
+      await until(() => (stream?.writeBufferSize ?? 0) > 0);
+      t.deepEqual(await server.close({ drain: Infinity }), { finished: 0, cutOff: 1 });
+      t.is(reports.length, 1);
+      const [error, reported] = reports[0]!;
+      t.like(error, { name: 'ConnectionError', code: 'ETIMEDOUT' });
+      t.regex((error as Error).message, /^close.*: the peer has accepted nothing for 300 ms/);
+      t.is(reported, stream);
+    });
+  }
+}
+
+test('a startTls that times out while the server drains is the error of the handler, and not reported twice', async (t) => {
+  const { server: ssl } = await certificates();
+  const reports: unknown[] = [];
+  const upgrading = deferred();
+  const { server, dial } = await serve(
+    t,
+    'TCP',
+    async (stream) => {
+      await stream.readline();
+      upgrading.resolve();
+      await stream.startTls({ key: ssl.key, cert: ssl.cert }, { sslHandshakeTimeout: 100 });
+    },
+    { onError: (error) => void reports.push((error as Error).message) },
+  );
+  const socket = await dial();
+  const end = closedByPeer(socket);
+  socket.write('STARTTLS\n');
+  await upgrading.promise;
+  await server.close({ drain: Infinity });
+  await end;
+  t.is(reports.length, 1);
+  t.regex(String(reports[0]), /^startTls: .*timed out after 100 ms/);
+});
+
 test('a handler that fails because the close ended its startTls is not reported', async (t) => {
   const { server: ssl } = await certificates();
   const upgrading = deferred();

@@ -240,7 +240,7 @@ for (const kind of ['tcp', 'tls'] as const) {
         maxConnections: 4,
         closeTimeout: 200,
         ssl: kind === 'tls' ? identity : undefined,
-        onError: (error) => void errors.push(error),
+        onError: (error) => void errors.push((error as { code?: unknown }).code),
       },
     );
     t.teardown(() => server.abort());
@@ -259,7 +259,7 @@ for (const kind of ['tcp', 'tls'] as const) {
     const late = dial();
     await until(() => handlers === 5);
     t.false(late.destroyed);
-    t.deepEqual(errors, []);
+    t.deepEqual(errors.slice(0, 4), Array(4).fill('ETIMEDOUT'), 'each is reported, once');
   });
 
   test(`${kind}: server.close with clients that read nothing takes about a second`, async (t) => {

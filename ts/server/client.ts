@@ -10,6 +10,7 @@ import {
 import type { StreamLink } from '../stream/stream-link.js';
 import { Stream, peerName, streamSide, type StreamOwner, type StreamSide } from '../stream/stream.js';
 import { isConnectionTimeout } from '../stream/timeouts.js';
+import { isCloseTimeout } from '../transports/linger.js';
 import type { Transport } from '../transports/transport.js';
 import type { AddressCount } from './admission.js';
 import type { CheckedServing, HandlerContext } from './options.js';
@@ -212,7 +213,8 @@ export function isReportedAbort(stream: Stream, error: unknown): boolean {
 
 /** Whether a connection ended because this side has aborted it for what its peer does, or does not do. */
 function isOwnAbort(error: Error | null): error is ConnectionError | TimeoutError {
-  return isConnectionTimeout(error) || (error instanceof ConnectionError && error.code === 'ERR_WRITE_OVERFLOW');
+  if (isConnectionTimeout(error) || isCloseTimeout(error)) return true;
+  return error instanceof ConnectionError && error.code === 'ERR_WRITE_OVERFLOW';
 }
 
 /**

@@ -26,7 +26,7 @@ export interface ServerCloseResult {
   readonly finished: number;
   /**
    * Connections that the server has ended before they had finished: their handler was at work or had unread data, or data that was written
-   * was dropped, by `abort()` or after `shutdownTimeout`.
+   * was dropped, by `abort()`, or after `closeTimeout` or `shutdownTimeout`.
    */
   readonly cutOff: number;
 }

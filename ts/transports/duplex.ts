@@ -35,7 +35,7 @@ import { BatchSender } from './batch-sender.js';
 import { DataReads, type Reads, type Receiver } from './data-reads.js';
 import type { DirectReads } from './direct-reads.js';
 import { markUsed } from './in-use.js';
-import { FlushWatch, afterPoll, linger } from './linger.js';
+import { FlushWatch, afterPoll, closeTimeoutError, linger } from './linger.js';
 import { asByteStream, sizeOf } from './object-mode.js';
 import { TransportsByStream } from './shared-duplex.js';
 import { NODE_STREAM, failureOf, isBroken, type NodeStream, type StreamKind } from './stream-kind.js';
@@ -451,7 +451,7 @@ export class DuplexTransport implements Transport, Receiver {
       timeout,
       () => {
         const message = `close${this.#where}: the peer has accepted nothing for ${timeout} ms while data was waiting to be sent`;
-        this.#reason ??= new ConnectionError('ETIMEDOUT', message);
+        this.#reason ??= closeTimeoutError(message);
         this.#destroy();
       },
     );

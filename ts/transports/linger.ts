@@ -10,6 +10,7 @@
  * If this process is stopped or busy, the peer must not be blamed for it. So both bounds are checked in steps, a step counts for no
  * more than its planned length however late it comes, and each check is made after the event loop has polled for input.
  */
+import { ConnectionError } from '../errors.js';
 
 /** How long {@link linger} waits for the peer's end of file, in ms. */
 export const LINGER_MS = 1000;
@@ -24,6 +25,21 @@ const CHECK_MS = 1000;
 /** Calls `then` after the event loop has polled for input once: there is one complete poll between two immediates. */
 export function afterPoll(then: () => void): void {
   setImmediate(() => setImmediate(then));
+}
+
+/** The errors of {@link closeTimeoutError}. Others have the same code, such as that of a handshake that takes too long. */
+const closeTimeouts = new WeakSet<Error>();
+
+/** The error of a close that has given up on its peer. */
+export function closeTimeoutError(message: string): ConnectionError {
+  const error = new ConnectionError('ETIMEDOUT', message);
+  closeTimeouts.add(error);
+  return error;
+}
+
+/** Whether a close has given up on its peer with this error, and dropped what was waiting to be sent. */
+export function isCloseTimeout(error: Error | null): error is ConnectionError {
+  return error !== null && closeTimeouts.has(error);
 }
 
 /** What a {@link FlushWatch} watches. */

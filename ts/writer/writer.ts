@@ -119,7 +119,7 @@ export interface CloseOptions {
    *
    * A kernel reports progress in steps of up to a third of its send buffer. If the runtime does not report it at all (Windows, Bun, TLS
    * over a `Duplex`), only a complete batch of writes counts as progress: write large data in pieces there, or allow more time. If
-   * `closeTimeout` ends a stream of a server, this is not reported through `onError`.
+   * `closeTimeout` ends a stream of a server, `onError` receives the error once, whether or not the handler has settled.
    */
   closeTimeout?: number | undefined;
 }
