@@ -73,6 +73,31 @@ const VERSIONS = [
   { version: 2, option: 'send-proxy-v2 proxy-v2-options crc32c,unique-id', types: [0x03, 0x05] },
 ] as const;
 
+test.serial('a Unix server refuses and counts the TCP clients of HAProxy by their addresses', async (t) => {
+  if (!installed(t, 'haproxy')) return;
+  const back = path.join(directory(t), 'back');
+  const blockList = new BlockList();
+  blockList.addAddress('127.0.0.2');
+  const errors: unknown[] = [];
+  const options = { proxyProtocol: {}, blockList, maxConnectionsPerAddress: 1 };
+  const onError = (error: unknown): void => void errors.push((error as { code?: unknown }).code);
+  const server = new UnixStreamServer(echo, back, { ...options, onError });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const port = await sparePort(t);
+  await haproxy(t, `0.0.0.0:${port}`, `unix@${back} send-proxy-v2`);
+  const first = await dialled(t, { port, host: '127.0.0.1' });
+  first.write('first\n');
+  t.is(String(((await once(first, 'data')) as [Buffer])[0]), 'first\n');
+  for (const [host, answer] of Object.entries({ '127.0.0.1': '', '127.0.0.2': '', '127.0.0.3': 'next\n' })) {
+    const socket = quiet(netConnect({ port, host: '127.0.0.1', localAddress: host, allowHalfOpen: true }));
+    t.teardown(() => socket.destroy());
+    socket.end('next\n');
+    t.is((await gather(socket).catch(() => '')).toString(), answer, host);
+  }
+  t.deepEqual(errors, ['ECONNREFUSED', 'ECONNREFUSED']);
+});
+
 for (const { version, option, types } of VERSIONS) {
   for (const host of ['127.0.0.1', '::1']) {
     test.serial(`${option}: a client by ${host}, plain`, async (t) => {

@@ -688,7 +688,7 @@ test('invalid options are refused', async (t) => {
   ] as const) {
     t.throws(() => new UnixStreamServer(echo, '/tmp/never-bound', { [name]: value }), {
       ...type,
-      message: `UnixStreamServer: ${name} cannot be used: the peer of a Unix socket has no address`,
+      message: `UnixStreamServer: ${name} cannot be used without proxyProtocol: the peer of a Unix socket has no address`,
     });
   }
 });

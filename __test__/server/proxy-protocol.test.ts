@@ -691,6 +691,8 @@ test.serial('invalid options throw', (t) => {
   t.throws(() => unix({ trusted: LOOPBACK }), { ...type, message: /proxyProtocol\.trusted is only for TCP/ });
   t.notThrows(() => tcp(undefined));
   t.notThrows(() => unix({}));
+  const limits = { proxyProtocol: {}, maxConnectionsPerAddress: 0 };
+  t.throws(() => new UnixStreamServer(never, '/nowhere', limits), { message: /maxConnectionsPerAddress must be/ });
 });
 
 // --- Together with the other options of the edge
@@ -700,39 +702,70 @@ function announcing(address: string): string {
   return `PROXY TCP4 ${address} 192.0.2.1 50000 443\r\n`;
 }
 
-test('blockList, maxConnectionsPerAddress and accept concern the announced client, not the proxy', async (t) => {
-  const blockList = new BlockList();
-  blockList.addAddress('203.0.113.1', 'ipv4');
-  // The proxy itself is refused by no rule for clients.
-  blockList.addAddress('127.0.0.1', 'ipv4');
-  const asked: string[] = [];
-  const accept = ({ address, port }: Peer): boolean => {
-    asked.push(`${address} ${port}`);
-    return address !== '203.0.113.2';
+interface Behind {
+  readonly dialled: () => Promise<Socket>;
+  readonly errors: (Error & { readonly code?: string })[];
+}
+
+type ClientOptions = Pick<StreamServerOptions, 'accept' | 'blockList' | 'maxConnectionsPerAddress'>;
+
+async function behindTcp(t: ExecutionContext, handler: ClientHandler, options: ClientOptions): Promise<Behind> {
+  const { port, errors } = await behind(t, handler, options);
+  return { dialled: () => dial(t, port), errors };
+}
+
+async function behindUnix(t: ExecutionContext, handler: ClientHandler, options: ClientOptions): Promise<Behind> {
+  const file = path.join(directory(t), 'sock');
+  const errors: Error[] = [];
+  const onError = (error: unknown): void => void errors.push(error as Error);
+  const server = new UnixStreamServer(handler, file, { proxyProtocol: {}, onError, ...options });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const dialled = async (): Promise<Socket> => {
+    const socket = quiet(netConnect({ path: file, allowHalfOpen: true }));
+    t.teardown(() => socket.destroy());
+    await once(socket, 'connect');
+    return socket;
   };
-  const { port, errors } = await behind(t, echo, { blockList, maxConnectionsPerAddress: 1, accept });
-  const answers = async (header: string): Promise<string> => {
-    const socket = await dial(t, port);
-    socket.end(`${header}hello\n`);
-    return (await gather(socket)).toString();
-  };
-  const first = await dial(t, port);
-  first.write(`${announcing('203.0.113.3')}hello\n`);
-  t.is(String(((await once(first, 'data')) as [Buffer])[0]), 'hello\n');
-  t.is(await answers(announcing('203.0.113.1')), '');
-  t.is(await answers(announcing('203.0.113.2')), '');
-  t.is(await answers(announcing('203.0.113.3')), '');
-  t.is(await answers(announcing('203.0.113.4')), 'hello\n');
-  first.end();
-  await closedByPeer(first);
-  // The place is free once the server has seen the end of the first connection.
-  while ((await answers(announcing('203.0.113.3'))) === '') await turns(1);
-  t.deepEqual(asked.slice(0, 3), ['203.0.113.3 50000', '203.0.113.2 50000', '203.0.113.4 50000']);
-  const refused = errors.map(({ message }) => message);
-  t.true(refused.some((message) => message.includes('203.0.113.1:50000')));
-  t.true(refused.some((message) => message.includes('maxConnectionsPerAddress is 1')));
-  t.true(errors.every(({ code }) => code === 'ECONNREFUSED'));
-});
+  return { dialled, errors };
+}
+
+for (const kind of ['TCP', 'Unix'] as const) {
+  test(`${kind}: blockList, maxConnectionsPerAddress and accept concern the announced client, not the proxy`, async (t) => {
+    const blockList = new BlockList();
+    blockList.addAddress('203.0.113.1', 'ipv4');
+    // The proxy itself is refused by no rule for clients.
+    blockList.addAddress('127.0.0.1', 'ipv4');
+    const asked: string[] = [];
+    const accept = ({ address, port }: Peer): boolean => {
+      asked.push(`${address} ${port}`);
+      return address !== '203.0.113.2';
+    };
+    const options = { blockList, maxConnectionsPerAddress: 1, accept };
+    const { dialled, errors } = await (kind === 'TCP' ? behindTcp : behindUnix)(t, echo, options);
+    const answers = async (header: string): Promise<string> => {
+      const socket = await dialled();
+      socket.end(`${header}hello\n`);
+      return (await gather(socket)).toString();
+    };
+    const first = await dialled();
+    first.write(`${announcing('203.0.113.3')}hello\n`);
+    t.is(String(((await once(first, 'data')) as [Buffer])[0]), 'hello\n');
+    t.is(await answers(announcing('203.0.113.1')), '');
+    t.is(await answers(announcing('203.0.113.2')), '');
+    t.is(await answers(announcing('203.0.113.3')), '');
+    t.is(await answers(announcing('203.0.113.4')), 'hello\n');
+    first.end();
+    await closedByPeer(first);
+    // The place is free once the server has seen the end of the first connection.
+    while ((await answers(announcing('203.0.113.3'))) === '') await turns(1);
+    t.deepEqual(asked.slice(0, 3), ['203.0.113.3 50000', '203.0.113.2 50000', '203.0.113.4 50000']);
+    const refused = errors.map(({ message }) => message);
+    t.true(refused.some((message) => message.includes('203.0.113.1:50000')));
+    t.true(refused.some((message) => message.includes('maxConnectionsPerAddress is 1')));
+    t.true(errors.every(({ code }) => code === 'ECONNREFUSED'));
+  });
+}
 
 test('a connection for which a proxy announces no client is not refused by rules for clients', async (t) => {
   const { port, errors } = await behind(t, echo, { accept: () => false });

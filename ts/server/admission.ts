@@ -242,11 +242,16 @@ export function checkAdmission(action: string, options: AdmissionOptions): Admis
   return new Admission({ blockList, maxConnectionsPerAddress: most, accept });
 }
 
-/** Refuses options that need the address of the peer, which the peer of a Unix socket does not have. */
-export function checkNoAddresses(action: string, options: AdmissionOptions): void {
+/**
+ * Refuses options that need the address of the client. The peer of a Unix socket has none, so that only a proxy can announce one.
+ *
+ * @param proxied - whether a proxy announces the clients
+ */
+export function checkNoAddresses(action: string, options: AdmissionOptions, proxied: boolean): void {
+  if (proxied) return;
   for (const name of ['blockList', 'maxConnectionsPerAddress'] as const) {
     if (options[name] === undefined) continue;
-    const message = `${action}: ${name} cannot be used: the peer of a Unix socket has no address`;
+    const message = `${action}: ${name} cannot be used without proxyProtocol: the peer of a Unix socket has no address`;
     throw coded(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
   }
 }

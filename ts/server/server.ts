@@ -87,6 +87,16 @@ export interface UnixStreamServerOptions extends ServingOptions {
    */
   mode?: number | undefined;
   /**
+   * Refuses the clients with these addresses that a proxy announces: see the option of `StreamServer`. Only together with
+   * {@link proxyProtocol}, because the peer of a Unix socket has no address.
+   */
+  blockList?: BlockList | undefined;
+  /**
+   * The maximum number of open connections of one client, by the address that a proxy announces: see the option of `StreamServer`. Only
+   * together with {@link proxyProtocol}. Default `Infinity`.
+   */
+  maxConnectionsPerAddress?: number | undefined;
+  /**
    * Expects the header of the PROXY protocol at the start of each connection: see the option of `StreamServer`. Every process that can
    * connect is trusted to announce clients, so restrict that with {@link mode}.
    */
@@ -169,13 +179,14 @@ export class UnixStreamServer extends BaseStreamServer {
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an invalid argument, or a path that is longer
    * than the system allows
    * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for an abstract name on a system that does not support it
-   * @throws TypeError `ERR_INVALID_ARG_TYPE` for a `mode` if this process creates no file
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` for a `mode` if this process creates no file, and for a `blockList` or
+   * `maxConnectionsPerAddress` without `proxyProtocol`
    */
   constructor(handler: ClientHandler, path?: string | URL | null, options: UnixStreamServerOptions = {}) {
     if (new.target !== UnixStreamServer) throw subclassed('UnixStreamServer');
     const checked = checkServing('UnixStreamServer', handler, options);
-    checkNoAddresses('UnixStreamServer', options);
     const proxy = checkProxyProtocol('UnixStreamServer', options.proxyProtocol, { unix: true });
+    checkNoAddresses('UnixStreamServer', options, proxy !== null);
     const listen = unix(path ?? null, options, checked.backlog);
     super('UnixStreamServer', { handler, listen, options: checked, noDelay: true, keepAlive: false, proxy });
   }
