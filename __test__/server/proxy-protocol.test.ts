@@ -638,6 +638,35 @@ test.serial('a failed handshake after a PROXY header names the client and the pr
   t.true(errors[0]!.message.includes(`TLS handshake with ${name}`));
 });
 
+for (const secure of [false, true]) {
+  test(`maxAge includes the header: one that stays away or stops in the middle is reported once (${secure ? 'TLS' : 'TCP'})`, async (t) => {
+    const ssl = secure ? (await certificates()).server : undefined;
+    const streams: unknown[] = [];
+    const errors: (Error & { code?: string })[] = [];
+    const onError = (error: unknown, stream: Stream | null): void => {
+      errors.push(error as Error);
+      streams.push(stream);
+    };
+    const { server, port } = await behind(t, never, { ssl, maxAge: 200, maxConnections: 1, onError }, 2 ** 31 - 1);
+    for (const pieces of [[], [V1.slice(0, 10)], [V1]]) {
+      // With TLS, a handshake that never begins follows the header. Otherwise the handler would be called.
+      if (pieces[0] === V1 && !secure) continue;
+      const before = errors.length;
+      const socket = await dial(t, port);
+      const end = closedByPeer(socket);
+      await send(socket, pieces);
+      await end;
+      await until(() => errors.length > before);
+      await turns(5);
+      t.is(errors.length, before + 1, 'once, and the next one is not refused');
+      t.is(errors[before]?.code, 'ERR_MAX_AGE');
+      t.regex(errors[before]?.message ?? '', /^maxAge: the connection with .*127\.0\.0\.1:\d+ is older than 200 ms$/);
+    }
+    t.true(streams.every((stream) => stream === null));
+    t.deepEqual(await server.close({ drain: Infinity }), { finished: 0, cutOff: 0 });
+  });
+}
+
 // --- Unix sockets, options
 
 test.serial('a Unix server trusts every peer that can connect', async (t) => {

@@ -12,7 +12,7 @@ import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, onAbort, type WaitOptions } from '../abort.js';
 import { clock } from '../clock.js';
-import { ConnectionError, StateError, ignore } from '../errors.js';
+import { ConnectionError, StateError, ignore, type TimeoutError } from '../errors.js';
 import type { Stream } from '../stream/stream.js';
 import { isConnectionTimeout, watchHandshake } from '../stream/timeouts.js';
 import { secure, type Tls } from '../tls/handshake.js';
@@ -52,7 +52,7 @@ import { PeerWarnings, warn, warnInOneLine } from './warnings.js';
 /** An `accept` that fails usually fails again at once. It is reported at most once in this interval, in ms. */
 const ACCEPT_REPORT_INTERVAL_MS = 1000;
 
-/** How a connection is reported whose time is over during its handshake. */
+/** How a connection is reported that is too old before it becomes a client. */
 const TIMED_OUT = 'a connection was aborted';
 
 /** The parts of a server. */
@@ -99,8 +99,8 @@ export abstract class BaseStreamServer {
 
   /** Connections that wait until the server is serving. */
   readonly #waiting = new Map<Socket, Waiting>();
-  /** Connections whose PROXY header is awaited, each with the time when it was accepted. */
-  readonly #headers = new Map<HeaderWait, number>();
+  /** Connections whose PROXY header is awaited. */
+  readonly #headers = new Set<HeaderWait>();
   /** TLS handshakes in progress: the controller that aborts each of them, and a promise for its end. */
   readonly #handshakes = new Map<AbortController, Promise<void>>();
   readonly #clients = new Set<Client>();
@@ -484,11 +484,11 @@ export abstract class BaseStreamServer {
   // ---------------------------------------------------------------------------------------------- serving
 
   #serve(socket: Socket, path: string | undefined, count: AddressCount | null): void {
-    const acceptedAt = clock.now();
     try {
       const options = { noDelay: this.#noDelay, keepAlive: this.#keepAlive, path };
-      if (this.#proxy === null) this.#connected(SocketTransport.accepted(socket, options), { count, acceptedAt }, null);
-      else this.#awaitHeader(socket, options, this.#proxy, acceptedAt);
+      const accepted = { count, acceptedAt: clock.now() };
+      if (this.#proxy === null) this.#connected(SocketTransport.accepted(socket, options), accepted, null);
+      else this.#awaitHeader(socket, options, this.#proxy);
     } catch (error) {
       drop(socket);
       this.#release(count);
@@ -497,15 +497,11 @@ export abstract class BaseStreamServer {
   }
 
   /** Waits for the PROXY header of one connection. Other connections are not affected. */
-  #awaitHeader(
-    socket: Socket,
-    options: SocketOptions & { path: string | undefined },
-    proxy: CheckedProxy,
-    acceptedAt: number,
-  ): void {
+  #awaitHeader(socket: Socket, options: SocketOptions & { path: string | undefined }, proxy: CheckedProxy): void {
     const refusal = untrusted(this.#name, socket, proxy);
     if (refusal === null) {
-      this.#headers.set(new HeaderWait(this.#name, socket, options, proxy, this.#headerReceiver), acceptedAt);
+      const { timeouts } = this.#options;
+      this.#headers.add(new HeaderWait(this.#name, socket, options, proxy, timeouts, this.#headerReceiver));
       return;
     }
     drop(socket);
@@ -514,18 +510,17 @@ export abstract class BaseStreamServer {
 
   readonly #headerReceiver = {
     headerRead: (wait: HeaderWait, info: ProxyInfo): void => this.#announced(wait, info),
-    headerFailed: (wait: HeaderWait, error: ConnectionError | null): void => {
+    headerFailed: (wait: HeaderWait, error: ConnectionError | TimeoutError | null): void => {
       this.#headers.delete(wait);
       this.#release(null);
-      if (error !== null) this.#reportPeer(error, null, null);
+      if (error !== null) this.#reportPeer(error, null, isConnectionTimeout(error) ? TIMED_OUT : null);
       this.#endDrainIfDone();
     },
   };
 
   /** A trusted proxy has announced a client. Nothing is read from the connection until it is passed on, or ended. */
   #announced(wait: HeaderWait, info: ProxyInfo): void {
-    const { transport } = wait;
-    const acceptedAt = this.#headers.get(wait)!;
+    const { transport, acceptedAt } = wait;
     const { admission } = this.#options;
     const peer = announcedPeer(info);
     const count = admission === null || peer === null ? null : this.#admit(admission, peer);
@@ -744,7 +739,7 @@ export abstract class BaseStreamServer {
   /** Ends everything that is left. May be called again. */
   #cutOff(hard: boolean): void {
     this.#stopListening();
-    for (const wait of this.#headers.keys()) wait.cancel();
+    for (const wait of this.#headers) wait.cancel();
     this.#headers.clear();
     this.#endHandshakes();
     this.#endClients(hard);

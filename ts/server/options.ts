@@ -97,10 +97,9 @@ export interface ServingOptions extends LimitOptions, CloseOptions, WriteBufferO
   ssl?: ServerSsl | undefined;
   /**
    * The longest time that a connection may exist, in ms, from the moment when the server accepts it (or, if it is accepted before
-   * `startServing`, from then on), TLS handshake and closing included. When it is over, the connection is aborted as with the other
-   * timeouts, with the code `ERR_MAX_AGE`; during the handshake, `onError` receives the error without a stream. While a PROXY header is
-   * awaited, only the timeout of `proxyProtocol` applies. For a handler that should finish what it does, use a shorter time of your own,
-   * after which it reads no more. Default `Infinity`.
+   * `startServing`, from then on), PROXY header, TLS handshake and closing included. When it is over, the connection is aborted as with the
+   * other timeouts, with the code `ERR_MAX_AGE`; before the handler was called, `onError` receives the error without a stream. For a handler
+   * that should finish what it does, use a shorter time of your own, after which it reads no more. Default `Infinity`.
    */
   maxAge?: number | undefined;
   /** How long a TLS handshake may take, in ms. Default 60000. asyncio: `ssl_handshake_timeout` (seconds) */

@@ -5,7 +5,7 @@
  *        |                                    |
  *        '------------------------------------+---cancel()---> ended
  *        |
- *        '---malformed, cut short, too late---> ended, and reported
+ *        '---malformed, cut short, too late, too old---> ended, and reported
  *
  * The transport of the connection is used from the first byte. So a connection that breaks while its header is awaited, and the bytes that
  * came together with the header, take the same way as later, whichever way the socket is read.
@@ -14,7 +14,9 @@ import { BlockList, type Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { watchWait } from '../abort.js';
 import { checkObject, checkTimeout } from '../checks.js';
-import { ConnectionError, coded, count, invalidType, textOf } from '../errors.js';
+import { clock } from '../clock.js';
+import { ConnectionError, coded, count, ignore, invalidType, textOf, type TimeoutError } from '../errors.js';
+import { watchHandshake, type ConnectionTimeouts } from '../stream/timeouts.js';
 import type { ConnectionInfo } from '../transports/duplex.js';
 import { afterPoll } from '../transports/linger.js';
 import { SocketTransport } from '../transports/socket.js';
@@ -106,16 +108,19 @@ export interface HeaderReceiver {
   /** The header is complete. The connection is the receiver's from now on. */
   headerRead(wait: HeaderWait, info: ProxyInfo): void;
   /** The connection was ended. The error is null if the peer has closed it without sending anything. */
-  headerFailed(wait: HeaderWait, error: ConnectionError | null): void;
+  headerFailed(wait: HeaderWait, error: ConnectionError | TimeoutError | null): void;
 }
 
 /** A connection whose header is awaited. */
 export class HeaderWait implements TransportSink {
   readonly transport: SocketTransport;
+  /** When the connection was accepted, by the clock. */
+  readonly acceptedAt: number;
   readonly #name: string;
   readonly #info: ProxiedInfo;
   readonly #receiver: HeaderReceiver;
   readonly #forgetTimeout: () => void;
+  readonly #forgetAge: () => void;
   #state: 'waiting' | 'read' | 'ended' = 'waiting';
   /** What was received: the first `#length` bytes. */
   #memory: Buffer = Buffer.alloc(0);
@@ -129,10 +134,12 @@ export class HeaderWait implements TransportSink {
     socket: Socket,
     options: Parameters<typeof SocketTransport.accepted>[1],
     { timeout }: CheckedProxy,
+    timeouts: ConnectionTimeouts | null,
     receiver: HeaderReceiver,
   ) {
     this.#name = name;
     this.#receiver = receiver;
+    this.acceptedAt = clock.now();
     let info!: ProxiedInfo;
     this.transport = SocketTransport.accepted(socket, options, (plain) => (info = new ProxiedInfo(plain)));
     this.#info = info;
@@ -140,6 +147,10 @@ export class HeaderWait implements TransportSink {
       // If the process was busy, the header may have arrived without being read.
       afterPoll(() => this.#fail('ETIMEDOUT', `timed out after ${timeout} ms: ${this.#received} received`));
     });
+    this.#forgetAge =
+      timeouts === null
+        ? ignore
+        : watchHandshake(timeouts, this.acceptedAt, this.transport, (error) => this.#failWith(error));
     this.transport.start(this);
   }
 
@@ -176,7 +187,7 @@ export class HeaderWait implements TransportSink {
     }
     const { info, length } = parsed;
     this.#state = 'read';
-    this.#forgetTimeout();
+    this.#forgetTimes();
     this.#info.announced = info;
     this.#headerLength = length;
     this.#memory = Buffer.alloc(0);
@@ -211,15 +222,24 @@ export class HeaderWait implements TransportSink {
     if (this.#state !== 'waiting') return;
     const peer = peerName(this.transport) ?? 'a connection';
     const message = `${this.#name}: the PROXY header of ${peer} ${what}`;
+    this.#failWith(new ConnectionError(code, message, cause === null ? undefined : { cause }));
+  }
+
+  #failWith(error: ConnectionError | TimeoutError): void {
     this.#end();
-    this.#receiver.headerFailed(this, new ConnectionError(code, message, cause === null ? undefined : { cause }));
+    this.#receiver.headerFailed(this, error);
   }
 
   #end(): void {
     this.#state = 'ended';
     this.#memory = Buffer.alloc(0);
-    this.#forgetTimeout();
+    this.#forgetTimes();
     this.transport.abort();
+  }
+
+  #forgetTimes(): void {
+    this.#forgetTimeout();
+    this.#forgetAge();
   }
 
   get #received(): string {
