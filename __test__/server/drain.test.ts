@@ -873,6 +873,32 @@ test('a startTls that times out while the server drains is the error of the hand
   t.regex(String(reports[0]), /^startTls: .*timed out after 100 ms/);
 });
 
+test('startTls after a drain has ended reading says so, and closes the connection', async (t) => {
+  const { server: ssl } = await certificates();
+  const failure = deferred<unknown>();
+  let ended = false;
+  const reading = deferred();
+  const { server, dial } = await serve(t, 'TCP', async (stream) => {
+    const line = stream.readline();
+    reading.resolve();
+    await line;
+    ended = stream.atEof();
+    await stream.startTls({ key: ssl.key, cert: ssl.cert }).catch((error: unknown) => {
+      failure.resolve(error);
+      throw error;
+    });
+  });
+  const socket = await dial();
+  await reading.promise;
+  const end = closedByPeer(socket);
+  t.deepEqual(await server.close({ drain: Infinity }), { finished: 1, cutOff: 0 });
+  await end;
+  t.true(ended);
+  const error = (await failure.promise) as Error;
+  t.like(error, { name: 'ConnectionError', code: 'ECONNRESET' });
+  t.is(error.message, 'startTls: the server is closing and has ended reading');
+});
+
 test('a handler that fails because the close ended its startTls is not reported', async (t) => {
   const { server: ssl } = await certificates();
   const upgrading = deferred();

@@ -30,6 +30,8 @@ export class DrainWatch {
   readonly #unpaused: number;
   readonly #idle: () => void;
   readonly #from: number;
+  /** Whether the stream was found idle. */
+  wasIdle = false;
   #current = false;
   #checking = false;
 
@@ -64,7 +66,9 @@ export class DrainWatch {
   #checked(): void {
     this.#checking = false;
     if (!this.#reader.waitsEmpty) return;
-    if (this.#current) this.#idle();
-    else this.check();
+    if (this.#current) {
+      this.wasIdle = true;
+      this.#idle();
+    } else this.check();
   }
 }

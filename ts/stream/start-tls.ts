@@ -3,7 +3,7 @@
  *
  *     lock      no read can start; a position in the order of writes is reserved: later writes are never sent as plaintext
  *     flush     wait until the kernel has accepted everything that was written before
- *     refuse    if unread bytes do not begin a TLS handshake, or the peer has ended its side
+ *     refuse    if unread bytes do not begin a TLS handshake, or reading has ended
  *     handshake over the Node stream, which the plain transport gives up, with the unread bytes put back into it
  *     move      both halves continue over the new transport, and the reservation ends
  *
@@ -33,6 +33,8 @@ export interface Upgradable {
   /** See `WriterOutlet.reserve`. */
   reserve(action: string): Reservation;
   isClosing(): boolean;
+  /** Whether this side has ended reading, because its server is closing. */
+  readingEnded(): boolean;
   /** Sets what closing the stream calls during the handshake; null: nothing. */
   onClose(giveUp: GiveUp | null): void;
   /** Continues over the encrypted transport. */
@@ -80,7 +82,9 @@ function upgradeRefusal(stream: Upgradable): Error | null {
       return new StateError('ERR_TLS_PLAINTEXT_PENDING', `${message}, which do not begin a TLS handshake`);
     }
   }
-  return intake.eof ? new ConnectionError('ECONNRESET', `${ACTION}: the peer has ended its side`) : null;
+  if (!intake.eof) return null;
+  const why = stream.readingEnded() ? 'the server is closing and has ended reading' : 'the peer has ended its side';
+  return new ConnectionError('ECONNRESET', `${ACTION}: ${why}`);
 }
 
 /** @param refusal - the reason to end the handshake before it begins, or null */
