@@ -5,6 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { BlockList, type AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import {
   LimitOverrunError,
   StreamServer,
@@ -150,4 +151,4 @@ async function main(spec: Spec): Promise<void> {
 
 declare const gc: (() => void) | undefined;
 
-if (process.argv[2] !== undefined) await main(JSON.parse(process.argv[2]) as Spec);
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(JSON.parse(process.argv[2]!) as Spec);
