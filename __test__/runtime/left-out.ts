@@ -312,6 +312,16 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
       reason: 'another error of a handler after a timeout was not reported, for an unknown reason',
       unsteady: true,
     },
+    {
+      file: 'drain',
+      tests: [
+        'TCP: a restart under load loses no answer to a request that was received',
+        'Unix: a restart under load loses no answer to a request that was received',
+        'TLS: a restart under load loses no answer to a request that was received',
+      ],
+      reason: 'on a busy machine the test does not pass, for an unknown reason',
+      unsteady: true,
+    },
   ],
   deno: [
     {
