@@ -1,6 +1,6 @@
 /**
- * The frames in a receive buffer, without waiting. The reads that use them are tested in `reader.test.ts` and
- * `frames.test.ts`.
+ * The frames in a receive buffer, without waiting. The search is tested on its own in `frame-search.test.ts`, the reads that use the
+ * frames in `reader.test.ts` and `frames.test.ts`.
  */
 // Runs once for each engine: no socket is read.
 import test from 'ava';
@@ -21,10 +21,10 @@ function holding(data: string, limit = 65536): FrameScanner {
   return scanner;
 }
 
-/** All complete frames, one by one. */
-function taken(scanner: FrameScanner, separator: Separator): string[] {
+/** All complete frames, or the first `most` of them, one by one. */
+function taken(scanner: FrameScanner, separator: Separator, most = Infinity): string[] {
   const frames: string[] = [];
-  while (scanner.find(separator, 'readuntil')) frames.push(text(scanner.take()));
+  while (frames.length < most && scanner.find(separator, 'readuntil')) frames.push(text(scanner.take()));
   return frames;
 }
 
@@ -138,6 +138,19 @@ test('a frame over the limit is refused each time, and its bytes stay', (t) => {
   const unfinished = holding('abcdef', 5);
   t.is(overrun(unfinished, LF, 'readuntil'), 6);
   t.is(unfinished.buffer.length, 6);
+});
+
+test('a refused frame keeps its length when memory is released', (t) => {
+  // So many frames that they are listed in more words than a listing has at first, which are then released.
+  const scanner = holding('x\n'.repeat(20_000) + 'far too long\nok\n', 5);
+  t.is(taken(scanner, LF, 20_000).length, 20_000);
+  t.is(overrun(scanner, LF, 'readuntil'), 12);
+  t.true((scanner.buffer.store?.words.length ?? 0) > 1024);
+  scanner.shrink();
+  t.is(scanner.buffer.store?.words.length, 1024);
+  t.is(overrun(scanner, LF, 'readuntil'), 12);
+  t.is(overrun(scanner, LF, 'readline'), 12);
+  t.deepEqual(taken(scanner, LF), ['ok\n']);
 });
 
 test('a line over the limit is refused once and discarded', (t) => {

@@ -20,13 +20,15 @@ import { allocateResult } from '../buffer/slab.js';
 import { IncompleteReadError, StateError, coded, count, invalidType, tooLarge } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
 import { Fill } from './fill.js';
+import { withoutStart } from './frame-cut.js';
 import { FrameLoop, type FrameSource } from './frame-loop.js';
-import { FrameScanner, LF, withoutStart, type FrameAction } from './frame-scanner.js';
+import { FrameScanner, LF } from './frame-scanner.js';
 import type { Frames } from './frames.js';
 import { watch } from './idle.js';
 import { TUNING, type Flow, type ReaderIntake, type ReaderTuning } from './intake.js';
 import { Lines, checkLineForm, type LineForm, type LinesOptions } from './lines.js';
 import { DONE, Loop } from './loop.js';
+import type { FrameAction } from './refusals.js';
 
 /** Options of everything that has a limit on frames. */
 export interface LimitOptions {
