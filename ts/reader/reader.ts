@@ -1,13 +1,14 @@
 /**
  * The reading half of a stream, sans-IO: bytes enter through `feedData`, and reads return them through promises.
  *
- * This file has the public calls, the waiting read, EOF and the error that ends the stream, and back-pressure. The bytes are in a
- * `ReceiveBuffer`, which knows which bytes are unread and where they are; a `FrameScanner` over it knows which frames are complete.
- * Large reads bypass both and go into a `Fill`. A reader creates the first two when the first bytes or the end arrive. A read that is
- * cancelled consumes nothing: the bytes in its `Fill` go back to the ring (`#putBack`).
+ * This file has the public calls, the read that waits, and back-pressure. The bytes are in a `ReceiveBuffer`, which knows which bytes are
+ * unread and where they are; a `FrameScanner` over it knows which frames are complete. Large reads bypass both and go into a `Fill`.
+ * `ReadAhead` decides how much the transport reads at once, and `Ending` records how the stream has ended. A reader creates each of these
+ * when it is first needed, because most connections of a server are idle. A read that is cancelled consumes nothing: the bytes in its
+ * `Fill` go back to the ring (`#putBack`).
  *
- * One read waits at a time. It is an `attempt` that is repeated whenever bytes, EOF or an error arrive. Its result therefore depends
- * on the bytes alone and never on how they were split into chunks.
+ * One read waits at a time, as a `PendingRead`. It has an `attempt` that is repeated whenever bytes, EOF or an error arrive. Its result
+ * therefore depends on the bytes alone and never on how they were split into chunks.
  */
 import { Buffer } from 'node:buffer';
 import { inspect, type InspectOptions } from 'node:util';
@@ -19,6 +20,7 @@ import { Separator, type Separators } from '../buffer/separator.js';
 import { allocateResult } from '../buffer/slab.js';
 import { IncompleteReadError, StateError, coded, count, invalidType, tooLarge } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
+import { Ending } from './ending.js';
 import { Fill } from './fill.js';
 import { withoutStart } from './frame-cut.js';
 import { FrameLoop, type FrameSource } from './frame-loop.js';
@@ -28,56 +30,14 @@ import { watch } from './idle.js';
 import { TUNING, type Flow, type ReaderIntake, type ReaderTuning } from './intake.js';
 import { Lines, checkLineForm, type LineForm, type LinesOptions } from './lines.js';
 import { DONE, Loop } from './loop.js';
+import { Bypass, PendingRead } from './pending-read.js';
+import { ReadAhead } from './read-ahead.js';
 import type { FrameAction } from './refusals.js';
 
 /** Options of everything that has a limit on frames. */
 export interface LimitOptions {
   /** The longest frame, not counting its separator, in bytes. Reading pauses when more than twice as many bytes are unread. */
   limit?: number | undefined;
-}
-
-/** A waiting read. */
-class PendingRead {
-  resolve: (value: never) => void = nothing;
-  reject: (reason: unknown) => void = nothing;
-  /** Removes the listener from the signal. */
-  unwatch: (() => void) | null = null;
-
-  /**
-   * @param attempt - returns the result, or undefined to continue waiting; throws to fail the read. It receives the reader, so that one
-   * function can serve all reads of a kind
-   * @param gathered - collects the bytes of a read that bypasses the ring
-   */
-  constructor(
-    readonly action: string,
-    readonly attempt: (reader: StreamReader) => unknown,
-    readonly gathered: Gathered | null = null,
-    /** The loop that started the read, and may end it. */
-    readonly loop: object | null = null,
-    /** How many bytes of a chunk it takes at most, before they are copied to the ring; 0: none. */
-    readonly most = 0,
-    /** Converts those bytes to the result of the read. */
-    readonly deliver: (bytes: Buffer) => unknown = asItIs,
-    /** How many bytes the stream had received before those of this read. Only needed if they do not stay buffered. */
-    readonly from = 0,
-    /** Whether it waits for the rest of something that earlier reads have had a part of. */
-    readonly continues = false,
-  ) {}
-
-  get fill(): Fill | null {
-    return this.gathered === null ? null : this.gathered.fill;
-  }
-}
-
-/** The fill of a waiting read, once the number of bytes is known. */
-interface Gathered {
-  fill: Fill | null;
-  /** The framing of the frame that is gathered. */
-  readonly framing?: PreparedFraming;
-}
-
-function nothing(): undefined {
-  return undefined;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -100,7 +60,6 @@ export let readerIntake: (reader: StreamReader) => ReaderIntake;
  */
 export class StreamReader {
   readonly #limit: number;
-  #tuning = TUNING;
   /** Made for a stream, or when it is first needed. */
   #intake: ReaderIntake | null = null;
   #flow: Flow | null = null;
@@ -109,14 +68,13 @@ export class StreamReader {
 
   /** Null until something arrives, because most connections of a server are idle. */
   #scanner: FrameScanner | null = null;
+  /** Null until the source is busy for the first time. */
+  #readAhead: ReadAhead | null = null;
 
-  #pending: PendingRead | null = null;
-  #eof = false;
-  #exception: Error | null = null;
-  #hasThrown = false;
+  #pending: PendingRead<StreamReader> | null = null;
+  /** Null while more bytes may arrive. */
+  #ending: Ending | null = null;
   #bytesRead = 0;
-  /** How much the transport may read directly into the ring at once; 0 while the source is not busy and its chunks are fed. */
-  #ahead = 0;
   /** How many bytes the last `try` needed if it returned undefined, otherwise 0. Until they are buffered, reading does not pause. */
   #wanted = 0;
   /** How many unread bytes {@link #dropUnread} has dropped: a caller that has them as a window may still consume them. */
@@ -151,12 +109,12 @@ export class StreamReader {
 
   /** Whether the stream has ended and every byte has been read. asyncio: `at_eof` */
   atEof(): boolean {
-    return this.#eof && this.buffered === 0;
+    return this.#hasEof() && this.buffered === 0;
   }
 
   /** The error that ended the stream, or null. asyncio: `exception` */
   exception(): Error | null {
-    return this.#exception;
+    return this.#ending === null ? null : this.#ending.error;
   }
 
   // ---------------------------------------------------------------------------------------------- the feeding side
@@ -169,15 +127,15 @@ export class StreamReader {
    */
   feedData(data: Uint8Array | string): void {
     const bytes = asBytes('feedData', data);
-    if (this.#eof)
+    if (this.#hasEof())
       throw new StateError('ERR_FEED_AFTER_EOF', `feedData: ${count(bytes.length, 'byte')} after feedEof()`);
     if (bytes.length > 0) this.#feed(bytes);
   }
 
   /** Reports that no more data will arrive. A waiting read ends as its method documents. asyncio: `feed_eof` */
   feedEof(): void {
-    if (this.#eof || this.#exception !== null) return;
-    this.#eof = true;
+    if (this.#ending !== null) return;
+    this.#ending = new Ending(true, null);
     this.#wake();
   }
 
@@ -191,8 +149,9 @@ export class StreamReader {
    */
   setException(error: Error): void {
     if (!isError(error)) throw invalidType('setException', 'error', 'an Error', error);
-    if (this.#exception !== null) return;
-    this.#exception = error;
+    if (this.#ending === null) this.#ending = new Ending(false, error);
+    else if (this.#ending.error === null) this.#ending.error = error;
+    else return;
     this.#wake();
   }
 
@@ -224,21 +183,22 @@ export class StreamReader {
       }
 
       get readsAhead(): boolean {
-        return this.#reader.#ahead > 0;
+        const readAhead = this.#reader.#readAhead;
+        return readAhead !== null && readAhead.bytes > 0;
       }
 
       get eof(): boolean {
-        return this.#reader.#eof;
+        return this.#reader.#hasEof();
       }
 
       get hasThrown(): boolean {
-        return this.#reader.#hasThrown;
+        return this.#reader.#ending?.hasThrown === true;
       }
 
       get waiting(): boolean {
         const pending = this.#reader.#pending;
         // Otherwise reads may be locked.
-        return pending !== null && pending.attempt !== nothing;
+        return pending !== null && !pending.isLock;
       }
 
       get waitsEmpty(): boolean {
@@ -306,13 +266,13 @@ export class StreamReader {
   }
 
   #tune(tuning: ReaderTuning): void {
-    this.#tuning = tuning;
+    this.#readAhead = new ReadAhead(this.#limit, tuning);
   }
 
   #lockReads(action: string): void {
     if (this.#pending !== null) throw concurrent(action, this.#pending.action);
     this.#scanner?.buffer.endLoan();
-    this.#pending = new PendingRead(action, nothing);
+    this.#pending = PendingRead.lock(action);
     this.#keeper?.retain(Retain.READ);
   }
 
@@ -329,7 +289,7 @@ export class StreamReader {
 
   #withdraw(): Buffer {
     this.#receive().stopSkipping();
-    this.#eof = false;
+    this.#ending = this.#ending === null ? null : this.#ending.withoutEof();
     const bytes = this.#takeRest();
     if (this.#paused) this.#relieve();
     this.#bytesRead -= bytes.length;
@@ -350,18 +310,19 @@ export class StreamReader {
     const { buffer, skips } = this.#receive();
     const afterFill = buffer.targetsFill;
     buffer.dropTarget();
-    if (skips || this.#eof || this.#exception !== null) return null;
-    const { largeRead, directRead } = this.#tuning;
+    if (skips || this.#ending !== null) return null;
+    const { largeRead, directRead } = this.#tuning();
     if (fill !== null) {
       return fill.target.length - fill.filled < largeRead / 2 ? null : buffer.targetFill(fill);
     }
-    if (!ahead || this.#ahead === 0) return null;
+    const readAhead = this.#readAhead;
+    if (!ahead || readAhead === null || readAhead.bytes === 0) return null;
     // Another large read is likely to follow, and then bytes that the ring gets now have to be copied once more.
-    return buffer.targetRing(directRead, afterFill ? directRead : this.#ahead, this.#room());
+    return buffer.targetRing(directRead, afterFill ? directRead : readAhead.bytes, readAhead.room);
   }
 
   #commit(count: number): boolean {
-    if (this.#eof) {
+    if (this.#hasEof()) {
       this.#bytesRead += count;
       return true;
     }
@@ -372,12 +333,12 @@ export class StreamReader {
     const fill = this.#pending?.fill ?? null;
     if (fill !== null && buffer.targets(fill)) {
       this.#bytesRead += count;
-      this.#ahead = count === target.length ? this.#tuning.directRead : 0;
+      this.#readsAhead().filled(count === target.length);
       fill.filled += count;
       buffer.targetFill(fill);
     } else if (fill === null && !scanner.skips && buffer.targets(buffer.store?.ring)) {
       this.#bytesRead += count;
-      this.#ahead = this.#aheadOf(count);
+      this.#readsAhead().stored(count, this.buffered);
       scanner.commit(count);
     } else {
       // The read was cancelled, or the ring replaced, since the transport got this memory. The bytes still count.
@@ -391,14 +352,18 @@ export class StreamReader {
     const size = chunk.length;
     this.#bytesRead += size;
     // This side has ended reading. What the peer still sends is dropped, so that its end can arrive.
-    if (this.#eof) return true;
-    this.#ahead = size >= this.#tuning.fullChunk ? this.#tuning.directRead : 0;
+    if (this.#hasEof()) return true;
+    if (this.#readAhead !== null) this.#readAhead.fed(size);
+    else if (size >= TUNING.fullChunk) this.#readsAhead().fed(size);
     const scanner = this.#receive();
     let rest = scanner.skips ? scanner.skipIn(chunk) : chunk;
     const pending = this.#pending;
-    if (pending !== null) {
-      if (pending.fill !== null) rest = this.#fillFrom(pending, pending.fill, rest);
-      else if (pending.most > 0 && rest.length > 0 && scanner.buffer.length === 0) rest = this.#deliver(pending, rest);
+    if (pending !== null && pending.bypass !== null) {
+      const { bypass } = pending;
+      if (bypass.fill !== null) rest = this.#fillFrom(pending, bypass.fill, rest);
+      else if (bypass.most > 0 && rest.length > 0 && scanner.buffer.length === 0) {
+        rest = this.#deliver(pending, bypass, rest);
+      }
     }
     if (rest.length > 0) {
       try {
@@ -414,8 +379,8 @@ export class StreamReader {
   }
 
   /** Resolves a read that takes any bytes with those of a chunk, copied once; returns the rest of the chunk. */
-  #deliver(pending: PendingRead, chunk: Uint8Array): Uint8Array {
-    const size = Math.min(pending.most, chunk.length);
+  #deliver(pending: PendingRead<StreamReader>, { most, deliver }: Bypass, chunk: Uint8Array): Uint8Array {
+    const size = Math.min(most, chunk.length);
     let bytes: Buffer;
     try {
       bytes = allocateResult(size);
@@ -425,28 +390,8 @@ export class StreamReader {
     }
     bytes.set(size === chunk.length ? chunk : chunk.subarray(0, size));
     this.#finish(pending);
-    pending.resolve(pending.deliver(bytes) as never);
+    pending.resolve(deliver(bytes) as never);
     return chunk.subarray(size);
-  }
-
-  /** How much to read next after a direct read of `count` bytes, which are not in the ring yet. */
-  #aheadOf(count: number): number {
-    const { directRead } = this.#tuning;
-    // The source is no longer busy.
-    if (count < directRead / 2) return 0;
-    // Read more at once only if the caller keeps up; otherwise it would only add to the unread data.
-    return this.buffered <= directRead ? this.#directMost() : directRead;
-  }
-
-  /** The most that the transport reads at once, and the size of a new ring. A small limit is meant to keep memory small. */
-  #directMost(): number {
-    const { directMost, directRead } = this.#tuning;
-    return Math.min(directMost, Math.max(directRead, 4 * this.#limit));
-  }
-
-  /** The size of a ring that is created now, because the transport is about to read into it. */
-  #room(): number {
-    return this.#ahead > 0 ? this.#directMost() : 0;
   }
 
   // ---------------------------------------------------------------------------------------------- the reading side
@@ -481,7 +426,7 @@ export class StreamReader {
 
   // Not part of read, which would then allocate the closure's context even if bytes are buffered.
   #waitRead(n: number, options: WaitOptions | undefined): Promise<Buffer> {
-    return this.#begin('read', options, () => this.#some(this.#receive(), n), null, null, n);
+    return this.#begin('read', options, () => this.#some(this.#receive(), n), Bypass.ofChunk(n, asItIs));
   }
 
   /** The result of `read(n)`, or undefined to wait. */
@@ -605,7 +550,7 @@ export class StreamReader {
 
   // Not part of readexactly, as for read.
   #waitExactly(n: number, options: WaitOptions | undefined): Promise<Buffer> {
-    if (n < this.#tuning.largeRead || n <= this.buffered) {
+    if (n < this.#tuning().largeRead || n <= this.buffered) {
       return this.#begin('readexactly', options, () => this.#exactly(this.#receive(), n, `readexactly(${n})`));
     }
     // A call that is refused must not allocate first.
@@ -618,7 +563,7 @@ export class StreamReader {
       return Promise.reject(tooLarge(`readexactly(${n})`, n, error));
     }
     const filled = (): Buffer | undefined => this.#filled(fill, `readexactly(${n})`, '');
-    return this.#begin('readexactly', options, filled, { fill });
+    return this.#begin('readexactly', options, filled, Bypass.into(fill));
   }
 
   /** The result of `readexactly`, or undefined to wait. */
@@ -799,20 +744,20 @@ export class StreamReader {
     result: (frame: Buffer | null) => T,
     loop: object | null,
   ): Promise<T> {
-    const gathered: Gathered = { fill: null, framing: wanted };
+    const bypass = Bypass.ofFrame(wanted);
     const attempt = (): T | undefined => {
-      if (gathered.fill === null) {
+      if (bypass.fill === null) {
         const scanner = this.#receive();
         const frame = this.#frame(scanner, wanted, action);
         if (frame !== undefined) return result(frame);
-        if (!(wanted instanceof Separator)) this.#gather(scanner, wanted, action, gathered);
+        if (!(wanted instanceof Separator)) this.#gather(scanner, wanted, action, bypass);
         return undefined;
       }
-      const frame = this.#filled(gathered.fill, action, `, of a frame of ${gathered.fill.target.length}`);
+      const frame = this.#filled(bypass.fill, action, `, of a frame of ${bypass.fill.target.length}`);
       if (frame === undefined) return undefined;
       return result(withoutStart(frame, (wanted as MeasuredFraming).skipped(frame, 0)));
     };
-    return this.#begin(action, options, attempt, gathered, loop);
+    return this.#begin(action, options, attempt, bypass, loop);
   }
 
   /** The result of `readframe`, or undefined to wait. */
@@ -824,16 +769,16 @@ export class StreamReader {
   }
 
   /** Lets the rest of a frame be read directly into its result, if its length is known and large enough. */
-  #gather(scanner: FrameScanner, wanted: MeasuredFraming, action: FrameAction, gathered: Gathered): void {
+  #gather(scanner: FrameScanner, wanted: MeasuredFraming, action: FrameAction, bypass: Bypass): void {
     const length = scanner.announced(wanted);
-    if (length < this.#tuning.largeRead) return;
+    if (length < this.#tuning().largeRead) return;
     let fill: Fill;
     try {
       fill = Fill.of(length);
     } catch (error) {
       throw tooLarge(action, length, error);
     }
-    gathered.fill = fill;
+    bypass.fill = fill;
     this.#moveInto(fill);
   }
 
@@ -1092,8 +1037,8 @@ export class StreamReader {
     return new Loop(
       (loop) => {
         if (left === 0) return this.#refusal('chunks', wait) ?? Promise.resolve(DONE);
-        const continues = n !== undefined && left < n;
-        return this.#begin('chunks', wait, attempt, null, loop, left, handOut, continues);
+        const bypass = Bypass.ofChunk(left, handOut, n !== undefined && left < n);
+        return this.#begin('chunks', wait, attempt, bypass, loop);
       },
       (loop) => this.#leave(loop),
     );
@@ -1200,7 +1145,7 @@ export class StreamReader {
     const pending = this.#pending;
     if (pending?.loop !== loop || this.#measures(() => this.#leave(loop))) return;
     this.#finish(pending);
-    if (pending.gathered !== null) this.#putBack(pending.gathered);
+    if (pending.bypass !== null) this.#putBack(pending.bypass);
     pending.resolve(DONE as never);
   }
 
@@ -1208,30 +1153,29 @@ export class StreamReader {
   [inspect.custom](depth: number, options: InspectOptions): string {
     if (depth < 0) return '[StreamReader]';
     const parts = [`buffered: ${this.buffered}`];
-    if (this.#eof) parts.push('eof');
+    if (this.#hasEof()) parts.push('eof');
     parts.push(`limit: ${this.#limit}`);
     if (this.#pending !== null) parts.push(`waiting: ${inspect(this.#pending.action, options)}`);
-    if (this.#exception !== null) parts.push(`exception: ${inspect(this.#exception.message, options)}`);
+    const exception = this.exception();
+    if (exception !== null) parts.push(`exception: ${inspect(exception.message, options)}`);
     return `StreamReader { ${parts.join(', ')} }`;
   }
 
   // ---------------------------------------------------------------------------------------------- waiting
 
+  /** Starts a read: it ends at once, or waits. See {@link PendingRead} for the parameters. */
   #begin<T>(
     action: string,
     options: WaitOptions | undefined,
     attempt: (reader: StreamReader) => T | undefined,
-    gathered: Gathered | null = null,
+    bypass: Bypass | null = null,
     loop: object | null = null,
-    most = 0,
-    deliver: (bytes: Buffer) => unknown = asItIs,
-    continues = false,
   ): Promise<T> {
     const refusal = this.#refusal<T>(action, options);
     if (refusal !== null) return refusal;
     const from = this.#bytesRead - this.buffered;
     try {
-      if (gathered?.fill != null) this.#moveInto(gathered.fill);
+      if (bypass !== null && bypass.fill !== null) this.#moveInto(bypass.fill);
       const result = this.#isUntouched() ? undefined : attempt(this);
       if (result !== undefined) {
         if (this.#paused) this.#relieve();
@@ -1243,7 +1187,7 @@ export class StreamReader {
         throw timedOut(action, 0);
       }
     } catch (error) {
-      if (gathered !== null) this.#putBack(gathered);
+      if (bypass !== null) this.#putBack(bypass);
       // An overlong line was dropped, or the error contains the remaining bytes.
       if (this.#paused) this.#relieve();
       return Promise.reject(error);
@@ -1252,11 +1196,8 @@ export class StreamReader {
     // The wait may be long, and without unread bytes it needs no ring.
     buffer?.settle();
     if (buffer?.isSpacious()) watch(readerIntake(this));
-    const pending = new PendingRead(action, attempt, gathered, loop, most, deliver, from, continues);
-    const result = new Promise<T>((resolve, reject) => {
-      pending.resolve = resolve;
-      pending.reject = reject;
-    });
+    const pending = new PendingRead<StreamReader>(action, attempt, bypass, loop, from);
+    const result = pending.settled<T>();
     this.#pending = pending;
     this.#keeper?.retain(Retain.READ);
     if (options !== undefined) this.#watch(pending, options);
@@ -1270,7 +1211,7 @@ export class StreamReader {
    * connection that never sends anything should not pay for.
    */
   #isUntouched(): boolean {
-    return this.#scanner === null && !this.#eof && this.#exception === null;
+    return this.#scanner === null && this.#ending === null;
   }
 
   #shrink(): void {
@@ -1279,7 +1220,7 @@ export class StreamReader {
   }
 
   // Not part of #begin: otherwise every waiting read would keep its variables alive.
-  #watch(pending: PendingRead, options: WaitOptions): void {
+  #watch(pending: PendingRead<StreamReader>, options: WaitOptions): void {
     const { signal, timeout } = options;
     if (signal === undefined && timeout === undefined) return;
     // Only a `frameLength` can have aborted it since it was checked.
@@ -1325,10 +1266,10 @@ export class StreamReader {
     });
   }
 
-  #fail(pending: PendingRead, reason: unknown): void {
+  #fail(pending: PendingRead<StreamReader>, reason: unknown): void {
     if (pending !== this.#pending || this.#measures(() => this.#fail(pending, reason))) return;
     this.#finish(pending);
-    if (pending.gathered !== null) this.#putBack(pending.gathered);
+    if (pending.bypass !== null) this.#putBack(pending.bypass);
     pending.reject(reason);
   }
 
@@ -1342,7 +1283,7 @@ export class StreamReader {
     return true;
   }
 
-  #finish(pending: PendingRead): void {
+  #finish(pending: PendingRead<StreamReader>): void {
     this.#pending = null;
     this.#keeper?.release(Retain.READ);
     pending.unwatch?.();
@@ -1359,10 +1300,11 @@ export class StreamReader {
 
   /** Whether EOF has arrived. Throws the error that ended the stream: the caller has used every byte that it could. */
   #ended(): boolean {
-    if (this.#eof) return true;
-    if (this.#exception === null) return false;
-    this.#hasThrown = true;
-    throw this.#exception;
+    return this.#ending !== null && this.#ending.reached();
+  }
+
+  #hasEof(): boolean {
+    return this.#ending !== null && this.#ending.eof;
   }
 
   // ---------------------------------------------------------------------------------------------- back-pressure
@@ -1383,13 +1325,26 @@ export class StreamReader {
 
   #resumeReading(): void {
     this.#paused = false;
-    if (!this.#eof && this.#exception === null) this.#flow?.resumeReading();
+    if (this.#ending === null) this.#flow?.resumeReading();
   }
 
   // ---------------------------------------------------------------------------------------------- what is received
 
   #receive(): FrameScanner {
     return (this.#scanner ??= new FrameScanner(this.#limit));
+  }
+
+  #readsAhead(): ReadAhead {
+    return (this.#readAhead ??= new ReadAhead(this.#limit));
+  }
+
+  #tuning(): ReaderTuning {
+    return this.#readAhead === null ? TUNING : this.#readAhead.tuning;
+  }
+
+  /** The size of a ring that is created now, because the transport is about to read into it. */
+  #room(): number {
+    return this.#readAhead === null ? 0 : this.#readAhead.room;
   }
 
   /** Takes a listed frame on the fast path, without {@link #begin}. */
@@ -1410,13 +1365,13 @@ export class StreamReader {
   #readAll(options: WaitOptions | undefined): Promise<Buffer> {
     const refusal = this.#refusal('read', options);
     if (refusal !== null) return refusal;
-    const fill = Fill.untilEof(this.#tuning.largeRead);
+    const fill = Fill.untilEof(this.#tuning().largeRead);
     const filled = (): Buffer | undefined => {
       if (this.#ended()) return fill.compact();
       if (fill.filled === fill.target.length) fill.grow(fill.filled + 1);
       return undefined;
     };
-    return this.#begin('read', options, filled, { fill });
+    return this.#begin('read', options, filled, Bypass.into(fill));
   }
 
   /** Moves the unread bytes into a new fill. */
@@ -1433,7 +1388,7 @@ export class StreamReader {
   }
 
   /** Copies as much of the chunk as the fill has room for; returns the remaining bytes. */
-  #fillFrom(pending: PendingRead, fill: Fill, chunk: Uint8Array): Uint8Array {
+  #fillFrom(pending: PendingRead<StreamReader>, fill: Fill, chunk: Uint8Array): Uint8Array {
     if (fill.growing && fill.target.length - fill.filled < chunk.length) {
       try {
         fill.grow(fill.filled + chunk.length);
@@ -1446,7 +1401,7 @@ export class StreamReader {
   }
 
   /** Puts the bytes of a failed or cancelled fill back into the ring, unless the error contains them. */
-  #putBack({ fill, framing }: Gathered): void {
+  #putBack({ fill, framing }: Bypass): void {
     if (fill === null || fill.filled === 0) return;
     const { target, filled } = fill;
     fill.filled = 0;
