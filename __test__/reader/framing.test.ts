@@ -13,6 +13,7 @@ import {
   type LengthFraming,
 } from 'sluice';
 import { readerIntake } from '#ts/reader/reader.js';
+import { sameBytes } from '../bytes.js';
 import { seed } from '../seed.js';
 
 // --- the model: one frame by BigInt, byte by byte
@@ -184,7 +185,7 @@ async function readAll(
   for (const [name, read] of Object.entries(WAYS)) {
     for (const next of [() => bytes.length, () => 1, random]) {
       const got = await read(dripped(pieces(bytes, next)), framing);
-      t.deepEqual(got, expected, `${name}, ${JSON.stringify(framing)}`);
+      sameBytes(t, got, expected, `${name}, ${JSON.stringify(framing)}`);
     }
   }
 }
@@ -244,7 +245,7 @@ test('a function is not asked again for a frame whose length it has given', asyn
   };
   const frame = Buffer.concat([Buffer.of(0, 100), Buffer.alloc(98, 0x61)]);
   const reader = dripped(pieces(frame, () => 1));
-  t.deepEqual(await reader.readframe(framing), frame);
+  sameBytes(t, await reader.readframe(framing), frame);
   t.is(calls, 2, 'with one byte, and with two');
 });
 
@@ -279,7 +280,7 @@ test('the limit of a framing stands in for that of the stream, in both direction
   const frame = Buffer.concat([Buffer.of(0, 200), Buffer.alloc(200)]);
   const wide = new StreamReader({ limit: 10 });
   wide.feedData(frame);
-  t.deepEqual(await wide.readframe({ length: 'uint16be', limit: 202 }), frame);
+  sameBytes(t, await wide.readframe({ length: 'uint16be', limit: 202 }), frame);
   const narrow = new StreamReader();
   narrow.feedData(frame);
   await t.throwsAsync(narrow.readframe({ length: 'uint16be', limit: 201 }), { instanceOf: LimitOverrunError });
@@ -541,14 +542,14 @@ test('a large frame is read directly into its result, and given back when the re
   reader.feedData(frame.subarray(300, 900));
   reader.feedData(Buffer.concat([frame.subarray(900), Buffer.from('after')]));
   const result = await again;
-  t.deepEqual(result, payload);
+  sameBytes(t, result, payload);
   t.is(result?.buffer.byteLength, frame.length, 'the memory is that of the frame alone');
   t.is((await reader.read(5)).toString(), 'after');
   const cutShort = reader.readframe(framing);
   reader.feedData(frame.subarray(0, 500));
   reader.feedEof();
   const error = await t.throwsAsync<IncompleteReadError>(cutShort, { instanceOf: IncompleteReadError });
-  t.deepEqual(error.partial, frame.subarray(0, 500));
+  sameBytes(t, error.partial, frame.subarray(0, 500));
   t.is(error.expected, 1004);
 });
 
@@ -564,7 +565,7 @@ test('leaving a loop within a large frame gives what has arrived of it back, and
   t.is(reader.buffered, 300);
   reader.feedData(frame.subarray(300));
   reader.feedEof();
-  t.deepEqual((await loop[Symbol.asyncIterator]().next()).value, frame.subarray(2));
+  sameBytes(t, (await loop[Symbol.asyncIterator]().next()).value, frame.subarray(2));
 });
 
 // --- invalid framings

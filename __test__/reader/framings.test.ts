@@ -5,6 +5,7 @@ import path from 'node:path';
 import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { StreamReader, StreamServer, connect, type CustomFraming, type Framing, type LengthFraming } from 'sluice';
+import { sameBytes } from '../bytes.js';
 import { Guide, folder, Workplace } from '../documents.js';
 import { root } from '../program.js';
 import { REDIS_REPLICATION, protocolFrames } from '../protocol-bytes.js';
@@ -76,7 +77,7 @@ test('each framing of the document cuts the bytes of its protocol, whole and byt
     const all = Buffer.concat(frames);
     for (const by of ['readframes', 'readframe'] as const) {
       for (const size of [all.length, 1, 7]) {
-        t.deepEqual(await cut(all, size, framing, by), frames, `${protocol}: ${by}, ${size} bytes at a time`);
+        sameBytes(t, await cut(all, size, framing, by), frames, `${protocol}: ${by}, ${size} bytes at a time`);
       }
     }
   }
@@ -91,7 +92,7 @@ test('skip: the header of each framing is left out', async (t) => {
     );
     const skipping: LengthFraming = { ...framing, skip: 'header' };
     for (const by of ['readframes', 'readframe'] as const) {
-      t.deepEqual(await cut(Buffer.concat(bytes[protocol]!), 11, skipping, by), bodies, protocol);
+      sameBytes(t, await cut(Buffer.concat(bytes[protocol]!), 11, skipping, by), bodies, protocol);
     }
   }
 });
@@ -168,9 +169,9 @@ guide.test(
         await new Promise(setImmediate);
       }
       t.is(await done, '546f5c0a74407d3a120d1555bae45f77cd3d6dbf 0');
-      t.deepEqual(Buffer.concat(chunks), snapshot);
+      sameBytes(t, Buffer.concat(chunks), snapshot);
       reader.feedEof();
-      t.deepEqual(await reader.read(), commands);
+      sameBytes(t, await reader.read(), commands);
     }
 
     const ended = new StreamReader();
@@ -216,7 +217,7 @@ test('coming from Netty: its numbers in its own examples give the frames that it
     [1, 2, -3, 3, example('ca0010fe'), example('fe')],
   ] as const) {
     const framing: LengthFraming = { length: TYPES[width], offset, adjust, skip };
-    t.deepEqual(await cut(Buffer.concat([bytes, bytes]), 5, framing, 'readframe'), [expected, expected]);
+    sameBytes(t, await cut(Buffer.concat([bytes, bytes]), 5, framing, 'readframe'), [expected, expected]);
   }
 });
 
@@ -236,7 +237,7 @@ test('coming from tokio-util: num_skip and length_adjustment give its frames', a
       numSkip === undefined
         ? { length: TYPES[width], offset, adjust: adjustment, skip: 'header' }
         : { length: TYPES[width], offset, adjust: adjustment + numSkip - header, skip: numSkip };
-    t.deepEqual(await cut(Buffer.concat([bytes, bytes]), 5, framing, 'readframe'), [expected, expected]);
+    sameBytes(t, await cut(Buffer.concat([bytes, bytes]), 5, framing, 'readframe'), [expected, expected]);
   }
 });
 
