@@ -59,11 +59,11 @@ const PROJECT: ts.CompilerOptions = {
   noEmit: true,
 };
 
-/** Parsed declarations, which are most of the work. */
+/** Parsed declarations. */
 const declarations = new Map<string, ts.SourceFile | undefined>();
 
 /** The compiler's messages about files of a user's project. */
-export function complaints(files: readonly string[], options: ts.CompilerOptions = {}): string[] {
+function complaints(files: readonly string[], options: ts.CompilerOptions): string[] {
   const all = { ...PROJECT, ...options };
   const host = ts.createCompilerHost(all);
   const { getSourceFile } = host;
@@ -75,8 +75,31 @@ export function complaints(files: readonly string[], options: ts.CompilerOptions
   const program = ts.createProgram(files, all, host);
   return ts.getPreEmitDiagnostics(program).map((found) => {
     const text = ts.flattenDiagnosticMessageText(found.messageText, '\n');
-    return found.file === undefined ? text : `${path.basename(found.file.fileName)}: ${text}`;
+    return found.file === undefined ? text : `${path.relative(root, found.file.fileName)}: ${text}`;
   });
+}
+
+/**
+ * The compiler's messages about all programs of the documents. They are compiled at once, because most of the work of a compilation
+ * are the declarations of the package, of Node and of the language.
+ */
+export async function compile(t: ExecutionContext, documents: readonly string[]): Promise<string[]> {
+  const typed: string[] = [];
+  const untyped: string[] = [];
+  for (const [i, document] of documents.entries()) {
+    const where = await folder(t, `types-${i}-${path.parse(document).name}`);
+    for (const { name, code } of await snippets(document)) {
+      if (!/\.(?:ts|mjs)$/.test(name)) continue;
+      const file = path.join(where, name.replace(/\.ts$/, '.mts'));
+      await writeFile(file, code);
+      (name.endsWith('.ts') ? typed : untyped).push(file);
+    }
+  }
+  return [
+    ...complaints(typed, { noUncheckedIndexedAccess: true }),
+    // Plain JavaScript is checked as far as possible without type annotations.
+    ...complaints(untyped, { allowJs: true, checkJs: true, noImplicitAny: false }),
+  ];
 }
 
 /** JavaScript that this Node can run; types are not checked. */
@@ -147,7 +170,10 @@ export class Workplace {
   }
 }
 
-/** A document in which every block of code is a program, and every program is run by a test. */
+/**
+ * A document in which every block of code is a program, and every program is run by a test. `guides.test.ts` compiles the programs of
+ * all documents.
+ */
 export class Guide {
   readonly #document: string;
   readonly #tested = new Set<string>();
@@ -178,24 +204,12 @@ export class Guide {
     });
   }
 
-  /** The test that nothing of the document is left out, and that everything compiles. Call it after the other tests. */
+  /** The test that nothing of the document is left out. Call it after the other tests. */
   testWhole(): void {
     const tested = [...this.#tested].sort();
-    test(`${this.#document}: every block of code is a program that a test runs, and that compiles against the public types`, async (t) => {
+    test(`${this.#document}: every block of code is a program that a test runs`, async (t) => {
       const found = await blocks(this.#document);
       t.deepEqual(found.map(({ name }) => name).sort(), tested);
-      const where = await folder(t, `${path.parse(this.#document).name}-types`);
-      const files = await Promise.all(
-        found.map(async ({ name, code }) => {
-          const file = path.join(where, name.replace(/\.ts$/, '.mts'));
-          await writeFile(file, code);
-          return file;
-        }),
-      );
-      // Plain JavaScript is checked as far as possible without type annotations.
-      const untyped = { allowJs: true, checkJs: true, noImplicitAny: false };
-      const javascript = files.every((file) => file.endsWith('.mjs'));
-      t.deepEqual(complaints(files, javascript ? untyped : { noUncheckedIndexedAccess: true }), []);
     });
   }
 }

@@ -13,8 +13,9 @@ import fc from 'fast-check';
 import * as sluice from 'sluice';
 import { ConnectionError, IncompleteReadError, LimitOverrunError, StreamReader, StreamServer, connect } from 'sluice';
 import ts from 'typescript';
+import { sameBytes } from './bytes.js';
 import { certificates } from './certificates.js';
-import { Guide, blocks, type Workplace } from './documents.js';
+import { Guide, blocks, compile, type Workplace } from './documents.js';
 import { sparePort } from './loopback.js';
 import { Program, root } from './program.js';
 import { seed } from './seed.js';
@@ -32,6 +33,10 @@ const TESTED = [
   'docs/tuning.md',
   'docs/writing-a-protocol-parser.md',
 ];
+
+test('every program in the documents compiles against the public types', async (t) => {
+  t.deepEqual(await compile(t, TESTED), []);
+});
 
 /** Generated from declarations. */
 const GENERATED = ['docs/sluice.api.md'];
@@ -181,7 +186,7 @@ parsing.test('resp.ts', 'commands that are typed by hand, between others, cut at
     [Buffer.from('QUIT')],
   ];
   for (let cut = 1; cut <= bytes.length; cut++) {
-    t.deepEqual((await parsed(RespParser, bytes, [cut, bytes.length])).values, expected);
+    sameBytes(t, (await parsed(RespParser, bytes, [cut, bytes.length])).values, expected);
   }
 });
 
@@ -189,7 +194,7 @@ parsing.test('resp.ts', 'the parser waits once for a long string, whatever is in
   const RespParser = await parserClass(work);
   const large = Buffer.alloc(1_000_000, '\r\n$5\r\n');
   const { values, calls } = await parsed(RespParser, command('SET', 'k', large), [100, 10_000]);
-  t.deepEqual(values, [[Buffer.from('SET'), Buffer.from('k'), large]]);
+  sameBytes(t, values, [[Buffer.from('SET'), Buffer.from('k'), large]]);
   t.is(calls, 2, 'once for what came first, once for the rest');
 });
 
