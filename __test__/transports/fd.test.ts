@@ -44,20 +44,35 @@ interface Told {
   open: boolean;
 }
 
-/** The error of `call` in a process where `fd` is 3. */
-function refusal(call: string, fd: number): Told {
+/** The errors of calls in a process that has `fd` once for each of them: as 3 for the first, as 4 for the second, and so on. */
+function refusals(calls: readonly string[], fd: number): Told[] {
   const code = `
     import * as S from ${JSON.stringify(pathToFileURL(join(root, 'dist', 'index.js')).href)};
     import { fstatSync } from 'node:fs';
-    const fd = 3;
-    const told = await (${call}).then(() => null, ({ name, code, message }) => ({ name, code, message }));
-    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
-    const open = (() => { try { fstatSync(fd); return true; } catch { return false; } })();
-    console.log(JSON.stringify({ ...told, open }));
+    const calls = [${calls.map((call) => `(fd) => ${call}`).join(', ')}];
+    const all = [];
+    for (const [i, call] of calls.entries()) {
+      const fd = 3 + i;
+      const told = await call(fd).then(() => null, ({ name, code, message }) => ({ name, code, message }));
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+      const open = (() => { try { fstatSync(fd); return true; } catch { return false; } })();
+      all.push({ ...told, open });
+    }
+    console.log(JSON.stringify(all));
     process.exit();`;
   const args = ['--input-type=module', '-e', code];
-  const { stdout } = spawnSync(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', fd], encoding: 'utf8' });
-  return JSON.parse(stdout) as Told;
+  const { stdout } = spawnSync(process.execPath, args, {
+    stdio: ['ignore', 'pipe', 'inherit', ...calls.map(() => fd)],
+    encoding: 'utf8',
+  });
+  const all = JSON.parse(stdout) as Told[];
+  if (all.length !== calls.length) throw new Error(`${all.length} answers to ${calls.length} calls`);
+  return all;
+}
+
+/** The error of `call` in a process where `fd` is 3. */
+function refusal(call: string, fd: number): Told {
+  return refusals([call], fd)[0]!;
 }
 
 const MAKING = {
@@ -73,10 +88,9 @@ onLinux('a listening socket, TCP or Unix, cannot be a stream', async (t) => {
     const server = createServer();
     t.teardown(() => server.close());
     const fd = await fdOf(() => once(server.listen(place), 'listening'));
-    for (const [action, call] of Object.entries(MAKING)) {
-      t.like(refusal(call, fd), {
-        ...{ name: 'ConnectionError', code: 'ENOTCONN', message: `${action}: fd 3: socket is not connected` },
-      });
+    for (const [i, told] of refusals(Object.values(MAKING), fd).entries()) {
+      const message = `${Object.keys(MAKING)[i]}: fd ${3 + i}: socket is not connected`;
+      t.like(told, { name: 'ConnectionError', code: 'ENOTCONN', message });
     }
   }
 });
@@ -88,12 +102,11 @@ onLinux('a datagram socket can be neither a stream nor a listener, and its fd st
     udp.bind(0, '127.0.0.1');
     return once(udp, 'listening');
   });
-  for (const [action, call] of Object.entries(MAKING)) {
-    const told = refusal(call, fd);
+  for (const [i, told] of refusals(Object.values(MAKING), fd).entries()) {
     t.like(told, { name: 'TypeError', code: 'ERR_INVALID_FD_TYPE', open: true });
     t.true(
       told.message.startsWith(
-        `${action}: fd 3 is a socket that is not a byte stream, such as a UDP socket, and must be `,
+        `${Object.keys(MAKING)[i]}: fd ${3 + i} is a socket that is not a byte stream, such as a UDP socket, and must be `,
       ),
       told.message,
     );
