@@ -6,23 +6,32 @@ import path from 'node:path';
  */
 export const LONGEST = [
   'porting',
+  'close-bounds',
   'examples',
+  'timeout-schedules',
   'guides',
   'bench',
-  'timeout-schedules',
-  'attacks-connections',
-  'tls-contract',
-  'socket',
   'abandoned',
-  'cluster-unix',
-  'ring',
-  'reader-model',
-  'idle',
-  'connect-pipe',
-  'fd',
-  'readme',
+  'happy-eyeballs-sockets',
   'attacks-slow',
-  'attacks-flood',
+  'frames-transports',
+  'attacks-connections',
+  'socket',
+  'tls-contract',
+  'examples-cores',
+  'fd',
+  'tls-contract-more',
+  'interop-haproxy',
+  'attacks-proxy',
+  'native',
+  'tls-errors',
+  'pipe',
+  'running-guide',
+  'drain',
+  'framing',
+  'attacks-unread',
+  'attacks-data',
+  'ring',
 ];
 
 function rank(file) {
@@ -35,7 +44,8 @@ export default {
   sortTestFiles: (a, b) => rank(a) - rank(b) || (a < b ? -1 : 1),
   // A process for each test file: sockets left open, signals and the environment stay with the file that made them.
   workerThreads: false,
-  concurrency: 2,
+  // One more than the processors of the smallest machine, because files wait for timeouts and child processes.
+  concurrency: 3,
   // Without any result for this long, a file is given up. Long enough for a machine that has much else to do; a child process
   // that hangs is ended before (`LONGEST_MS` in `__test__/program.ts`), so that its test can say what it was waiting for.
   timeout: '3m',
