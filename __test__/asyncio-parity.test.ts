@@ -1,4 +1,5 @@
 /** Cases from asyncio's own tests that no other file covers: sendfile over TLS, and TLS after EOF. */
+// Runs once for each way of reading: the engine makes no difference to streams.
 import { Buffer } from 'node:buffer';
 import { open, writeFile } from 'node:fs/promises';
 import path from 'node:path';

@@ -1,4 +1,5 @@
 // What all error classes have in common.
+// Runs once: nothing is read.
 import test, { type ExecutionContext } from 'ava';
 import {
   allAttemptsFailed,

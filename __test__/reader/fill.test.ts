@@ -1,4 +1,5 @@
 /** The memory of a large read, on its own. The reads that use it are tested in `reader.test.ts`. */
+// Runs once: this memory is not that of an engine, and no socket is read.
 import test from 'ava';
 import { Fill } from '#ts/reader/fill.js';
 

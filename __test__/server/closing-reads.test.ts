@@ -1,4 +1,5 @@
 /** What the handlers of a server can still read when the server ends their connections: nothing; and what they have written is sent. */
+// Runs once for each way of reading: the engine makes no difference to servers.
 import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import type { ClientHandler, ServingOptions, Stream } from 'sluice';

@@ -1,4 +1,5 @@
 /** Closing a server with `drain`: no answer to a request that was received is lost, and idle connections do not delay the close. */
+// Runs once for each way of reading: the engine makes no difference to servers.
 import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';

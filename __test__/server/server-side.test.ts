@@ -1,5 +1,6 @@
 /* eslint-disable @typescript-eslint/no-deprecated -- pairs have this option, too */
 /** `connect({ sock, serverSide: true })`: a stream for the server's side over a socket that other code has accepted. */
+// Runs once for each way of reading: the engine makes no difference to streams.
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';

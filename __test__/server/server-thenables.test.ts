@@ -1,4 +1,5 @@
 /** The result of a handler, a callback or onError is awaited as `await` would do it. */
+// Runs once: it is about the results of handlers; nothing is read of these connections, or next to nothing.
 import test from 'ava';
 import { once } from 'node:events';
 import { startServer, type ClientHandler } from 'sluice';

@@ -1,4 +1,5 @@
 /** Timeouts of the connections of a server: which ones are cut off, and that each is reported once. */
+// Runs once for each way of reading: the engine makes no difference to servers.
 import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';

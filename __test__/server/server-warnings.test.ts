@@ -1,4 +1,5 @@
 /** The warnings of a server without onError, and how often they come. */
+// Runs once for each way of reading: the engine makes no difference to servers.
 import test from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';

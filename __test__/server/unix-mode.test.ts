@@ -1,4 +1,5 @@
 /** The permissions of the file of a Unix socket. */
+// Runs once: it is about the file of the socket.
 import test, { type ExecutionContext } from 'ava';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';

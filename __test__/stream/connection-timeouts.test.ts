@@ -1,4 +1,5 @@
 /** `idleTimeout`, `readTimeout`, `writeTimeout` and `maxAge` on a simulated clock. */
+// Runs once for each engine: bytes do not come from a socket.
 import test from 'ava';
 import { ConnectionError, TimeoutError } from 'sluice';
 import { pendingDeadlines } from '#ts/deadlines.js';

@@ -1,4 +1,5 @@
 /** Timeouts of connections over every transport. */
+// Runs once for each way of reading: the engine makes no difference to streams.
 import test from 'ava';
 import { closeSync } from 'node:fs';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
 /** Exchanging the certificate of a running server. */
-// Runs once for each way of reading: the engine makes no difference to streams.
+// Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
 import { X509Certificate } from 'node:crypto';
 import { connect as netConnect } from 'node:net';
 import path from 'node:path';

@@ -1,5 +1,5 @@
 /** A TLS client of ours with a Node server: no data is lost at the start, and the certificate must match the name. */
-// Runs once for each way of reading: the engine makes no difference to streams.
+// Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';

@@ -1,6 +1,7 @@
 /**
  * Servers in processes that run out of file descriptors, and connections that are refused before the server sees them.
  */
+// Runs once: it is about connections that are refused before anything is read.
 import test from 'ava';
 import { once } from 'node:events';
 import { Socket, connect as netConnect, createServer, type AddressInfo } from 'node:net';

@@ -1,4 +1,5 @@
 /** Streams over Node streams in object mode, whose chunks are strings or bytes: pipes, and `connect({ sock })`. */
+// Runs once: a Node stream is read in one way only, and the engine makes no difference to streams.
 import { Buffer } from 'node:buffer';
 import { Duplex, PassThrough, Readable, Writable, duplexPair } from 'node:stream';
 import tls from 'node:tls';

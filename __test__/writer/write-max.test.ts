@@ -1,5 +1,6 @@
 /* eslint @typescript-eslint/no-floating-promises: off -- the promises of writes need not be awaited: that is part of the test */
 /** `setWriteBufferLimits({ max })` and the option `maxWriteBuffer`: on a fake transport, and on each kind of connection. */
+// Runs once for each way of reading: it is about outgoing data, and about bytes that have already arrived.
 import { Buffer } from 'node:buffer';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
