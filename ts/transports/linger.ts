@@ -138,7 +138,8 @@ export function linger(side: Lingering, timeout: number | null): () => void {
     left -= Math.min(now - last, step);
     last = now;
     const rest = side.unsent();
-    if (rest !== null && rest < unsent && unsent !== Infinity) left = most;
+    // The first time, whether the peer has read is not known; if it has read everything, no more time is needed.
+    if (rest !== null && rest < unsent && (unsent !== Infinity || rest > 0)) left = most;
     unsent = rest ?? Infinity;
     if (left <= 0) return true;
     const quiet = side.dropped() === droppedBefore;
