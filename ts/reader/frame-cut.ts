@@ -1,6 +1,7 @@
 /**
- * How listed frames leave the ring: many are copied out together (the cut), and each frame is a view of the cut. So returning a frame that
- * is listed and cut moves two numbers and creates a view. (`TextCut` in `decoding.ts` is the same for lines that are read as strings.)
+ * Listed frames that were copied out of the ring together (a cut): which frames go into one, so that no frame keeps too much memory alive,
+ * and each frame as a view of it. The `FrameScanner` makes the copy. (`TextCut` in `decoding.ts` is the same for lines that are read as
+ * strings.)
  */
 import { Buffer } from 'node:buffer';
 import { MeasuredFraming, type PreparedFraming } from '../buffer/framing.js';

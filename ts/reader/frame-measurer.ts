@@ -1,6 +1,7 @@
 /**
- * Frames that the caller's own function measures: it is called here and nowhere else, when a read needs a frame and never when bytes
- * arrive. While it runs, no read may start, and what it has refused is kept until the frames before it have been returned.
+ * Frames that the caller's own function measures (`frameLength` of a `CustomFraming`). The function is called here and nowhere else: when a
+ * read needs a frame, and never when bytes arrive. While it runs, no read may start, and what it has refused is kept until the frames
+ * before it have been returned.
  */
 import type { Buffer } from 'node:buffer';
 import type { CustomLengths } from '../buffer/framing.js';

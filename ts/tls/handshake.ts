@@ -1,6 +1,9 @@
 /**
  * The TLS handshake, on either side. It takes over a socket or `Duplex` that no transport reads any more, and returns a
  * {@link TlsTransport}. If it fails, the socket is closed.
+ *
+ * A client compares the name in the server's certificate here: Node does it in `connect`, with the name that `options.ts` has put into
+ * `host`, unless the caller has a `checkServerIdentity` of its own.
  */
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
