@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { connect } from 'sluice';
 import { directory } from '../fifo.js';
-import { Process, type ProcessOptions } from '../program.js';
+import { Process, installed, type ProcessOptions } from '../program.js';
 
 /** Options to run a program as an unprivileged user, for servers that refuse to run as root; none if this process is not root. */
 export function unprivileged(): Pick<ProcessOptions, 'uid' | 'gid'> {
@@ -48,6 +48,26 @@ export async function peer(
     }
     await sleep(20);
   }
+}
+
+/**
+ * Whether Python packages are installed, by the names that they are imported by. If one is missing, the test logs one line and is over; in
+ * CI, which installs them, that is a failure.
+ */
+export function pythonPackages(t: ExecutionContext, ...names: readonly string[]): boolean {
+  if (!installed(t, 'python3')) return false;
+  const missing = names.filter((name) => {
+    try {
+      execFileSync('python3', ['-c', `import ${name}`], { stdio: 'ignore' });
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  if (missing.length === 0) return true;
+  t.log(`not installed here: the Python packages ${missing.join(', ')}`);
+  t.falsy(process.env['CI'], `${missing.join(', ')} must be installed in CI`);
+  return false;
 }
 
 async function accepts(port: number): Promise<void> {
