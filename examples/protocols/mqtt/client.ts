@@ -1,0 +1,304 @@
+/**
+ * An MQTT client for MQTT 3.1.1 and 5, QoS 0 and 1.
+ *
+ *     node out/examples/protocols/mqtt/client.js sub FILTER [PORT [HOST]]             prints messages until it is stopped
+ *     node out/examples/protocols/mqtt/client.js pub TOPIC MESSAGE [PORT [HOST]]
+ *
+ * Left out: QoS 2, topic aliases, enhanced authentication, and connecting again: connect another client with the same `clientId` and
+ * `cleanStart: false`, and the broker sends what the first one has not acknowledged.
+ */
+import { once } from 'node:events';
+import { pathToFileURL } from 'node:url';
+import { connect, type ClientSsl, type LengthFraming, type Stream } from 'sluice';
+import {
+  MQTT,
+  MqttError,
+  NO_PROPERTIES,
+  Reason,
+  decode,
+  encode,
+  encodePublish,
+  type Ack,
+  type Connack,
+  type Filter,
+  type Message,
+  type Packet,
+  type Properties,
+  type Publish,
+  type SubscriptionAck,
+  type Version,
+} from './mqtt.js';
+import { isFilter, isTopic } from './topics.js';
+
+/** The most messages that may be unacknowledged, if the broker does not want fewer. */
+const MAX_UNACKNOWLEDGED = 10_000;
+
+const SUBSCRIPTION = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+
+export interface MqttOptions {
+  /** Default 5. */
+  version?: Version;
+  /** By default the broker chooses one. */
+  clientId?: string;
+  /** Whether the broker forgets an earlier session with this `clientId`. Default true. */
+  cleanStart?: boolean;
+  /** Seconds between two pings; 0: none. Default 60. */
+  keepAlive?: number;
+  username?: string;
+  password?: Uint8Array | string;
+  /** Published by the broker when the connection is lost. */
+  will?: Pick<Message, 'topic' | 'payload'> & Partial<Message>;
+  /** Of CONNECT, for example `sessionExpiry`. */
+  properties?: Properties;
+  /** The longest packet in bytes. Default 1 MiB. */
+  maximumPacket?: number;
+  ssl?: ClientSsl;
+  /** How long to wait for an answer, in ms. Default 30 000. */
+  timeout?: number;
+  /**
+   * Receives messages. As long as it has returned a promise that is not settled, nothing is read from the broker: do not wait in it for
+   * an answer of the broker. A message with QoS 1 is acknowledged when it is done.
+   */
+  onMessage?: (message: Publish) => void | Promise<void>;
+}
+
+export interface PublishOptions {
+  qos?: 0 | 1;
+  retain?: boolean;
+  properties?: Properties;
+}
+
+type Answer = Ack | SubscriptionAck;
+
+interface Request {
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class MqttClient {
+  readonly connack: Connack;
+  /** Resolves when this side has closed the connection; rejects with the reason if it ends in any other way. */
+  readonly closed: Promise<void>;
+  readonly #stream: Stream;
+  readonly #version: Version;
+  readonly #onMessage: NonNullable<MqttOptions['onMessage']>;
+  /** By packet identifier. */
+  readonly #requests = new Map<number, Request>();
+  /** Calls of `publish` that wait until fewer messages are unacknowledged. */
+  readonly #waiting: (() => void)[] = [];
+  #unacknowledged = 0;
+  #lastId = 0;
+  /** Why there is no connection any more. */
+  #end: Error | null = null;
+
+  /** Connects, and resolves when the broker has accepted. A refusal is an {@link MqttError}. */
+  static async connect(host: string, port: number, options: MqttOptions = {}): Promise<MqttClient> {
+    const { version = 5, clientId = '', cleanStart = true, keepAlive = 60, timeout = 30_000, ssl, will } = options;
+    const { username = null, password = null, properties: wishes, maximumPacket = 1024 * 1024 } = options;
+    const framing = { ...MQTT, limit: maximumPacket };
+    const stream = await connect(host, port, { timeout, ssl });
+    try {
+      const properties = { maximumPacketSize: maximumPacket, ...wishes };
+      const last = will && { qos: 0 as const, retain: false, properties: NO_PROPERTIES, ...will };
+      const secret = password === null ? null : Buffer.from(password);
+      const hello = { type: 'connect', version, clientId, cleanStart, keepAlive, properties } as const;
+      void stream.write(encode({ ...hello, will: last ?? null, username, password: secret }, version));
+      const answer = await stream.readframe(framing, { timeout });
+      if (answer === null) throw new MqttError(Reason.unspecified, 'connect: the broker has closed the connection');
+      const connack = decode(answer, 0, answer.length, version);
+      if (connack.type !== 'connack')
+        throw new MqttError(Reason.protocolError, `connect: the answer is ${connack.type}`);
+      const { reason, properties: limits } = connack;
+      if (reason !== 0) throw new MqttError(reason, `connect: refused with ${reason}${because(limits)}`);
+      return new MqttClient(stream, framing, connack, limits.serverKeepAlive ?? keepAlive, options);
+    } catch (error) {
+      await stream.abort();
+      throw error;
+    }
+  }
+
+  private constructor(
+    stream: Stream,
+    framing: LengthFraming,
+    connack: Connack,
+    keepAlive: number,
+    { version = 5, onMessage = () => {} }: MqttOptions,
+  ) {
+    this.#stream = stream;
+    this.connack = connack;
+    this.#version = version;
+    this.#onMessage = onMessage;
+    this.closed = this.#run(framing, keepAlive);
+    this.closed.catch(() => {}); // every call fails with the same reason
+  }
+
+  /** Reads until the connection ends. The broker answers pings, so there is always something to read in time. */
+  async #run(framing: LengthFraming, keepAlive: number): Promise<void> {
+    const stream = this.#stream;
+    const wait = { timeout: keepAlive === 0 ? Infinity : 1500 * keepAlive };
+    const ping = (): void => this.#send({ type: 'pingreq' });
+    const pings = keepAlive === 0 ? undefined : setInterval(ping, 1000 * keepAlive).unref();
+    try {
+      for (;;) {
+        const frames = stream.tryReadframes(framing) ?? (await stream.readframes(framing, wait));
+        if (frames.length === 0) break;
+        const bytes = Buffer.from(frames.bytes); // one copy, since messages may be kept
+        let start = 0;
+        for (const end of frames.ends) {
+          const packet = decode(bytes, start, end, this.#version);
+          start = end;
+          if (packet.type !== 'publish') this.#handle(packet);
+          else {
+            const done = this.#onMessage(packet);
+            if (done !== undefined) await done;
+            if (packet.qos === 1) this.#acknowledge(packet.id);
+          }
+        }
+      }
+      if (this.#end === null) throw new MqttError(Reason.unspecified, 'the broker has closed the connection');
+    } catch (error) {
+      if (this.#end === null) {
+        this.#end = error as Error;
+        void stream.abort();
+        throw error;
+      }
+    } finally {
+      clearInterval(pings);
+      for (const { reject } of this.#requests.values()) reject(this.#end);
+      for (const go of this.#waiting) go();
+    }
+  }
+
+  #handle(packet: Exclude<Packet, Publish>): void {
+    switch (packet.type) {
+      case 'puback':
+      case 'suback':
+      case 'unsuback': {
+        const request = this.#requests.get(packet.id);
+        this.#requests.delete(packet.id);
+        return request?.resolve(packet);
+      }
+      case 'pingresp':
+        return;
+      case 'disconnect':
+        throw new MqttError(packet.reason, `the broker disconnects with ${packet.reason}${because(packet.properties)}`);
+      default:
+        throw new MqttError(Reason.protocolError, `${packet.type} is not expected from a broker`);
+    }
+  }
+
+  #send(packet: Packet): void {
+    void this.#stream.write(encode(packet, this.#version));
+  }
+
+  #acknowledge(id: number): void {
+    this.#send({ type: 'puback', id, reason: Reason.success, properties: NO_PROPERTIES });
+  }
+
+  /** Sends a packet with an identifier, and resolves with the answer to it. */
+  async #request(send: (id: number) => void): Promise<Answer> {
+    if (this.#end !== null) throw this.#end;
+    do this.#lastId = (this.#lastId % 65535) + 1;
+    while (this.#requests.has(this.#lastId));
+    const id = this.#lastId;
+    const answer = new Promise<Answer>((resolve, reject) => this.#requests.set(id, { resolve, reject }));
+    send(id);
+    return answer;
+  }
+
+  /**
+   * Publishes a message. With QoS 0 it resolves when there is room for more: not awaiting it is fine for a few messages. With QoS 1 it
+   * resolves when the broker has acknowledged the message.
+   */
+  publish(topic: string, payload: Uint8Array | string, options: PublishOptions = {}): Promise<void> {
+    const { qos = 0, retain = false, properties = NO_PROPERTIES } = options;
+    if (!isTopic(topic)) throw new TypeError(`publish: ${JSON.stringify(topic)} is not a topic`);
+    const message = {
+      topic,
+      payload: typeof payload === 'string' ? Buffer.from(payload) : payload,
+      qos,
+      retain,
+      properties,
+    };
+    if (qos === 1) return this.#publishSafely(message);
+    if (this.#end !== null) return Promise.reject(this.#end);
+    return this.#stream.write(encodePublish(message, 0, false, this.#version));
+  }
+
+  async #publishSafely(message: Message): Promise<void> {
+    const most = Math.min(this.connack.properties.receiveMaximum ?? MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED);
+    while (this.#unacknowledged >= most && this.#end === null) await new Promise<void>((go) => this.#waiting.push(go));
+    this.#unacknowledged++;
+    try {
+      const send = (id: number): void => void this.#stream.write(encodePublish(message, id, false, this.#version));
+      const { reason } = (await this.#request(send)) as Ack;
+      if (reason >= 128) throw new MqttError(reason, `publish: refused with ${reason}`);
+    } finally {
+      this.#unacknowledged--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  /** Subscribes, and returns the QoS that the broker grants for each filter. If it refuses one, that is an {@link MqttError}. */
+  async subscribe(filters: string | readonly string[], options: Partial<Filter> = {}): Promise<readonly number[]> {
+    const list = [filters].flat().map((filter) => ({ ...SUBSCRIPTION, ...options, filter: checkedFilter(filter) }));
+    const send = (id: number): void => this.#send({ type: 'subscribe', id, filters: list, properties: NO_PROPERTIES });
+    return granted('subscribe', await this.#request(send));
+  }
+
+  async unsubscribe(filters: string | readonly string[]): Promise<void> {
+    const list = [filters].flat().map(checkedFilter);
+    const send = (id: number): void =>
+      this.#send({ type: 'unsubscribe', id, filters: list, properties: NO_PROPERTIES });
+    granted('unsubscribe', await this.#request(send));
+  }
+
+  /** Says goodbye, so that there is no will, and closes the connection when everything is sent. */
+  async close(): Promise<void> {
+    if (this.#end === null) {
+      this.#end = new MqttError(Reason.success, 'the connection was closed');
+      this.#send({ type: 'disconnect', reason: Reason.success, properties: NO_PROPERTIES });
+      await this.#stream.close();
+    }
+    await this.closed;
+  }
+
+  /** Closes the connection without a goodbye. */
+  async abort(): Promise<void> {
+    this.#end ??= new MqttError(Reason.unspecified, 'the connection was aborted');
+    await this.#stream.abort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function because({ reasonString }: Properties): string {
+  return reasonString === undefined ? '' : `: ${reasonString}`;
+}
+
+function checkedFilter(filter: string): string {
+  if (!isFilter(filter)) throw new TypeError(`${JSON.stringify(filter)} is not a filter`);
+  return filter;
+}
+
+function granted(action: string, answer: Answer): readonly number[] {
+  const { reasons } = answer as SubscriptionAck;
+  const refused = reasons.find((reason) => reason >= 128);
+  if (refused !== undefined) throw new MqttError(refused, `${action}: refused with ${refused}`);
+  return reasons;
+}
+
+async function main([action, topic = '', ...args]: string[]): Promise<void> {
+  const message = action === 'pub' ? args.shift() : undefined;
+  const [port = '1883', host = '127.0.0.1'] = args;
+  const onMessage = ({ topic, payload }: Message): void => console.log(`${topic} ${String(payload)}`);
+  await using client = await MqttClient.connect(host, Number(port), { onMessage });
+  if (message !== undefined) { await client.publish(topic, message, { qos: 1 }); return; }
+  await client.subscribe(topic, { qos: 1 });
+  console.log(`Subscribed to ${topic}`);
+  await Promise.race([client.closed, once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main(process.argv.slice(2));

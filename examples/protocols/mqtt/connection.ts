@@ -1,0 +1,171 @@
+/** The connection of a client to the broker: what the client sends after its CONNECT packet, and what it gets for it. */
+import type { Stream } from 'sluice';
+import {
+  MqttError,
+  NO_PROPERTIES,
+  Reason,
+  decode,
+  encode,
+  type Connect,
+  type Filter,
+  type Packet,
+  type Publish,
+  type Subscribe,
+  type Unsubscribe,
+} from './mqtt.js';
+import type { Broker } from './server.js';
+import { current, type Session } from './session.js';
+import { isFilter, isTopic, matches } from './topics.js';
+
+const MAX_SUBSCRIPTIONS = 10_000;
+
+/** Writes of more bytes than this are not copied, but sent from where they are. */
+const COPIED_BYTES = 4096;
+
+export class Connection {
+  readonly #broker: Broker;
+  readonly #session: Session;
+  readonly #stream: Stream;
+  readonly #connect: Connect;
+  /** The subscribers who cannot keep up with this publisher. */
+  readonly #behind = new Set<Session>();
+
+  constructor(broker: Broker, session: Session, stream: Stream, connect: Connect) {
+    this.#broker = broker;
+    this.#session = session;
+    this.#stream = stream;
+    this.#connect = connect;
+  }
+
+  /** Handles packets until the client disconnects. Throws if it does what it must not, or nothing for one and a half times its keep-alive. */
+  async run(): Promise<void> {
+    const stream = this.#stream;
+    const { keepAlive } = this.#connect;
+    const wait = { timeout: keepAlive === 0 ? Infinity : 1500 * keepAlive };
+    const framing = this.#broker.framing;
+    for (;;) {
+      const frames = stream.tryReadframes(framing) ?? (await stream.readframes(framing, wait));
+      if (frames.length === 0) return;
+      const { bytes, ends } = frames;
+      let start = 0;
+      for (const end of ends) {
+        const packet = decode(bytes, start, end, this.#connect.version);
+        if (packet.type === 'publish') this.#publish(packet, bytes.subarray(start, end));
+        else if (packet.type === 'disconnect') {
+          this.#disconnect(packet.reason, packet.properties.sessionExpiry);
+          return;
+        } else this.#handle(packet);
+        start = end;
+      }
+      // Back-pressure: as long as this waits, nothing is read from the client.
+      await stream.drain();
+      for (const session of this.#behind) await session.catchUp();
+      this.#behind.clear();
+    }
+  }
+
+  #reply(packet: Packet): void {
+    void this.#stream.write(encode(packet, this.#connect.version));
+  }
+
+  #handle(packet: Exclude<Packet, Publish>): void {
+    switch (packet.type) {
+      case 'puback': {
+        this.#session.acknowledge(packet.id);
+        return;
+      }
+      case 'subscribe': {
+        this.#subscribe(packet);
+        return;
+      }
+      case 'unsubscribe': {
+        this.#unsubscribe(packet);
+        return;
+      }
+      case 'pingreq': {
+        this.#reply({ type: 'pingresp' });
+        return;
+      }
+      default:
+        throw new MqttError(Reason.protocolError, `${packet.type} is not expected from a client that is connected`);
+    }
+  }
+
+  /** @param packet - the packet with the message, in memory that the reader has lent */
+  #publish(message: Publish, packet: Buffer): void {
+    const { topic, qos, id, properties, retain } = message;
+    if (!isTopic(topic)) throw new MqttError(Reason.invalidTopic, `${JSON.stringify(topic)} is not a topic`);
+    if (qos === 2) throw new MqttError(Reason.qosNotSupported, 'publish: QoS 2 is not supported');
+    if (properties.topicAlias !== undefined || properties.subscriptionIds !== undefined)
+      throw new MqttError(Reason.protocolError, 'publish: a topic alias or a subscription identifier');
+    const forwarded = qos > 0 || retain ? null : packet.length > COPIED_BYTES ? Buffer.from(packet) : packet;
+    const accepted = this.#broker.route(message, this.#session, forwarded, this.#behind);
+    if (qos === 1) {
+      const reason = accepted ? Reason.success : Reason.quotaExceeded;
+      this.#reply({ type: 'puback', id, reason, properties: NO_PROPERTIES });
+    }
+  }
+
+  #subscribe({ id, filters, properties }: Subscribe): void {
+    const before = new Set(this.#session.subscriptions.keys());
+    const reasons = filters.map((filter) => this.#add(filter, properties.subscriptionIds?.[0] ?? 0));
+    this.#reply({ type: 'suback', id, reasons, properties: NO_PROPERTIES });
+    for (const [i, { filter, retainHandling }] of filters.entries()) {
+      const granted = reasons[i]!;
+      const wanted = retainHandling === 0 || (retainHandling === 1 && !before.has(filter));
+      if (granted < 128 && wanted) this.#sendRetained(filter, granted);
+    }
+  }
+
+  /** Returns the granted QoS, or a reason why not. */
+  #add(wanted: Filter, id: number): number {
+    const session = this.#session;
+    const { subscriptions } = session;
+    const refused = (reason: number): number => (this.#connect.version === 5 ? reason : Reason.unspecified);
+    if (!isFilter(wanted.filter)) return refused(Reason.invalidFilter);
+    if (wanted.filter.startsWith('$share/')) return refused(Reason.sharedNotSupported);
+    const old = subscriptions.get(wanted.filter);
+    if (old === undefined && subscriptions.size >= MAX_SUBSCRIPTIONS) return refused(Reason.quotaExceeded);
+    if (old !== undefined) this.#broker.subscriptions.delete(old);
+    const subscription = { ...wanted, qos: Math.min(wanted.qos, 1) as 0 | 1, session, id };
+    subscriptions.set(wanted.filter, subscription);
+    this.#broker.subscriptions.add(subscription);
+    return subscription.qos;
+  }
+
+  #sendRetained(filter: string, granted: number): void {
+    const { id } = this.#session.subscriptions.get(filter)!;
+    for (const message of this.#broker.retained.values()) {
+      if (!matches(filter, message.topic)) continue;
+      const now = current(message);
+      if (now === null) continue;
+      const qos = Math.min(message.qos, granted);
+      this.#broker.send({ ...message, ...now, retain: true }, this.#session, qos, id === 0 ? [] : [id]);
+    }
+  }
+
+  #unsubscribe({ id, filters }: Unsubscribe): void {
+    const { subscriptions } = this.#session;
+    const reasons = filters.map((filter) => {
+      const subscription = subscriptions.get(filter);
+      if (subscription === undefined) return Reason.noSubscription;
+      subscriptions.delete(filter);
+      this.#broker.subscriptions.delete(subscription);
+      return Reason.success;
+    });
+    const version5 = this.#connect.version === 5;
+    this.#reply({ type: 'unsuback', id, reasons: version5 ? reasons : [], properties: NO_PROPERTIES });
+  }
+
+  #disconnect(reason: number, expiry: number | undefined): void {
+    const session = this.#session;
+    if (session.stream !== this.#stream) return;
+    if (expiry !== undefined && expiry > 0 && session.expiry === 0)
+      throw new MqttError(
+        Reason.protocolError,
+        'disconnect: the session would outlive a connection that it was to end with',
+      );
+    if (expiry !== undefined) session.expiry = Math.min(expiry, session.expiry);
+    if (reason === Reason.success) session.will = null;
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * The session of a client: its subscriptions, and the messages that it has not acknowledged. It outlives the connection if the client
+ * wishes so, and moves to the next connection with the same client identifier.
+ */
+import type { Stream } from 'sluice';
+import { NO_PROPERTIES, encode, encodePublish, type Connect, type Filter, type Message, type Version } from './mqtt.js';
+
+/** The most bytes of messages that a session may keep. Further ones are dropped. */
+const MAX_KEPT = 16 * 1024 * 1024;
+
+/** The most bytes that wait to be sent to a client before publishers wait for it, and for how long they do. */
+const MAX_WAITING = 64 * 1024;
+const PATIENCE_MS = 1000;
+
+export interface Subscription extends Filter {
+  readonly session: Session;
+  /** The subscription identifier of MQTT 5; 0 if there is none. */
+  readonly id: number;
+}
+
+/** All subscriptions of a session that match a topic: a message is delivered once. */
+export interface Target {
+  readonly session: Session;
+  readonly qos: number;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly ids: number[];
+}
+
+export function targets(subscriptions: readonly Subscription[]): readonly Target[] {
+  const found = new Map<Session, Target>();
+  for (const { session, id, qos, noLocal, retainAsPublished } of subscriptions) {
+    const other = found.get(session);
+    found.set(session, {
+      session,
+      qos: Math.max(qos, other?.qos ?? 0),
+      noLocal: noLocal && (other?.noLocal ?? true),
+      retainAsPublished: retainAsPublished || (other?.retainAsPublished ?? false),
+      ids: [...(other?.ids ?? []), ...(id === 0 ? [] : [id])],
+    });
+  }
+  return [...found.values()];
+}
+
+/** A message that is kept: it has its own memory. */
+export interface Kept extends Message {
+  /** In ms since 1970; Infinity: never. */
+  readonly expires: number;
+}
+
+export function keep(message: Message): Kept {
+  const { topic, payload, qos, retain, properties } = message;
+  const { messageExpiry = Infinity } = properties;
+  return { topic, payload: Buffer.from(payload), qos, retain, properties, expires: Date.now() + 1000 * messageExpiry };
+}
+
+/** The message as it is now: the time that it was kept is deducted from the time that it has. */
+export function current(message: Kept): Message | null {
+  if (message.expires === Infinity) return message;
+  const left = Math.ceil((message.expires - Date.now()) / 1000);
+  return left <= 0 ? null : { ...message, properties: { ...message.properties, messageExpiry: left } };
+}
+
+/** About how much memory a message takes. */
+export function cost({ topic, payload, properties }: Message): number {
+  const more = properties === NO_PROPERTIES ? 0 : JSON.stringify(properties).length;
+  return 200 + topic.length + payload.length + more;
+}
+
+export class Session {
+  readonly clientId: string;
+  readonly subscriptions = new Map<string, Subscription>();
+  /** The connection; null while there is none. */
+  stream: Stream | null = null;
+  version: Version = 4;
+  /** Seconds that the session outlives its connection. */
+  expiry = 0;
+  will: Message | null = null;
+  /** Run while there is no connection: the first publishes the will, the second ends the session. */
+  willTimer: NodeJS.Timeout | null = null;
+  endTimer: NodeJS.Timeout | null = null;
+
+  #receiveMaximum = 65535;
+  #maximumPacket = Infinity;
+  /** Whether publishers have given up waiting for this client: it misses messages with QoS 0 until it has caught up. */
+  #stalled = false;
+  /** In the order of sending. */
+  readonly #unacknowledged = new Map<number, Kept>();
+  readonly #queue = new Set<Kept>();
+  #keptBytes = 0;
+  #lastId = 0;
+
+  constructor(clientId: string) {
+    this.clientId = clientId;
+  }
+
+  /** Takes over a connection, after CONNACK was written to it. */
+  resume(stream: Stream, { version, properties }: Connect): void {
+    this.stream = stream;
+    this.version = version;
+    this.#stalled = false;
+    this.#receiveMaximum = properties.receiveMaximum ?? 65535;
+    this.#maximumPacket = properties.maximumPacketSize ?? Infinity;
+    for (const [id, message] of this.#unacknowledged) this.send(encodePublish(message, id, true, version));
+    this.#sendQueued();
+  }
+
+  /** Sends a packet. Nothing waits for it: see {@link catchUp}. */
+  send(packet: Buffer): void {
+    if (packet.length <= this.#maximumPacket) void this.stream?.write(packet);
+  }
+
+  /** Whether a message with QoS 0 would be sent. */
+  get listens(): boolean {
+    return this.stream !== null && !this.#stalled;
+  }
+
+  /** Sends a message with QoS 1, at once or when the client has acknowledged earlier ones. */
+  deliver(message: Kept): void {
+    const size = cost(message);
+    if (this.#keptBytes + size > MAX_KEPT) return;
+    this.#keptBytes += size;
+    this.#queue.add(message);
+    this.#sendQueued();
+  }
+
+  acknowledge(id: number): void {
+    const message = this.#unacknowledged.get(id);
+    if (message === undefined) return;
+    this.#unacknowledged.delete(id);
+    this.#keptBytes -= cost(message);
+    this.#sendQueued();
+  }
+
+  #sendQueued(): void {
+    for (const message of this.#queue) {
+      if (this.stream === null || this.#unacknowledged.size >= this.#receiveMaximum) return;
+      this.#queue.delete(message);
+      const now = current(message);
+      const packet = now === null ? null : encodePublish(now, this.#nextId(), false, this.version);
+      if (packet === null || packet.length > this.#maximumPacket) {
+        this.#keptBytes -= cost(message);
+        continue;
+      }
+      this.#unacknowledged.set(this.#lastId, message);
+      this.send(packet);
+    }
+  }
+
+  #nextId(): number {
+    do this.#lastId = (this.#lastId % 65535) + 1;
+    while (this.#unacknowledged.has(this.#lastId));
+    return this.#lastId;
+  }
+
+  stopTimers(): void {
+    if (this.willTimer !== null) clearTimeout(this.willTimer);
+    if (this.endTimer !== null) clearTimeout(this.endTimer);
+  }
+
+  /** Whether publishers should {@link catchUp} before they publish more. */
+  get isBehind(): boolean {
+    return this.listens && this.stream!.writeBufferSize > MAX_WAITING;
+  }
+
+  /** Waits until the client has received what was sent, but no longer than {@link PATIENCE_MS}. */
+  async catchUp(): Promise<void> {
+    const { stream } = this;
+    if (stream === null || this.#stalled) return;
+    try {
+      await stream.drain({ timeout: PATIENCE_MS });
+    } catch {
+      if (this.stream !== stream) return;
+      this.#stalled = true;
+      const over = (): void => {
+        if (this.stream === stream) this.#stalled = false;
+      };
+      stream.drain().then(over, over);
+    }
+  }
+
+  /** Ends a connection, with a reason that MQTT 5 can express. */
+  async disconnect(reason: number): Promise<void> {
+    const { stream, version } = this;
+    if (stream === null) return;
+    if (version === 5) void stream.write(encode({ type: 'disconnect', reason, properties: NO_PROPERTIES }, version));
+    await stream.close().catch(() => {}); // that it was lost is known to its handler
+  }
+}
