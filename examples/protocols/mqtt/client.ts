@@ -9,7 +9,8 @@
  */
 import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
-import { connect, type ClientSsl, type LengthFraming, type Stream } from 'sluice';
+import { connect, type LengthFraming, type Stream } from 'sluice';
+import type { MqttOptions, PublishOptions } from './client-options.js';
 import {
   MQTT,
   MqttError,
@@ -34,39 +35,6 @@ import { isFilter, isTopic } from './topics.js';
 const MAX_UNACKNOWLEDGED = 10_000;
 
 const SUBSCRIPTION = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
-
-export interface MqttOptions {
-  /** Default 5. */
-  version?: Version;
-  /** By default the broker chooses one. */
-  clientId?: string;
-  /** Whether the broker forgets an earlier session with this `clientId`. Default true. */
-  cleanStart?: boolean;
-  /** Seconds between two pings; 0: none. Default 60. */
-  keepAlive?: number;
-  username?: string;
-  password?: Uint8Array | string;
-  /** Published by the broker when the connection is lost. */
-  will?: Pick<Message, 'topic' | 'payload'> & Partial<Message>;
-  /** Of CONNECT, for example `sessionExpiry`. */
-  properties?: Properties;
-  /** The longest packet in bytes. Default 1 MiB. */
-  maximumPacket?: number;
-  ssl?: ClientSsl;
-  /** How long to wait for an answer, in ms. Default 30 000. */
-  timeout?: number;
-  /**
-   * Receives messages. As long as it has returned a promise that is not settled, nothing is read from the broker: do not wait in it for
-   * an answer of the broker. A message with QoS 1 is acknowledged when it is done.
-   */
-  onMessage?: (message: Publish) => void | Promise<void>;
-}
-
-export interface PublishOptions {
-  qos?: 0 | 1;
-  retain?: boolean;
-  properties?: Properties;
-}
 
 type Answer = Ack | SubscriptionAck;
 
@@ -295,7 +263,10 @@ async function main([action, topic = '', ...args]: string[]): Promise<void> {
   const [port = '1883', host = '127.0.0.1'] = args;
   const onMessage = ({ topic, payload }: Message): void => console.log(`${topic} ${String(payload)}`);
   await using client = await MqttClient.connect(host, Number(port), { onMessage });
-  if (message !== undefined) { await client.publish(topic, message, { qos: 1 }); return; }
+  if (message !== undefined) {
+    await client.publish(topic, message, { qos: 1 });
+    return;
+  }
   await client.subscribe(topic, { qos: 1 });
   console.log(`Subscribed to ${topic}`);
   await Promise.race([client.closed, once(process, 'SIGINT'), once(process, 'SIGTERM')]);

@@ -17,7 +17,8 @@ import type { Broker } from './server.js';
 import { current, type Session } from './session.js';
 import { isFilter, isTopic, matches } from './topics.js';
 
-const MAX_SUBSCRIPTIONS = 10_000;
+const MAX_SUBSCRIPTIONS = 1000;
+const MAX_FILTER = 1024;
 
 /** Writes of more bytes than this are not copied, but sent from where they are. */
 const COPIED_BYTES = 4096;
@@ -125,7 +126,8 @@ export class Connection {
     if (!isFilter(wanted.filter)) return refused(Reason.invalidFilter);
     if (wanted.filter.startsWith('$share/')) return refused(Reason.sharedNotSupported);
     const old = subscriptions.get(wanted.filter);
-    if (old === undefined && subscriptions.size >= MAX_SUBSCRIPTIONS) return refused(Reason.quotaExceeded);
+    if (wanted.filter.length > MAX_FILTER || (old === undefined && subscriptions.size >= MAX_SUBSCRIPTIONS))
+      return refused(Reason.quotaExceeded);
     if (old !== undefined) this.#broker.subscriptions.delete(old);
     const subscription = { ...wanted, qos: Math.min(wanted.qos, 1) as 0 | 1, session, id };
     subscriptions.set(wanted.filter, subscription);

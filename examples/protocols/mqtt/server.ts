@@ -17,35 +17,29 @@ import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { FrameError, LimitOverrunError, StreamServer, TimeoutError, type HandlerContext, type Stream } from 'sluice';
 import { Connection } from './connection.js';
+import { connack, handshake } from './handshake.js';
 import {
   MQTT,
   MqttError,
   NO_PROPERTIES,
   Reason,
-  decode,
-  encode,
   encodePublish,
   type Connect,
   type Message,
   type Properties,
-  type Version,
 } from './mqtt.js';
-import { Session, cost, keep, targets, type Kept, type Subscription, type Target } from './session.js';
+import { Budget, Session, cost, keep, targets, type Kept, type Subscription, type Target } from './session.js';
 import { TopicTree, isTopic } from './topics.js';
 
-const CONNECT = { ...MQTT, limit: 256 * 1024 };
-const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_SESSIONS = 10_000;
-const MAX_RETAINED_BYTES = 64 * 1024 * 1024;
 const MAX_EXPIRY_S = 7 * 86_400;
 
-/** The return codes of CONNACK in MQTT 3.1.1; the others are 5, not authorized. */
-const RETURN_CODES = new Map<number, number>([
-  [Reason.success, 0],
-  [Reason.unsupportedVersion, 1],
-  [Reason.invalidClientId, 2],
-  [Reason.quotaExceeded, 3],
-]);
+/** The most bytes of messages that are kept, retained ones and those of sessions together. */
+const MAX_KEPT = 256 * 1024 * 1024;
+
+/** For clients that do not complete what they send, and for those that do not read. */
+const TIMEOUTS = { readTimeout: 60_000, writeTimeout: 30_000 };
+const MAX_WRITE_BUFFER = 64 * 1024 * 1024;
 
 export interface BrokerOptions {
   /** Whether a client may connect. By default every client may. */
@@ -55,10 +49,10 @@ export interface BrokerOptions {
 }
 
 export class Broker {
-  readonly framing: typeof CONNECT;
+  readonly framing: typeof MQTT & { limit: number };
   readonly subscriptions = new TopicTree<Subscription, readonly Target[]>(targets);
   readonly retained = new Map<string, Kept>();
-  #retainedBytes = 0;
+  readonly #budget = new Budget(MAX_KEPT);
   readonly #sessions = new Map<string, Session>();
   readonly #options: BrokerOptions;
 
@@ -69,7 +63,9 @@ export class Broker {
 
   /** The handler of a server: `new StreamServer(broker.serve, ...)`. */
   readonly serve = async (stream: Stream, { draining }: HandlerContext): Promise<void> => {
-    const connect = await this.#handshake(stream);
+    stream.setTimeouts(TIMEOUTS);
+    stream.setWriteBufferLimits({ max: MAX_WRITE_BUFFER });
+    const connect = await handshake(stream, (connect) => this.#check(connect));
     if (connect === null) return;
     const session = this.#open(connect, stream);
     draining.addEventListener('abort', () => {
@@ -135,50 +131,22 @@ export class Broker {
   #retain(message: Message): boolean {
     const { topic } = message;
     const old = this.retained.get(topic);
-    if (old !== undefined) this.#retainedBytes -= cost(old);
+    if (old !== undefined) this.#budget.release(cost(old));
     this.retained.delete(topic);
     if (message.payload.length === 0) return true;
-    if (this.#retainedBytes + cost(message) > MAX_RETAINED_BYTES) return false;
-    this.#retainedBytes += cost(message);
+    if (!this.#budget.reserve(cost(message))) return false;
     this.retained.set(topic, keep(message));
     return true;
   }
 
   // ---------------------------------------------------------------------------------------------- sessions
 
-  /** Reads CONNECT, and refuses clients that are not welcome. Null: the peer has sent nothing. */
-  async #handshake(stream: Stream): Promise<Connect | null> {
-    const first = await stream.readframe(CONNECT, { timeout: CONNECT_TIMEOUT_MS });
-    if (first === null) return null;
-    let version: Version | null = null;
-    try {
-      const connect = decode(first, 0, first.length, 4);
-      if (connect.type !== 'connect') throw new MqttError(Reason.protocolError, `${connect.type} before connect`);
-      ({ version } = connect);
-      await this.#check(connect);
-      return connect;
-    } catch (error) {
-      const reason = error instanceof MqttError ? error.reason : Reason.unspecified;
-      if (reason === Reason.unsupportedVersion) version = 4; // which every client understands
-      if (version !== null) void stream.write(connack(false, reason, NO_PROPERTIES, version));
-      await stream.close();
-      throw error;
-    }
-  }
-
   async #check(connect: Connect): Promise<void> {
-    const { version, clientId, cleanStart, will, properties, username } = connect;
-    if (clientId === '' && !cleanStart && version === 4)
-      throw new MqttError(Reason.invalidClientId, 'a session without a client identifier');
-    if (properties.authenticationMethod !== undefined)
-      throw new MqttError(Reason.badAuthenticationMethod, 'enhanced authentication is not supported');
-    if (will !== null && !isTopic(will.topic)) throw new MqttError(Reason.invalidTopic, 'the topic of the will');
-    if (will?.qos === 2 && version === 5) throw new MqttError(Reason.qosNotSupported, 'a will with QoS 2');
-    if (this.#sessions.size >= MAX_SESSIONS && !this.#sessions.has(clientId))
+    if (this.#sessions.size >= MAX_SESSIONS && !this.#sessions.has(connect.clientId))
       throw new MqttError(Reason.quotaExceeded, `more than ${MAX_SESSIONS} sessions`);
     const { authenticate } = this.#options;
     if (authenticate !== undefined && !(await authenticate(connect)))
-      throw new MqttError(Reason.notAuthorized, `${JSON.stringify(username)} is not authorized`);
+      throw new MqttError(Reason.notAuthorized, `${JSON.stringify(connect.username)} is not authorized`);
   }
 
   /** Answers CONNECT, and moves the session to this connection. */
@@ -194,7 +162,7 @@ export class Broker {
       if (cleanStart) this.#end(old);
     }
     const found = this.#sessions.get(clientId);
-    const session = found ?? new Session(clientId);
+    const session = found ?? new Session(clientId, this.#budget);
     this.#sessions.set(clientId, session);
     session.stopTimers();
     const wished = version === 5 ? (properties.sessionExpiry ?? 0) : cleanStart ? 0 : Infinity;
@@ -223,7 +191,7 @@ export class Broker {
   }
 
   #end(session: Session): void {
-    session.stopTimers();
+    session.clear();
     this.#publishWill(session);
     for (const subscription of session.subscriptions.values()) this.subscriptions.delete(subscription);
     this.#sessions.delete(session.clientId);
@@ -238,11 +206,6 @@ export class Broker {
   }
 }
 
-function connack(sessionPresent: boolean, reason: number, properties: Properties, version: Version): Buffer {
-  const code = version === 5 ? reason : (RETURN_CODES.get(reason) ?? 5);
-  return encode({ type: 'connack', sessionPresent, reason: code, properties }, version);
-}
-
 function reasonOf(error: unknown): number {
   if (error instanceof MqttError) return error.reason;
   if (error instanceof LimitOverrunError) return Reason.packetTooLarge;
@@ -253,9 +216,7 @@ function reasonOf(error: unknown): number {
 async function main([port = '1883', host = '127.0.0.1']: string[]): Promise<void> {
   await using server = new StreamServer(new Broker().serve, host, Number(port), {
     keepAlive: true,
-    readTimeout: 60_000,
-    writeTimeout: 30_000,
-    maxWriteBuffer: 64 * 1024 * 1024,
+    maxConnections: 5000,
     onError: (error) => console.error(error instanceof Error ? error.message : error),
   });
   await server.startServing();

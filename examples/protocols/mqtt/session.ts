@@ -2,13 +2,13 @@
  * The session of a client: its subscriptions, and the messages that it has not acknowledged. It outlives the connection if the client
  * wishes so, and moves to the next connection with the same client identifier.
  */
-import type { Stream } from 'sluice';
+import { TimeoutError, type Stream } from 'sluice';
 import { NO_PROPERTIES, encode, encodePublish, type Connect, type Filter, type Message, type Version } from './mqtt.js';
 
 /** The most bytes of messages that a session may keep. Further ones are dropped. */
 const MAX_KEPT = 16 * 1024 * 1024;
 
-/** The most bytes that wait to be sent to a client before publishers wait for it, and for how long they do. */
+/** The most bytes that wait to be sent to a client before publishers wait for it, and how long they wait for one that accepts nothing. */
 const MAX_WAITING = 64 * 1024;
 const PATIENCE_MS = 1000;
 
@@ -67,6 +67,26 @@ export function cost({ topic, payload, properties }: Message): number {
   return 200 + topic.length + payload.length + more;
 }
 
+/** Bounds the memory of all messages together. */
+export class Budget {
+  #left: number;
+
+  constructor(bytes: number) {
+    this.#left = bytes;
+  }
+
+  /** Returns whether there is room for so many more bytes. */
+  reserve(bytes: number): boolean {
+    if (bytes > this.#left) return false;
+    this.#left -= bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#left += bytes;
+  }
+}
+
 export class Session {
   readonly clientId: string;
   readonly subscriptions = new Map<string, Subscription>();
@@ -87,11 +107,13 @@ export class Session {
   /** In the order of sending. */
   readonly #unacknowledged = new Map<number, Kept>();
   readonly #queue = new Set<Kept>();
+  readonly #budget: Budget;
   #keptBytes = 0;
   #lastId = 0;
 
-  constructor(clientId: string) {
+  constructor(clientId: string, budget: Budget) {
     this.clientId = clientId;
+    this.#budget = budget;
   }
 
   /** Takes over a connection, after CONNACK was written to it. */
@@ -118,7 +140,7 @@ export class Session {
   /** Sends a message with QoS 1, at once or when the client has acknowledged earlier ones. */
   deliver(message: Kept): void {
     const size = cost(message);
-    if (this.#keptBytes + size > MAX_KEPT) return;
+    if (this.#keptBytes + size > MAX_KEPT || !this.#budget.reserve(size)) return;
     this.#keptBytes += size;
     this.#queue.add(message);
     this.#sendQueued();
@@ -128,7 +150,7 @@ export class Session {
     const message = this.#unacknowledged.get(id);
     if (message === undefined) return;
     this.#unacknowledged.delete(id);
-    this.#keptBytes -= cost(message);
+    this.#release(cost(message));
     this.#sendQueued();
   }
 
@@ -139,7 +161,7 @@ export class Session {
       const now = current(message);
       const packet = now === null ? null : encodePublish(now, this.#nextId(), false, this.version);
       if (packet === null || packet.length > this.#maximumPacket) {
-        this.#keptBytes -= cost(message);
+        this.#release(cost(message));
         continue;
       }
       this.#unacknowledged.set(this.#lastId, message);
@@ -147,10 +169,23 @@ export class Session {
     }
   }
 
+  #release(size: number): void {
+    this.#keptBytes -= size;
+    this.#budget.release(size);
+  }
+
   #nextId(): number {
     do this.#lastId = (this.#lastId % 65535) + 1;
     while (this.#unacknowledged.has(this.#lastId));
     return this.#lastId;
+  }
+
+  /** The session ends. */
+  clear(): void {
+    this.stopTimers();
+    this.#release(this.#keptBytes);
+    this.#unacknowledged.clear();
+    this.#queue.clear();
   }
 
   stopTimers(): void {
@@ -163,20 +198,24 @@ export class Session {
     return this.listens && this.stream!.writeBufferSize > MAX_WAITING;
   }
 
-  /** Waits until the client has received what was sent, but no longer than {@link PATIENCE_MS}. */
+  /** Waits until the client has received what was sent, as long as it accepts some of it from time to time. */
   async catchUp(): Promise<void> {
     const { stream } = this;
     if (stream === null || this.#stalled) return;
-    try {
-      await stream.drain({ timeout: PATIENCE_MS });
-    } catch {
-      if (this.stream !== stream) return;
-      this.#stalled = true;
-      const over = (): void => {
-        if (this.stream === stream) this.#stalled = false;
-      };
-      stream.drain().then(over, over);
+    for (let before = Infinity; this.stream === stream && stream.writeBufferSize < before;) {
+      before = stream.writeBufferSize;
+      try {
+        await stream.drain({ timeout: PATIENCE_MS }); return;
+      } catch (error) {
+        if (!(error instanceof TimeoutError)) return; // the connection has ended
+      }
     }
+    if (this.stream !== stream) return;
+    this.#stalled = true;
+    const over = (): void => {
+      if (this.stream === stream) this.#stalled = false;
+    };
+    stream.drain().then(over, over);
   }
 
   /** Ends a connection, with a reason that MQTT 5 can express. */
