@@ -77,9 +77,10 @@ export class Input {
     for (let factor = 1; factor <= 128 ** 3; factor *= 128) {
       const byte = this.byte(what);
       value += (byte & 127) * factor;
+      if (byte === 0 && factor > 1) break; // it has more bytes than it needs
       if (byte < 128) return value;
     }
-    throw new MqttError(Reason.malformed, `${what}: an integer of more than 4 bytes`);
+    throw new MqttError(Reason.malformed, `${what}: an integer of more than 4 bytes, or than it needs`);
   }
 
   /** Bytes with their length before them, in place. */
@@ -160,11 +161,10 @@ export class Output {
   }
 
   bytes(data: Uint8Array | string): void {
-    if (typeof data !== 'string') this.#bytes.set(data, this.#reserve(data.length));
-    else {
-      const start = this.#reserve(3 * data.length);
-      this.#at = start + this.#bytes.write(data, start);
-    }
+    const text = typeof data === 'string';
+    const start = this.#reserve(text ? 3 * data.length : data.length);
+    if (text) this.#at = start + this.#bytes.write(data, start);
+    else this.#bytes.set(data, start);
   }
 
   /** Bytes or a string (as UTF-8) with their length before them. */
