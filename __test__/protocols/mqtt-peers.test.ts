@@ -10,7 +10,7 @@ import { MqttClient } from '../../examples/protocols/mqtt/client.js';
 import type { MqttOptions } from '../../examples/protocols/mqtt/client-options.js';
 import { MqttError, Reason, type Publish, type Version } from '../../examples/protocols/mqtt/mqtt.js';
 import { Broker } from '../../examples/protocols/mqtt/server.js';
-import { deferred, serving, sparePort } from '../loopback.js';
+import { deferred, serving, sparePort, until } from '../loopback.js';
 import { Process, example, installed } from '../program.js';
 import { dataFolder, peer } from './peers.js';
 
@@ -227,6 +227,7 @@ test('MQTT.js and mosquitto_pub are refused without the right password, and with
   const login = ['-u', 'ada', '-P', 'secret', '-t', 'a', '-m', 'b'];
   await mosquittoPub(port, 5, ...login, '-q', '1');
   await t.throwsAsync(mosquittoPub(port, 4, ...login, '-q', '2'));
+  await until(() => reports.length === 3);
   t.deepEqual(
     reports.map((report) => (report instanceof MqttError ? report.reason : report)),
     [Reason.notAuthorized, Reason.notAuthorized, Reason.qosNotSupported],

@@ -29,19 +29,13 @@ import {
   type SubscriptionAck,
   type Version,
 } from './mqtt.js';
+import { Requests, type Answer } from './requests.js';
 import { isFilter, isTopic } from './topics.js';
 
-/** The most messages that may be unacknowledged, if the broker does not want fewer. */
-const MAX_UNACKNOWLEDGED = 10_000;
+/** The most packets that wait for an answer, if the broker does not want fewer. */
+const MAX_UNANSWERED = 10_000;
 
 const SUBSCRIPTION = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
-
-type Answer = Ack | SubscriptionAck;
-
-interface Request {
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 export class MqttClient {
   readonly connack: Connack;
@@ -50,12 +44,7 @@ export class MqttClient {
   readonly #stream: Stream;
   readonly #version: Version;
   readonly #onMessage: NonNullable<MqttOptions['onMessage']>;
-  /** By packet identifier. */
-  readonly #requests = new Map<number, Request>();
-  /** Calls of `publish` that wait until fewer messages are unacknowledged. */
-  readonly #waiting: (() => void)[] = [];
-  #unacknowledged = 0;
-  #lastId = 0;
+  readonly #requests: Requests;
   /** Why there is no connection any more. */
   #end: Error | null = null;
 
@@ -96,6 +85,7 @@ export class MqttClient {
     this.connack = connack;
     this.#version = version;
     this.#onMessage = onMessage;
+    this.#requests = new Requests(Math.min(connack.properties.receiveMaximum ?? MAX_UNANSWERED, MAX_UNANSWERED));
     this.closed = this.#run(framing, keepAlive);
     this.closed.catch(() => {}); // every call fails with the same reason
   }
@@ -117,9 +107,8 @@ export class MqttClient {
           start = end;
           if (packet.type !== 'publish') this.#handle(packet);
           else {
-            const done = this.#onMessage(packet);
+            const done = this.#receive(packet);
             if (done !== undefined) await done;
-            if (packet.qos === 1) this.#acknowledge(packet.id);
           }
         }
       }
@@ -132,20 +121,33 @@ export class MqttClient {
       }
     } finally {
       clearInterval(pings);
-      for (const { reject } of this.#requests.values()) reject(this.#end);
-      for (const go of this.#waiting) go();
+      this.#requests.fail(this.#end!);
     }
+  }
+
+  /** Returns a promise only if `onMessage` does. */
+  #receive(message: Publish): Promise<void> | undefined {
+    const { qos, topic, id } = message;
+    if (qos === 2 || topic === '')
+      throw new MqttError(Reason.protocolError, 'a QoS or a topic alias that was not allowed');
+    const done = this.#onMessage(message);
+    if (qos === 0) return done ?? undefined;
+    if (done !== undefined) return done.then(() => this.#acknowledge(id));
+    this.#acknowledge(id);
+    return undefined;
+  }
+
+  #acknowledge(id: number): void {
+    this.#send({ type: 'puback', id, reason: Reason.success, properties: NO_PROPERTIES });
   }
 
   #handle(packet: Exclude<Packet, Publish>): void {
     switch (packet.type) {
       case 'puback':
       case 'suback':
-      case 'unsuback': {
-        const request = this.#requests.get(packet.id);
-        this.#requests.delete(packet.id);
-        return request?.resolve(packet);
-      }
+      case 'unsuback':
+        this.#requests.answer(packet);
+        return;
       case 'pingresp':
         return;
       case 'disconnect':
@@ -157,21 +159,6 @@ export class MqttClient {
 
   #send(packet: Packet): void {
     void this.#stream.write(encode(packet, this.#version));
-  }
-
-  #acknowledge(id: number): void {
-    this.#send({ type: 'puback', id, reason: Reason.success, properties: NO_PROPERTIES });
-  }
-
-  /** Sends a packet with an identifier, and resolves with the answer to it. */
-  async #request(send: (id: number) => void): Promise<Answer> {
-    if (this.#end !== null) throw this.#end;
-    do this.#lastId = (this.#lastId % 65535) + 1;
-    while (this.#requests.has(this.#lastId));
-    const id = this.#lastId;
-    const answer = new Promise<Answer>((resolve, reject) => this.#requests.set(id, { resolve, reject }));
-    send(id);
-    return answer;
   }
 
   /**
@@ -194,31 +181,24 @@ export class MqttClient {
   }
 
   async #publishSafely(message: Message): Promise<void> {
-    const most = Math.min(this.connack.properties.receiveMaximum ?? MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED);
-    while (this.#unacknowledged >= most && this.#end === null) await new Promise<void>((go) => this.#waiting.push(go));
-    this.#unacknowledged++;
-    try {
-      const send = (id: number): void => void this.#stream.write(encodePublish(message, id, false, this.#version));
-      const { reason } = (await this.#request(send)) as Ack;
-      if (reason >= 128) throw new MqttError(reason, `publish: refused with ${reason}`);
-    } finally {
-      this.#unacknowledged--;
-      this.#waiting.shift()?.();
-    }
+    const { reason } = (await this.#requests.send((id) => {
+      void this.#stream.write(encodePublish(message, id, false, this.#version));
+    })) as Ack;
+    if (reason >= 128) throw new MqttError(reason, `publish: refused with ${reason}`);
   }
 
   /** Subscribes, and returns the QoS that the broker grants for each filter. If it refuses one, that is an {@link MqttError}. */
   async subscribe(filters: string | readonly string[], options: Partial<Filter> = {}): Promise<readonly number[]> {
     const list = [filters].flat().map((filter) => ({ ...SUBSCRIPTION, ...options, filter: checkedFilter(filter) }));
     const send = (id: number): void => this.#send({ type: 'subscribe', id, filters: list, properties: NO_PROPERTIES });
-    return granted('subscribe', await this.#request(send));
+    return granted('subscribe', await this.#requests.send(send));
   }
 
   async unsubscribe(filters: string | readonly string[]): Promise<void> {
     const list = [filters].flat().map(checkedFilter);
     const send = (id: number): void =>
       this.#send({ type: 'unsubscribe', id, filters: list, properties: NO_PROPERTIES });
-    granted('unsubscribe', await this.#request(send));
+    granted('unsubscribe', await this.#requests.send(send));
   }
 
   /** Says goodbye, so that there is no will, and closes the connection when everything is sent. */

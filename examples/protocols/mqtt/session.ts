@@ -205,7 +205,8 @@ export class Session {
     for (let before = Infinity; this.stream === stream && stream.writeBufferSize < before;) {
       before = stream.writeBufferSize;
       try {
-        await stream.drain({ timeout: PATIENCE_MS }); return;
+        await stream.drain({ timeout: PATIENCE_MS });
+        return;
       } catch (error) {
         if (!(error instanceof TimeoutError)) return; // the connection has ended
       }

@@ -1,0 +1,226 @@
+/** What the MQTT client does when its broker is slow, silent, or wrong. */
+// Runs once for each way of reading: the packets come from the same calls on either engine.
+import test, { type ExecutionContext } from 'ava';
+import { FrameError, IncompleteReadError, LimitOverrunError, TimeoutError, type Stream } from 'sluice';
+import { MqttClient } from '../../examples/protocols/mqtt/client.js';
+import {
+  MQTT,
+  MqttError,
+  NO_PROPERTIES,
+  decode,
+  encode,
+  type Packet,
+  type Properties,
+} from '../../examples/protocols/mqtt/mqtt.js';
+import { deferred, serving, until } from '../loopback.js';
+
+/** The side of the broker, in MQTT 5, one packet at a time. */
+class Peer {
+  readonly stream: Stream;
+
+  constructor(stream: Stream) {
+    this.stream = stream;
+  }
+
+  send(packet: Packet): void {
+    void this.stream.write(encode(packet, 5));
+  }
+
+  async next(): Promise<Packet | null> {
+    const bytes = await this.stream.readframe(MQTT);
+    return bytes === null ? null : decode(bytes, 0, bytes.length, 5);
+  }
+
+  /** Reads CONNECT and accepts. */
+  async accept(t: ExecutionContext, properties: Properties = NO_PROPERTIES): Promise<void> {
+    t.like(await this.next(), { type: 'connect' });
+    this.send({ type: 'connack', sessionPresent: false, reason: 0, properties });
+  }
+}
+
+/** A server whose first connection is handled by `broker`. What that throws fails the test at its end. */
+async function start(
+  t: ExecutionContext,
+  broker: (peer: Peer) => Promise<void>,
+): Promise<{ port: number; done: Promise<void> }> {
+  const { promise, resolve, reject } = deferred();
+  promise.catch(() => {});
+  const { port } = await serving(t, (stream) => broker(new Peer(stream)).then(resolve, reject));
+  return { port, done: promise };
+}
+
+const message = { type: 'publish', topic: 'a', retain: false, dup: false, properties: NO_PROPERTIES } as const;
+
+test('a message with QoS 1 is acknowledged when onMessage is done, and nothing is read before', async (t) => {
+  const events: string[] = [];
+  const gate = deferred();
+  const { port, done } = await start(t, async (peer) => {
+    await peer.accept(t);
+    peer.send({ ...message, payload: Buffer.from('one'), qos: 1, id: 7 });
+    peer.send({ ...message, payload: Buffer.from('two'), qos: 0, id: 0 });
+    t.deepEqual(await peer.next(), { type: 'puback', id: 7, reason: 0, properties: NO_PROPERTIES });
+    events.push('acknowledged');
+    t.like(await peer.next(), { type: 'disconnect', reason: 0 });
+  });
+  const client = await MqttClient.connect('127.0.0.1', port, {
+    onMessage: async ({ payload }) => {
+      events.push(`begin ${String(payload)}`);
+      await gate.promise;
+      events.push(`end ${String(payload)}`);
+    },
+  });
+  await until(() => events.length > 0);
+  t.deepEqual(events, ['begin one']);
+  gate.resolve();
+  await until(() => events.includes('end two') && events.includes('acknowledged'));
+  t.deepEqual(
+    events.filter((event) => event !== 'acknowledged'),
+    ['begin one', 'end one', 'begin two', 'end two'],
+  );
+  await client.close();
+  await done;
+});
+
+test('messages may be kept: later ones do not change them', async (t) => {
+  const { port, done } = await start(t, async (peer) => {
+    await peer.accept(t);
+    for (let i = 0; i < 5000; i++) peer.send({ ...message, payload: Buffer.from(`message ${i}`), qos: 0, id: 0 });
+    t.like(await peer.next(), { type: 'disconnect' });
+  });
+  const kept: Uint8Array[] = [];
+  const client = await MqttClient.connect('127.0.0.1', port, { onMessage: ({ payload }) => void kept.push(payload) });
+  await until(() => kept.length === 5000);
+  t.deepEqual(
+    kept.map(String),
+    Array.from({ length: 5000 }, (_, i) => `message ${i}`).map((text) => String(Buffer.from(text))),
+  );
+  await client.close();
+  await done;
+});
+
+test('no more messages are unacknowledged than the broker allows', async (t) => {
+  const { port, done } = await start(t, async (peer) => {
+    await peer.accept(t, { receiveMaximum: 2 });
+    const ids: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      if (i >= 2) {
+        t.is(peer.stream.buffered, 0);
+        peer.send({ type: 'puback', id: ids[i - 2]!, reason: 0x10, properties: NO_PROPERTIES });
+      }
+      const packet = await peer.next();
+      t.like(packet, { type: 'publish', qos: 1, payload: Buffer.from(`${i}`) });
+      ids.push((packet as { id: number }).id);
+    }
+    for (const id of ids.slice(3)) peer.send({ type: 'puback', id, reason: 0, properties: NO_PROPERTIES });
+    t.like(await peer.next(), { type: 'disconnect' });
+  });
+  const client = await MqttClient.connect('127.0.0.1', port);
+  await Promise.all(Array.from({ length: 5 }, (_, i) => client.publish('a', `${i}`, { qos: 1 })));
+  await client.close();
+  await done;
+});
+
+test('a refusal of a message or of a subscription is an MqttError, and the connection goes on', async (t) => {
+  const { port, done } = await start(t, async (peer) => {
+    await peer.accept(t);
+    for (let packet; (packet = await peer.next()) !== null;) {
+      if (packet.type === 'publish')
+        peer.send({ type: 'puback', id: packet.id, reason: 0x97, properties: NO_PROPERTIES });
+      if (packet.type === 'subscribe')
+        peer.send({ type: 'suback', id: packet.id, reasons: [1, 0x87], properties: NO_PROPERTIES });
+      if (packet.type === 'unsubscribe')
+        peer.send({ type: 'unsuback', id: packet.id, reasons: [0], properties: NO_PROPERTIES });
+    }
+  });
+  const client = await MqttClient.connect('127.0.0.1', port);
+  t.like(await t.throwsAsync(client.publish('a', 'b', { qos: 1 }), { instanceOf: MqttError }), { reason: 0x97 });
+  t.like(await t.throwsAsync(client.subscribe(['a', 'b']), { instanceOf: MqttError }), { reason: 0x87 });
+  await client.unsubscribe('a');
+  t.throws(() => client.publish('a/+', 'b'), { instanceOf: TypeError });
+  await t.throwsAsync(client.subscribe('a/#/b'), { instanceOf: TypeError });
+  await client.close();
+  await done;
+});
+
+test('a broker that does not answer pings ends the connection with a TimeoutError, and all calls fail with it', async (t) => {
+  const pings: Packet[] = [];
+  const { port } = await start(t, async (peer) => {
+    await peer.accept(t, { serverKeepAlive: 1 });
+    for (let packet; (packet = await peer.next()) !== null;) pings.push(packet);
+  });
+  const client = await MqttClient.connect('127.0.0.1', port, { keepAlive: 1000 });
+  const waiting = t.throwsAsync(client.publish('a', 'b', { qos: 1 }), { instanceOf: TimeoutError });
+  await t.throwsAsync(client.closed, { instanceOf: TimeoutError, code: 'ERR_TIMEOUT' });
+  await waiting;
+  await t.throwsAsync(client.publish('a', 'b'), { instanceOf: TimeoutError });
+  await t.throwsAsync(client.subscribe('a'), { instanceOf: TimeoutError });
+  t.true(pings.some(({ type }) => type === 'pingreq'));
+});
+
+test('what a broker must not send ends the connection with one error', async (t) => {
+  const cases: [string, Buffer, new (...args: never[]) => Error][] = [
+    ['CONNACK again', encode({ type: 'connack', sessionPresent: false, reason: 0, properties: {} }, 5), MqttError],
+    ['a packet of clients', encode({ type: 'pingreq' }, 5), MqttError],
+    ['DISCONNECT', encode({ type: 'disconnect', reason: 0x8b, properties: { reasonString: 'late' } }, 5), MqttError],
+    [
+      'a topic alias',
+      encode({ ...message, topic: '', payload: Buffer.of(), qos: 0, id: 0, properties: { topicAlias: 1 } }, 5),
+      MqttError,
+    ],
+    ['QoS 2', encode({ ...message, payload: Buffer.of(), qos: 2, id: 1 }, 5), MqttError],
+    ['garbage', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), Error],
+    ['a length of 5 bytes', Buffer.from('30ffffffff01', 'hex'), FrameError],
+    ['256 MiB', Buffer.from('30ffffff7f', 'hex'), LimitOverrunError],
+    ['half a packet', Buffer.from('3010', 'hex'), IncompleteReadError],
+    ['EOF', Buffer.of(), MqttError],
+  ];
+  for (const [name, bytes, instanceOf] of cases) {
+    for (const early of [false, true]) {
+      const { port } = await start(t, async (peer) => {
+        if (early) await peer.next();
+        else await peer.accept(t);
+        await peer.stream.write(bytes);
+        await peer.stream.close();
+      });
+      const messages: unknown[] = [];
+      const onMessage = (received: unknown): void => void messages.push(received);
+      const connecting = MqttClient.connect('127.0.0.1', port, { onMessage });
+      if (early && name !== 'CONNACK again') {
+        await t.throwsAsync(connecting, { any: true }, name);
+        continue;
+      }
+      const client = await connecting;
+      await t.throwsAsync(client.closed, early ? { instanceOf: MqttError } : { instanceOf }, name);
+      t.deepEqual(messages, [], name);
+    }
+  }
+});
+
+test('a broker that refuses, or does not answer, fails connect', async (t) => {
+  const refusing = await start(t, async (peer) => {
+    await peer.next();
+    peer.send({ type: 'connack', sessionPresent: false, reason: 0x88, properties: { reasonString: 'tomorrow' } });
+  });
+  const error = await t.throwsAsync(MqttClient.connect('127.0.0.1', refusing.port), { instanceOf: MqttError });
+  t.is(error?.message, 'MQTT: connect: refused with 136: tomorrow');
+  const silent = await start(t, async (peer) => {
+    await peer.next();
+    await peer.next();
+  });
+  await t.throwsAsync(MqttClient.connect('127.0.0.1', silent.port, { timeout: 50 }), { instanceOf: TimeoutError });
+});
+
+test('an error of onMessage ends the connection, and closed rejects with it', async (t) => {
+  const { port, done } = await start(t, async (peer) => {
+    await peer.accept(t);
+    peer.send({ ...message, payload: Buffer.from('x'), qos: 1, id: 1 });
+    t.is(await peer.next().catch(() => null), null, 'it is not acknowledged');
+  });
+  const client = await MqttClient.connect('127.0.0.1', port, {
+    onMessage: () => {
+      throw new RangeError('mine');
+    },
+  });
+  await t.throwsAsync(client.closed, { instanceOf: RangeError, message: 'mine' });
+  await done;
+});

@@ -1,0 +1,50 @@
+/** The packets of the client that wait for an answer, by their identifier. */
+import type { Ack, SubscriptionAck } from './mqtt.js';
+
+export type Answer = Ack | SubscriptionAck;
+
+interface Request {
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Requests {
+  /** How many may wait for an answer. */
+  readonly #most: number;
+  readonly #sent = new Map<number, Request>();
+  /** Calls that wait until fewer have no answer. */
+  readonly #waiting: (() => void)[] = [];
+  #lastId = 0;
+  #failure: Error | null = null;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Sends a packet with an identifier as soon as there is room for it, and resolves with the answer. */
+  async send(send: (id: number) => void): Promise<Answer> {
+    while (this.#sent.size >= this.#most) await new Promise<void>((go) => this.#waiting.push(go));
+    if (this.#failure !== null) throw this.#failure;
+    do this.#lastId = (this.#lastId % 65535) + 1;
+    while (this.#sent.has(this.#lastId));
+    const id = this.#lastId;
+    const answer = new Promise<Answer>((resolve, reject) => this.#sent.set(id, { resolve, reject }));
+    send(id);
+    return answer;
+  }
+
+  /** An answer has arrived. */
+  answer(answer: Answer): void {
+    this.#sent.get(answer.id)?.resolve(answer);
+    this.#sent.delete(answer.id);
+    this.#waiting.shift()?.();
+  }
+
+  /** There will be no answers any more. */
+  fail(error: Error): void {
+    this.#failure = error;
+    for (const { reject } of this.#sent.values()) reject(error);
+    this.#sent.clear();
+    for (const go of this.#waiting) go();
+  }
+}
