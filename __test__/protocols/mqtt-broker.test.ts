@@ -295,7 +295,7 @@ test('a packet that is larger than a client wishes is not sent to it', async (t)
 });
 
 test('a subscriber who does not read misses messages, and the others get them all', async (t) => {
-  const { port } = await start(t);
+  const { port } = await serving(t, new Broker({ patience: 200 }).serve);
   const [asleep, awake, publisher] = [await raw(t, port), await raw(t, port), await raw(t, port)];
   await asleep.subscribe(t, 'a', { qos: 0 });
   await awake.subscribe(t, 'a', { qos: 0 });

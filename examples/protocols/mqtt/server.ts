@@ -7,8 +7,8 @@
  *     mosquitto_sub -t 'rooms/+/temperature' -v
  *     mosquitto_pub -t rooms/kitchen/temperature -m 21
  *
- * It keeps everything in memory, and only so much of it. A subscriber who is slow makes publishers wait for up to a second; one who stops
- * reading misses messages with QoS 0, and is disconnected when it has accepted nothing for half a minute.
+ * It keeps everything in memory, up to a bound. Publishers wait for a slow subscriber, but not for long: then it misses messages with
+ * QoS 0, and is disconnected when it has accepted nothing for half a minute.
  *
  * Left out: QoS 2, shared subscriptions, topic aliases, enhanced authentication, and `$SYS` topics.
  */
@@ -46,10 +46,13 @@ export interface BrokerOptions {
   authenticate?: (connect: Connect) => boolean | Promise<boolean>;
   /** The longest packet in bytes. Default 1 MiB. */
   maximumPacket?: number;
+  /** How long publishers wait for a subscriber who does not keep up, in ms. Default 5000. */
+  patience?: number;
 }
 
 export class Broker {
   readonly framing: typeof MQTT & { limit: number };
+  readonly patience: number;
   readonly subscriptions = new TopicTree<Subscription, readonly Target[]>(targets);
   readonly retained = new Map<string, Kept>();
   readonly #budget = new Budget(MAX_KEPT);
@@ -58,6 +61,7 @@ export class Broker {
 
   constructor(options: BrokerOptions = {}) {
     this.#options = options;
+    this.patience = options.patience ?? 5000;
     this.framing = { ...MQTT, limit: options.maximumPacket ?? 1024 * 1024 };
   }
 
