@@ -299,19 +299,12 @@ test('a subscriber who does not read misses messages, and the others get them al
   const [asleep, awake, publisher] = [await raw(t, port), await raw(t, port), await raw(t, port)];
   await asleep.subscribe(t, 'a', { qos: 0 });
   await awake.subscribe(t, 'a', { qos: 0 });
-  const payload = 'x'.repeat(100_000);
-  const count = 300; // more than the buffers of the kernel take
-  let got = 0;
-  const reading = (async () => {
-    for (; got < count; got++) if ((await awake.nextPublish(t)).payload.length !== payload.length) break;
-  })();
+  const payload = 'x'.repeat(60_000);
+  const count = 500; // more than the buffers of the kernel take
   for (let i = 0; i < count; i++) {
     publisher.publish('a', payload);
-    await publisher.stream.drain();
+    t.is((await awake.nextPublish(t)).payload.length, payload.length); // so that this one is never behind
   }
-  await publisher.roundTrip(t);
-  await reading;
-  t.is(got, count);
 
   asleep.send({ type: 'pingreq' });
   let late = 0;
