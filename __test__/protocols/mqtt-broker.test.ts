@@ -11,6 +11,7 @@ import {
   Reason,
   decode,
   encode,
+  type Ack,
   type Connect,
   type Filter,
   type Packet,
@@ -319,6 +320,41 @@ test('a subscriber who does not read misses messages, and the others get them al
     if (packet?.type === 'publish') again = packet;
   }
   t.pass();
+});
+
+test('messages and subscriptions take no more than the memory of the broker, and give it back', async (t) => {
+  const { port } = await serving(t, new Broker({ memory: 10_000 }).serve);
+  const client = await raw(t, port);
+  const retain = async (topic: string, size: number): Promise<number> => {
+    client.publish(topic, 'x'.repeat(size), 1, 1, { retain: true });
+    const answer = await client.next();
+    t.is(answer?.type, 'puback');
+    return (answer as Ack).reason;
+  };
+  t.is(await retain('a', 6000), Reason.success);
+  t.is(await retain('b', 6000), Reason.quotaExceeded);
+  t.is(await retain('a', 9000), Reason.success, 'it replaces the first one');
+  t.is(await client.subscribe(t, 'x/y/z'), Reason.quotaExceeded);
+  t.is(await retain('a', 0), Reason.success);
+  for (let round = 0; round < 100; round++) {
+    t.is(await client.subscribe(t, 'x/y/z'), 1);
+    client.send({ type: 'unsubscribe', id: 1, filters: ['x/y/z'], properties: NO_PROPERTIES });
+    t.like(await client.next(), { type: 'unsuback', reasons: [0] });
+  }
+
+  for (let round = 0; round < 3; round++) {
+    const subscriber = await raw(t, port);
+    t.is(await subscriber.subscribe(t, 'm'), 1);
+    for (let id = 1; id <= 3; id++) client.publish('m', `${id}`.repeat(3000), 1, id);
+    for (let id = 1; id <= 3; id++) t.like(await client.next(), { type: 'puback', id });
+    const [one, two] = [await subscriber.nextPublish(t), await subscriber.nextPublish(t)];
+    await subscriber.roundTrip(t); // there was no room for the third
+    for (const { id } of round === 0 ? [one, two] : [])
+      subscriber.send({ type: 'puback', id, reason: 0, properties: NO_PROPERTIES });
+    subscriber.send({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES });
+    t.is(await subscriber.next(), null);
+  }
+  t.is(await retain('a', 9000), Reason.success);
 });
 
 // ------------------------------------------------------------------------------------------------ what clients must not do

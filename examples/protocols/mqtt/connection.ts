@@ -128,10 +128,9 @@ export class Connection {
     const old = subscriptions.get(wanted.filter);
     if (wanted.filter.length > MAX_FILTER || (old === undefined && subscriptions.size >= MAX_SUBSCRIPTIONS))
       return refused(Reason.quotaExceeded);
-    if (old !== undefined) this.#broker.subscriptions.delete(old);
     const subscription = { ...wanted, qos: Math.min(wanted.qos, 1) as 0 | 1, session, id };
-    subscriptions.set(wanted.filter, subscription);
-    this.#broker.subscriptions.add(subscription);
+    if (old !== undefined) this.#broker.unsubscribe(old);
+    if (!this.#broker.subscribe(subscription)) return refused(Reason.quotaExceeded);
     return subscription.qos;
   }
 
@@ -151,8 +150,7 @@ export class Connection {
     const reasons = filters.map((filter) => {
       const subscription = subscriptions.get(filter);
       if (subscription === undefined) return Reason.noSubscription;
-      subscriptions.delete(filter);
-      this.#broker.subscriptions.delete(subscription);
+      this.#broker.unsubscribe(subscription);
       return Reason.success;
     });
     const version5 = this.#connect.version === 5;

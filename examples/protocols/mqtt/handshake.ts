@@ -13,7 +13,7 @@ import {
 } from './mqtt.js';
 import { isTopic } from './topics.js';
 
-const CONNECT = { ...MQTT, limit: 64 * 1024 };
+const CONNECT = { ...MQTT, limit: 16 * 1024 };
 const TIMEOUT_MS = 10_000;
 
 /** The return codes of CONNACK in MQTT 3.1.1; the others are 5, not authorized. */

@@ -28,14 +28,11 @@ import {
   type Message,
   type Properties,
 } from './mqtt.js';
-import { Budget, Session, cost, keep, targets, type Kept, type Subscription, type Target } from './session.js';
+import { Budget, Session, cost, keep, targets, weight, type Kept, type Subscription, type Target } from './session.js';
 import { TopicTree, isTopic } from './topics.js';
 
 const MAX_SESSIONS = 10_000;
 const MAX_EXPIRY_S = 7 * 86_400;
-
-/** The most bytes of messages that are kept, retained ones and those of sessions together. */
-const MAX_KEPT = 256 * 1024 * 1024;
 
 /** For clients that do not complete what they send, and for those that do not read. */
 const TIMEOUTS = { readTimeout: 60_000, writeTimeout: 30_000 };
@@ -46,6 +43,8 @@ export interface BrokerOptions {
   authenticate?: (connect: Connect) => boolean | Promise<boolean>;
   /** The longest packet in bytes. Default 1 MiB. */
   maximumPacket?: number;
+  /** The most bytes that all retained messages, unacknowledged messages and subscriptions may take. Default 256 MiB. */
+  memory?: number;
   /** How long publishers wait for a subscriber who does not keep up, in ms. Default 5000. */
   patience?: number;
 }
@@ -53,14 +52,15 @@ export interface BrokerOptions {
 export class Broker {
   readonly framing: typeof MQTT & { limit: number };
   readonly patience: number;
-  readonly subscriptions = new TopicTree<Subscription, readonly Target[]>(targets);
+  readonly #subscriptions = new TopicTree<Subscription, readonly Target[]>(targets);
   readonly retained = new Map<string, Kept>();
-  readonly #budget = new Budget(MAX_KEPT);
+  readonly #budget: Budget;
   readonly #sessions = new Map<string, Session>();
   readonly #options: BrokerOptions;
 
   constructor(options: BrokerOptions = {}) {
     this.#options = options;
+    this.#budget = new Budget(options.memory ?? 256 * 1024 * 1024);
     this.patience = options.patience ?? 5000;
     this.framing = { ...MQTT, limit: options.maximumPacket ?? 1024 * 1024 };
   }
@@ -107,7 +107,7 @@ export class Broker {
     const packets: (Buffer | undefined)[] = [];
     if (packet !== null && from !== null) packets[2 * from.version] = packet;
     let kept: Kept | null = null;
-    for (const { session, qos, noLocal, retainAsPublished, ids } of this.subscriptions.match(message.topic)) {
+    for (const { session, qos, noLocal, retainAsPublished, ids } of this.#subscriptions.match(message.topic)) {
       if (noLocal && session === from) continue;
       const retain = message.retain && retainAsPublished;
       if (qos === 0 || message.qos === 0) {
@@ -141,6 +141,22 @@ export class Broker {
     if (!this.#budget.reserve(cost(message))) return false;
     this.retained.set(topic, keep(message));
     return true;
+  }
+
+  // ---------------------------------------------------------------------------------------------- subscriptions
+
+  /** Returns whether there is room for it. */
+  subscribe(subscription: Subscription): boolean {
+    if (!this.#budget.reserve(weight(subscription))) return false;
+    subscription.session.subscriptions.set(subscription.filter, subscription);
+    this.#subscriptions.add(subscription);
+    return true;
+  }
+
+  unsubscribe(subscription: Subscription): void {
+    subscription.session.subscriptions.delete(subscription.filter);
+    this.#subscriptions.delete(subscription);
+    this.#budget.release(weight(subscription));
   }
 
   // ---------------------------------------------------------------------------------------------- sessions
@@ -197,7 +213,7 @@ export class Broker {
   #end(session: Session): void {
     session.clear();
     this.#publishWill(session);
-    for (const subscription of session.subscriptions.values()) this.subscriptions.delete(subscription);
+    for (const subscription of session.subscriptions.values()) this.unsubscribe(subscription);
     this.#sessions.delete(session.clientId);
   }
 

@@ -66,7 +66,7 @@ export function cost({ topic, payload, properties }: Message): number {
   return 200 + topic.length + payload.length + more;
 }
 
-/** Bounds the memory of all messages together. */
+/** Bounds the memory of all messages and subscriptions together. */
 export class Budget {
   #left: number;
 
@@ -84,6 +84,11 @@ export class Budget {
   release(bytes: number): void {
     this.#left += bytes;
   }
+}
+
+/** About how much memory a subscription takes. */
+export function weight({ filter }: Subscription): number {
+  return 200 + filter.length + 400 * filter.split('/').length;
 }
 
 export class Session {
