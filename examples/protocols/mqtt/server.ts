@@ -113,10 +113,9 @@ export class Broker {
       if (qos === 0 || message.qos === 0) {
         if (!session.listens) continue;
         if (ids.length === 0) {
-          const plain = { ...message, qos: 0, retain } as const;
-          session.send(
-            (packets[2 * session.version + Number(retain)] ??= encodePublish(plain, 0, false, session.version)),
-          );
+          const { version } = session;
+          const same = 2 * version + Number(retain);
+          session.send((packets[same] ??= encodePublish({ ...message, qos: 0, retain }, 0, false, version)));
         } else this.send({ ...message, retain, expires: Infinity }, session, 0, ids);
       } else this.send({ ...(kept ??= keep(message)), retain }, session, 1, ids);
       if (session.isBehind) behind.add(session);
