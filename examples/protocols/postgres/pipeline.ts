@@ -1,0 +1,108 @@
+/**
+ * The order of requests on one connection. Each request is sent at once, and reads its reply when all earlier requests have read theirs.
+ * Anything that goes wrong with the connection, or with what the server sends on it, ends all of them with the same error.
+ */
+import type { LengthFraming, Stream } from 'sluice';
+import { ProtocolError } from './postgres.js';
+import { Batch, type Reply } from './reply.js';
+
+export class Pipeline {
+  readonly #stream: Stream;
+  readonly #framing: LengthFraming;
+  readonly #batch = new Batch();
+  /** Resolves when all requests so far have read their replies. */
+  #last: Promise<void> = Promise.resolve();
+  /** Resolves when the request is over during which no other may be sent. */
+  #alone: Promise<void> | null = null;
+  #failure: Error | null = null;
+  #closed = false;
+
+  constructor(stream: Stream, framing: LengthFraming) {
+    this.#stream = stream;
+    this.#framing = framing;
+  }
+
+  /** Whether the connection can no longer be used. */
+  get failed(): boolean {
+    return this.#failure !== null;
+  }
+
+  /** Sends a request. Resolves when it may read its reply, with the function to call afterwards. */
+  async enter(request: Buffer): Promise<() => void> {
+    while (this.#alone !== null) await this.#alone;
+    this.#check();
+    const turn = this.#last;
+    let leave!: () => void;
+    this.#last = new Promise((resolve) => (leave = resolve));
+    void this.#stream.write(request);
+    await turn;
+    return leave;
+  }
+
+  /** The same for a request during which no other may be sent. The caller sends it. */
+  async enterAlone(): Promise<() => void> {
+    while (this.#alone !== null) await this.#alone;
+    this.#check();
+    const turn = this.#last;
+    let leave!: () => void;
+    this.#last = this.#alone = new Promise((resolve) => {
+      leave = (): void => {
+        this.#alone = null;
+        resolve();
+      };
+    });
+    await turn;
+    return leave;
+  }
+
+  /** Waits until something of a reply has arrived, and processes it. */
+  async step(reply: Reply): Promise<void> {
+    try {
+      if (this.#failure !== null) throw this.#failure;
+      if (this.#batch.empty) {
+        const frames = this.#stream.tryReadframes(this.#framing) ?? (await this.#stream.readframes(this.#framing));
+        if (frames.length === 0) throw new Error('postgres: the server closed the connection');
+        this.#batch.fill(frames);
+      }
+      reply.accept(this.#batch);
+    } catch (error) {
+      // A server that closes the connection has said why.
+      throw this.fail(reply.error !== null && !(error instanceof ProtocolError) ? reply.error : (error as Error));
+    }
+  }
+
+  /** Waits until everything of a reply has arrived, and processes it. */
+  async finish(reply: Reply, maxSize = Infinity): Promise<void> {
+    while (!reply.ready) {
+      await this.step(reply);
+      if (reply.size > maxSize) throw this.fail(new RangeError(`postgres: a result of more than ${maxSize} bytes`));
+    }
+  }
+
+  /** Processes what has arrived of a reply, without waiting. */
+  poll(reply: Reply): void {
+    const frames = this.#batch.empty ? this.#stream.tryReadframes(this.#framing) : undefined;
+    if (frames !== undefined) this.#batch.fill(frames); // none at EOF, which the next step reports
+    reply.accept(this.#batch);
+  }
+
+  /** Closes the connection, and makes all requests reject. Returns their error, which is the first one. */
+  fail(error: Error): Error {
+    this.#failure ??= error;
+    void this.#stream.abort();
+    return this.#failure;
+  }
+
+  /** Waits for the replies to all requests, sends the last one, which has no reply, and closes the connection. */
+  async close(request: Buffer): Promise<void> {
+    this.#closed = true;
+    await this.#last;
+    if (this.#failure === null) void this.#stream.write(request);
+    await this.#stream.close();
+  }
+
+  #check(): void {
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#closed) throw new Error('postgres: the client is closed');
+  }
+}
