@@ -152,32 +152,36 @@ for (const kind of KINDS) {
 /** What a peer sends, and a handler that fails because of it. */
 const BAD_INPUT: readonly [string, string, ClientHandler][] = [
   ['ERR_LIMIT_OVERRUN', `${'x'.repeat(70_000)}\n`, (stream) => stream.readuntil('\n').then(() => {})],
+  ['ERR_FRAME_MALFORMED', '\0\0\0\0', (stream) => stream.readframe({ length: 'uint32be', adjust: -4 }).then(() => {})],
   ['ERR_INCOMPLETE_READ', 'half', (stream) => stream.readexactly(8).then(() => {})],
 ];
 
 for (const kind of KINDS) {
-  test.serial(`frames that are overlong or cut off are one line a second with a count (${kind})`, async (t) => {
-    for (const [code, bytes, handler] of BAD_INPUT) {
-      const warnings = warningsOf(t);
-      let failed = 0;
-      const { server, dial } = await serve(t, kind, async (stream, context) => {
-        try {
-          await handler(stream, context);
-        } finally {
-          failed++;
-        }
-      });
-      manualTimers(t);
-      for (let i = 0; i < 5; i++) (await dial()).end(bytes);
-      await until(() => failed === 5);
-      await until(() => warnings.length === 1);
-      t.is(warnings[0]?.code, code);
-      t.is(warnings[0]?.detail ?? '', '');
-      await server.close();
-      await until(() => warnings.length === 2);
-      t.regex(warnings[1]?.message ?? '', new RegExp(`4 more connections failed .*4 ${code}`));
-    }
-  });
+  test.serial(
+    `frames that are overlong, malformed or cut off are one line a second with a count (${kind})`,
+    async (t) => {
+      for (const [code, bytes, handler] of BAD_INPUT) {
+        const warnings = warningsOf(t);
+        let failed = 0;
+        const { server, dial } = await serve(t, kind, async (stream, context) => {
+          try {
+            await handler(stream, context);
+          } finally {
+            failed++;
+          }
+        });
+        manualTimers(t);
+        for (let i = 0; i < 5; i++) (await dial()).end(bytes);
+        await until(() => failed === 5);
+        await until(() => warnings.length === 1);
+        t.is(warnings[0]?.code, code);
+        t.is(warnings[0]?.detail ?? '', '');
+        await server.close();
+        await until(() => warnings.length === 2);
+        t.regex(warnings[1]?.message ?? '', new RegExp(`4 more connections failed .*4 ${code}`));
+      }
+    },
+  );
 }
 
 test.serial(

@@ -176,7 +176,7 @@ function limits(writer: StreamWriter): number[] {
   });
 }
 
-test('max alone leaves the watermarks, and lowers those above it; the watermarks alone leave max', (t) => {
+test('max alone leaves the watermarks, and lowers those above half of it; the watermarks alone leave max', (t) => {
   const { writer } = make();
   const after = (given?: Parameters<StreamWriter['setWriteBufferLimits']>[0]): number[] => {
     writer.setWriteBufferLimits(given);
@@ -184,17 +184,18 @@ test('max alone leaves the watermarks, and lowers those above it; the watermarks
   };
   t.deepEqual(limits(writer), [65536, 16384, Infinity]);
   t.deepEqual(after({ high: 1000, low: 900 }), [1000, 900, Infinity]);
-  t.deepEqual(after({ max: 1000 }), [1000, 900, 1000]);
-  t.deepEqual(after({ max: 500 }), [500, 125, 500]);
+  t.deepEqual(after({ max: 2000 }), [1000, 900, 2000]);
+  t.deepEqual(after({ max: 1000 }), [500, 125, 1000]);
+  t.deepEqual(after({ max: 500 }), [250, 62, 500]);
   t.deepEqual(after({ high: 100 }), [100, 25, 500]);
   t.deepEqual(after({ low: 50 }), [200, 50, 500]);
-  t.deepEqual(after({ low: 400 }), [500, 400, 500]);
-  t.deepEqual(after(), [500, 125, 500]);
-  t.deepEqual(after({ max: Infinity }), [500, 125, Infinity]);
+  t.deepEqual(after({ low: 400 }), [400, 400, 500]);
+  t.deepEqual(after(), [250, 62, 500]);
+  t.deepEqual(after({ max: Infinity }), [250, 62, Infinity]);
   t.deepEqual(after(), [65536, 16384, Infinity]);
   t.deepEqual(after({ high: 10, low: 5, max: 10 }), [10, 5, 10]);
-  t.deepEqual(limits(new StreamWriter(new FakeTransport(), { maxWriteBuffer: 1000 })), [1000, 250, 1000]);
-  t.deepEqual(limits(new StreamWriter(new FakeTransport(), { maxWriteBuffer: 100_000 })), [65536, 16384, 100_000]);
+  t.deepEqual(limits(new StreamWriter(new FakeTransport(), { maxWriteBuffer: 1000 })), [500, 125, 1000]);
+  t.deepEqual(limits(new StreamWriter(new FakeTransport(), { maxWriteBuffer: 131_072 })), [65536, 16384, 131_072]);
 });
 
 test('a max below high, or that is not a number of bytes, is refused, and nothing changes', (t) => {

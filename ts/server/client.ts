@@ -1,6 +1,7 @@
 /** A connection that a server has passed to its handler, and what happens when the handler ends. */
 import {
   ConnectionError,
+  FrameError,
   IncompleteReadError,
   LimitOverrunError,
   StateError,
@@ -188,10 +189,11 @@ export class Client implements StreamOwner {
 
 /**
  * Whether a handler failed because of something that any peer can cause as often as it likes: the connection was lost (not closed
- * by this side), a frame was over the limit or incomplete, or plaintext was injected before an upgrade to TLS.
+ * by this side), a frame was over the limit, malformed or incomplete, or plaintext was injected before an upgrade to TLS.
  */
 export function isPeersDoing(stream: Stream, error: unknown): error is Error {
-  if (error instanceof LimitOverrunError || error instanceof IncompleteReadError) return true;
+  if (error instanceof LimitOverrunError || error instanceof FrameError || error instanceof IncompleteReadError)
+    return true;
   if (error instanceof StateError) return error.code === 'ERR_TLS_PLAINTEXT_PENDING';
   return error instanceof ConnectionError && isDueTo(error, stream.exception());
 }

@@ -2,7 +2,7 @@
  * The warnings of a server that has no `onError`.
  *
  * An error that the program is responsible for is one warning each time, with its stack. A failing `accept` is one line without a
- * stack, because the stack says nothing. Errors that peers can cause as often as they like (a reset, a frame over the limit or
+ * stack, because the stack says nothing. Errors that peers can cause as often as they like (a reset, a frame over the limit, malformed or
  * cut short, a failed handshake, too many connections) are one line too: the first is reported at once, those of the following
  * second together:
  *

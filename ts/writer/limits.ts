@@ -8,7 +8,7 @@ export const HIGH_WATERMARK = 65536;
 
 /** The limits of the write buffer, in bytes. */
 export interface WriteBufferLimits {
-  /** With more than this many bytes buffered, callers wait. Default: four times `low`, or 65536, but not more than `max`. */
+  /** With more than this many bytes buffered, callers wait. Default: four times `low`, or 65536, but not more than half of `max`. */
   high?: number | undefined;
   /** With this many or fewer, they continue. Default: a quarter of `high`. */
   low?: number | undefined;
@@ -23,8 +23,8 @@ export interface WriteBufferLimits {
 export interface WriteBufferOptions {
   /**
    * The most bytes that may wait to be sent, 1 or more. A write that would exceed it rejects with a `ConnectionError`
-   * `ERR_WRITE_OVERFLOW`, and the connection is aborted: a peer that does not read cannot use more memory than this. Below 65536 it
-   * also lowers the watermarks. Can be changed by `setWriteBufferLimits({ max })`, which describes what counts. Default `Infinity`.
+   * `ERR_WRITE_OVERFLOW`, and the connection is aborted: a peer that does not read cannot use more memory than this. The high
+   * watermark is at most half of it, so a caller that awaits each write never exceeds it with writes of up to half of it. Can be changed by `setWriteBufferLimits({ max })`, which describes what counts. Default `Infinity`.
    */
   maxWriteBuffer?: number | undefined;
 }
@@ -48,7 +48,7 @@ export function changedLimits(current: Limits, given: WriteBufferLimits): Limits
   if (given.high !== undefined) checkInteger(action, 'high', given.high, 0);
   if (given.low !== undefined) checkInteger(action, 'low', given.low, 0);
   if (given.max !== undefined && given.high === undefined && given.low === undefined) return withMax(current, max);
-  const high = given.high ?? Math.min(given.low === undefined ? HIGH_WATERMARK : 4 * given.low, max);
+  const high = given.high ?? defaultHigh(given.low, max);
   const low = given.low ?? Math.floor(high / 4);
   if (high > max && given.max !== undefined) throw outOfRange(action, 'max', `at least high, ${high}`, max);
   if (high > max) throw outOfRange(action, 'high', `at most max, ${max}`, high);
@@ -56,9 +56,20 @@ export function changedLimits(current: Limits, given: WriteBufferLimits): Limits
   return { high, low, max };
 }
 
-/** The limits with another max, which lowers the watermarks if the high one is above it. */
+/** The limits with another max, which lowers the watermarks if a caller that waits at the high one could exceed it. */
 export function withMax({ high, low }: Omit<Limits, 'max'>, max: number): Limits {
-  return high <= max ? { high, low, max } : { high: max, low: Math.min(low, Math.floor(max / 4)), max };
+  const highest = highestFor(max);
+  return high <= highest ? { high, low, max } : { high: highest, low: Math.min(low, Math.floor(highest / 4)), max };
+}
+
+function defaultHigh(low: number | undefined, max: number): number {
+  if (low === undefined) return Math.min(HIGH_WATERMARK, highestFor(max));
+  return Math.min(Math.max(low, Math.min(4 * low, highestFor(max))), max);
+}
+
+/** The highest watermark that leaves room for another write: a caller waits only once more than the watermark is buffered. */
+function highestFor(max: number): number {
+  return Math.floor(max / 2);
 }
 
 /** The size of data in bytes. */
