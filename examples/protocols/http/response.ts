@@ -30,11 +30,14 @@ export type Asked = Pick<RequestHead, 'method' | 'minor' | 'upgrade'>;
 /** How the receiver knows where the body ends. */
 export type BodyEnd = 'no body' | 'length' | 'chunked' | 'close';
 
-export function bodyEnd(answer: Answer, { method, minor }: Asked): BodyEnd {
-  const { status } = answer;
+export function bodyEnd({ status, body, length }: Answer, { method, minor }: Asked): BodyEnd {
   if (status < 200 || status === 204 || status === 304 || method === 'HEAD') return 'no body';
-  if (lengthOf(answer) !== undefined) return 'length';
+  if (length !== undefined || !isPieces(body)) return 'length';
   return minor === 1 ? 'chunked' : 'close';
+}
+
+export function isPieces(body: Answer['body']): body is Pieces {
+  return typeof body === 'object' && !(body instanceof Uint8Array);
 }
 
 const NAME = /^(?!(?:connection|content-length|date|transfer-encoding)$)[!#$%&'*+.^_`|~\da-z-]+$/i;

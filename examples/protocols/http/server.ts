@@ -17,7 +17,16 @@ import { StreamServer, type ClientHandler, type HandlerContext, type Stream } fr
 import { RequestBody } from './body.js';
 import { LAST_CHUNK, chunkHead } from './chunked.js';
 import { HeadParser, HttpError, type HeadLimits, type RequestHead } from './http.js';
-import { bodyEnd, encodeHead, refusal, type Answer, type Asked, type BodyEnd, type Pieces } from './response.js';
+import {
+  bodyEnd,
+  encodeHead,
+  isPieces,
+  refusal,
+  type Answer,
+  type Asked,
+  type BodyEnd,
+  type Pieces,
+} from './response.js';
 
 /** Answers a request. An `HttpError` that it throws is answered with its status, anything else with 500. */
 export type Handler = (request: RequestHead, body: RequestBody, context: HandlerContext) => Answer | Promise<Answer>;
@@ -50,6 +59,8 @@ class Connection {
   readonly #parser: HeadParser;
   /** How many bytes the next window needs for the parser to make progress. */
   #need = 1;
+  /** Whether the server waits for its connections to end. */
+  #draining = false;
 
   constructor(stream: Stream, context: HandlerContext, handler: Handler, options: HttpOptions) {
     this.#stream = stream;
@@ -57,61 +68,57 @@ class Connection {
     this.#handler = handler;
     this.#options = options;
     this.#parser = new HeadParser(options);
+    context.draining.addEventListener('abort', () => (this.#draining = true), { once: true });
   }
 
   /** When this settles, the stream is closed. What the client sends after an answer that is the last one is dropped. */
   async serve(): Promise<void> {
+    const stream = this.#stream;
     for (;;) {
-      let head: RequestHead | null;
+      let head: RequestHead | null | undefined;
       try {
-        head = this.#tryHead() ?? (await this.#head());
+        do {
+          const bytes = stream.buffered < this.#need ? await stream.window(this.#need) : stream.tryWindow(this.#need);
+          head = this.#parse(bytes!);
+        } while (head === undefined);
       } catch (error) {
         if (!(error instanceof HttpError)) throw error;
         const answer = refusal(error);
-        await this.#stream.write(encodeHead(answer, NO_REQUEST, true) + answer.body);
+        await stream.write(encodeHead(answer, NO_REQUEST, true) + answer.body);
         return;
       }
       if (head === null) return;
-      const body = new RequestBody(this.#stream, head, this.#options.maxBody ?? 1024 * 1024);
+      const body = new RequestBody(stream, head, this.#options.maxBody ?? 1024 * 1024);
       let answer: Answer;
+      let end: BodyEnd;
       let last: boolean;
       let text: string;
       try {
         const result = this.#handler(head, body, this.#context);
         answer = result instanceof Promise ? await result : result;
-        last = this.#isLast(head, body, answer);
+        end = bodyEnd(answer, head);
+        last = this.#isLast(head, body, answer, end);
         text = encodeHead(answer, head, last);
       } catch (error) {
         answer = this.#failed(error, head);
-        last = this.#isLast(head, body, answer);
+        end = bodyEnd(answer, head);
+        last = this.#isLast(head, body, answer, end);
         text = encodeHead(answer, head, last);
       }
       if (answer.upgrade !== undefined) {
         if (!body.finished && !(await body.drop(MAX_DROP))) return;
-        void this.#stream.write(text);
-        await answer.upgrade(this.#stream, this.#context);
+        void stream.write(text);
+        await answer.upgrade(stream, this.#context);
         return;
       }
-      const sending = this.#send(text, answer, bodyEnd(answer, head));
+      const sending = this.#send(text, answer, end);
       if (sending !== undefined) await sending;
       if (last || (!body.finished && !(await body.drop(MAX_DROP)))) return;
-      if (this.#stream.writeBufferSize > HIGH_WATER) await this.#stream.drain();
+      if (stream.writeBufferSize > HIGH_WATER) await stream.drain();
     }
   }
 
   /** The next head, null at EOF, or undefined if it has not arrived. */
-  #tryHead(): RequestHead | null | undefined {
-    const bytes = this.#stream.tryWindow(this.#need);
-    return bytes === undefined ? undefined : this.#parse(bytes);
-  }
-
-  async #head(): Promise<RequestHead | null> {
-    for (;;) {
-      const head = this.#parse(await this.#stream.window(this.#need));
-      if (head !== undefined) return head;
-    }
-  }
-
   #parse(bytes: Buffer): RequestHead | null | undefined {
     if (bytes.length < this.#need) return null;
     const head = this.#parser.parse(bytes);
@@ -122,9 +129,8 @@ class Connection {
   }
 
   /** Whether the connection cannot be used for another request after this answer. */
-  #isLast(head: RequestHead, body: RequestBody, answer: Answer): boolean {
-    if (!head.keepAlive || answer.close === true || bodyEnd(answer, head) === 'close') return true;
-    if (this.#context.draining.aborted) return true;
+  #isLast(head: RequestHead, body: RequestBody, answer: Answer, end: BodyEnd): boolean {
+    if (!head.keepAlive || answer.close === true || end === 'close' || this.#draining) return true;
     if (body.finished) return false;
     if (!isPieces(answer.body)) return !body.canDrop(MAX_DROP);
     body.begin(); // the answer may be made of it, and its head must not come before `100 Continue`
@@ -162,10 +168,6 @@ class Connection {
     if (end === 'chunked') await stream.write(LAST_CHUNK);
     if (end === 'length' && sent !== length) throw new RangeError(`a body of ${length} bytes has ${sent} or more`);
   }
-}
-
-function isPieces(body: Answer['body']): body is Pieces {
-  return typeof body === 'object' && !(body instanceof Uint8Array);
 }
 
 // ------------------------------------------------------------------------------------------------ the program
