@@ -258,6 +258,7 @@ test('the connection is kept as HTTP/1.1 and Connection say', (t) => {
   t.true(kept('1.1', 'Connection: closed\r\n'));
   t.false(kept('1.0', ''));
   t.true(kept('1.0', 'Connection: Keep-Alive\r\n'));
+  t.false(kept('1.0', 'Connection: Keep-Alive, close\r\n'));
   t.true(kept('1.3', ''));
 });
 
@@ -279,6 +280,7 @@ test('upgrade and expect count only where HTTP/1.1 allows them', (t) => {
   t.true(expects('1.1', 1));
   t.false(expects('1.1', 0));
   t.false(expects('1.0', 1));
+  t.false(headOf('PUT / HTTP/1.1\r\nHost: a\r\nExpect:\r\nContent-Length: 1\r\n\r\n').expectsContinue);
 });
 
 test('the decoder of chunks stops after the last one', (t) => {
@@ -333,6 +335,7 @@ test('an answer changes protocols only if the client has asked for it', (t) => {
   t.is(head, 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n');
   t.throws(() => encoded({ status: 101, upgrade }), { instanceOf: RangeError });
   t.throws(() => encoded({ status: 101 }, false, asked('GET', 1, 'x')), { instanceOf: RangeError });
+  t.throws(() => encoded({ status: 200, upgrade }, false, asked('GET', 1, 'x')), { instanceOf: RangeError });
 });
 
 test('an answer cannot have what would become another header or another answer', (t) => {

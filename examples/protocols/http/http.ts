@@ -84,8 +84,8 @@ export class RequestHead {
     for (let i = 0; i < fields.length; i += 4) {
       const size = fields[i + 1]! - fields[i]!;
       if (size !== 4 && size !== 6 && size !== 7 && size !== 10 && size !== 14 && size !== 17) continue;
-      const name = text.slice(fields[i], fields[i + 1]).toLowerCase();
-      const value = text.slice(fields[i + 2], fields[i + 3]);
+      const name = this.#name(i);
+      const value = this.#value(i);
       if (name === 'host') {
         if (host !== undefined) throw new HttpError(400, 'more than one Host');
         host = value;
@@ -100,34 +100,35 @@ export class RequestHead {
     this.host = effectiveHost(this.method, this.target, minor, host);
     this.length = bodyLength(minor, length, coding);
     const options = connection === '' ? NONE : members(connection);
-    this.keepAlive = minor === 1 ? !options.includes('close') : options.includes('keep-alive');
+    this.keepAlive = !options.includes('close') && (minor === 1 || options.includes('keep-alive'));
     this.upgrade = minor === 1 && options.includes('upgrade') ? upgrade : undefined;
-    if (expect !== '' && members(expect).some((one) => one !== '' && one !== '100-continue')) {
-      throw new HttpError(417, `unknown expectation: ${expect.slice(1)}`);
-    }
-    this.expectsContinue = expect !== '' && minor === 1 && this.length !== 0;
+    const expectations = expect === '' ? NONE : members(expect);
+    if (expectations.some((one) => one !== '' && one !== '100-continue'))
+      throw new HttpError(417, 'unknown expectation');
+    this.expectsContinue = minor === 1 && this.length !== 0 && expectations.includes('100-continue');
   }
 
   /** The value of a header field, whose name is given in lower case; of several with that name, all of them, separated by commas. */
   header(name: string): string | undefined {
     let found: string | undefined;
-    for (const [key, value] of this.#entries(name.length)) {
-      if (key === name) found = found === undefined ? value : `${found}, ${value}`;
+    for (let i = 0; i < this.#fields.length; i += 4) {
+      if (this.#fields[i + 1]! - this.#fields[i]! !== name.length || this.#name(i) !== name) continue;
+      found = found === undefined ? this.#value(i) : `${found}, ${this.#value(i)}`;
     }
     return found;
   }
 
   /** All header fields, in their order: the name in lower case, and the value. */
-  headers(): IterableIterator<[name: string, value: string]> {
-    return this.#entries();
+  *headers(): IterableIterator<[name: string, value: string]> {
+    for (let i = 0; i < this.#fields.length; i += 4) yield [this.#name(i), this.#value(i)];
   }
 
-  *#entries(size?: number): IterableIterator<[name: string, value: string]> {
-    for (let i = 0; i < this.#fields.length; i += 4) {
-      const [name = 0, end = 0, value, valueEnd] = this.#fields.slice(i, i + 4);
-      if (size !== undefined && end - name !== size) continue;
-      yield [this.#text.slice(name, end).toLowerCase(), this.#text.slice(value, valueEnd)];
-    }
+  #name(i: number): string {
+    return this.#text.slice(this.#fields[i], this.#fields[i + 1]).toLowerCase();
+  }
+
+  #value(i: number): string {
+    return this.#text.slice(this.#fields[i + 2], this.#fields[i + 3]);
   }
 }
 

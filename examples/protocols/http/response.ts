@@ -51,7 +51,8 @@ const VALUE = /^[\t\x20-\x7e]*$/;
  */
 export function encodeHead(answer: Answer, { minor, upgrade }: Asked, last: boolean): string {
   const { status, headers } = answer;
-  if (status === 101 ? answer.upgrade === undefined || upgrade === undefined : !(status >= 200 && status <= 999)) {
+  const changes = status === 101 && upgrade !== undefined;
+  if (changes !== (answer.upgrade !== undefined) || (!changes && !(status >= 200 && status <= 999))) {
     throw new RangeError(`a request cannot be answered with the status ${status}`);
   }
   let text = statusLine(status) + dateLine();
