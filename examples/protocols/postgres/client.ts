@@ -64,6 +64,11 @@ export class Client {
     return this.#connection.session;
   }
 
+  /** The process of the server that serves this client. */
+  get pid(): number {
+    return this.#connection.pid;
+  }
+
   /** Runs one statement with parameters `$1`, `$2`, ..., or a prepared statement, and resolves with all of its rows. */
   async query(statement: string | Statement, parameters: readonly requests.Parameter[] = []): Promise<Result> {
     const { request, reply } = this.#request(statement, parameters);
@@ -89,9 +94,10 @@ export class Client {
   }
 
   /** The data of a `COPY ... TO STDOUT` as it arrives. Each piece ends where a row ends. As for leaving the loop early, see {@link rows}. */
-  copyOut(sql: string): AsyncGenerator<Buffer, void> {
+  async *copyOut(sql: string): AsyncGenerator<Buffer, void> {
     const reply = new Reply(this.session, 'out');
-    return this.#pieces(requests.simpleQuery(sql), reply, () => reply.chunks.splice(0));
+    yield* this.#pieces(requests.simpleQuery(sql), reply, () => reply.chunks.splice(0));
+    if (!reply.copied) throw new TypeError('copyOut: the statement is not a COPY TO STDOUT');
   }
 
   /**
@@ -107,7 +113,9 @@ export class Client {
       const failure = reply.copying ? await this.#send(source, reply) : null;
       await this.#pipeline.finish(reply);
       if (failure !== null) throw failure.error;
-      return this.#only(resultsOf(reply));
+      const result = this.#only(resultsOf(reply));
+      if (!reply.copied) throw new TypeError('copyIn: the statement is not a COPY FROM STDIN');
+      return result;
     } finally {
       leave();
     }

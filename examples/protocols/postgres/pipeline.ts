@@ -89,7 +89,7 @@ export class Pipeline {
   /** Closes the connection, and makes all requests reject. Returns their error, which is the first one. */
   fail(error: Error): Error {
     this.#failure ??= error;
-    void this.#stream.abort();
+    this.#stream.abort().catch(() => {}); // of a connection that is lost already
     return this.#failure;
   }
 
@@ -97,7 +97,8 @@ export class Pipeline {
   async close(request: Buffer): Promise<void> {
     this.#closed = true;
     await this.#last;
-    if (this.#failure === null) void this.#stream.write(request);
+    if (this.#failure !== null) return; // it has closed the connection, and every request has rejected with it
+    void this.#stream.write(request);
     await this.#stream.close();
   }
 

@@ -92,6 +92,8 @@ export class Reply {
   ready = false;
   /** Whether the server expects or sends the data of a COPY. */
   copying = false;
+  /** Whether there was a COPY. */
+  copied = false;
   /** How many bytes the reply has so far. */
   size = 0;
   readonly #session: Session;
@@ -161,11 +163,11 @@ export class Reply {
       case 'G': // CopyInResponse
         // The server would take the requests that are already sent for data, so the connection is lost.
         if (this.#copy !== 'in') throw new Error('postgres: COPY FROM STDIN is only possible with copyIn()');
-        this.copying = true;
+        this.copying = this.copied = true;
         return; // what follows describes the columns
       case 'H': // CopyOutResponse
         if (this.#copy !== 'out') throw new Error('postgres: COPY TO STDOUT is only possible with copyOut()');
-        this.copying = true;
+        this.copying = this.copied = true;
         return;
       case 'E': // ErrorResponse
         this.error ??= new pg.PostgresError(pg.errorFields(body));
