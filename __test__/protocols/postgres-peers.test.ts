@@ -1,4 +1,4 @@
-/** The Postgres example against Debian's server, and next to the clients `pg` and `postgres`. */
+/** The Postgres example against Debian's server, and next to npm's `pg`. */
 import { Buffer } from 'node:buffer';
 import test, { type ExecutionContext } from 'ava';
 import pg from 'pg';
@@ -135,7 +135,7 @@ test('several statements have a result each, and the state of the transaction is
   );
   t.is(client.session.transaction, 'T');
   const error = await t.throwsAsync(client.simple('SELECT 1; SELECT 1 / 0; SELECT 2'), { instanceOf: PostgresError });
-  t.is((error as PostgresError).code, '22012');
+  t.is(error.code, '22012');
   t.is(client.session.transaction, 'E');
   await t.throwsAsync(client.query('SELECT 1'), { code: '25P02' });
   await client.simple('ROLLBACK');
@@ -225,6 +225,8 @@ test('a COPY that the server or the source gives up changes nothing, and the cli
   await t.throwsAsync(collect(client.copyOut('COPY missing TO STDOUT')), { code: '42P01' });
   await t.throwsAsync(collect(client.copyOut('SELECT 1')), { instanceOf: TypeError, message: /not a COPY TO STDOUT/ });
   t.deepEqual((await client.query('SELECT count(*)::int4 FROM t')).rows, [[0]]);
+  const twice = client.copyIn('COPY t FROM STDIN; COPY t FROM STDIN', ['1\n']);
+  await t.throwsAsync(twice, { message: /one COPY only/ }); // the server waits for data that does not exist
 });
 
 test('cancel() stops the request that runs, in plain text and over TLS, and the client goes on', async (t) => {

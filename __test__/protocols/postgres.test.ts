@@ -179,6 +179,8 @@ test('an error ends a reply at ReadyForQuery, and nothing else may follow it', (
   t.deepEqual({ code, text, fatal }, { code: '22012', text: 'division by zero', fatal: false });
   t.true(new PostgresError(new Map([['V', 'FATAL']])).fatal);
   t.throws(() => read([Buffer.concat([columns(INT4), error, row('1'), READY])]), { instanceOf: ProtocolError });
+  const shutdown = failure('57P01', 'terminating connection', 'FATAL');
+  t.is(read([Buffer.concat([error, shutdown])]).reply.error?.message, 'division by zero');
 });
 
 const MALFORMED: Record<string, Buffer> = {

@@ -16,7 +16,7 @@
  */
 import { Buffer } from 'node:buffer';
 import type { LengthFraming, Stream } from 'sluice';
-import { open, openSession, type Connection, type Options } from './connection.js';
+import { DEFAULT_TIMEOUT_MS, open, openSession, type Connection, type Options } from './connection.js';
 import { Pipeline } from './pipeline.js';
 import { COPY_DATA, ProtocolError, messages, type Field } from './postgres.js';
 import { Reply, type Result, type Session } from './reply.js';
@@ -142,7 +142,7 @@ export class Client {
     const { pid, key } = this.#connection;
     await using stream = await open(this.#options);
     await stream.write(requests.cancelRequest(pid, key));
-    await stream.read(1); // the server closes the connection when it has sent the signal
+    await stream.read(1, { timeout: this.#options.timeout ?? DEFAULT_TIMEOUT_MS }); // the server closes the connection when it has sent the signal
   }
 
   /** Waits for the replies to all requests, and closes the connection. */

@@ -38,7 +38,7 @@ export interface Connection {
 
 /** The longest message before the login is complete. */
 const STARTUP = messages(65536);
-const DEFAULT_TIMEOUT_MS = 10_000;
+export const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** `postgres://user:password@host:port/database?sslmode=disable|require|verify-full`; everything but the user may be missing. */
 export function fromUrl(url: string): Options {

@@ -66,8 +66,18 @@ export class Pipeline {
       }
       reply.accept(this.#batch);
     } catch (error) {
-      // A server that closes the connection has said why.
-      throw this.fail(reply.error !== null && !(error instanceof ProtocolError) ? reply.error : (error as Error));
+      throw this.#lost(reply, error as Error);
+    }
+  }
+
+  /** Processes what has arrived of a reply, without waiting. */
+  poll(reply: Reply): void {
+    try {
+      const frames = this.#batch.empty ? this.#stream.tryReadframes(this.#framing) : undefined;
+      if (frames !== undefined) this.#batch.fill(frames); // none at EOF, which the next step reports
+      reply.accept(this.#batch);
+    } catch (error) {
+      throw this.#lost(reply, error as Error);
     }
   }
 
@@ -77,13 +87,6 @@ export class Pipeline {
       await this.step(reply);
       if (reply.size > maxSize) throw this.fail(new RangeError(`postgres: a result of more than ${maxSize} bytes`));
     }
-  }
-
-  /** Processes what has arrived of a reply, without waiting. */
-  poll(reply: Reply): void {
-    const frames = this.#batch.empty ? this.#stream.tryReadframes(this.#framing) : undefined;
-    if (frames !== undefined) this.#batch.fill(frames); // none at EOF, which the next step reports
-    reply.accept(this.#batch);
   }
 
   /** Closes the connection, and makes all requests reject. Returns their error, which is the first one. */
@@ -96,10 +99,15 @@ export class Pipeline {
   /** Waits for the replies to all requests, sends the last one, which has no reply, and closes the connection. */
   async close(request: Buffer): Promise<void> {
     this.#closed = true;
-    await this.#last;
+    if (this.#failure === null) await this.#last;
     if (this.#failure !== null) return; // it has closed the connection, and every request has rejected with it
     void this.#stream.write(request);
     await this.#stream.close();
+  }
+
+  #lost(reply: Reply, error: Error): Error {
+    // A server that closes the connection has said why.
+    return this.fail(reply.error !== null && !(error instanceof ProtocolError) ? reply.error : error);
   }
 
   #check(): void {

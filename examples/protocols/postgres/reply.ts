@@ -163,17 +163,21 @@ export class Reply {
       case 'G': // CopyInResponse
         // The server would take the requests that are already sent for data, so the connection is lost.
         if (this.#copy !== 'in') throw new Error('postgres: COPY FROM STDIN is only possible with copyIn()');
+        if (this.copied) throw new Error('postgres: copyIn() has data for one COPY only');
         this.copying = this.copied = true;
         return; // what follows describes the columns
       case 'H': // CopyOutResponse
         if (this.#copy !== 'out') throw new Error('postgres: COPY TO STDOUT is only possible with copyOut()');
         this.copying = this.copied = true;
         return;
-      case 'E': // ErrorResponse
-        this.error ??= new pg.PostgresError(pg.errorFields(body));
+      case 'E': {
+        // ErrorResponse
+        const error = new pg.PostgresError(pg.errorFields(body));
+        this.error ??= error;
         this.#decoder = null;
         this.copying = false;
         break;
+      }
       case 'Z': // ReadyForQuery
         this.#session.transaction = String.fromCharCode(body.byte());
         if (!'ITE'.includes(this.#session.transaction)) throw body.malformed('unknown state of the transaction');
