@@ -1,5 +1,6 @@
 /** The Postgres example against Debian's server, and next to npm's `pg`. */
 import { Buffer } from 'node:buffer';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import pg from 'pg';
 import { LimitOverrunError } from 'sluice';
@@ -37,7 +38,7 @@ async function waitsFor(database: Database, client: Client, event: string): Prom
   for (;;) {
     const { rows } = await other.query('SELECT wait_event FROM pg_stat_activity WHERE pid = $1', [pid]);
     if (rows[0]?.[0] === event) return;
-    await turns(1);
+    await sleep(20);
   }
 }
 
@@ -92,9 +93,9 @@ test('rows are those that pg reads, whether simple, extended, prepared or in bat
     SELECT g, -g * 10000000000, g::int2, g::float8 / 7, g / 3::float4, g % 2 = 0, NULLIF(g % 5, 0), repeat('x', g % 70),
       repeat('é€', g % 40), CASE g % 3 WHEN 0 THEN NULL ELSE md5(g::text) END, g::numeric / 3, '', 'infinity'::float8,
       '-2147483648'::int4, repeat(g::text, 300)
-    FROM generate_series(1, 3000) g`;
+    FROM generate_series(1, 1500) g`;
   const { rows } = await other.query<Row>({ text: statement, rowMode: 'array' });
-  t.is(rows.length, 3000);
+  t.is(rows.length, 1500);
   t.deepEqual((await client.query(statement)).rows, rows);
   t.deepEqual((await client.simple(statement))[0]!.rows, rows);
   t.deepEqual((await client.query(await client.prepare(statement))).rows, rows);
@@ -185,7 +186,7 @@ test('a statement can be used until it is deallocated', async (t) => {
 test('COPY in either direction carries the same bytes, however they are cut, in plain text and over TLS', async (t) => {
   const db = await database(t);
   if (db === null) return;
-  const lines = Array.from({ length: 20_000 }, (_, i) => `${i}\t${'é'.repeat(i % 50)}\t${i % 3 === 0 ? '\\N' : i}\n`);
+  const lines = Array.from({ length: 10_000 }, (_, i) => `${i}\t${'é'.repeat(i % 50)}\t${i % 3 === 0 ? '\\N' : i}\n`);
   const data = Buffer.from(lines.join(''));
   for (const options of [db.options, await tls(db)]) {
     const client = await connected(t, options);
@@ -196,11 +197,12 @@ test('COPY in either direction carries the same bytes, however they are cut, in 
     }
     const copied = client.copyIn('COPY t FROM STDIN', pieces());
     const counted = client.query('SELECT count(*)::int4 FROM t'); // is sent after the data
-    t.is((await copied).command, 'COPY 20000');
-    t.deepEqual((await counted).rows, [[20_000]]);
+    t.is((await copied).command, 'COPY 10000');
+    t.deepEqual((await counted).rows, [[10_000]]);
     const read = await collect(client.copyOut('COPY (SELECT * FROM t ORDER BY a) TO STDOUT'));
     t.true(Buffer.concat(read).equals(data));
-    t.is((await client.copyIn('COPY t FROM STDIN', [data])).count, 20_000); // longer than one message
+    const twice = Buffer.concat([data, data]); // longer than one message
+    t.is((await client.copyIn('COPY t FROM STDIN', [twice])).count, 20_000);
     t.true(read.every((piece) => piece.at(-1) === 0x0a));
     t.deepEqual(await collect(client.copyOut('COPY (SELECT 1 WHERE false) TO STDOUT')), []);
     await client.close();
@@ -283,7 +285,7 @@ test('a row of megabytes is read, and one over maxMessage is refused', async (t)
   await client.close();
 });
 
-test('the program prints rows, copies in both directions, and reports errors and notices', async (t) => {
+test('the program prints rows, copies in both directions, and reports errors', async (t) => {
   const db = await database(t);
   if (db === null) return;
   const url = `postgres://scram:${encodeURIComponent(PASSWORD)}@127.0.0.1:${db.port}/postgres?sslmode=require`;
@@ -300,11 +302,10 @@ test('the program prints rows, copies in both directions, and reports errors and
   copying.hangUp();
   t.like(await copying.ended, { code: 0, stderr: 'COPY 2\n' });
   t.deepEqual((await admin.query('TABLE copied')).rows, [[1], [2]]);
-  t.like(await psql("DO $$ BEGIN RAISE NOTICE 'hello'; END $$").ended, { code: 0, stderr: 'hello\n' });
   t.like(await psql('SELEC').ended, { code: 1, stderr: 'syntax error at or near "SELEC" (42601)\n' });
 });
 
-test('Ctrl-C cancels the statement of the program', async (t) => {
+test('the program prints notices, and Ctrl-C cancels its statement', async (t) => {
   const db = await database(t);
   if (db === null) return;
   const program = new Program(t, example('protocols/postgres/psql'), [
