@@ -11,6 +11,7 @@ import { idleMemory } from './cases/idle-memory.js';
 import { lengthAwait } from './cases/length-await.js';
 import { lengthFrames } from './cases/length-frames.js';
 import { linesBatches } from './cases/lines-batches.js';
+import { resp } from './cases/protocols/resp.js';
 import { readlineAwait } from './cases/readline-await.js';
 import { readlineTry } from './cases/readline-try.js';
 import { sweep } from './cases/sweep.js';
@@ -41,6 +42,8 @@ export const cases: readonly Case[] = [
   idleTimeGrowth,
   cores,
   ...sweep,
+  // The group `protocols`
+  ...resp,
 ];
 
 /** The word for all cases on the command line. */

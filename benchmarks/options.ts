@@ -28,7 +28,7 @@ export class UsageError extends Error {
 export const usage = `npm run bench -- [CASE ...] [--judged] [--json] [--quick] [--rounds N] [--engine native|typescript]
                          [--record] [--complete]
 
-  CASE       run only these cases, or groups: sweep (line lengths and connections), growth, busy-memory; or all
+  CASE       run only these cases, or groups: sweep (line lengths and connections), growth, busy-memory, cores, protocols; or all
   --judged   leave out the contenders that are shown for information, which takes far less time
   --json     print the results as one JSON object, on the last line
   --quick    small data, one round: checks that every contender answers correctly, judges nothing

@@ -78,6 +78,19 @@ export class Running {
     return this.#stdout.slice(0, end);
   }
 
+  /** The process, while it runs. */
+  get pid(): number {
+    const { pid } = this.#child;
+    if (pid === undefined) throw new ProgramError(`${this.toString()} is not running`);
+    return pid;
+  }
+
+  /** Rejects if the program ends. */
+  async untilItFails(): Promise<never> {
+    await this.#ended;
+    throw new ProgramError(`${this.toString()} has ended`);
+  }
+
   /** Ends the program's input, which tells it to finish. */
   release(): void {
     this.#child.stdin.end();

@@ -39,6 +39,19 @@ export function node(name: string, { needs, flags = [] }: { needs?: string; flag
   return () => Promise.resolve(installed ? program : { missing: `package ${needs} is not installed` });
 }
 
+/** A program of another project, from PATH. */
+export function program(command: string): Locate {
+  return async () => ((await onPath(command)) ? { command, args: [] } : { missing: `no ${command} on PATH` });
+}
+
+/** Whether there is a program of this name on PATH. */
+export async function onPath(command: string): Promise<boolean> {
+  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
+    if ((await names(directory)).includes(executable(command))) return true;
+  }
+  return false;
+}
+
 function isInstalled(packageName: string): boolean {
   try {
     createRequire(import.meta.url).resolve(packageName);

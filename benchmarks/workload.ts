@@ -15,6 +15,9 @@ export interface Answer {
   /** Resident bytes of a Node contender with `--expose-gc`: the maximum, and the size at EOF. */
   readonly peak?: number;
   readonly resident?: number;
+  /** Of a client of a real protocol: the 99th percentile of the latency in ms, and the processor time in seconds. */
+  readonly p99?: number;
+  readonly cpu?: number;
 }
 
 /** The expected answer. Fields that are omitted are not checked. */

@@ -2,6 +2,7 @@
  * What the contenders that parse requests to Redis have in common. As in a server, each request must be recognised as one of the
  * commands, and is executed as soon as it is parsed. To execute it here is to count its bytes.
  */
+import type { RequestParser } from '../../examples/protocols/resp/requests.js';
 import { answer as print, digest } from './program.js';
 
 /** The commands, each at its number. */
@@ -33,14 +34,14 @@ export function execute(command: number, words: readonly Buffer[], first: number
   digest?.parts([NAMES[command]!, ...words.slice(first)]);
 }
 
-/** The same for arguments in place: the first `size` of `bounds` are where each begins and ends in `window`. */
-export function executeInPlace(command: number, window: Buffer, bounds: readonly number[], size: number): void {
+/** The same for words in place. */
+export function executeInPlace(command: number, request: RequestParser): void {
   requests++;
   bytes += NAMES[command]!.length;
-  for (let i = 0; i < size; i += 2) bytes += bounds[i + 1]! - bounds[i]!;
+  for (let i = 1; i < request.count; i++) bytes += request.end(i) - request.begin(i);
   if (digest === null) return;
   const parts: (string | Buffer)[] = [NAMES[command]!];
-  for (let i = 0; i < size; i += 2) parts.push(window.subarray(bounds[i], bounds[i + 1]));
+  for (let i = 1; i < request.count; i++) parts.push(request.bytes.subarray(request.begin(i), request.end(i)));
   digest.parts(parts);
 }
 
