@@ -65,7 +65,10 @@ export class RespServer {
       const bytes = stream.tryWindow(request.need) ?? (await stream.window(request.need));
       if (bytes.length < request.need) return; // EOF
       stream.consume(this.#execute(bytes, request, client));
-      if (this.#output.length > 0) await this.#output.send(stream);
+      if (this.#output.length === 0) continue;
+      void this.#output.send(stream);
+      // While the client does not read, nothing is read from it.
+      if (stream.writeBufferSize > 0) await stream.drain();
     }
   }
 

@@ -113,9 +113,12 @@ export class Store {
     const end = request.end(i) + 2;
     const old = this.#entries.get(name);
     // Another value of the same length uses the same memory, unless a reply that is being sent may refer to it.
-    if (Buffer.isBuffer(old) && old.length === end - begin && old.length <= LENT_BYTES)
+    if (old instanceof Buffer && old.length === end - begin && old.length <= LENT_BYTES) {
       copy(request.bytes, begin, end, old, 0);
-    else this.#entries.set(name, this.#value(request, i));
+      return;
+    }
+    const value = this.#value(request, i);
+    if (value !== old) this.#entries.set(name, value);
   }
 
   #increase(request: RequestParser, output: Output, by: number): void {
