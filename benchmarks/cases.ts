@@ -41,9 +41,9 @@ export const cases: readonly Case[] = [
   idleMemoryGrowth,
   idleTimeGrowth,
   cores,
-  ...sweep,
   // The group `protocols`
   ...resp,
+  ...sweep,
 ];
 
 /** The word for all cases on the command line. */
