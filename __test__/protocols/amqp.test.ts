@@ -9,7 +9,7 @@ import {
   ClosedError,
   Connection,
   ProtocolError,
-  RefusedError,
+  type RefusedError,
 } from '../../examples/protocols/amqp/client.js';
 import type { AmqpOptions } from '../../examples/protocols/amqp/client.js';
 import { FrameEncoder } from '../../examples/protocols/amqp/frame-encoder.js';
@@ -229,7 +229,7 @@ test('what is encoded is decoded to the same: tables, properties, and every meth
     const shape = Object.fromEntries(Object.entries(fields).map(([field, type]) => [field, of[type as string]!]));
     fc.assert(
       fc.property(fc.record(shape, { noNullPrototype: true }), (given) => {
-        const bytes = encoded((to) => methods.encodeMethod(to, name as methods.MethodName, given as never));
+        const bytes = encoded((to) => methods.encodeMethod(to, name as methods.MethodName, given));
         t.deepEqual(decoded(bytes, methods.decodeMethod), { name, fields: given } as never);
         for (let length = 0; length < bytes.length; length++) {
           t.throws(() => decoded(bytes.subarray(0, length), methods.decodeMethod), { instanceOf: ProtocolError });
@@ -297,7 +297,7 @@ test('confirms in any order, of one or many messages; a refusal is reported once
   const wait = (tag: number): void =>
     void confirms.wait(tag).then(
       () => order.push(`${tag}`),
-      (error: RefusedError) => order.push(`${tag}: ${error.tags.join()}`),
+      (error: unknown) => order.push(`${tag}: ${(error as RefusedError).tags.join()}`),
     );
   for (let i = 1; i <= 8; i++) confirms.publish();
   for (const tag of [8, 3, 5]) wait(tag);
@@ -386,7 +386,7 @@ async function session(port: number, options: AmqpOptions = {}): Promise<string>
 const errorOf = async (promise: Promise<unknown>): Promise<Error | null> =>
   promise.then(
     () => null,
-    (error: Error) => error,
+    (error: unknown) => error as Error,
   );
 
 test('a broker that leaves after any byte of a session ends it with one clear error', async (t) => {
@@ -516,7 +516,9 @@ test('a handshake that cannot go on is refused: another version, no PLAIN, small
 });
 
 test('a broker that is silent is given up: in the handshake, after two heartbeats, and when it does not agree to close', async (t) => {
-  const silence = async (stream: Stream): Promise<void> => void (await stream.read());
+  const silence = async (stream: Stream): Promise<void> => {
+    await stream.read();
+  };
   const silent = await broker(t, [], silence);
   const host = '127.0.0.1';
   await t.throwsAsync(Connection.open({ host, port: silent.port, timeout: 20 }), { instanceOf: TimeoutError });

@@ -47,8 +47,7 @@ export interface Receiver {
  */
 export function divide(bytes: Buffer, ends: Uint32Array, channel: (number: number) => Assembler | null): void {
   let start = 0;
-  for (let i = 0; i < ends.length; i++) {
-    const end = ends[i]!;
+  for (const end of ends) {
     if (bytes[end - 1] !== FRAME_END) throw new ProtocolError('a frame that does not end with CE', 501);
     const number = bytes[start + 1]! * 256 + bytes[start + 2]!;
     const type = bytes[start]!;
@@ -85,12 +84,21 @@ export class Assembler {
 
   /** Takes the payload of a frame: `bytes[start]` up to, but not including, `bytes[end]`. */
   frame(type: number, bytes: Buffer, start: number, end: number): void {
-    if (type === BODY && this.#properties !== null) return this.#body(bytes, start, end);
+    if (type === BODY && this.#properties !== null) {
+      this.#body(bytes, start, end);
+      return;
+    }
     from.over(bytes, start, end);
-    if (type === HEADER && this.#carrier !== null && this.#properties === null) return this.#start();
+    if (type === HEADER && this.#carrier !== null && this.#properties === null) {
+      this.#start();
+      return;
+    }
     if (type !== METHOD) throw new ProtocolError(`an unexpected frame of type ${type}`, 505);
     if (this.#carrier !== null) throw new ProtocolError('a method within a message', 505);
-    if (end - start >= 4 && bytes.readUInt32BE(start) === DELIVER) return this.#deliver();
+    if (end - start >= 4 && bytes.readUInt32BE(start) === DELIVER) {
+      this.#deliver();
+      return;
+    }
     const method = decodeMethod(from);
     if (method.name === 'basic.get-ok' || method.name === 'basic.return') this.#carrier = method;
     else this.#receiver.method(method as Exclude<Method, { name: Carrier['name'] }>);
@@ -140,7 +148,10 @@ export class Assembler {
     const piece = Buffer.allocUnsafe(length);
     bytes.copy(piece, 0, start, end);
     this.#missing -= length;
-    if (this.#pieces.length === 0 && this.#missing === 0) return this.#finish(piece);
+    if (this.#pieces.length === 0 && this.#missing === 0) {
+      this.#finish(piece);
+      return;
+    }
     if (length > 0) this.#pieces.push(piece);
     if (this.#missing === 0) this.#finish(Buffer.concat(this.#pieces));
   }

@@ -87,7 +87,7 @@ export class Channel implements Receiver {
     const mandatory = properties.mandatory === true;
     const link = this.#link;
     const pieces = link.encoder.publish(this.number, exchange, routingKey, mandatory, properties, bytes);
-    for (let i = 0; i < pieces.length; i++) link.send(pieces[i]!);
+    for (const piece of pieces) link.send(piece);
     return this.#confirms === null ? 0 : this.#confirms.publish();
   }
 
@@ -128,7 +128,10 @@ export class Channel implements Receiver {
   get(queue: string, { noAck = false } = {}): Promise<Message | null> {
     return new Promise((resolve, reject) => {
       const found: Waiter['resolve'] = (method, properties, body) => {
-        if (method.name !== 'basic.get-ok') return resolve(null);
+        if (method.name !== 'basic.get-ok') {
+          resolve(null);
+          return;
+        }
         this.#acknowledgements.received(method.fields.deliveryTag, noAck);
         resolve(new Message(this.#answers, method.fields, properties!, body!));
       };
@@ -178,33 +181,42 @@ export class Channel implements Receiver {
       case 'basic.nack': {
         if (this.#confirms === null) throw new ProtocolError(`${method.name} on a channel without confirms`, 503);
         const { deliveryTag, multiple } = method.fields;
-        return this.#confirms.settle(deliveryTag, multiple, method.name === 'basic.ack');
+        this.#confirms.settle(deliveryTag, multiple, method.name === 'basic.ack');
+        return;
       }
       case 'basic.cancel': {
         const consumer = this.#consumers.get(method.fields.consumerTag);
         this.#consumers.delete(method.fields.consumerTag);
         return consumer?.onCancel?.();
       }
-      case 'channel.flow':
-        return this.#send('channel.flow-ok', method.fields);
+      case 'channel.flow': {
+        this.#send('channel.flow-ok', method.fields);
+        return;
+      }
       case 'channel.close':
         // If both sides close the channel at once, each waits for the answer of the other.
         this.#link.send(this.#link.encoder.method(this.number, 'channel.close-ok', {}));
         if (this.#error === null) this.end(new AmqpError('channel', method.fields.code, method.fields.text));
         return;
-      default:
-        return this.#answer(method);
+      default: {
+        this.#answer(method);
+        return;
+      }
     }
   }
 
   /** @internal */
   message(carrier: Carrier, properties: Properties, body: Buffer): void {
-    if (carrier.name === 'basic.get-ok') return this.#answer(carrier, properties, body);
+    if (carrier.name === 'basic.get-ok') {
+      this.#answer(carrier, properties, body);
+      return;
+    }
     if (this.#error !== null) return;
     if (carrier.name === 'basic.return') {
       const { code, text, exchange, routingKey } = carrier.fields;
       const origin = { deliveryTag: 0, redelivered: false, exchange, routingKey };
-      return this.onReturn(new Message(this.#answers, origin, properties, body), code, text);
+      this.onReturn(new Message(this.#answers, origin, properties, body), code, text);
+      return;
     }
     const consumer = this.#consumers.get(carrier.consumerTag);
     if (consumer === undefined) throw new ProtocolError('a message for an unknown consumer', 503);
@@ -233,7 +245,7 @@ export class Channel implements Receiver {
       this.#wait({ expected: [`${name}-ok` as MethodName], resolve, reject }),
     );
     this.#send(name, fields);
-    return (await reply).fields as Reply<N>;
+    return (await reply).fields;
   }
 
   #wait(waiter: Waiter): void {
@@ -243,7 +255,7 @@ export class Channel implements Receiver {
 
   #answer(method: Method, properties?: Properties, body?: Buffer): void {
     const waiter = this.#waiters[0];
-    if (waiter === undefined || !waiter.expected.includes(method.name)) {
+    if (!waiter?.expected.includes(method.name)) {
       throw new ProtocolError(`an unexpected ${method.name}`, 503);
     }
     this.#waiters.shift();

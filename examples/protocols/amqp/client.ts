@@ -17,9 +17,11 @@
 import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import { connectReadPipe } from 'sluice';
-import { Connection, type AmqpOptions } from './connection.js';
+import { Connection } from './connection.js';
+import type { AmqpOptions } from './options.js';
 
-export { Connection, type AmqpOptions } from './connection.js';
+export { Connection } from './connection.js';
+export type { AmqpOptions } from './options.js';
 export type { Channel } from './channel.js';
 export type { ConsumeOptions, Message } from './message.js';
 export type { Properties } from './methods.js';
@@ -43,6 +45,9 @@ async function publish(connection: Connection, queue: string): Promise<void> {
 }
 
 async function consume(connection: Connection, queue: string): Promise<void> {
+  const stop = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM'), connection.closed]);
+  // What fails first is reported below.
+  stop.catch(() => {});
   const channel = await connection.channel();
   await channel.call('queue.declare', { queue, durable: true });
   await channel.prefetch(WINDOW);
@@ -50,7 +55,7 @@ async function consume(connection: Connection, queue: string): Promise<void> {
     console.log(message.body.toString());
     message.ack();
   });
-  await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM'), connection.closed]);
+  await stop;
 }
 
 async function main([action, queue, host = '127.0.0.1', port = '5672']: readonly string[]): Promise<void> {

@@ -1,36 +1,12 @@
 /** A connection to a broker: the handshake, the channels, heartbeats, and how it ends. */
-import { connect, FrameError, LimitOverrunError, TimeoutError, type ConnectOptions, type Stream } from 'sluice';
+import { connect, FrameError, LimitOverrunError, TimeoutError, type Stream } from 'sluice';
 import { Assembler, divide, FRAMING, PREAMBLE, type Receiver } from './amqp.js';
 import { Channel, type Link } from './channel.js';
 import { AmqpError, ClosedError, ProtocolError } from './errors.js';
 import { FrameEncoder, HEARTBEAT_FRAME } from './frame-encoder.js';
 import type { Fieldset, Method, MethodName } from './methods.js';
+import type { AmqpOptions } from './options.js';
 import type { Table } from './values.js';
-
-export interface AmqpOptions {
-  /** Default `localhost`. */
-  readonly host?: string;
-  /** Default 5672, or 5671 with TLS. */
-  readonly port?: number;
-  readonly user?: string;
-  readonly password?: string;
-  readonly virtualHost?: string;
-  /**
-   * In seconds, default 60; the broker may reduce it, and 0 turns it off. Both sides send something at least that often. A broker that
-   * sends nothing for twice as long is given up.
-   */
-  readonly heartbeat?: number;
-  /** The longest frame in bytes, at least 4096; default 131,072. The broker may reduce it. */
-  readonly frameMax?: number;
-  /** The longest message to receive, in bytes; default 16 MiB. */
-  readonly maxMessage?: number;
-  /** How long the broker may take for the handshake, and to agree to `close`, in ms; default 30 seconds. */
-  readonly timeout?: number;
-  /** Options of sluice for the connection, such as `ssl`. */
-  readonly connect?: ConnectOptions;
-  /** Called with a reason when the broker stops to read what is published, for lack of memory, and with null when it goes on. */
-  readonly onBlocked?: (reason: string | null) => void;
-}
 
 const CHANNEL_MAX = 2047;
 const FRAME_MIN = 4096;
@@ -166,7 +142,10 @@ export class Connection {
     let silent = 0;
     this.#timer = setInterval(() => {
       silent = stream.bytesRead === bytesRead ? silent + 1 : 0;
-      if (silent === 4) return this.#giveUp(2 * interval);
+      if (silent === 4) {
+        this.#giveUp(2 * interval);
+        return;
+      }
       if (stream.bytesWritten === bytesWritten) void stream.write(HEARTBEAT_FRAME);
       ({ bytesWritten, bytesRead } = stream);
     }, interval / 2);
@@ -181,7 +160,7 @@ export class Connection {
   async #receive<N extends MethodName>(name: N): Promise<Fieldset<N>> {
     if (this.#error !== null) throw this.#error;
     const method = await new Promise<Method>((resolve, reject) => (this.#next = { name, resolve, reject }));
-    return method.fields as Fieldset<N>;
+    return method.fields;
   }
 
   // ---------------------------------------------------------------------------------------------- what is received

@@ -71,7 +71,7 @@ export class Confirms {
   #published = 0;
   #refused: number[] = [];
   /** In ascending order of their tags. */
-  #waiters: Waiter[] = [];
+  readonly #waiters: Waiter[] = [];
   #error: Error | null = null;
 
   get published(): number {
@@ -101,8 +101,14 @@ export class Confirms {
   wait(tag: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const waiter = { tag, resolve, reject };
-      if (tag < this.#tags.lowest) return this.#settled(waiter);
-      if (this.#error !== null) return reject(this.#error);
+      if (tag < this.#tags.lowest) {
+        this.#settled(waiter);
+        return;
+      }
+      if (this.#error !== null) {
+        reject(this.#error);
+        return;
+      }
       let at = this.#waiters.length;
       while (at > 0 && this.#waiters[at - 1]!.tag > tag) at--;
       this.#waiters.splice(at, 0, waiter);
@@ -118,7 +124,10 @@ export class Confirms {
   /** Each refusal is reported once. */
   #settled({ tag, resolve, reject }: Waiter): void {
     const refused = this.#refused.filter((each) => each <= tag);
-    if (refused.length === 0) return resolve();
+    if (refused.length === 0) {
+      resolve();
+      return;
+    }
     this.#refused = this.#refused.filter((each) => each > tag);
     reject(new RefusedError(refused));
   }
