@@ -5,6 +5,7 @@ import path from 'node:path';
  * long file that was started last.
  */
 export const LONGEST = [
+  'amqp-peers',
   'porting',
   'close-bounds',
   'examples',

@@ -226,7 +226,7 @@ export class Connection {
 
   // ---------------------------------------------------------------------------------------------- how it ends
 
-  /** Tells the broker the reason if it is what the broker sent, and ends everything. */
+  /** Sends the broker the reason, unless it came from there, and ends everything. */
   #fail(error: Error): void {
     const format = error instanceof LimitOverrunError || error instanceof FrameError ? 501 : 541;
     const code = error instanceof ProtocolError ? error.code : format;
@@ -257,7 +257,7 @@ export class Connection {
   };
 }
 
-/** The lower of two limits, of which 0 is none. */
+/** The lower of two limits, where 0 means no limit. */
 function lower(a: number, b: number): number {
   return a === 0 || b === 0 ? a + b : Math.min(a, b);
 }

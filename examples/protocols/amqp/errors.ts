@@ -13,7 +13,7 @@ export class AmqpError extends Error {
   }
 }
 
-/** The broker has sent something that is not AMQP 0-9-1. `code` is what it is told as the reason for closing the connection. */
+/** The broker has sent something that is not AMQP 0-9-1. The connection is closed with `code` as the reason. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
   readonly code: number;

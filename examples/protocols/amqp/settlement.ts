@@ -82,7 +82,7 @@ export class Confirms {
     return ++this.#published;
   }
 
-  /** The broker has accepted or refused a message, or with `multiple` all up to and including it. A tag of 0 stands for the last. */
+  /** The broker has accepted or refused a message, or with `multiple` all up to and including it. With `multiple`, a tag of 0 means all. */
   settle(tag: number, multiple: boolean, accepted: boolean): void {
     const last = tag === 0 && multiple ? this.#published : tag;
     const tags = this.#tags;
