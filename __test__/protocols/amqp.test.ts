@@ -2,7 +2,7 @@
 // Runs once: how a stream is divided into frames has tests of its own for each engine and each way of reading.
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { LimitOverrunError, StreamReader, TimeoutError, type Stream } from 'sluice';
+import { LimitOverrunError, StreamReader, TimeoutError, type Stream, type StreamServerOptions } from 'sluice';
 import { Assembler, BODY, divide, FRAMING, HEADER, HEARTBEAT, METHOD } from '../../examples/protocols/amqp/amqp.js';
 import {
   AmqpError,
@@ -16,6 +16,7 @@ import { FrameEncoder } from '../../examples/protocols/amqp/frame-encoder.js';
 import * as methods from '../../examples/protocols/amqp/methods.js';
 import { Acknowledgements, Confirms } from '../../examples/protocols/amqp/settlement.js';
 import { Decoder, Encoder, type Table } from '../../examples/protocols/amqp/values.js';
+import { certificates } from '../certificates.js';
 import { serving } from '../loopback.js';
 import { seed } from '../seed.js';
 
@@ -351,9 +352,10 @@ async function broker(
   t: ExecutionContext,
   script: readonly (readonly [Buffer, number])[],
   end: (stream: Stream) => Promise<void> = () => Promise.resolve(),
+  options: StreamServerOptions = {},
 ): Promise<{ port: number; said: string[] }> {
   const said: string[] = [];
-  const { port } = await serving(t, async (stream) => {
+  const handler = async (stream: Stream): Promise<void> => {
     if ((await stream.read(8)).length === 0) return;
     for (const [bytes, frames] of script) {
       void stream.write(bytes);
@@ -365,7 +367,8 @@ async function broker(
       const { name, fields } = decoded(each.subarray(7, -1), methods.decodeMethod);
       said.push(name === 'connection.close' ? `close ${fields.code}` : name);
     }
-  });
+  };
+  const { port } = await serving(t, handler, options);
   return { port, said };
 }
 
@@ -400,6 +403,13 @@ test('a broker that leaves after any byte of a session ends it with one clear er
       t.regex(String(error), /EOF|The broker closed the connection and did not say why/, `${part}: ${length}`);
     }
   }
+});
+
+test('a session over TLS', async (t) => {
+  const { ca, server } = await certificates();
+  const { port } = await broker(t, SCRIPT, (stream) => stream.close(), { ssl: server });
+  t.is(await session(port, { host: 'localhost', connect: { ssl: { ca } } }), 'hi');
+  t.regex(String(await errorOf(session(port, { host: 'localhost', connect: { ssl: true } }))), /certificate/i);
 });
 
 test('a wrong byte anywhere in what a broker sends ends the session with one clear error, or does not matter', async (t) => {
