@@ -26,7 +26,7 @@ const REPORT_INTERVAL_MS = 1000;
 export interface Peer {
   /**
    * The IP address. An IPv4 address in its IPv6 form (`::ffff:192.0.2.1`) is given as IPv4. '' for a peer of a Unix socket, about which
-   * Node reports nothing.
+   * Node reports nothing, and for a client that a proxy announces with the path of a Unix socket.
    */
   readonly address: string;
   /** What kind of address it is. */

@@ -217,7 +217,8 @@ export abstract class BaseStreamServer {
    * **Errors**: those of {@link bind}, and `StateError` `ERR_SERVER_STATE` if another call is already running.
    *
    * **Cancellation**: aborting `signal` closes the server, with `drain` as in {@link close}. The call waits until it is closed, and
-   * rejects with the signal's reason.
+   * rejects with the signal's reason. `drain` is for this signal only: it has no effect without a `signal`, or on a later call of
+   * {@link close}.
    *
    * asyncio: `serve_forever`
    */
@@ -256,12 +257,17 @@ export abstract class BaseStreamServer {
    * Without `drain`, the reads of handlers end at once as at EOF: what was received and not read is dropped, because no answer to it could
    * be sent. What was written before is still sent.
    *
+   * With or without `drain`, a handler that reads up to EOF cannot see from the bytes whether the client or the close has ended reading: loops
+   * over `chunks()`, `read(n)` and `readinto` end normally, and `read()` resolves. If the messages of a protocol end at EOF, its handler must
+   * check `draining.aborted || stream.isClosing()` before it trusts an EOF.
+   *
    * With `drain`, no answer to a request that was received is lost, provided that the time suffices. What the kernel has received when the
    * close begins counts, and so do connections that it has queued and TLS handshakes in progress. The `draining` signals of the handlers
    * are aborted at once. Connections may go on with what they have received. Those that are idle end: as soon as a read, of any kind, waits
    * while nothing received is unread, reading ends as if the client had ended its side. So loops over the stream end, and the stream is
    * closed when the handler settles, or at once if it has already returned. A read that has a part of a frame waits for the rest. When no
-   * connection is left, or the time is over, the close continues as without `drain`.
+   * connection is left, or the time is over, the close continues as without `drain`. Connections that wait for {@link startServing} are
+   * dropped at once.
    *
    * ```ts
    * process.once('SIGTERM', () => server.close({ drain: 10_000 }));
@@ -302,16 +308,16 @@ export abstract class BaseStreamServer {
   }
 
   /**
-   * Flushes and closes all current streams; the server continues. The reads of handlers end at once, as with {@link close}. Does not wait.
-   * asyncio: `close_clients`
+   * Flushes and closes all current streams; the server continues. The reads of handlers end at once, as with {@link close}, but `draining` is
+   * not aborted. Does not wait. asyncio: `close_clients`
    */
   closeClients(): void {
     this.#endClients(false);
   }
 
   /**
-   * Aborts all current streams; the server continues. The reads of handlers end at once, as with {@link close}. Does not wait.
-   * asyncio: `abort_clients`
+   * Aborts all current streams; the server continues. The reads of handlers end at once, as with {@link close}, but `draining` is not
+   * aborted. Does not wait. asyncio: `abort_clients`
    */
   abortClients(): void {
     this.#endClients(true);
@@ -329,7 +335,8 @@ export abstract class BaseStreamServer {
    * });
    * ```
    *
-   * @param ssl - replaces the option `ssl` completely: nothing of the previous options is kept
+   * @param ssl - replaces the option `ssl` completely: nothing of the previous options is kept, so pass `ca`, `requestCert`,
+   * `ALPNProtocols` and `SNICallback` again if the server uses them
    * @throws StateError `ERR_SERVER_STATE` if the server was created without `ssl`
    * @throws the errors of the option `ssl`, if Node or OpenSSL refuses it; the previous options then stay in use
    *

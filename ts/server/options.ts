@@ -29,8 +29,9 @@ export interface HandlerContext {
   readonly signal: AbortSignal;
   /**
    * Is aborted as soon as the server begins to close, with or without `drain`. A handler may use it to end early: to stop waiting for the
-   * next request, to say goodbye, or to end work that never ends by itself, such as a subscription. A handler that rejects with the reason
-   * of this signal is not reported, and what it has written is sent.
+   * next request, to say goodbye, or to end work that never ends by itself, such as a subscription. If it is aborted, an EOF may be that of
+   * the close and not that of the client: see `close` of the server. A handler that rejects with the reason of this signal is not reported,
+   * and what it has written is sent.
    */
   readonly draining: AbortSignal;
 }
@@ -62,7 +63,8 @@ export interface ServingOptions extends LimitOptions, CloseOptions, WriteBufferO
   /**
    * Called for each connection, before anything is read from it, with what is known about the peer. The server refuses the connection if
    * the hook returns false: it closes the connection at once, without a TLS handshake and without a call of the handler. Options that
-   * refuse connections (`maxConnections`, `blockList`, `maxConnectionsPerAddress`) are applied before it.
+   * refuse connections (`maxConnections`, `blockList`, `maxConnectionsPerAddress`) are applied before it. With `proxyProtocol`, it is called
+   * for the client that the proxy announces, when the header has been read.
    *
    * The hook must decide without waiting, because other connections wait meanwhile; do anything that takes longer in the handler. If it
    * throws, or returns anything but a boolean (such as a promise), the connection is refused and `onError` receives the error.
