@@ -1,6 +1,6 @@
 /** Exchanging the certificate of a running server. */
 // Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
-import { X509Certificate } from 'node:crypto';
+import { X509Certificate, generateKeyPairSync } from 'node:crypto';
 import { connect as netConnect } from 'node:net';
 import path from 'node:path';
 import { createSecureContext, type ConnectionOptions, type DetailedPeerCertificate, type TLSSocket } from 'node:tls';
@@ -231,6 +231,11 @@ test('refused options leave the previous certificate in use', async (t) => {
       { cert: identity.cert, key: otherHost.key },
       { code: 'ERR_OSSL_X509_KEY_VALUES_MISMATCH' },
       /^setSecureContext: ssl: cert and key do not match: /,
+    ],
+    [
+      { cert: identity.cert, key: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) },
+      { code: 'ERR_OSSL_X509_KEY_VALUES_MISMATCH' },
+      /^setSecureContext: ssl: cert and key do not match: they are of different types$/,
     ],
     [{ ...identity, SNICallback: 1 }, type, /^setSecureContext: ssl: SNICallback must be a function, not 1$/],
   ];

@@ -1,6 +1,6 @@
 /** The errors when TLS fails: one typed error that names the call or the peer, and the option at fault. */
 // Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as netConnect, type Socket } from 'node:net';
 import path from 'node:path';
@@ -216,6 +216,12 @@ async function refusals(): Promise<Record<string, Refusal>> {
       ssl: { cert, key: stranger.key },
       code: 'ERR_OSSL_X509_KEY_VALUES_MISMATCH',
       says: /^cert and key do not match: /,
+    },
+    'key of another type': {
+      ssl: { cert, key: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) },
+      code: 'ERR_OSSL_X509_KEY_VALUES_MISMATCH',
+      says: /^cert and key do not match: they are of different types$/,
+      caused: false,
     },
     'wrong passphrase': {
       ssl: { cert, key, passphrase: 'wrong' },

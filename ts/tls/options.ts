@@ -1,5 +1,5 @@
 /** Checks the TLS options before anything is opened, and turns them into one side of a handshake. */
-import { X509Certificate } from 'node:crypto';
+import { X509Certificate, createPrivateKey, type KeyObject as PrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import {
   DEFAULT_MAX_VERSION,
@@ -7,7 +7,9 @@ import {
   createSecureContext,
   createServer,
   type ConnectionOptions,
+  type KeyObject,
   type SecureContext,
+  type SecureContextOptions,
   type Server,
   type TlsOptions,
 } from 'node:tls';
@@ -80,6 +82,7 @@ export function checkClientTls(
   checkFunctions(action, checked, ['checkServerIdentity', 'pskCallback']);
   checkPeerOptions(action, checked);
   checked.secureContext = ssl === true ? defaultContext() : contextOf(action, checked);
+  checkPair(action, checked);
   if (name !== undefined) {
     checked.host = name;
     if (isIP(name) === 0) checked.servername = name;
@@ -121,6 +124,7 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
   } catch (error) {
     throw refused(action, given, error);
   }
+  checkPair(action, given);
   checkAuthorities(action, given);
   if (secureContext !== undefined && !setServerContext(server, secureContext)) {
     throw invalidType(action, 'ssl', 'TLS options (this runtime does not accept a SecureContext here)', secureContext);
@@ -132,6 +136,35 @@ export function checkServerTls(action: string, ssl: unknown, options: HandshakeO
     return other;
   };
   return new ServerTls(accepting, server, another, timeouts, failures);
+}
+
+/**
+ * OpenSSL compares a key only with a certificate of the same type, because a server may have one pair of each. If a server has a
+ * certificate of one type and a key of another, every handshake fails.
+ */
+function checkPair(action: string, { cert, key, passphrase }: SecureContextOptions): void {
+  if (!cert || !key) return;
+  let matches: boolean;
+  try {
+    const keys = [key].flat().map((one) => privateKey(one, passphrase));
+    matches = [cert].flat().some((one) => {
+      const certificate = new X509Certificate(one);
+      return keys.some((candidate) => certificate.checkPrivateKey(candidate));
+    });
+  } catch {
+    // Node and OpenSSL have accepted it in a form that cannot be compared here.
+    return;
+  }
+  if (matches) return;
+  const message = `${action}: ssl: cert and key do not match: they are of different types`;
+  throw coded(new Error(message), 'ERR_OSSL_X509_KEY_VALUES_MISMATCH');
+}
+
+function privateKey(key: string | Buffer | KeyObject, passphrase: string | undefined): PrivateKey {
+  if (typeof key === 'string' || Buffer.isBuffer(key))
+    return createPrivateKey({ key, ...(passphrase && { passphrase }) });
+  const own = key.passphrase ?? passphrase;
+  return createPrivateKey({ key: key.pem, ...(own && { passphrase: own }) });
 }
 
 /** Only a client checks the name of its peer. */
