@@ -115,6 +115,10 @@ async function restart(): Promise<void> {
 let stopping = false;
 
 async function lead(): Promise<void> {
+  if (!/^[1-9]\d*$/.test(workers)) {
+    console.error(`WORKERS must be a number of 1 or more, not ${workers}`);
+    process.exit(2);
+  }
   // The kernel's own distribution to several listeners would lose the connections that wait for a worker that stops.
   cluster.schedulingPolicy = cluster.SCHED_RR;
   for (let i = 0; i < Number(workers); i++) openSlot();

@@ -90,14 +90,20 @@ export function checkLimit(action: string, limit: number | undefined): number {
 /**
  * A time in milliseconds that a timer supports.
  *
- * @param zero - whether 0 is allowed
+ * @param options - `zero`, `infinity`: whether these are allowed
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`
  */
-export function checkTimeout(action: string, name: string, ms: unknown, { zero }: { zero: boolean }): number {
+export function checkTimeout(
+  action: string,
+  name: string,
+  ms: unknown,
+  { zero, infinity = false }: { zero: boolean; infinity?: boolean },
+): number {
   if (typeof ms !== 'number') throw invalidType(action, name, 'a number of milliseconds', ms);
+  if (infinity && ms === Infinity) return ms;
   if (!((zero ? ms >= 0 : ms > 0) && ms <= LONGEST_TIMEOUT_MS)) {
     const range = zero ? `from 0 to ${LONGEST_TIMEOUT_MS}` : `above 0, up to ${LONGEST_TIMEOUT_MS}`;
-    throw outOfRange(action, name, `a number of milliseconds ${range}`, ms);
+    throw outOfRange(action, name, `a number of milliseconds ${range}${infinity ? ', or Infinity' : ''}`, ms);
   }
   return ms;
 }
@@ -105,7 +111,7 @@ export function checkTimeout(action: string, name: string, ms: unknown, { zero }
 /** The `closeTimeout` option; see {@link checkTimeout}. */
 export function checkCloseTimeout(action: string, ms: number | undefined, fallback = CLOSE_TIMEOUT_MS): number {
   if (ms === undefined) return fallback;
-  return ms === Infinity ? ms : checkTimeout(action, 'closeTimeout', ms, { zero: false });
+  return checkTimeout(action, 'closeTimeout', ms, { zero: false, infinity: true });
 }
 
 /** The `maxWriteBuffer` option and the `max` of `setWriteBufferLimits`, in bytes; see {@link checkInteger}. */

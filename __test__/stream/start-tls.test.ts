@@ -339,9 +339,22 @@ test('a signal before the handshake leaves the stream plain; during it, it close
   await isAborted(t, stream, reason);
 });
 
-/** The signal of `startTls` closed the connection; all later calls report that. */
-async function isAborted(t: ExecutionContext, stream: Stream, reason: unknown): Promise<void> {
-  const message = /^startTls: TLS handshake with 127\.0\.0\.1:\d+: ended by the signal$/;
+test('a handshake that a timeout ended is reported by later calls as timed out', async (t) => {
+  const { ca } = await certificates();
+  const { stream } = await streamAndPeer(t);
+  const late = stream.startTls({ ca }, { serverHostname: 'localhost', timeout: 20 });
+  const reason = await t.throwsAsync(late, { code: 'ERR_TIMEOUT', message: 'startTls: timed out after 20 ms' });
+  await isAborted(t, stream, reason, 'timed out after 20 ms');
+});
+
+/** The signal or timeout of `startTls` closed the connection; all later calls report that. */
+async function isAborted(
+  t: ExecutionContext,
+  stream: Stream,
+  reason: unknown,
+  why = 'ended by the signal',
+): Promise<void> {
+  const message = new RegExp(`^startTls: TLS handshake with 127\\.0\\.0\\.1:\\d+: ${why}$`);
   const loss = await t.throwsAsync(stream.read(), { instanceOf: ConnectionError, code: 'ECONNABORTED', message });
   t.is(loss?.cause, reason);
   t.is(stream.exception(), loss);

@@ -36,7 +36,7 @@ export function checkDrain(action: string, options: ServerCloseOptions | undefin
   if (options === undefined) return 0;
   checkObject(action, 'options', options);
   const { drain = 0 } = options;
-  return drain === Infinity ? drain : checkTimeout(action, 'drain', drain, { zero: true });
+  return checkTimeout(action, 'drain', drain, { zero: true, infinity: true });
 }
 
 /** The time in which connections may finish. */

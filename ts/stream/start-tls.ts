@@ -10,7 +10,7 @@
  * From the handshake on, a failure closes the connection.
  */
 import { onAbort, unlessAborted } from '../abort.js';
-import { ConnectionError, StateError, count, showUnixPath } from '../errors.js';
+import { ConnectionError, StateError, TimeoutError, count, showUnixPath } from '../errors.js';
 import type { ReaderIntake } from '../reader/intake.js';
 import type { Tls } from '../tls/handshake.js';
 import type { TlsTransport } from '../tls/transport.js';
@@ -134,9 +134,8 @@ async function shakeHands(
 function upgradeLoss(error: unknown, peer: string | null, signal: AbortSignal | undefined): Error {
   const where = peer === null ? '' : ` with ${showUnixPath(peer)}`;
   if (signal?.aborted === true && error === signal.reason) {
-    return new ConnectionError('ECONNABORTED', `${ACTION}: TLS handshake${where}: ended by the signal`, {
-      cause: error,
-    });
+    const why = error instanceof TimeoutError ? error.message.replace(/^startTls: /, '') : 'ended by the signal';
+    return new ConnectionError('ECONNABORTED', `${ACTION}: TLS handshake${where}: ${why}`, { cause: error });
   }
   if (!(error instanceof StateError)) return error as Error;
   const message = `${ACTION}: upgrade${where} refused: ${error.message.replace(/^startTls: /, '')}`;
