@@ -4,17 +4,13 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { smtpServer, type SmtpOptions } from '../../examples/protocols/smtp/server.js';
+import type { Envelope } from '../../examples/protocols/smtp/smtp.js';
 import { certificates } from '../certificates.js';
 import { directory } from '../fifo.js';
 import { portOf } from '../loopback.js';
 import { Process, Program, example, installed, type Ended } from '../program.js';
 
-interface Message {
-  readonly from: string;
-  readonly recipients: readonly string[];
-  readonly user: string | null;
-  readonly text: string;
-}
+type Message = Envelope & { readonly text: string };
 
 async function receiving(
   t: ExecutionContext,

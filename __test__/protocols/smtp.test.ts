@@ -7,16 +7,11 @@ import fc from 'fast-check';
 import { StreamReader } from 'sluice';
 import { MessageReader } from '../../examples/protocols/smtp/message.js';
 import { receiver, type SmtpOptions } from '../../examples/protocols/smtp/server.js';
-import { MAX_COMMAND, SmtpSession, type SessionOptions } from '../../examples/protocols/smtp/smtp.js';
+import { MAX_COMMAND, SmtpSession, type Envelope, type SessionOptions } from '../../examples/protocols/smtp/smtp.js';
 import { dial, gather, serving, turns } from '../loopback.js';
 import { seed } from '../seed.js';
 
-interface Received {
-  readonly from: string;
-  readonly recipients: readonly string[];
-  readonly user: string | null;
-  readonly text: string;
-}
+type Received = Envelope & { readonly text: string };
 
 /** A receiver on a port of its own, and the messages that it has accepted. */
 async function receiving(

@@ -64,7 +64,8 @@ export interface StreamServerOptions extends ServingOptions {
    * The TLS handshake and the handler wait until the header is complete. A connection from a peer that is not in `trusted`, or whose
    * header is malformed or not complete after `timeout` ms, is destroyed at once, without a byte to the peer. `onError` receives a
    * `ConnectionError` with the code `ERR_PROXY_UNTRUSTED`, `ERR_PROXY_HEADER` or `ETIMEDOUT`. Not reported are a connection that the peer
-   * closes without having sent a byte, and a health check: a header that announces no client (`LOCAL`, `UNKNOWN`, the proxy itself) and nothing after it.
+   * closes without having sent a byte, and a health check: a header that announces no client (`LOCAL`, `UNKNOWN`, the proxy itself)
+   * and nothing after it.
    *
    * `blockList`, `maxConnectionsPerAddress` and `accept` then concern the client that the proxy announces. A connection for which it
    * announces none is not refused by them.

@@ -508,9 +508,9 @@ export class Stream {
    * **Errors** (all as rejections). A failed handshake: ConnectionError with the code of the reason: `CERT_HAS_EXPIRED`,
    * `ERR_TLS_CERT_ALTNAME_INVALID`, `ERR_SSL_...`, `ECONNRESET`, `ETIMEDOUT` after `sslHandshakeTimeout`, `ECONNABORTED` after `close`.
    * A refused upgrade: StateError `ERR_TLS_PLAINTEXT_PENDING` for unread bytes that do not begin a TLS handshake; ConnectionError
-   * `ECONNRESET` if the peer has already ended its side, or if its server is closing and has ended reading. In each of these cases the connection is closed before the call rejects. Later
-   * reads and writes reject with the same error, or with a ConnectionError `ECONNABORTED` with that as its cause, if it is not a
-   * ConnectionError.
+   * `ECONNRESET` if the peer has already ended its side, or if the server of the stream is closing and has ended reading. In each of
+   * these cases the connection is closed before the call rejects. Later reads and writes reject with the same error, or with a
+   * ConnectionError `ECONNABORTED` with that as its cause, if it is not a ConnectionError.
    *
    * These leave the stream unchanged: StateError `ERR_CONCURRENT_READ` while a read waits; StateError `ERR_TLS_STATE` if the stream is
    * already encrypted, or cannot be; TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE` for an invalid argument.

@@ -39,10 +39,9 @@ export interface TimeoutOptions {
   idleTimeout?: number | undefined;
   /**
    * The most time that the peer may take to complete what a read waits for, from its first byte on: a line, a frame, the n bytes of
-   * `readexactly` or `discard`, with `read()` everything up to EOF. Bytes do not extend it, however fast they arrive. A
-   * read that waits for the first byte may wait forever (see `idleTimeout`), and so may the peer while no read waits. A read that is
-   * cancelled and started again continues with the same bytes, and with their time. The code of the error is `ERR_READ_TIMEOUT`. Default
-   * `Infinity`.
+   * `readexactly` or `discard`, with `read()` everything up to EOF. Bytes do not extend it, however fast they arrive. A read
+   * that waits for the first byte may wait forever (see `idleTimeout`), and so may the peer while no read waits. A read that is cancelled
+   * and started again continues with the same bytes, and with their time. The code of the error is `ERR_READ_TIMEOUT`. Default `Infinity`.
    *
    * `read(n)`, `readinto` and each chunk of `chunks` are complete with their first byte, so it does not concern them.
    */

@@ -23,8 +23,9 @@ export interface WriteBufferLimits {
 export interface WriteBufferOptions {
   /**
    * The most bytes that may wait to be sent, 1 or more. A write that would exceed it rejects with a `ConnectionError`
-   * `ERR_WRITE_OVERFLOW`, and the connection is aborted: a peer that does not read cannot use more memory than this. The high
-   * watermark is at most half of it, so a caller that awaits each write never exceeds it with writes of up to half of it. Can be changed by `setWriteBufferLimits({ max })`, which describes what counts. Default `Infinity`.
+   * `ERR_WRITE_OVERFLOW`, and the connection is aborted: a peer that does not read cannot use more memory than this. It
+   * lowers the high watermark to half of it, if that is less. So a caller that awaits each write, of up to half of it, never exceeds it.
+   * Can be changed by `setWriteBufferLimits({ max })`, which describes what counts. Default `Infinity`.
    */
   maxWriteBuffer?: number | undefined;
 }

@@ -394,7 +394,8 @@ export class StreamWriter {
    * - The file of `sendfile` does not count, as it has a block of fixed size. What is written after it does, until it is sent.
    *
    * `max` stays as it is if it is not given; `Infinity` removes it. `max` alone leaves the watermarks as they are, but lowers those
-   * that are above half of it: then a caller that awaits each write, of up to half of `max`, never exceeds it. A `max` below what is buffered affects the next write.
+   * that are above half of it: then a caller that awaits each write, of up to half of `max`, never exceeds it. A `max` below what is
+   * buffered affects the next write.
    *
    * @throws RangeError `ERR_OUT_OF_RANGE` if they are not integers with 0 <= low <= high <= max and max > 0
    */

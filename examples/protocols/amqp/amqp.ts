@@ -1,5 +1,6 @@
 /**
- * AMQP 0-9-1 on the side of the client, without a socket: frames go in, methods and messages come out. {@link FrameEncoder} is the other direction.
+ * AMQP 0-9-1 on the side of the client, without a socket: frames go in, methods and messages come out. {@link FrameEncoder} is the other
+ * direction.
  *
  * A frame is a type, a channel, a length, a payload, and the byte CE. A method is one frame; a message is a method, a header with the
  * length of the body and its properties, and as many frames of body as that takes. {@link divide} gives each frame to the
