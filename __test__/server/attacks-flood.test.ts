@@ -12,7 +12,7 @@ const OTHER = '127.0.0.2';
 // eslint-disable-next-line no-restricted-syntax -- macOS has only one address that loopback connections can come from
 const linux = process.platform === 'darwin' ? test.skip : test;
 
-/** How many connections the flood has. With 60000 it has as many as one in each millisecond of a minute, and lasts about as long. */
+/** How many connections the flood has. With 60000, as in `.ci/run`, it has as many as one in each millisecond of a minute. */
 const FLOOD = Number(process.env['SLUICE_FLOOD'] ?? 10_000);
 
 /** How many connections of the flood are open at once: fewer than the backlog, so that the kernel drops none. */
