@@ -91,10 +91,12 @@ test('redis-benchmark gets what it expects', async (t) => {
     t.notRegex(run.stdout + run.stderr, /error|unknown|wrong|warning/i);
     t.is(run.stdout.match(/^"(?!test)/gm)?.length, 12);
   }
-  // It resets its connections when it has finished.
+  // It counts the replies of all connections together and leaves when it has enough: some connections still have replies on the way.
+  const codes = errors.map((error) => (error as { code?: string }).code);
   t.deepEqual(
-    errors.filter((error) => (error as { code?: string }).code !== 'ECONNRESET'),
+    codes.filter((code) => code !== 'ECONNRESET' && code !== 'EPIPE'),
     [],
+    String(errors),
   );
 });
 
