@@ -23,6 +23,7 @@ import {
   expectedOf,
   headers,
   lengthPrefixed,
+  lineAndBody,
   lines,
   request,
   requests,
@@ -144,6 +145,18 @@ test('a block of length-prefixed frames holds the length of each payload before 
     t.deepEqual(payload, block.bytes.subarray(i * 64 + 4, (i + 1) * 64));
   }
   t.deepEqual(lengthPrefixed(1000, 64).bytes, block.bytes);
+});
+
+test('a block of lines and bodies holds the length of each body in the line before it', (t) => {
+  const block = lineAndBody(1000, 64);
+  t.is(block.bytes.length, 15 * 64);
+  t.is(block.contents.length, 15);
+  for (const [i, body] of block.contents.entries()) {
+    t.is(block.bytes.toString('latin1', i * 64, i * 64 + 4), '60\r\n');
+    t.deepEqual(body, block.bytes.subarray(i * 64 + 4, (i + 1) * 64));
+  }
+  t.is(lineAndBody(1000, 500).contents[0]!.length, 495);
+  t.deepEqual(lineAndBody(1000, 64).bytes, block.bytes);
 });
 
 test('a request is an array of bulk strings, each with its length in bytes', (t) => {

@@ -31,6 +31,7 @@ const TESTED = [
   'docs/porting-from-asyncio.md',
   'docs/running-a-server.md',
   'docs/tuning.md',
+  'docs/which-way-to-read.md',
   'docs/writing-a-protocol-parser.md',
 ];
 
@@ -363,13 +364,43 @@ parsing.test(
 
 parsing.testWhole();
 
+// ------------------------------------------------------------------------------------------------ which way to read
+
+const choosing = new Guide('docs/which-way-to-read.md');
+
+choosing.test('ways.ts', 'all ways of reading return the same lines', async (t, work) => {
+  t.is(await work.run('ways.ts'), '[ 2000, 2000, 2000, 2000 ]\n');
+});
+
+choosing.test('three-ways.ts', 'a mixture is read in the same way however it is cut, and refused', async (t, work) => {
+  type Way = (reader: StreamReader) => Promise<number>;
+  const { awaiting, trying, inPlace } = (await work.load('three-ways.ts')) as Record<string, Way>;
+  const bytes = Buffer.from('5\r\nhello0\r\n2\n\r\n1\r\n7');
+  const sum = 'h\r7'.split('').reduce((total, letter) => total + letter.charCodeAt(0), 0);
+  for (const way of [awaiting!, trying!, inPlace!]) {
+    const read = async (...pieces: Uint8Array[]): Promise<number> => {
+      const reader = new StreamReader();
+      const reading = way(reader);
+      reading.catch(() => {}); // reported below
+      for (const piece of pieces) {
+        reader.feedData(piece);
+        await new Promise(setImmediate);
+      }
+      reader.feedEof();
+      return reading;
+    };
+    t.is(await read(bytes), sum);
+    for (let cut = 1; cut < bytes.length; cut++) t.is(await read(bytes.subarray(0, cut), bytes.subarray(cut)), sum);
+    t.is(await read(...Array.from(bytes, (byte) => Buffer.of(byte))), sum);
+    await t.throwsAsync(read(bytes, Buffer.from('3\r\nab')), { instanceOf: IncompleteReadError });
+    await t.throwsAsync(read(bytes, Buffer.from('-1\r\n')), { instanceOf: RangeError, message: 'not a length: "-1"' });
+    await t.throwsAsync(read(Buffer.from('1048577\n')), { message: /^a message has at most 1048576 bytes/ });
+  }
+});
+
 // ------------------------------------------------------------------------------------------------ tuning
 
 const tuning = new Guide('docs/tuning.md');
-
-tuning.test('ways.ts', 'all ways of reading return the same lines', async (t, work) => {
-  t.is(await work.run('ways.ts'), '[ 2000, 2000, 2000, 2000 ]\n');
-});
 
 tuning.test('length-prefixed.ts', 'an excessive length is answered, and its body is not read', async (t, work) => {
   const { port } = await work.serve('length-prefixed.ts');

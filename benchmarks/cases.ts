@@ -17,6 +17,7 @@ import { readlineTry } from './cases/readline-try.js';
 import { sweep } from './cases/sweep.js';
 import { timeouts } from './cases/timeouts.js';
 import { untilCrlfCrlf } from './cases/until-crlfcrlf.js';
+import { ways } from './cases/ways.js';
 import { windowResp } from './cases/window-resp.js';
 
 /** All cases, in the order in which they run. */
@@ -41,6 +42,7 @@ export const cases: readonly Case[] = [
   idleMemoryGrowth,
   idleTimeGrowth,
   cores,
+  ...ways,
   // The group `protocols`
   ...resp,
   ...sweep,

@@ -15,9 +15,10 @@ export interface Answer {
   /** Resident bytes of a Node contender with `--expose-gc`: the maximum, and the size at EOF. */
   readonly peak?: number;
   readonly resident?: number;
-  /** Of a client of a real protocol: the 99th percentile of the latency in ms, and the processor time in seconds. */
-  readonly p99?: number;
+  /** Seconds of processor time, user and system. */
   readonly cpu?: number;
+  /** Of a client of a real protocol: the 99th percentile of the latency in ms. */
+  readonly p99?: number;
 }
 
 /** The expected answer. Fields that are omitted are not checked. */
@@ -122,6 +123,20 @@ export function lengthPrefixed(size: number, length: number): Block<Buffer> {
 }
 
 const LENGTH_BYTES = 4;
+
+/** About `size` bytes of messages, each of which is a line with a decimal length, and that many bytes: `length` bytes in all. */
+export function lineAndBody(size: number, length: number): Block<Buffer> {
+  const bytes = text(size - (size % length));
+  const body = length - String(length).length - CRLF.length;
+  const contents: Buffer[] = [];
+  for (let start = 0; start < bytes.length; start += length) {
+    bytes.write(`${body}\r\n`, start, 'latin1');
+    contents.push(bytes.subarray(start + length - body, start + length));
+  }
+  return { bytes, contents };
+}
+
+const CRLF = '\r\n';
 
 /**
  * About `size` bytes of requests as Redis receives them, arrays of bulk strings: three of `SET key value` to one of `GET key`.

@@ -21,9 +21,18 @@ export const port = words[0] as number;
 /** The digest to compute, or null in a timed run. */
 export const digest = verify ? new Digest() : null;
 
+/** The first argument after the port, for a contender that can do its work in several ways. */
+export const word = process.argv[3] as string;
+
 /** Seconds since an arbitrary moment. */
 export function now(): number {
   return performance.now() / 1000;
+}
+
+/** Seconds of processor time, user and system, since `before`. */
+export function cpuSince(before: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1e6;
 }
 
 /** Defined with `--expose-gc`. */
@@ -43,7 +52,8 @@ function memory(): { readonly peak: number; readonly resident: number } | null {
  * @param frames the number of frames received
  * @param bytes the number of bytes in them, without separators
  * @param seconds from the established connection to EOF
+ * @param cpu seconds of processor time, if that is what the case is about
  */
-export function answer(frames: number, bytes: number, seconds: number): void {
-  console.log(JSON.stringify({ frames, bytes, seconds, ...memory(), ...(digest && { digest: String(digest) }) }));
+export function answer(frames: number, bytes: number, seconds: number, cpu?: number): void {
+  console.log(JSON.stringify({ frames, bytes, seconds, cpu, ...memory(), ...(digest && { digest: String(digest) }) }));
 }
