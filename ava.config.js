@@ -1,34 +1,43 @@
 import path from 'node:path';
 
 /**
- * The test files that take longest, in this order: they are started first, so that at the end of a pass no processor waits for a
- * long file that was started last.
+ * The test files and groups that take longest, in this order: they are started first, so that at the end of a pass no processor
+ * waits for a long file that was started last.
  */
 export const LONGEST = [
   'amqp-peers',
   'porting',
   'close-bounds',
   'examples',
-  'timeout-schedules',
-  'guides',
+  'reads-connect',
+  'reads-tls',
   'bench',
+  'reads-interop',
+  'guides',
+  'reads-server',
+  'timeout-schedules',
   'abandoned',
   'happy-eyeballs-sockets',
+  'reads-protocols',
   'attacks-slow',
+  'drain',
   'frames-transports',
   'attacks-connections',
-  'socket',
+  'once-sockets',
   'tls-contract',
+  'socket',
   'examples-cores',
   'fd',
   'tls-contract-more',
   'interop-haproxy',
   'attacks-proxy',
+  'once-memory',
+  'engine-memory',
   'native',
   'tls-errors',
+  'once-tls',
   'pipe',
   'running-guide',
-  'drain',
   'framing',
   'attacks-unread',
   'attacks-data',
@@ -43,10 +52,10 @@ function rank(file) {
 export default {
   files: ['out/__test__/**/*.test.js'],
   sortTestFiles: (a, b) => rank(a) - rank(b) || (a < b ? -1 : 1),
-  // A process for each test file: sockets left open, signals and the environment stay with the file that made them.
+  // No test file, and no group of files, affects another: sockets left open, signals and the environment stay in its process.
   workerThreads: false,
-  // One more than the processors of the smallest machine, because files wait for timeouts and child processes.
-  concurrency: 3,
+  // Two more than the processors of the smallest machine, because files wait for timeouts and child processes.
+  concurrency: 4,
   // Without any result for this long, a file is given up. Long enough for a machine that has much else to do; a child process
   // that hangs is ended before (`LONGEST_MS` in `__test__/program.ts`), so that its test can say what it was waiting for.
   timeout: '3m',

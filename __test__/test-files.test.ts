@@ -1,5 +1,6 @@
 /** Which test files `npm test` runs in which pass, and which of them a word on its command line selects. */
 // Runs once: it reads the tests, and starts none.
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
@@ -17,7 +18,15 @@ interface Pass {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
+interface Group {
+  readonly name: string;
+  readonly compiled: string;
+  readonly files: readonly TestFile[];
+}
+
 interface TestFiles {
+  readonly GROUPS: Readonly<Record<string, readonly string[]>>;
+  together(files: readonly TestFile[]): (Group | TestFile)[];
   passes(addon: boolean, environment?: NodeJS.ProcessEnv): Pass[];
   plan(passes: readonly Pass[], files: readonly TestFile[]): (Pass & { readonly files: readonly TestFile[] })[];
   dependencies(source: string, file: string): string[];
@@ -26,7 +35,7 @@ interface TestFiles {
 }
 
 const scripts = (await import(pathToFileURL(path.join(root, 'scripts', 'test-files.mjs')).href)) as TestFiles;
-const { passes, plan, dependencies, testFiles, named } = scripts;
+const { GROUPS, together, passes, plan, dependencies, testFiles, named } = scripts;
 
 const BOTH = ['SLUICE_ENGINE', 'SLUICE_READS'];
 
@@ -114,11 +123,127 @@ test('a trailing slash selects the folder, not the test file of the same name', 
   t.deepEqual(named([reader, model], 'reader/'), [reader, model]);
 });
 
-test('the files in LONGEST exist', async (t) => {
+test('the files and groups in LONGEST exist', async (t) => {
   const config = (await import(pathToFileURL(path.join(root, 'ava.config.js')).href)) as { LONGEST: string[] };
-  const names = new Set(testFiles().map(({ name }) => name));
+  const names = new Set([...testFiles().map(({ name }) => name), ...Object.keys(GROUPS)]);
   t.deepEqual(
     config.LONGEST.filter((name) => !names.has(name)),
     [],
   );
+});
+
+type Declare = (title: string, body: (t: Teardowns) => unknown) => void;
+interface Teardowns {
+  teardown(run: () => void): void;
+}
+interface TestGroup {
+  declareAll(
+    real: Declare & { readonly serial: Declare; readonly skip: Declare },
+    name: string,
+    calls: readonly { readonly method: readonly string[]; readonly args: readonly unknown[] }[],
+    before: Promise<unknown>,
+  ): Promise<unknown>;
+}
+
+test('in a group, the tests of a file start when those of the file before have ended, teardowns included', async (t) => {
+  const url = pathToFileURL(path.join(root, 'scripts', 'test-group.mjs')).href;
+  const { declareAll } = (await import(url)) as TestGroup;
+  const events: string[] = [];
+  const running: Promise<void>[] = [];
+  // As ava does: all tests at once, and the teardowns of each in reverse.
+  const real = Object.assign(
+    (title: string, body: (t: Teardowns) => unknown) => {
+      const teardowns: (() => void)[] = [];
+      const end = (): void => teardowns.reverse().forEach((run) => run());
+      const started = Promise.resolve(body({ teardown: (run) => void teardowns.push(run) }));
+      running.push(started.then(end, end).then(() => void events.push(`${title} has ended`)));
+    },
+    {
+      serial: (title: string) => void events.push(`serial: ${title}`),
+      skip: (title: string) => void events.push(`skip: ${title}`),
+    },
+  );
+  const body = (name: string) => async (one: Teardowns) => {
+    one.teardown(() => void events.push(`${name} cleans up`));
+    events.push(name);
+    await new Promise((resolve) => setImmediate(resolve));
+    if (name === 'fails') throw new Error('as a test may');
+  };
+  const call = (name: string, ...method: string[]): { method: string[]; args: unknown[] } => ({
+    method,
+    args: [name, body(name)],
+  });
+  let before: Promise<unknown> = Promise.resolve();
+  before = declareAll(real, 'x/one', [call('a'), call('fails'), call('no', 'skip')], before);
+  before = declareAll(real, 'none', [call('only', 'serial')], before);
+  before = declareAll(real, 'two', [call('b')], before);
+  await Promise.all([before, ...running]);
+  t.deepEqual(events.slice(0, 2), ['skip: x/one › no', 'serial: none › only']);
+  t.deepEqual(
+    events.slice(2).filter((event) => !event.includes('has ended')),
+    ['a', 'fails', 'a cleans up', 'fails cleans up', 'b', 'b cleans up'],
+  );
+  t.true(events.includes('two › b has ended'));
+});
+
+const members = (unit: Group | TestFile): readonly TestFile[] => ('files' in unit ? unit.files : [unit]);
+
+test('in each pass, every test file runs in exactly one process, alone or in a group', (t) => {
+  for (const { name, files } of plan(passes(true, {}), testFiles())) {
+    const units = together(files);
+    t.true(units.length < files.length, name);
+    t.deepEqual(units.flatMap(members).sort(byName), [...files].sort(byName), name);
+  }
+});
+
+function byName(one: TestFile, other: TestFile): number {
+  return one.name < other.name ? -1 : 1;
+}
+
+test('the files of a group exist, are in no other group, and run in the same passes', (t) => {
+  const files = new Map(testFiles().map((each) => [each.name, each]));
+  const all = Object.values(GROUPS).flat();
+  t.deepEqual(
+    all.filter((name) => !files.has(name)),
+    [],
+  );
+  t.is(new Set(all).size, all.length);
+  for (const [name, names] of Object.entries(GROUPS)) {
+    t.is(new Set(names.map((each) => files.get(each)?.dependsOn.join())).size, 1, name);
+    t.false(files.has(name), `${name} is also the name of a test file`);
+  }
+});
+
+test('a group of which a file is missing does not run as a group', (t) => {
+  const files = testFiles();
+  for (const [name, [first]] of Object.entries(GROUPS)) {
+    const units = together(files.filter((each) => each.name !== first));
+    t.false(
+      units.some((unit) => unit.name === name),
+      name,
+    );
+  }
+});
+
+/** What a file may not contain if it shares a process: changes of the process that no serial test restores, and measurements. */
+const ALONE = [
+  /\bprocess\.env\[?[^;,)]*\]? = /,
+  /\bdelete process\.env\b/,
+  /\bprocess\.(?:on|once|addListener|prependListener|umask|chdir|memoryUsage|cpuUsage|resourceUsage|exitCode)\b/,
+  /\btest\.(?:before|after|beforeEach|afterEach|only)\b/,
+  /from '[./]*\/(?:gc|fake-clock)\.js'/,
+  /from 'node:(?:diagnostics_channel|v8|cluster|worker_threads|perf_hooks)'/,
+];
+
+test('no file of a group changes or measures what belongs to the whole process', async (t) => {
+  const grouped = new Set(Object.values(GROUPS).flat());
+  for (const { name, source } of testFiles()) {
+    if (!grouped.has(name) || name === 'test-files') continue;
+    const text = await readFile(path.join(root, source), 'utf8');
+    t.deepEqual(
+      ALONE.filter((pattern) => pattern.test(text)),
+      [],
+      source,
+    );
+  }
 });

@@ -24,6 +24,42 @@ const DECLARATIONS = {
   'Runs once for each way of reading': [READS],
 };
 
+/**
+ * Test files that share a process when all tests run, by groups of files that run in the same passes. The start of a process, of
+ * ava and of the library takes about half a second of processor time, more than most of these files. The tests of a group run
+ * file by file: see `test-group.mjs`.
+ *
+ * A file may be in a group if its tests neither change nor measure anything that belongs to the whole process, except in serial
+ * tests that restore it: the environment, the clock, listeners of `process`, the garbage collector and its memory. Files that
+ * take more than a few seconds run alone, so that they can be started first. `test-files.test.ts` checks what can be checked.
+ */
+export const GROUPS = {
+  // In every pass.
+  'all-readers': ['ending', 'frame-cut', 'loops', 'pending-read', 'read-ahead', 'timeouts'],
+  // Once.
+  'once-memory': [
+    ...['asyncio-cases', 'bench-protocols', 'errors', 'fill', 'happy-eyeballs', 'http', 'lengths'],
+    ...['option-names', 'proxy-header', 'readme', 'resp', 'separator', 'slab', 'smtp', 'test-files'],
+    'websocket-handshake',
+  ],
+  'once-sockets': [
+    ...['asyncio-parity-unix', 'connect-options', 'duplex', 'in-use', 'linger', 'node-internals', 'object-mode'],
+    ...['server-options', 'server-ports', 'smtp-peers', 'socketpair'],
+  ],
+  'once-tls': ['negotiated', 'set-secure-context', 'tls-client'],
+  // Once for each engine.
+  'engine-memory': [
+    ...['frame-measurer', 'frame-scanner', 'frame-search', 'framings', 'mqtt', 'postgres', 'reader', 'receive-buffer'],
+    ...['tries', 'window'],
+  ],
+  // Once for each way of reading.
+  'reads-connect': ['asyncio-parity', 'connect', 'connect-unix', 'last-words', 'timeouts-transports', 'write-max'],
+  'reads-interop': ['http-peers', 'interop-curl', 'interop-openssl', 'interop-tcp', 'interop-unix'],
+  'reads-protocols': ['http-server', 'mqtt-broker', 'mqtt-client', 'postgres-client', 'websocket-conformance'],
+  'reads-server': ['closing-reads', 'server', 'server-side', 'server-timeouts'],
+  'reads-tls': ['start-tls', 'start-tls-transports', 'tls', 'tls-close'],
+};
+
 /** The passes that the environment selects, including the variables that it sets for each of them. */
 export function passes(addon, environment = process.env) {
   const { [ENGINE]: engine, [READS]: reads } = environment;
@@ -48,6 +84,33 @@ export function plan(chosen, files) {
       return !chosen.slice(0, i).some(same);
     }),
   }));
+}
+
+/**
+ * The processes that run some test files: one for each group of which all files are among them, and one for each other file.
+ * `files` has the files of a group.
+ */
+export function together(files) {
+  const groups = Object.entries(GROUPS).flatMap(([name, names]) => {
+    const members = names.map((each) => files.find((file) => file.name === each));
+    if (members.includes(undefined)) return [];
+    return [{ name, compiled: `out/__test__/groups/${name}.test.js`, files: members }];
+  });
+  const grouped = new Set(groups.flatMap((group) => group.files));
+  return [...groups, ...files.filter((file) => !grouped.has(file))];
+}
+
+/** Writes the test file that ava runs for a group. */
+export function writeGroup({ compiled, files }) {
+  const file = path.join(root, compiled);
+  const names = files.map(({ source }) => source.replace(/^__test__\/|\.test\.ts$/g, ''));
+  const text = `import { runTogether } from '../../../scripts/test-group.mjs';\nawait runTogether(${JSON.stringify(names)});\n`;
+  if (fs.existsSync(file) && fs.readFileSync(file, 'utf8') === text) return;
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  // Rename, because another `npm test` may read the file at the same time.
+  const draft = `${file}.${process.pid}`;
+  fs.writeFileSync(draft, text);
+  fs.renameSync(draft, file);
 }
 
 /** The environment variables that a test file depends on, according to its source. */

@@ -5,7 +5,8 @@
  * - on the TypeScript engine,
  * - with sockets read through `'data'` events instead of into reused memory (SLUICE_READS=data).
  *
- * A test file that does not depend on all of these says so, and runs in fewer passes: see `test-files.mjs`.
+ * A test file that does not depend on all of these says so, and runs in fewer passes; if all tests run, some files share a process:
+ * see `test-files.mjs`.
  *
  * A test file can be named by its path (`__test__/reader/reader.test.ts`), its name (`reader`) or its folder; a line number may
  * follow (`reader:12`). Options are passed to ava (`--match='*EOF*'`). SLUICE_ENGINE and SLUICE_READS in the environment select
@@ -17,7 +18,7 @@
 import { spawn } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import { SetupError, binOf, main, root, setup } from './setup.mjs';
-import { named, passes, plan, testFiles } from './test-files.mjs';
+import { named, passes, plan, testFiles, together, writeGroup } from './test-files.mjs';
 
 /**
  * How long one pass may take. On an idle machine it takes a minute. ava ends a test file that hangs (`ava.config.js`); this limit
@@ -38,7 +39,10 @@ await main(async () => {
     if (pass.files.length === 0) continue;
     console.log(live ? `\n${pass.name}:` : `${pass.name} ...`);
     const start = Date.now();
-    const words = pass.files.map((file) => file.compiled + (lines.get(file) ?? ''));
+    // What is selected runs in a process for each file, so that lines and titles can be selected, too.
+    const units = live ? pass.files : together(pass.files);
+    for (const unit of units) if (unit.files !== undefined) writeGroup(unit);
+    const words = units.map((unit) => unit.compiled + (lines.get(unit) ?? ''));
     const outcome = await runAva([...options, ...words], pass.env, live);
     const result = judge(outcome, options.length > 0);
     if (result.failed > 0 && !live) process.stdout.write(outcome.output);
