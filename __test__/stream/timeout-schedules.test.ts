@@ -8,9 +8,9 @@ import { LONGEST_MS } from '../program.js';
 import { seed } from '../seed.js';
 import { codeOf, settle, simulate, type Simulated } from './simulated.js';
 
-const SCHEDULES = 100_000;
+const SCHEDULES = Number(process.env['SLUICE_SCHEDULES'] ?? 15_000);
 
-/** A small random number generator (mulberry32), because a hundred thousand schedules need several million numbers. */
+/** A small random number generator (mulberry32), because the schedules need many numbers. */
 class Random {
   #state: number;
 
