@@ -1,4 +1,5 @@
 /** The RESP examples against the programs and libraries of Redis, in both roles. */
+// Runs once for each way of reading: the peers send the same bytes to either engine.
 import { Redis as IoRedis } from 'ioredis';
 import { createClient, RESP_TYPES } from 'redis';
 import test, { type ExecutionContext } from 'ava';

@@ -1,4 +1,5 @@
 /** A connection of the WebSocket example: waiting, closing from either side, and what a peer can do to it. */
+// Runs once for each way of reading: the messages come from the same calls on either engine.
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
