@@ -21,7 +21,8 @@ import {
 } from 'sluice';
 import { sameBytes } from '../bytes.js';
 import { certificates } from '../certificates.js';
-import { DepartingPeer, type Kind, type Place } from './departing-peer.js';
+import { DepartingPeer } from './departing-peer.js';
+import type { Kind, Place } from './departing-thread.js';
 import { portOf } from '../loopback.js';
 
 type Side = 'a client' | 'a handler';
