@@ -44,13 +44,19 @@ export const LONGEST = [
   'ring',
 ];
 
+const GROUPS = 'out/__test__/groups/**';
+
 function rank(file) {
   const place = LONGEST.indexOf(path.basename(file, '.test.js'));
   return place === -1 ? LONGEST.length : place;
 }
 
 export default {
-  files: ['out/__test__/**/*.test.js'],
+  // Groups repeat the tests of their files, so they run only if they are named, as `npm test` does.
+  files: [
+    'out/__test__/**/*.test.js',
+    ...(process.argv.some((each) => each.includes('/groups/')) ? [] : [`!${GROUPS}`]),
+  ],
   sortTestFiles: (a, b) => rank(a) - rank(b) || (a < b ? -1 : 1),
   // No test file, and no group of files, affects another: sockets left open, signals and the environment stay in its process.
   workerThreads: false,
