@@ -11,7 +11,10 @@ import { idleMemory } from './cases/idle-memory.js';
 import { lengthAwait } from './cases/length-await.js';
 import { lengthFrames } from './cases/length-frames.js';
 import { linesBatches } from './cases/lines-batches.js';
+import { http } from './cases/protocols/http.js';
 import { resp } from './cases/protocols/resp.js';
+import { smtp } from './cases/protocols/smtp.js';
+import { websocket } from './cases/protocols/websocket.js';
 import { readlineAwait } from './cases/readline-await.js';
 import { readlineTry } from './cases/readline-try.js';
 import { sweep } from './cases/sweep.js';
@@ -45,6 +48,9 @@ export const cases: readonly Case[] = [
   ...ways,
   // The group `protocols`
   ...resp,
+  ...http,
+  ...smtp,
+  ...websocket,
   ...sweep,
 ];
 

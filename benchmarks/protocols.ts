@@ -123,18 +123,22 @@ export interface Load {
   readonly p99: number;
 }
 
-type Start = Parameters<Parameters<typeof withPrograms>[0]>[0];
+export type Start = Parameters<Parameters<typeof withPrograms>[0]>[0];
 
-/** Measures servers. `check` asks a server and throws `WrongAnswerError`; it is called before and after the load. */
+/**
+ * Measures servers. `check` asks a server and throws `WrongAnswerError`; it is called before and after the load.
+ *
+ * @param needs - the load generator, if it is a program of another project
+ */
 export function servers(
   check: (port: number) => Promise<void>,
   load: (start: Start, port: number) => Promise<Load>,
   warmUp: (start: Start, port: number) => Promise<unknown>,
-  needs: string,
+  needs?: string,
 ): (name: string, service: Service) => Contender {
   return (name, { locate, args }) => ({
     name,
-    locate: async () => ((await onPath(needs)) ? locate() : { missing: `no ${needs} on PATH` }),
+    locate: async () => (needs === undefined || (await onPath(needs)) ? locate() : { missing: `no ${needs} on PATH` }),
     run: (program) =>
       withPrograms(async (start) => {
         const { server, port } = await serve(start, program, args);
