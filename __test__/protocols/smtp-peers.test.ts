@@ -2,6 +2,7 @@
 // Runs once: the peers send the same bytes to either engine.
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import * as consumers from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
 import { smtpServer, type SmtpOptions } from '../../examples/protocols/smtp/server.js';
 import type { Envelope } from '../../examples/protocols/smtp/smtp.js';
@@ -17,8 +18,8 @@ async function receiving(
   options: Partial<SmtpOptions> = {},
 ): Promise<{ port: number; messages: Message[] }> {
   const messages: Message[] = [];
-  const onMessage: SmtpOptions['onMessage'] = (envelope, { pieces }) =>
-    void messages.push({ ...envelope, text: Buffer.concat(pieces).toString() });
+  const onMessage: SmtpOptions['onMessage'] = async (envelope, message) =>
+    void messages.push({ ...envelope, text: await consumers.text(message) });
   const server = smtpServer({ onMessage, ...options }, '127.0.0.1', 0);
   t.teardown(() => server.abort());
   await server.startServing();

@@ -5,10 +5,11 @@ import type { Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { StreamReader } from 'sluice';
+import { MessageError } from '../../examples/protocols/smtp/incoming.js';
 import { MessageReader } from '../../examples/protocols/smtp/message.js';
 import { receiver, type SmtpOptions } from '../../examples/protocols/smtp/server.js';
 import { MAX_COMMAND, SmtpSession, type Envelope, type SessionOptions } from '../../examples/protocols/smtp/smtp.js';
-import { dial, gather, serving, turns } from '../loopback.js';
+import { deferred, dial, gather, serving, turns } from '../loopback.js';
 import { seed } from '../seed.js';
 
 type Received = Envelope & { readonly text: string };
@@ -19,9 +20,10 @@ async function receiving(
   options: Partial<SmtpOptions> = {},
 ): Promise<{ port: number; messages: Received[]; errors: Error[] }> {
   const messages: Received[] = [];
-  const onMessage: SmtpOptions['onMessage'] = (envelope, { pieces, size }) => {
-    const text = Buffer.concat(pieces).toString('latin1');
-    t.is(text.length, size);
+  const onMessage: SmtpOptions['onMessage'] = async (envelope, message) => {
+    let text = '';
+    for await (const piece of message) text += piece.toString('latin1');
+    t.is(text.length, message.size);
     messages.push({ ...envelope, text });
   };
   const { port, errors } = await serving(t, receiver({ hostname: 'mx.example', onMessage, ...options }));
@@ -98,20 +100,23 @@ test('a message is the same at every split, and the bytes after it stay unread',
   for (let cut = 0; cut <= wire.length; cut++) {
     const source = new StreamReader();
     const reader = new MessageReader(1000);
+    let text = '';
     let done = false;
     for (const piece of [wire.subarray(0, cut), wire.subarray(cut)]) {
       source.feedData(piece);
       for (let frames; !done && (frames = source.tryReadframes('\n')) !== undefined;) {
-        const count = reader.lines(frames.bytes, frames.ends);
+        const pieces: Buffer[] = [];
+        const count = reader.lines(frames.bytes, frames.ends, pieces);
+        text += Buffer.concat(pieces).toString();
         done = count !== -1;
         if (done) frames.unread(count);
       }
     }
     source.feedEof();
     const rest = await source.read();
-    const { result } = reader;
-    if (typeof result === 'string') return t.fail(result);
-    t.is(Buffer.concat(result.pieces).toString(), 'dot\r\n\r\n.\r\nlast.\r\n', `cut at ${cut}`);
+    t.is(text, 'dot\r\n\r\n.\r\nlast.\r\n', `cut at ${cut}`);
+    t.is(reader.size, text.length);
+    t.is(reader.problem, null);
     t.is(rest.toString(), 'QUIT\r\n', `cut at ${cut}`);
   }
 });
@@ -156,6 +161,85 @@ test('a message that the program cannot store is not accepted, and the session g
   const dialogue = 'EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n.\r\nQUIT\r\n';
   t.is(codes(await transcript(t, port, [dialogue])), '220 250 250 250 354 451 221');
   t.deepEqual(errors, []);
+});
+
+const START = 'EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n';
+
+test('the program receives a message while it arrives, and the client can send only as fast as the program reads', async (t) => {
+  const arrived = deferred();
+  const goOn = deferred();
+  let size = 0;
+  const onMessage: SmtpOptions['onMessage'] = async (_, message) => {
+    for await (const piece of message) {
+      size += piece.length;
+      arrived.resolve();
+      await goOn.promise;
+    }
+  };
+  const { port } = await receiving(t, { onMessage });
+  const socket = await dial(t, port);
+  const answers = gather(socket);
+  socket.write(`${START}first\r\n`);
+  await arrived.promise;
+  t.is(size, 'first\r\n'.length, 'the message is not complete');
+  const line = Buffer.from(`${'x'.repeat(998)}\r\n`.repeat(1000));
+  let written = 0;
+  while (socket.write(line)) written += line.length;
+  await turns(50);
+  t.true(socket.writableLength > 0, 'the server reads no more than its limit');
+  goOn.resolve();
+  await write(socket, '.\r\nQUIT\r\n');
+  t.is(codes((await answers).toString()), '220 250 250 250 354 250 221');
+  t.is(size, 'first\r\n'.length + written + line.length);
+});
+
+test('what the program does not read of a message is dropped, and is checked all the same', async (t) => {
+  const onMessage: SmtpOptions['onMessage'] = async (_, message) => {
+    for await (const piece of message) if (piece.length > 0) break;
+  };
+  const { port, errors } = await receiving(t, { onMessage, maxSize: 100_000 });
+  const body = `${'x'.repeat(98)}\r\n.${'y'.repeat(97)}\r\n`;
+  const envelope = START.slice('EHLO x\r\n'.length);
+  const answers = await transcript(t, port, [
+    `${START}${body.repeat(400)}.\r\n`,
+    `${envelope}${body.repeat(503)}.\r\n`,
+    `${envelope}${body.repeat(400)}\nx\r\n.\r\nNOOP\r\n`,
+  ]);
+  t.is(codes(answers), '220 250 250 250 354 250 250 250 354 552 250 250 354 521');
+  t.deepEqual(errors, []);
+});
+
+test('the program learns why a message is not complete, each time that it reads', async (t) => {
+  const seen: string[] = [];
+  const onMessage: SmtpOptions['onMessage'] = async (_, message) => {
+    for (let i = 0; i < 2; i++) {
+      try {
+        for await (const piece of message) t.true(piece.length <= 1000);
+        seen.push('complete');
+      } catch (error) {
+        seen.push(error instanceof MessageError ? error.problem : (error as Error).name);
+      }
+    }
+  };
+  const { port, errors } = await receiving(t, { onMessage, maxSize: 1000 });
+  const answers = async (text: string): Promise<string> => codes(await transcript(t, port, [text]));
+  t.is(await answers(`${START}${'x\r\n'.repeat(400)}.\r\nQUIT\r\n`), '220 250 250 250 354 552 221');
+  t.is(await answers(`${START}x\ny\r\n.\r\n`), '220 250 250 250 354 521');
+  t.is(await answers(`${START}half`), '220 250 250 250 354');
+  t.is(await answers(START), '220 250 250 250 354');
+  const impatient = await receiving(t, { onMessage, timeout: 1000 });
+  const socket = await dial(t, impatient.port);
+  socket.write(`${START}x\r\n`);
+  t.is(codes((await gather(socket)).toString()), '220 250 250 250 354 421');
+  const twice = (name: string): string[] => [name, name];
+  t.deepEqual(seen, [
+    ...twice('too large'),
+    ...twice('bare line feed'),
+    ...twice('IncompleteReadError'),
+    ...twice('IncompleteReadError'),
+    ...twice('TimeoutError'),
+  ]);
+  t.deepEqual([...errors, ...impatient.errors], []);
 });
 
 test('a line without end is answered once, and nothing more is buffered than the limit allows', async (t) => {

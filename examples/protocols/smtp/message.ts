@@ -3,14 +3,23 @@
 const DOT = 0x2e;
 const CR = 0x0d;
 
+/** Why a message is refused. */
+export type Problem = 'too large' | 'bare line feed';
+
 export class MessageReader {
+  /** The bytes of the message so far. */
+  size = 0;
   readonly #maxSize: number;
-  #pieces: Buffer[] = [];
-  #size = 0;
   #bareLineFeed = false;
 
   constructor(maxSize: number) {
     this.#maxSize = maxSize;
+  }
+
+  /** Null while the message is valid. */
+  get problem(): Problem | null {
+    if (this.#bareLineFeed) return 'bare line feed';
+    return this.size > this.#maxSize ? 'too large' : null;
   }
 
   /**
@@ -18,39 +27,31 @@ export class MessageReader {
    *
    * @param bytes - the lines, each with the line feed that ends it
    * @param ends - where each of them ends
+   * @param pieces - receives the bytes of the message, in place: all that is between two dots to be removed is one piece
    * @returns how many lines belong to the message, including its last; -1 if all do, and more will follow
    */
-  lines(bytes: Buffer, ends: Uint32Array): number {
+  lines(bytes: Buffer, ends: Uint32Array, pieces: Buffer[]): number {
     const count = ends.length;
     let start = 0;
-    // Where the bytes begin that are not copied yet: everything between two dots to be removed is copied at once.
+    // Where the piece begins.
     let from = 0;
     for (let i = 0; i < count; i++) {
       const end = (ends[i] as number) | 0;
       if (bytes[end - 2] !== CR || end - start < 2) this.#bareLineFeed = true;
       else if (bytes[start] === DOT) {
-        this.#copy(bytes, from, start);
+        this.#add(bytes, from, start, pieces);
         from = start + 1;
         if (end - start === 3) return i + 1;
       }
       start = end;
     }
-    this.#copy(bytes, from, start);
+    this.#add(bytes, from, start, pieces);
     return -1;
   }
 
-  /** The message, in the pieces in which it arrived, or why it is refused. */
-  get result(): { pieces: readonly Buffer[]; size: number } | 'too large' | 'bare line feed' {
-    if (this.#size > this.#maxSize) return 'too large';
-    if (this.#bareLineFeed) return 'bare line feed';
-    return { pieces: this.#pieces, size: this.#size };
-  }
-
-  #copy(bytes: Buffer, from: number, to: number): void {
+  #add(bytes: Buffer, from: number, to: number, pieces: Buffer[]): void {
     if (from === to) return;
-    this.#size += to - from;
-    // What is refused in the end is not kept.
-    if (this.#size > this.#maxSize || this.#bareLineFeed) this.#pieces = [];
-    else this.#pieces.push(Buffer.from(bytes.subarray(from, to)));
+    this.size += to - from;
+    pieces.push(bytes.subarray(from, to));
   }
 }

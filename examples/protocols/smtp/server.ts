@@ -5,14 +5,14 @@
  *
  *     swaks --server 127.0.0.1:2525 --from me@example.com --to you@example.com
  *
- * Prints a line for each message. It delivers nothing: `onMessage` is where that begins, and the message counts as accepted once it has
- * resolved.
+ * Prints a line for each message. It delivers nothing: `onMessage` is where that begins. It receives the message while it arrives, for
+ * example to write it to a file, so a connection needs little memory however long its messages are.
  */
 import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { IncompleteReadError, LimitOverrunError, StreamServer, TimeoutError, type Frames, type Stream } from 'sluice';
-import { MessageReader } from './message.js';
+import { IncomingMessage, LINES } from './incoming.js';
 import { SmtpSession, tooLarge, type Envelope, type Step } from './smtp.js';
 
 export interface SmtpOptions {
@@ -29,14 +29,10 @@ export interface SmtpOptions {
   readonly refuse?: (address: string) => string | null;
   /** How long a client may take for a line, in ms; default 5 minutes, as RFC 5321 asks. */
   readonly timeout?: number;
-  readonly onMessage: (
-    envelope: Envelope,
-    message: { pieces: readonly Buffer[]; size: number },
-  ) => Promise<void> | void;
+  /** Receives a message while it arrives. If this resolves, and the message is valid, it counts as accepted. */
+  readonly onMessage: (envelope: Envelope, message: IncomingMessage) => Promise<void> | void;
 }
 
-/** A line ends with CR LF. A line feed alone ends a frame as well, so that it is noticed. */
-const LINES = '\n';
 const CR = 0x0d;
 
 /** One client. */
@@ -117,28 +113,21 @@ class Connection {
   }
 
   async #message(): Promise<boolean> {
-    const stream = this.#stream;
-    const reader = new MessageReader(this.#maxSize);
-    for (let done = false; !done;) {
-      const frames = await stream.readframes(LINES, this.#wait);
-      if (frames.length === 0) return false;
-      const count = reader.lines(frames.bytes, frames.ends);
-      done = count !== -1;
-      if (done) frames.unread(count);
-    }
-    const message = reader.result;
-    if (message === 'bare line feed') {
-      // What follows may be a part of the message, and must not be taken for commands.
-      void stream.write('521 5.5.2 Lines end with CR LF\r\n');
-      return false;
-    }
-    if (message === 'too large') return this.#answer(this.#session.received(tooLarge(this.#maxSize)));
+    const message = new IncomingMessage(this.#stream, this.#maxSize, this.#wait);
+    let refusal: string | null = null;
     try {
       await this.#options.onMessage(this.#session.envelope, message);
     } catch {
-      return this.#answer(this.#session.received('451 4.3.0 The message could not be stored'));
+      refusal = '451 4.3.0 The message could not be stored';
     }
-    return this.#answer(this.#session.received(null));
+    const problem = await message.end();
+    if (problem === 'bare line feed') {
+      // What follows may be a part of the message, and must not be taken for commands.
+      void this.#stream.write('521 5.5.2 Lines end with CR LF\r\n');
+      return false;
+    }
+    if (problem === 'too large') refusal = tooLarge(this.#maxSize);
+    return this.#answer(this.#session.received(refusal));
   }
 
   #answer({ reply, next }: Step): boolean {
@@ -171,8 +160,11 @@ async function main([port = '2525', host = '127.0.0.1', certFile, keyFile]: read
     certFile === undefined || keyFile === undefined
       ? undefined
       : { cert: await readFile(certFile), key: await readFile(keyFile) };
-  const onMessage: SmtpOptions['onMessage'] = ({ from, recipients }, { size }) =>
+  const onMessage: SmtpOptions['onMessage'] = async ({ from, recipients }, message) => {
+    let size = 0;
+    for await (const piece of message) size += piece.length;
     console.log(`${size} bytes from <${from}> to ${recipients.map((address) => `<${address}>`).join(', ')}`);
+  };
   await using server = smtpServer({ ...(ssl && { ssl }), onMessage }, host, Number(port));
   await server.startServing();
   console.log(`Receiving on ${host}:${(server.sockets[0]!.address() as AddressInfo).port}`);

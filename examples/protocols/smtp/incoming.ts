@@ -1,0 +1,76 @@
+/** A message while it arrives. */
+import { IncompleteReadError, type Stream, type WaitOptions } from 'sluice';
+import { MessageReader, type Problem } from './message.js';
+
+/** A line ends with CR LF. A line feed alone ends a frame as well, so that it is noticed. */
+export const LINES = '\n';
+
+/** The client sends a message that is refused: drop what you have received of it. */
+export class MessageError extends Error {
+  override readonly name = 'MessageError';
+
+  constructor(readonly problem: Problem) {
+    super(`the message is refused: ${problem}`);
+  }
+}
+
+/**
+ * Read it to its end with `for await`: before that it is not known to be complete and valid. Each piece is borrowed, and valid until you
+ * ask for the next one, so a message of any size needs no memory; copy what you keep. The client can send only as fast as you read.
+ *
+ * The loop throws a {@link MessageError} if the message is refused, and the error of the connection if that is lost.
+ */
+export class IncomingMessage implements AsyncIterable<Buffer> {
+  readonly #stream: Stream;
+  readonly #reader: MessageReader;
+  readonly #wait: WaitOptions;
+  #complete = false;
+  #failure: { readonly error: unknown } | null = null;
+
+  constructor(stream: Stream, maxSize: number, wait: WaitOptions) {
+    this.#stream = stream;
+    this.#reader = new MessageReader(maxSize);
+    this.#wait = wait;
+  }
+
+  /** The bytes that were received so far. */
+  get size(): number {
+    return this.#reader.size;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, undefined> {
+    while (!this.#complete) {
+      const pieces = await this.#next();
+      this.#check();
+      yield* pieces;
+    }
+    this.#check();
+  }
+
+  /** Drops what was not read. Resolves with why the message is refused, or null. */
+  async end(): Promise<Problem | null> {
+    while (!this.#complete) await this.#next();
+    return this.#reader.problem;
+  }
+
+  #check(): void {
+    const { problem } = this.#reader;
+    if (problem !== null) throw new MessageError(problem);
+  }
+
+  async #next(): Promise<Buffer[]> {
+    if (this.#failure !== null) throw this.#failure.error;
+    const pieces: Buffer[] = [];
+    try {
+      const frames = await this.#stream.readframes(LINES, this.#wait);
+      if (frames.length === 0) throw new IncompleteReadError(Buffer.alloc(0), null);
+      const count = this.#reader.lines(frames.bytes, frames.ends, pieces);
+      this.#complete = count !== -1;
+      if (this.#complete) frames.unread(count);
+    } catch (error) {
+      this.#failure = { error };
+      throw error;
+    }
+    return pieces;
+  }
+}
