@@ -50,7 +50,7 @@ export const smtp: readonly Case[] = protocolCases({
     const counted = (port: number): Promise<void> =>
       check(port, [mail(PLAIN)], { ...mail(PLAIN), from: mail(`${PLAIN}\r\n`).from });
     return {
-      ours: entry('sluice', { locate: sluice('protocols/smtp-server-sluice', engine) }, whole, 300),
+      ours: entry('sluice', { locate: sluice('protocols/smtp-server-sluice', engine) }, whole, 500),
       against: [
         {
           ...entry(
@@ -59,10 +59,10 @@ export const smtp: readonly Case[] = protocolCases({
             whole,
             50,
           ),
-          atLeast: 1.7,
+          atLeast: 3,
         },
         {
-          ...entry('net, which only counts bytes', { locate: node('protocols/smtp-server-net') }, counted, 300),
+          ...entry('net, which only counts bytes', { locate: node('protocols/smtp-server-net') }, counted, 500),
           atLeast: 0.8,
         },
       ],

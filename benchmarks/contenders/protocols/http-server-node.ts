@@ -8,7 +8,10 @@ function answer(response: ServerResponse, body: string): void {
 }
 
 const server = createServer((request, response) => {
-  if (request.method !== 'POST') return answer(response, 'hello, world\n');
+  if (request.method !== 'POST') {
+    answer(response, 'hello, world\n');
+    return;
+  }
   const chunks: Buffer[] = [];
   request.on('data', (chunk: Buffer) => chunks.push(chunk));
   request.on('end', () => {

@@ -1,5 +1,5 @@
 /** A client of SMTP that costs less than any server: it writes prepared bytes, and looks only at the codes of the replies. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
@@ -15,31 +15,48 @@ export interface Mail {
  * @param hashed - whether the server also compares a hash
  */
 export function mail(text: string, hashed = false): Mail {
-  const hash = hashed ? `-${sha1([Buffer.from(text)])}` : '';
+  const hash = hashed ? `-${sha1(Buffer.from(text))}` : '';
   return {
     from: `${Buffer.byteLength(text)}${hash}@example.com`,
     data: Buffer.from(`${text.replace(/^\./gm, '..')}.\r\n`),
   };
 }
 
-function sha1(pieces: readonly Buffer[]): string {
-  const hash = createHash('sha1');
-  for (const piece of pieces) hash.update(piece);
-  return hash.digest('hex');
+function sha1(bytes: Buffer): string {
+  return createHash('sha1').update(bytes).digest('hex');
 }
 
-/** Throws unless a server has received the message that the address announces. */
-export function checkMail(from: string, size: number, pieces: readonly Buffer[]): void {
-  const [, expected, hash] = /^(\d+)(?:-([\da-f]+))?@/.exec(from) ?? [];
-  if (size !== Number(expected)) throw new Error(`${size} bytes, expected ${expected}`);
-  if (hash !== undefined && sha1(pieces) !== hash) throw new Error('the message is not what was sent');
+/** What a server does with each message: counts its bytes, and compares the hash if the address of the sender has one. */
+export class Receipt {
+  #size = 0;
+  readonly #expected: number;
+  readonly #expectedHash: string | undefined;
+  readonly #hash: Hash | null;
+
+  constructor(from: string) {
+    const [, size, hash] = /^(\d+)(?:-([\da-f]+))?@/.exec(from) ?? [];
+    this.#expected = Number(size);
+    this.#expectedHash = hash;
+    this.#hash = hash === undefined ? null : createHash('sha1');
+  }
+
+  add(piece: Buffer): void {
+    this.#size += piece.length;
+    this.#hash?.update(piece);
+  }
+
+  /** Throws unless the message is the one that the address announces. */
+  check(): void {
+    if (this.#size !== this.#expected) throw new Error(`${this.#size} bytes, expected ${this.#expected}`);
+    if (this.#hash?.digest('hex') !== this.#expectedHash) throw new Error('the message is not what was sent');
+  }
 }
 
 /** A session that sends one message after another. */
 export class Sender {
   readonly #socket: Socket;
   /** The codes of the replies that have arrived. */
-  #codes: string[] = [];
+  readonly #codes: string[] = [];
   #line = '';
   #wake = (): void => {};
 
@@ -51,6 +68,7 @@ export class Sender {
       for (const line of lines) if (line[3] !== '-') this.#codes.push(line.slice(0, 3));
       this.#wake();
     });
+    socket.on('error', () => {});
     socket.on('close', () => {
       this.#codes.push('none, the connection is closed');
       this.#wake();

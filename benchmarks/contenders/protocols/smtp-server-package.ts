@@ -1,7 +1,7 @@
-/** smtp-server: keeps each message in memory until it is complete. Prints its port. */
+/** smtp-server. It counts the bytes of the messages and drops them. Prints its port. */
 import type { AddressInfo } from 'node:net';
 import { SMTPServer } from 'smtp-server';
-import { checkMail } from './smtp-sender.js';
+import { Receipt } from './smtp-sender.js';
 
 const server = new SMTPServer({
   authOptional: true,
@@ -10,15 +10,11 @@ const server = new SMTPServer({
   disableReverseLookup: true,
   size: 32 * 2 ** 20,
   onData(stream, { envelope }, callback) {
-    const pieces: Buffer[] = [];
-    let size = 0;
-    stream.on('data', (piece: Buffer) => {
-      pieces.push(piece);
-      size += piece.length;
-    });
+    const receipt = new Receipt(envelope.mailFrom === false ? '' : envelope.mailFrom.address);
+    stream.on('data', (piece: Buffer) => receipt.add(piece));
     stream.on('end', () => {
       try {
-        checkMail(envelope.mailFrom === false ? '' : envelope.mailFrom.address, size, pieces);
+        receipt.check();
         callback();
       } catch (error) {
         callback(error as Error);

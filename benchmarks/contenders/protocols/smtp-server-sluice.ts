@@ -1,8 +1,13 @@
-/** sluice: the server of examples/protocols/smtp, which keeps each message in memory until it is complete. Prints its port. */
+/** sluice: the server of examples/protocols/smtp. It counts the bytes of the messages and drops them. Prints its port. */
 import type { AddressInfo } from 'node:net';
-import { smtpServer } from '../../../examples/protocols/smtp/server.js';
-import { checkMail } from './smtp-sender.js';
+import { smtpServer, type SmtpOptions } from '../../../examples/protocols/smtp/server.js';
+import { Receipt } from './smtp-sender.js';
 
-const server = smtpServer({ onMessage: ({ from }, { size, pieces }) => checkMail(from, size, pieces) }, '127.0.0.1', 0);
+const onMessage: SmtpOptions['onMessage'] = async ({ from }, message) => {
+  const receipt = new Receipt(from);
+  for await (const piece of message) receipt.add(piece);
+  receipt.check();
+};
+const server = smtpServer({ onMessage }, '127.0.0.1', 0);
 await server.startServing();
 console.log((server.sockets[0]!.address() as AddressInfo).port);
