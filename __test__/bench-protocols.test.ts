@@ -101,6 +101,9 @@ test('the group protocols runs when it is named, and a part of it in a quick run
   const names = (wanted: string[], quick: boolean): string[] => chosen(cases, wanted, quick).map(({ name }) => name);
   t.true(names(['protocols'], false).includes('resp-server-set-p16-cpu'));
   t.true(names([], true).includes('resp-server-set-p16'));
+  for (const name of ['http-keep-alive', 'smtp-receive', 'websocket-p100', 'websocket-1m']) {
+    t.true(names([], true).includes(name), name);
+  }
   t.false(names([], true).includes('resp-server-set-p16-cpu'));
   t.false(names([], false).includes('resp-server-set-p16'));
 });

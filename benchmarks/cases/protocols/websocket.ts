@@ -53,6 +53,6 @@ function server(echo: Echo): Case[] {
 
 export const websocket: readonly Case[] = [
   ...server({ name: 'p100', size: 125, depth: 100, count: 1_000_000, quick: 1000, atLeast: 1.5 }),
-  ...server({ name: 'p1', size: 125, depth: 1, count: 50_000, quick: 100, atLeast: 1, skippedByQuick: true }),
+  ...server({ name: 'p1', size: 125, depth: 1, count: 80_000, quick: 100, atLeast: 1, skippedByQuick: true }),
   ...server({ name: '1m', size: 2 ** 20, depth: 1, count: 2000, quick: 4, atLeast: 2 }),
 ];
