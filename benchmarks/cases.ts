@@ -12,6 +12,7 @@ import { lengthAwait } from './cases/length-await.js';
 import { lengthFrames } from './cases/length-frames.js';
 import { linesBatches } from './cases/lines-batches.js';
 import { http } from './cases/protocols/http.js';
+import { postgresql } from './cases/protocols/postgres.js';
 import { resp } from './cases/protocols/resp.js';
 import { smtp } from './cases/protocols/smtp.js';
 import { websocket } from './cases/protocols/websocket.js';
@@ -51,6 +52,7 @@ export const cases: readonly Case[] = [
   ...http,
   ...smtp,
   ...websocket,
+  ...postgresql,
   ...sweep,
 ];
 

@@ -32,12 +32,14 @@ export interface Contender {
   run(program: Program): Promise<Measured>;
 }
 
-/** A contender that sluice is judged against. */
+/** A contender that sluice is judged against, by at least one of the measures. */
 export interface Rival extends Contender {
-  /** The least ratio of the rates, ours to theirs. */
-  readonly atLeast: number;
+  /** The least ratio of the rates, ours to theirs. Not given where something other than the contenders limits the rate. */
+  readonly atLeast?: number;
   /** The least ratio of the latencies, theirs to ours. */
   readonly p99AtLeast?: number;
+  /** The least ratio of the processor times per request, theirs to ours. */
+  readonly cpuAtLeast?: number;
 }
 
 /** The same work for all contenders. */
@@ -91,7 +93,9 @@ export function protocolCases(scenario: Scenario): Case[] {
         },
       });
       const { ours, against, also } = scenario.plan(settings);
-      const bounds = against.map((rival) => ({ rate: rival.atLeast, p99: rival.p99AtLeast, cpu: undefined })[key]);
+      const bounds = against.map(
+        (rival) => ({ rate: rival.atLeast, p99: rival.p99AtLeast, cpu: rival.cpuAtLeast })[key],
+      );
       return {
         ours: entry(ours),
         against: against.flatMap((rival, i) => {
@@ -113,7 +117,16 @@ const noProcessorTime: Locate = () =>
 export interface Service {
   readonly locate: Locate;
   /** The arguments of a program that is given its port; it serves when it accepts connections. Not given: it prints its port. */
-  readonly args?: (port: number) => readonly (string | number)[];
+  readonly args?: (port: number) => Arguments | Promise<Arguments>;
+}
+
+type Arguments = readonly (string | number)[];
+
+/** A server that all runs share, because it takes long to start; see `lasting.ts`. */
+export interface LastingService {
+  readonly locate: Locate;
+  /** Resolves with its port when it serves. */
+  readonly port: () => Promise<number>;
 }
 
 /** What a load generator measured. */
@@ -159,15 +172,17 @@ export interface Task {
   readonly words: readonly (string | number)[];
   readonly expected: Pick<Required<Expected>, 'frames' | 'bytes'>;
   readonly rate: (seconds: number) => number;
+  /** Starts other programs that the server is to have as clients, before the one that is measured. */
+  readonly beside?: (start: Start, port: number) => Promise<unknown>;
 }
 
 /**
  * Measures clients: complete programs that connect to a server of another project and print their answer, with `p99` in ms and `cpu` in
- * seconds. The server is started for each run.
+ * seconds. The server is started for each run, unless it lasts.
  */
 export function clients(
-  service: Service,
-  { words, expected, rate }: Task,
+  service: Service | LastingService,
+  { words, expected, rate, beside }: Task,
 ): (name: string, locate: Locate) => Contender {
   return (name, locate) => ({
     name,
@@ -179,7 +194,8 @@ export function clients(
       withPrograms(async (start) => {
         const located = await service.locate();
         if ('missing' in located) throw new ProgramError(located.missing);
-        const { port } = await serve(start, located, service.args);
+        const port = 'port' in service ? await service.port() : (await serve(start, located, service.args)).port;
+        await beside?.(start, port);
         const client = start(program, port, ...words);
         client.release();
         const answer: Answer = checkAnswer(name, await client.output(), expected);
@@ -204,7 +220,7 @@ async function serve(
   }
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
-    const server = start(program, ...args(port));
+    const server = start(program, ...(await args(port)));
     const ended = server.untilItFails();
     ended.catch(() => undefined);
     try {
@@ -216,7 +232,8 @@ async function serve(
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port that is free at the moment. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -226,14 +243,17 @@ async function freePort(): Promise<number> {
 }
 
 async function accepts(port: number): Promise<void> {
-  for (;;) {
-    try {
-      const socket = await dial(port);
-      socket.destroy();
-      return;
-    } catch {
-      await sleep(20);
-    }
+  while (!(await serves(port))) await sleep(20);
+}
+
+/** Whether a server accepts connections on this port. */
+export async function serves(port: number): Promise<boolean> {
+  try {
+    const socket = await dial(port);
+    socket.destroy();
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -7,6 +7,7 @@
 import { judgedOnly } from './case.js';
 import { cases, chosen, words } from './cases.js';
 import { machine } from './machine.js';
+import { stopLasting } from './lasting.js';
 import { type Options, parse, usage, UsageError } from './options.js';
 import { ProgramError } from './programs.js';
 import { record } from './record.js';
@@ -39,6 +40,7 @@ async function measure(options: Options): Promise<Results> {
     }
     return { machine: await machine(engine), rounds: options.rounds, cases: results };
   } finally {
+    await stopLasting();
     await blocks.remove();
   }
 }
