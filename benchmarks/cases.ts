@@ -12,7 +12,9 @@ import { lengthAwait } from './cases/length-await.js';
 import { lengthFrames } from './cases/length-frames.js';
 import { linesBatches } from './cases/lines-batches.js';
 import { http } from './cases/protocols/http.js';
+import { mqtt } from './cases/protocols/mqtt.js';
 import { postgresql } from './cases/protocols/postgres.js';
+import { amqp } from './cases/protocols/amqp.js';
 import { resp } from './cases/protocols/resp.js';
 import { smtp } from './cases/protocols/smtp.js';
 import { websocket } from './cases/protocols/websocket.js';
@@ -52,6 +54,8 @@ export const cases: readonly Case[] = [
   ...http,
   ...smtp,
   ...websocket,
+  ...amqp,
+  ...mqtt,
   ...postgresql,
   ...sweep,
 ];

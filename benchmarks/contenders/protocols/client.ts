@@ -11,8 +11,8 @@ export const port = Number(process.argv[2]);
 export const what = process.argv[3]!;
 export const count = Number(process.argv[4]);
 
-/** The part of the work that is done before anything is measured. */
-const WARM_UP = 1 / 5;
+/** How many units of work are done before anything is measured. */
+export const unmeasured = Math.ceil(count / 5);
 
 /**
  * Measures `work`, which is called `count` times, one after another. It does a unit of work, such as a batch of requests, checks the
@@ -21,7 +21,7 @@ const WARM_UP = 1 / 5;
  * @param requests - how many requests a unit has
  */
 export async function measure(work: () => Promise<number>, requests: number): Promise<void> {
-  for (let i = 0; i < count * WARM_UP; i++) await work();
+  for (let i = 0; i < unmeasured; i++) await work();
   const times = new Float64Array(count);
   let bytes = 0;
   const used = process.cpuUsage();
