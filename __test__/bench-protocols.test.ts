@@ -107,3 +107,26 @@ test('the group protocols runs when it is named, and a part of it in a quick run
   t.false(names([], true).includes('resp-server-set-p16-cpu'));
   t.false(names([], false).includes('resp-server-set-p16'));
 });
+
+test('a rival is judged by the measures that it has bounds for', async (t) => {
+  const contender = (name: string): Contender => ({
+    name,
+    locate: () => Promise.resolve(program),
+    run: () => Promise.resolve({ rate: 1, p99: 1, cpu: name === 'sluice' ? 1 : 3 }),
+  });
+  const scenario = protocolCases({
+    name: 'some',
+    title: '',
+    unit: '',
+    plan: () => ({ ours: contender('sluice'), against: [{ ...contender('rival'), cpuAtLeast: 2 }], also: [] }),
+  });
+  const results = await Promise.all(scenario.map((one) => runCase(one, settings, 5, () => {})));
+  t.deepEqual(
+    results.map(({ against, also }) => [against.map(({ holds }) => holds), also.map(({ name }) => name)]),
+    [
+      [[], ['rival']],
+      [[], ['rival']],
+      [[process.platform === 'linux' ? true : null], []],
+    ],
+  );
+});
