@@ -9,6 +9,8 @@ export const Retain = Object.freeze({
   WRITE: 2,
   /** The stream is closing. */
   CLOSE: 4,
+  /** The handler of a server, to which the stream was passed, has not settled. */
+  HANDLER: 8,
 } as const);
 export type Retain = (typeof Retain)[keyof typeof Retain];
 

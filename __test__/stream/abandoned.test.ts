@@ -135,6 +135,12 @@ test('a server keeps the stream of a running handler, but not one that a plain h
   t.regex(outcome.warnings[0]?.message ?? '', /^a stream of a server with 127\.0\.0\.1:\d+ was garbage collected/);
 });
 
+test('the stream of an async handler is never watched for being abandoned; that of a plain handler is, once it has returned', async (t) => {
+  const outcome = await run<{ answers: number[]; settled: number; returned: number }>(t, 'handled');
+  t.deepEqual(outcome.result, { answers: [6, 7, 0, 0], settled: 0, returned: 1 });
+  reports(t, outcome, 1);
+});
+
 test('encrypted streams are collected and reported alike, also after an upgrade', async (t) => {
   const outcome = await run(t, 'encrypted');
   t.deepEqual(outcome.result, { before: 2, lines: ['line\n', 'line\n'] });

@@ -5,7 +5,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
-import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as after } from 'node:timers/promises';
 /* eslint-disable @typescript-eslint/no-deprecated -- a pair is one of the things that can be abandoned */
@@ -320,6 +320,46 @@ const programs: Record<string, () => Promise<unknown>> = {
     await second.close().catch(() => {});
     await server.close();
     return { running, atEnd };
+  },
+
+  /** How many streams of a server are watched: of handlers that have settled, failed, lost their client, or returned at once. */
+  async handled() {
+    let refs = 0;
+    globalThis.WeakRef = class<T extends WeakKey> extends WeakRef<T> {
+      constructor(target: T) {
+        super(target);
+        refs++;
+      }
+    };
+    const server = new StreamServer(
+      async (stream) => {
+        const line = (await stream.readline()).toString();
+        if (line === 'fail\n') throw new Error('failed');
+        await stream.write(line);
+        if (line === 'close\n') await stream.close();
+      },
+      '127.0.0.1',
+      0,
+      { onError: () => {} },
+    );
+    await server.startServing();
+    const { port } = server.sockets[0]!.address() as AddressInfo;
+    const answers: number[] = [];
+    for (const line of ['close\n', 'return\n', 'fail\n', '']) {
+      const socket = createConnection(port, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.end(line);
+      answers.push(await received(socket));
+    }
+    const settled = refs;
+    await server.close();
+    const plain = new StreamServer(() => {}, '127.0.0.1', 0);
+    await plain.startServing();
+    const socket = createConnection((plain.sockets[0]!.address() as AddressInfo).port, '127.0.0.1');
+    await warned(1);
+    socket.destroy();
+    await plain.close();
+    return { answers, settled, returned: refs - settled };
   },
 
   /** Encrypted streams, from the start and after an upgrade: one of each abandoned, one of each with a waiting read. */

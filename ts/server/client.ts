@@ -51,8 +51,6 @@ export class Client implements StreamOwner {
   readonly #link: StreamLink<StreamSide>;
   /** How many connections its address has; null if that is not counted. */
   readonly count: AddressCount | null;
-  /** The stream while the handler runs. After that only user code keeps the stream alive, and may abandon it. */
-  #held: Stream | null;
   /** Whether the handler is still running. */
   running = true;
   /** Whether the connection is still open. */
@@ -73,13 +71,12 @@ export class Client implements StreamOwner {
     this.count = count;
     this.#host = host;
     const options = { limit, closeTimeout, maxWriteBuffer, timeouts, acceptedAt, serverSide: true, owner: this };
-    this.#held = new Stream(transport, options);
-    this.#link = streamSide(this.#held).link;
+    this.#link = streamSide(new Stream(transport, options)).link;
   }
 
   /** Null if the stream was abandoned and garbage collected. */
   get stream(): Stream | null {
-    return this.#held ?? this.#link.stream?.stream ?? null;
+    return this.#link.stream?.stream ?? null;
   }
 
   /**
@@ -140,7 +137,8 @@ export class Client implements StreamOwner {
 
   handlerSettled(): void {
     this.running = false;
-    this.#held = null;
+    // From now on only user code keeps the stream alive, and may abandon it.
+    this.#link.disown();
     this.#host.changed(this);
   }
 

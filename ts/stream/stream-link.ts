@@ -10,9 +10,13 @@
  *                      '----------- weakly; strongly while retained -- link
  *
  * The stream is *retained* while a call waits for something that only the connection can provide: bytes for a read, room for a write,
- * the end after a close. Otherwise, bytes that arrive go to the stream as long as it has not been collected.
+ * the end after a close; and, if a server has accepted the connection, while the handler runs. Otherwise, bytes that arrive go to the
+ * stream as long as it has not been collected.
  *
- * If a stream is collected while it is open, its connection is aborted, and one warning reports it.
+ * If a stream is collected while it is open, its connection is aborted, and one warning reports it. To notice that takes a `WeakRef` and an
+ * entry in a `FinalizationRegistry`. They are made when the stream is open and not retained for the first time, because both are expensive
+ * for the garbage collector: it keeps what they refer to until its next full collection, and minor ones copy it. So the stream of a handler
+ * that settles, after which the server closes it, never has them.
  */
 import type { TimeoutError } from '../errors.js';
 import { Retain } from '../keeper.js';
@@ -42,24 +46,32 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
   group: Group | null = null;
   slot = 0;
 
-  readonly #weak: WeakRef<S>;
-  #retained: S | null = null;
-  #reasons = 0;
+  /** Null until the stream is watched, and once this side closes it. */
+  #weak: WeakRef<S> | null = null;
+  #ticket: Ticket | null = null;
+  #retained: S | null;
+  #reasons: number;
+  /** Whether this side closes the connection, or it has ended: the stream is not abandoned. */
+  #ending = false;
   /** The stream's `readsAhead` after the last chunk. */
   #readsAhead = false;
   readonly #owner: StreamOwner | undefined;
 
-  /** @param stream - an open stream, which is watched from now on */
+  /**
+   * @param stream - an open stream
+   * @param owner - its server, if there is one, which retains it until {@link disown}
+   */
   constructor(stream: S, transport: Transport, owner: StreamOwner | undefined) {
     this.transport = transport;
-    this.#weak = new WeakRef(stream);
     this.#owner = owner;
-    registry.register(stream, this, this);
+    this.#reasons = owner === undefined ? 0 : Retain.HANDLER;
+    this.#retained = owner === undefined ? null : stream;
+    if (owner === undefined) this.#watch(stream);
   }
 
-  /** The stream, or null when it has been collected. */
+  /** The stream, or null when it has been collected, or has ended and is not retained. */
   get stream(): S | null {
-    return this.#retained ?? this.#weak.deref() ?? null;
+    return this.#retained ?? this.#weak?.deref() ?? null;
   }
 
   /** Keeps the stream alive until the reason is released. */
@@ -70,14 +82,22 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
 
   release(reason: Retain): void {
     this.#reasons &= ~reason;
-    if (this.#reasons === 0) this.#retained = null;
+    const stream = this.#retained;
+    if (this.#reasons !== 0 || stream === null) return;
+    this.#retained = null;
+    if (this.#weak === null && !this.#ending) this.#watch(stream);
+  }
+
+  /** The owner no longer retains the stream. */
+  disown(): void {
+    this.release(Retain.HANDLER);
   }
 
   /** The program closes the stream: it is not abandoned, and stays alive until it is closed. */
   closing(stream: S): void {
     watchClosing(this);
     this.retain(stream, Retain.CLOSE);
-    registry.unregister(this);
+    this.#unwatch();
   }
 
   expired(error: TimeoutError): void {
@@ -88,9 +108,24 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
     stream.expire(error);
   }
 
+  #watch(stream: S): void {
+    this.#weak = new WeakRef(stream);
+    this.#ticket = { link: this };
+    registry.register(stream, this.#ticket, this.#ticket);
+  }
+
+  #unwatch(): void {
+    this.#ending = true;
+    this.#weak = null;
+    if (this.#ticket === null) return;
+    registry.unregister(this.#ticket);
+    this.#ticket.link = null;
+    this.#ticket = null;
+  }
+
   readTarget(ahead: boolean): Uint8Array | null {
     // Called after every read. Looking up the stream takes longer than everything else here, so it is done only if necessary.
-    if (this.#retained === null && !this.#readsAhead) return null;
+    if ((this.#reasons & ~Retain.HANDLER) === 0 && !this.#readsAhead) return null;
     return this.stream?.readTarget(ahead) ?? null;
   }
 
@@ -122,12 +157,13 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
   closed(error: Error | null): void {
     const stream = this.stream;
     forgetStream(this);
-    this.#retained = null;
     if (stream !== null) {
-      registry.unregister(this);
+      this.#unwatch();
       stream.closed(error);
     }
     this.#owner?.streamClosed(error);
+    this.#reasons &= Retain.HANDLER;
+    if (this.#reasons === 0) this.#retained = null;
   }
 
   /** The stream has been collected while it was open. */
@@ -144,6 +180,11 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
   }
 }
 
-const registry = new FinalizationRegistry<StreamLink>((link) => {
-  link.collected();
+/** What the registry keeps: of a stream that has ended, nothing else, until the next full collection. */
+interface Ticket {
+  link: StreamLink | null;
+}
+
+const registry = new FinalizationRegistry<Ticket>(({ link }) => {
+  link?.collected();
 });
