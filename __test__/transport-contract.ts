@@ -5,6 +5,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { ExecutionContext, TestFn } from 'ava';
+import { forbidDirectReads } from '#ts/transports/direct-reads.js';
 import type { Transport, TransportSink } from '#ts/transports/transport.js';
 import { sameBytes } from './bytes.js';
 import { seed } from './seed.js';
@@ -27,16 +28,13 @@ export interface PairMaker {
   readonly halfClose?: boolean;
 }
 
-/** Runs `body` with direct reads forbidden or allowed: a transport looks at the environment when it starts. */
+/** Runs `body` with direct reads forbidden or allowed. */
 export function withReads<T>(reads: 'data' | 'direct', body: () => T): T {
-  const before = process.env['SLUICE_READS'];
-  if (reads === 'data') process.env['SLUICE_READS'] = 'data';
-  else delete process.env['SLUICE_READS'];
+  const before = forbidDirectReads(reads === 'data');
   try {
     return body();
   } finally {
-    if (before === undefined) delete process.env['SLUICE_READS'];
-    else process.env['SLUICE_READS'] = before;
+    forbidDirectReads(before);
   }
 }
 
