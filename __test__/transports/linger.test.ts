@@ -1,7 +1,7 @@
 /** How long a connection on which everything is sent stays open for its peer. */
 // Runs once: it concerns no engine and no way of reading.
 import test from 'ava';
-import { linger, type Lingering } from '#ts/transports/linger.js';
+import { FlushWatch, linger, type Flushing, type Lingering } from '#ts/transports/linger.js';
 
 /** What a connection answers in its nth check, from 1 on. By default its peer is silent, has all that was sent, and does not end its side. */
 type Answers = {
@@ -65,4 +65,44 @@ test('the time of a peer that keeps sending starts again as long as it reads', a
 
 test('with a timeout, silence ends nothing before the peer has ended its side', async (t) => {
   t.is(await destroyedAt({ peerEnded: (check) => check >= 4 }, 1000), 4);
+});
+
+/** The number of checks until a peer that accepts nothing, or nothing after the nth check, is given up. */
+function givenUpAt(timeout: number, acceptsUntil = 0): Promise<number> {
+  return new Promise((resolve) => {
+    const alive = setInterval(() => {}, 1000);
+    let check = 0;
+    const flushing: Flushing = {
+      pending: () => true,
+      progress: () => Math.min(++check, acceptsUntil),
+      giveUp: (ms) => {
+        clearInterval(alive);
+        resolve(ms === timeout ? check : NaN);
+      },
+    };
+    new FlushWatch(flushing, timeout);
+  });
+}
+
+test('a close gives up on a peer that accepts nothing in ten checks after the first one', async (t) => {
+  t.is(await givenUpAt(50), 11);
+  t.is(await givenUpAt(50, 5), 15);
+});
+
+test('closes that are checked together each have their own time', async (t) => {
+  const early = [givenUpAt(100), givenUpAt(100, 3)];
+  // Begins between two checks of the others.
+  await new Promise((resolve) => setTimeout(resolve, 25));
+  const late = givenUpAt(100);
+  t.deepEqual(await Promise.all([...early, late, givenUpAt(60)]), [11, 13, 11, 11]);
+});
+
+test('a close that is over is not checked any more', async (t) => {
+  let checks = 0;
+  const flushing: Flushing = { pending: () => true, progress: () => ++checks, giveUp: () => t.fail() };
+  const watch = new FlushWatch(flushing, 50);
+  const other = givenUpAt(50);
+  watch.stop();
+  t.is(await other, 11);
+  t.is(checks, 0);
 });

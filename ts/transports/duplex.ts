@@ -35,7 +35,15 @@ import { BatchSender } from './batch-sender.js';
 import { DataReads, type Reads, type Receiver } from './data-reads.js';
 import type { DirectReads } from './direct-reads.js';
 import { markUsed } from './in-use.js';
-import { FlushWatch, afterPoll, closeTimeoutError, linger } from './linger.js';
+import {
+  FlushWatch,
+  afterPoll,
+  closeTimeoutError,
+  linger,
+  type Flushing,
+  type Linger,
+  type Lingering,
+} from './linger.js';
 import { asByteStream, sizeOf } from './object-mode.js';
 import { TransportsByStream } from './shared-duplex.js';
 import { NODE_STREAM, failureOf, isBroken, type NodeStream, type StreamKind } from './stream-kind.js';
@@ -86,6 +94,8 @@ export class DuplexTransport implements Transport, Receiver {
   #dropped = 0;
   /** Watches the peer while a close flushes. */
   #watch: FlushWatch | null = null;
+  /** Waits for the peer once everything is sent. */
+  #lingering: Linger | null = null;
   /** What closing calls once the stream was released. */
   #onDismiss: ((reason?: Error) => void) | null = null;
 
@@ -143,12 +153,18 @@ export class DuplexTransport implements Transport, Receiver {
     }
   }
 
+  static readonly #ended = (transport: DuplexTransport): void => transport.#streamClosed();
+  static readonly #finished = (transport: DuplexTransport): void => transport.#sent();
+
   static #onError(this: NodeStream, error: unknown): void {
-    for (const transport of transports.of(this)) transport.#streamFailed(error);
+    transports.each(this, (transport) => transport.#streamFailed(error));
   }
 
   static #onClose(this: NodeStream): void {
-    for (const transport of transports.of(this)) transport.#streamClosed();
+    transports.each(this, DuplexTransport.#ended);
+    // V8 collects only the keys of a `WeakMap` while they are young. The transport, and with it the whole connection, would live on until
+    // the next full collection, and every minor one until then would copy it.
+    transports.delete(this);
   }
 
   static #onEnd(this: Readable): void {
@@ -156,18 +172,25 @@ export class DuplexTransport implements Transport, Receiver {
     if (transport === undefined) return;
     if (!transport.#kind.endMayBeReset(this)) {
       transport.#endOfFile();
-      return;
+    } else {
+      afterPoll(() => {
+        if (transport.#failure === null) transport.#endOfFile();
+      });
     }
-    afterPoll(() => {
-      if (transport.#failure === null) transport.#endOfFile();
-    });
+    transport.#lingering?.check();
+  }
+
+  static #onFinish(this: Writable): void {
+    transports.each(this, DuplexTransport.#finished);
   }
 
   /** Replaces `destroy` of a stream, which Node calls as soon as a write has failed. */
   static #destroyStream(this: Duplex, ...args: [error?: Error]): Duplex {
-    const { code, syscall } = (args[0] ?? {}) as NodeJS.ErrnoException;
-    const transport = transports.reading(this);
-    if (syscall === 'write' && !this.destroyed && transport !== undefined) transport.#deliverRest(code);
+    const error: NodeJS.ErrnoException | undefined = args[0];
+    if (error?.syscall === 'write' && !this.destroyed) {
+      const transport = transports.reading(this);
+      if (transport !== undefined) transport.#deliverRest(error.code);
+    }
     return (Object.getPrototypeOf(this) as Duplex).destroy.apply(this, args);
   }
 
@@ -394,7 +417,7 @@ export class DuplexTransport implements Transport, Receiver {
       this.#sent();
       return;
     }
-    stream.once('finish', () => this.#sent());
+    stream.on('finish', DuplexTransport.#onFinish);
     if (!stream.writableEnded) stream.end();
   }
 
@@ -424,38 +447,69 @@ export class DuplexTransport implements Transport, Receiver {
       // The other transport has ended and does not read any more.
       (this.#stream as Duplex).on('data', (chunk: unknown) => (this.#dropped += sizeOf(chunk)));
     }
-    const peer = this.#readable ?? (shared ? (this.#stream as Duplex) : null);
-    const check = linger(
-      {
-        lost: () => this.#life === 'closed',
-        peerEnded: () => peer?.readableEnded !== false,
-        dropped: () => this.#dropped,
-        // The system answers what arrives after the close with a reset.
-        mayLose: () => (this.#sender?.total ?? 0) >= BULK_BYTES || this.#dropped > 0,
-        unsent: () => this.#kind.unsent(this.#stream),
-        destroy: () => this.#destroy(),
-      },
-      this.#kind.endTimeout,
-    );
-    peer?.once('end', check);
+    this.#lingering = linger(new DuplexTransport.#Closing(this), this.#kind.endTimeout);
+    if (this.#readable === null && shared) (this.#stream as Duplex).once('end', () => this.#lingering?.check());
   }
 
   expectClose(timeout: number): void {
     if (this.#life !== 'open' || isBroken(this.#stream) || timeout === Infinity) return;
-    this.#watch ??= new FlushWatch(
-      {
-        pending: () =>
-          (this.#sender?.pending ?? 0) > 0 || (this.#life === 'closing' && this.#writable?.writableFinished === false),
-        progress: () => this.#batches().progress,
-      },
-      timeout,
-      () => {
-        const message = `close${this.#where}: the peer has accepted nothing for ${timeout} ms while data was waiting to be sent`;
-        this.#reason ??= closeTimeoutError(message);
-        this.#destroy();
-      },
-    );
+    this.#watch ??= new FlushWatch(new DuplexTransport.#Closing(this), timeout);
   }
+
+  /** A transport that closes, as `linger.ts` sees it. */
+  static readonly #Closing = class Closing implements Flushing, Lingering {
+    readonly #transport: DuplexTransport;
+
+    constructor(transport: DuplexTransport) {
+      this.#transport = transport;
+    }
+
+    pending(): boolean {
+      const transport = this.#transport;
+      if ((transport.#sender?.pending ?? 0) > 0) return true;
+      return transport.#life === 'closing' && transport.#writable?.writableFinished === false;
+    }
+
+    progress(): number {
+      return this.#transport.#batches().progress;
+    }
+
+    giveUp(timeout: number): void {
+      const transport = this.#transport;
+      const message = `close${transport.#where}: the peer has accepted nothing for ${timeout} ms while data was waiting to be sent`;
+      transport.#reason ??= closeTimeoutError(message);
+      transport.#destroy();
+    }
+
+    lost(): boolean {
+      return this.#transport.#life === 'closed';
+    }
+
+    peerEnded(): boolean {
+      const transport = this.#transport;
+      if (transport.#readable !== null) return transport.#readable.readableEnded;
+      return transport.#other === null || (transport.#stream as Duplex).readableEnded;
+    }
+
+    dropped(): number {
+      return this.#transport.#dropped;
+    }
+
+    mayLose(): boolean {
+      const transport = this.#transport;
+      // The system answers what arrives after the close with a reset.
+      return (transport.#sender?.total ?? 0) >= BULK_BYTES || transport.#dropped > 0;
+    }
+
+    unsent(): number | null {
+      const transport = this.#transport;
+      return transport.#kind.unsent(transport.#stream);
+    }
+
+    destroy(): void {
+      this.#transport.#destroy();
+    }
+  };
 
   abort(reason?: Error): void {
     if (this.#dismissed(reason) || this.#isOver) return;

@@ -48,42 +48,80 @@ export interface Flushing {
   pending(): boolean;
   /** A number that changes whenever the kernel accepts something. */
   progress(): number;
+  /** The peer has accepted nothing for `timeout` ms. */
+  giveUp(timeout: number): void;
 }
 
 /** Calls `giveUp` if the peer accepts nothing for `timeout` ms while something waits to be sent. */
 export class FlushWatch {
   readonly #flushing: Flushing;
   readonly #timeout: number;
-  readonly #giveUp: () => void;
-  readonly #step: number;
-  #timer: NodeJS.Timeout;
+  readonly #checks: FlushChecks;
   /** Null before the first check, because to ask for it takes a system call and most closes are over by then. */
   #progress: number | null = null;
   #idle = 0;
 
-  constructor(flushing: Flushing, timeout: number, giveUp: () => void) {
+  constructor(flushing: Flushing, timeout: number) {
     this.#flushing = flushing;
     this.#timeout = timeout;
-    this.#giveUp = giveUp;
-    this.#step = Math.min(CHECK_MS, timeout / CHECKS);
-    this.#timer = this.#wait();
+    this.#checks = FlushChecks.every(Math.min(CHECK_MS, timeout / CHECKS));
+    this.#checks.add(this);
   }
 
   stop(): void {
-    clearTimeout(this.#timer);
+    this.#checks.delete(this);
   }
 
-  #wait(): NodeJS.Timeout {
-    return setTimeout(() => this.#check(), this.#step).unref();
+  /** @param step - the planned time since the last check, in ms */
+  check(step: number): void {
+    const progress = this.#flushing.progress();
+    this.#idle = this.#flushing.pending() && progress === this.#progress ? this.#idle + step : 0;
+    this.#progress = progress;
+    // Half a step less, because the sum of the steps is rounded.
+    if (this.#idle < this.#timeout - step / 2) return;
+    this.stop();
+    this.#flushing.giveUp(this.#timeout);
+  }
+}
+
+/**
+ * The watches that are checked together, with one timer. Most closes are over before their first check, and making and clearing a timer
+ * would cost more than the rest of the watch. The first check of a watch may come early, but only the later ones count any time.
+ */
+class FlushChecks {
+  static readonly #all = new Map<number, FlushChecks>();
+
+  readonly #step: number;
+  readonly #watches = new Set<FlushWatch>();
+
+  private constructor(step: number) {
+    this.#step = step;
+    this.#wait();
+  }
+
+  /** The checks that are made every `step` ms. */
+  static every(step: number): FlushChecks {
+    let checks = FlushChecks.#all.get(step);
+    if (checks === undefined) FlushChecks.#all.set(step, (checks = new FlushChecks(step)));
+    return checks;
+  }
+
+  add(watch: FlushWatch): void {
+    this.#watches.add(watch);
+  }
+
+  delete(watch: FlushWatch): void {
+    this.#watches.delete(watch);
+  }
+
+  #wait(): void {
+    setTimeout(() => this.#check(), this.#step).unref();
   }
 
   #check(): void {
-    const progress = this.#flushing.progress();
-    this.#idle = this.#flushing.pending() && progress === this.#progress ? this.#idle + this.#step : 0;
-    this.#progress = progress;
-    // Half a step less, because the sum of the steps is rounded.
-    if (this.#idle < this.#timeout - this.#step / 2) this.#timer = this.#wait();
-    else this.#giveUp();
+    for (const watch of this.#watches) watch.check(this.#step);
+    if (this.#watches.size > 0) this.#wait();
+    else FlushChecks.#all.delete(this.#step);
   }
 }
 
@@ -111,43 +149,65 @@ export interface Lingering {
  * - with a timeout of null, also as soon as nothing arrives in one turn of the event loop; or, if the peer could lose something by a
  *   reset, or the kernel still has something to send, in {@link QUIET_MS}.
  *
- * @returns checks immediately; to be called when the peer has ended its side
+ * @returns has to be notified when the peer has ended its side
  */
-export function linger(side: Lingering, timeout: number | null): () => void {
-  const most = timeout ?? LINGER_MS;
-  const step = Math.max(QUIET_MS, most / CHECKS);
-  let left = most;
-  let last = Date.now();
+export function linger(side: Lingering, timeout: number | null): Linger {
+  const lingering = new Linger(side, timeout);
+  lingering.check();
+  return lingering;
+}
+
+/** See {@link linger}. */
+export class Linger {
+  readonly #side: Lingering;
+  readonly #timeout: number | null;
+  readonly #most: number;
+  readonly #step: number;
+  #left: number;
+  #last = Date.now();
   /** How many bytes had been dropped at the last check; null before the first. */
-  let before: number | null = null;
-  let patient = timeout !== null;
-  let unsent = Infinity;
-  const check = (): void => {
+  #before: number | null = null;
+  #patient: boolean;
+  #unsent = Infinity;
+
+  constructor(side: Lingering, timeout: number | null) {
+    this.#side = side;
+    this.#timeout = timeout;
+    this.#most = timeout ?? LINGER_MS;
+    this.#step = Math.max(QUIET_MS, this.#most / CHECKS);
+    this.#left = this.#most;
+    this.#patient = timeout !== null;
+  }
+
+  /** Checks immediately: the peer may have ended its side. */
+  check(): void {
+    const side = this.#side;
     if (side.lost()) return;
-    if (side.peerEnded() || (before !== null && over(before))) {
+    if (side.peerEnded() || (this.#before !== null && this.#isOver(this.#before))) {
       side.destroy();
       return;
     }
-    before = side.dropped();
+    this.#before = side.dropped();
+    const check = (): void => this.check();
     // If the timer is late, input may have arrived that the event loop has not polled for.
-    if (patient) setTimeout(() => setImmediate(check), Math.min(step, left)).unref();
+    if (this.#patient) setTimeout(() => setImmediate(check), Math.min(this.#step, this.#left)).unref();
     else afterPoll(check);
-  };
-  const over = (droppedBefore: number): boolean => {
+  }
+
+  #isOver(droppedBefore: number): boolean {
+    const side = this.#side;
     const now = Date.now();
-    left -= Math.min(now - last, step);
-    last = now;
+    this.#left -= Math.min(now - this.#last, this.#step);
+    this.#last = now;
     const rest = side.unsent();
     // The first time, whether the peer has read is not known; if it has read everything, no more time is needed.
-    if (rest !== null && rest < unsent && (unsent !== Infinity || rest > 0)) left = most;
-    unsent = rest ?? Infinity;
-    if (left <= 0) return true;
+    if (rest !== null && rest < this.#unsent && (this.#unsent !== Infinity || rest > 0)) this.#left = this.#most;
+    this.#unsent = rest ?? Infinity;
+    if (this.#left <= 0) return true;
     const quiet = side.dropped() === droppedBefore;
     const mayLose = side.mayLose() || (rest !== null && rest > 0);
-    if (timeout === null && quiet && (patient || !mayLose)) return true;
-    patient ||= quiet;
+    if (this.#timeout === null && quiet && (this.#patient || !mayLose)) return true;
+    this.#patient ||= quiet;
     return false;
-  };
-  check();
-  return check;
+  }
 }

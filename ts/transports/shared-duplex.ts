@@ -28,9 +28,18 @@ export class TransportsByStream<T extends { readonly mode: StreamMode }> {
     return null;
   }
 
-  /** All transports of a stream: none, one or two. */
-  of(stream: object): T[] {
-    return [this.#first.get(stream), this.#second.get(stream)].filter((one) => one !== undefined);
+  /** Forgets the transports of a stream that is gone. */
+  delete(stream: object): void {
+    this.#first.delete(stream);
+    this.#second.delete(stream);
+  }
+
+  /** Calls a function for each transport of a stream: none, one or two. */
+  each(stream: object, call: (transport: T) => void): void {
+    const first = this.#first.get(stream);
+    const second = this.#second.get(stream);
+    if (first !== undefined) call(first);
+    if (second !== undefined) call(second);
   }
 
   /** The transport that reads. */
