@@ -493,7 +493,7 @@ export abstract class BaseStreamServer {
   #serve(socket: Socket, path: string | undefined, count: AddressCount | null): void {
     try {
       const options = { noDelay: this.#noDelay, keepAlive: this.#keepAlive, path };
-      const accepted = { count, acceptedAt: clock.now() };
+      const accepted = { count, acceptedAt: this.#options.timeouts === null ? 0 : clock.now() };
       if (this.#proxy === null) this.#connected(SocketTransport.accepted(socket, options), accepted, null);
       else this.#awaitHeader(socket, options, this.#proxy);
     } catch (error) {

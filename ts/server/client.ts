@@ -42,7 +42,7 @@ export interface ClientHost {
 export interface Accepted {
   /** Its share in `maxConnectionsPerAddress`. */
   readonly count: AddressCount | null;
-  /** When it was accepted, by the clock. */
+  /** When it was accepted, by the clock; 0 if its server has no timeouts. */
   readonly acceptedAt: number;
 }
 

@@ -563,6 +563,7 @@ export class DuplexTransport implements Transport, Receiver {
     if (this.#life === 'open') this.#life = 'lost';
     this.#sender?.stop();
     this.#watch?.stop();
+    this.#lingering?.stop();
     // Bytes before errors: if reading was paused, the stream still holds what it had received before it failed.
     this.#reads?.deliverLast();
     this.#reads?.stop();

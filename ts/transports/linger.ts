@@ -169,6 +169,7 @@ export class Linger {
   #before: number | null = null;
   #patient: boolean;
   #unsent = Infinity;
+  #timer: NodeJS.Timeout | null = null;
 
   constructor(side: Lingering, timeout: number | null) {
     this.#side = side;
@@ -184,14 +185,25 @@ export class Linger {
     const side = this.#side;
     if (side.lost()) return;
     if (side.peerEnded() || (this.#before !== null && this.#isOver(this.#before))) {
+      this.stop();
       side.destroy();
       return;
     }
     this.#before = side.dropped();
     const check = (): void => this.check();
+    if (!this.#patient) {
+      afterPoll(check);
+      return;
+    }
+    this.stop();
     // If the timer is late, input may have arrived that the event loop has not polled for.
-    if (this.#patient) setTimeout(() => setImmediate(check), Math.min(this.#step, this.#left)).unref();
-    else afterPoll(check);
+    this.#timer = setTimeout(() => setImmediate(check), Math.min(this.#step, this.#left)).unref();
+  }
+
+  /** Forgets the connection, which is gone. Otherwise the timer would keep everything that belongs to it in memory. */
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
   }
 
   #isOver(droppedBefore: number): boolean {
