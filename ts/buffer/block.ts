@@ -7,7 +7,8 @@
  *     +--------+--------+--------+--------+----------------------------------------------+
  *
  * Native-endian 32-bit words. `head` is the offset of the oldest unread byte in the data, `length` how many bytes are unread. `region` is
- * where the next bytes go, and `room` how many of them fit there in one piece. The native engine writes both in every call.
+ * where the next bytes go, and `room` how many of them fit there in one piece. The native engine writes both in every call; JavaScript writes
+ * them when it stores bytes in the region, or an empty ring begins again at the front.
  */
 import { Buffer } from 'node:buffer';
 import { outOfRange, tooLarge } from '../errors.js';
@@ -67,6 +68,28 @@ export class Block {
       this.#regionAt = at;
     }
     return this.#region;
+  }
+
+  /** Has an empty ring begin at the front of the data. */
+  startAgain(): void {
+    const { words, capacity } = this;
+    words[HEAD] = words[REGION] = 0;
+    words[ROOM] = capacity;
+  }
+
+  /** Appends bytes if they fit into the region and do not fill it. Returns false, with nothing changed but the position of an empty ring, otherwise. */
+  store(data: Uint8Array): boolean {
+    const { words } = this;
+    if (words[LENGTH] === 0) this.startAgain();
+    const count = data.length;
+    const room = words[ROOM]!;
+    if (count >= room) return false;
+    const at = words[REGION]!;
+    this.data.set(data, at);
+    words[LENGTH]! += count;
+    words[REGION] = at + count;
+    words[ROOM] = room - count;
+    return true;
   }
 
   /** See `Ring.consume`. */

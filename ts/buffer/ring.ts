@@ -14,7 +14,8 @@
  *   words of the listing.
  * - Only the engine writes data bytes, with one exception: the caller of `reserve` may write to the region that it returned (libuv reads
  *   into it) until the next call that can move bytes.
- * - The words `head` and `length` are written by the engine and, in JavaScript, by `consume`, never at the same time: both run on one thread.
+ * - The words are written by the engine and, in JavaScript, by `consume`, by `append` of bytes that fit into the region and are not searched,
+ *   and when an empty ring begins again at the front. This is never at the same time: all of it runs on one thread.
  * - Views of unread bytes may be read until the next call that can move bytes, or that can write where they were consumed.
  *
  * Positions. Every position in this interface counts from the oldest unread byte (0) to `length`, wherever the bytes are.

@@ -966,11 +966,21 @@ export class StreamReader {
    * `ERR_BUFFER_TOO_LARGE` if that many bytes cannot be buffered
    */
   window(atLeast = 1, options?: WaitOptions): Promise<Buffer> {
+    if (atLeast === 1) return this.#begin('window', options, StreamReader.#anyShown);
     try {
       checkWindow('window', atLeast);
     } catch (error) {
       return Promise.reject(error);
     }
+    return this.#waitWindow(atLeast, options);
+  }
+
+  static #anyShown(this: void, reader: StreamReader): Buffer | undefined {
+    return reader.#shown(reader.#receive(), 1);
+  }
+
+  // Not part of window, as for read.
+  #waitWindow(atLeast: number, options: WaitOptions | undefined): Promise<Buffer> {
     return this.#begin('window', options, () => this.#shown(this.#receive(), atLeast));
   }
 

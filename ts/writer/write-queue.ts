@@ -31,6 +31,8 @@ export class WriteBatch {
   #slab: Slab | null = null;
   #start = 0;
   #end = 0;
+  /** The last view of the slab from its beginning: short messages often have the length of the one before. */
+  #first: Buffer | null = null;
   /** Full slabs, which pieces refer to. */
   #full: Slab[] | null = null;
 
@@ -103,7 +105,10 @@ export class WriteBatch {
 
   /** The bytes in the slab, which were written after the last piece. */
   #inSlab({ memory, offset }: Slab): Buffer {
-    return bufferView(memory, offset + this.#start, this.#end - this.#start);
+    const size = this.#end - this.#start;
+    if (this.#start > 0) return bufferView(memory, offset + this.#start, size);
+    if (this.#first?.length !== size) this.#first = bufferView(memory, offset, size);
+    return this.#first;
   }
 
   #nextSlab(): Slab {
@@ -111,6 +116,7 @@ export class WriteBatch {
     if (this.#slab !== null) (this.#full ??= []).push(this.#slab);
     this.#start = 0;
     this.#end = 0;
+    this.#first = null;
     this.#slab = spareSlabs.pop() ?? allocateSlab(SLAB_BYTES);
     return this.#slab;
   }
