@@ -18,6 +18,11 @@ export type Retain = (typeof Retain)[keyof typeof Retain];
 export interface Keeper {
   /** What carries the bytes. It may be replaced while a reservation is at the head of the writes and no batch is in flight. */
   readonly transport: Transport;
+  /**
+   * If the bytes that came in last, of all streams, were this stream's, and a read waits for more: a number of their arrival, never 0. The
+   * program has then probably answered them. Otherwise 0.
+   */
+  readonly answered: number;
   /** Keeps the stream from being collected until {@link release} is called with the same reason. */
   retain(reason: Retain): void;
   release(reason: Retain): void;

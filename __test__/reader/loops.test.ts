@@ -99,6 +99,7 @@ for (const [name, loop] of loops) {
         release: () => calls.push('release'),
         closing: () => {},
         failing: () => {},
+        answered: 0,
         get transport(): never {
           throw new Error('a reader does not need it');
         },

@@ -107,6 +107,9 @@ export interface StreamSide extends ReadingSink, Keeper {
   dropUnread(): void;
 }
 
+/** How many times bytes have arrived, on any stream. */
+let arrivals = 0;
+
 /** The internal side of a stream. */
 export let streamSide: (stream: Stream) => StreamSide;
 
@@ -150,6 +153,8 @@ export class Stream {
   #life: Life = 'open';
   /** While the server drains: notices when this stream has nothing left to do. */
   #drainWatch: DrainWatch | null = null;
+  /** The number of the last arrival of bytes on this stream. */
+  #arrival = 0;
   /** Whether the caller has a promise that reports how the connection ended. */
   #endObserved = false;
 
@@ -730,11 +735,13 @@ export class Stream {
 
       commit(count: number): boolean {
         const { stream } = this;
+        stream.#arrival = ++arrivals;
         return stream.#life !== 'open' || stream.#intake.commit(count);
       }
 
       feed(chunk: Uint8Array): boolean {
         const { stream } = this;
+        stream.#arrival = ++arrivals;
         return stream.#life !== 'open' || stream.#intake.feed(chunk);
       }
 
@@ -757,6 +764,11 @@ export class Stream {
 
       get unfinished(): number {
         return this.stream.#intake.unfinished;
+      }
+
+      get answered(): number {
+        const { stream } = this;
+        return stream.#arrival === arrivals && stream.#intake.waiting ? arrivals : 0;
       }
 
       get upgrading(): boolean {

@@ -80,8 +80,11 @@ const CALL_COST = 256;
 /** The result of every call that does not have to wait. */
 const RESOLVED: Promise<void> = Promise.resolve();
 
-/** Sends what a writer has queued during the turn that has just ended. */
-let finishTurn: (writer: StreamWriter) => void;
+/** Ends the turn of writers for which it is already over. */
+let endTurnsEarly: () => void;
+
+/** Sends what writers have queued during the turn that has just ended. */
+let endTurn: () => void;
 
 /**
  * The internal side of a writer: what its stream, `sendfile` and `startTls` call. It has no state of its own; see
@@ -157,6 +160,10 @@ export class StreamWriter {
   #full = false;
   /** Whether this turn of the event loop has had a write, so that later ones are queued until it ends. */
   #turn = false;
+  /** The next of the writers that have written in this turn. */
+  #nextInTurn: StreamWriter | null = null;
+  /** The arrival of bytes after which a turn has ended early: see `#endTurnLater`. */
+  #answered = 0;
   #allowance = TURN_ALLOWANCE;
   #turning = false;
 
@@ -531,9 +538,24 @@ export class StreamWriter {
 
     writerOutlet = (writer) => new Outlet(writer);
 
-    finishTurn = (writer) => {
-      writer.#turn = false;
-      if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
+    endTurnsEarly = () => {
+      for (let writer = takeTurn(); writer !== null;) {
+        const next: StreamWriter | null = writer.#nextInTurn;
+        writer.#nextInTurn = null;
+        if (!writer.#endTurnEarly()) writer.#joinTurn();
+        writer = next;
+      }
+      if (lastInTurn !== null) process.nextTick(endTurn);
+    };
+
+    endTurn = () => {
+      for (let writer = takeTurn(); writer !== null;) {
+        const next: StreamWriter | null = writer.#nextInTurn;
+        writer.#nextInTurn = null;
+        writer.#turn = false;
+        if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
+        writer = next;
+      }
     };
   }
 
@@ -654,11 +676,39 @@ export class StreamWriter {
     if (this.#queued > 0) {
       if (!this.#turn) {
         this.#turn = true;
-        endTurnOf(this);
+        this.#endTurnLater();
       }
       if (this.#inFlight === 0 && (atOnce || this.#queued >= this.#high)) this.#send();
     }
     this.#measure();
+  }
+
+  /**
+   * A turn ends in a tick, because ticks run after the microtasks: by then a handler has answered all of a hundred buffered requests. But
+   * a tick takes as long as the write itself. So a microtask looks first whether the turn is already over for every writer.
+   */
+  #endTurnLater(): void {
+    if (lastInTurn === null) void RESOLVED.then(endTurnsEarly);
+    this.#joinTurn();
+  }
+
+  #joinTurn(): void {
+    if (lastInTurn === null) firstInTurn = this;
+    else lastInTurn.#nextInTurn = this;
+    lastInTurn = this;
+  }
+
+  /**
+   * Ends the turn if the single write in it has answered the bytes that came in last: the handler reads again, and has to wait. Returns
+   * whether it did. If the handler writes more after all, that is another turn, which is not ended early.
+   */
+  #endTurnEarly(): boolean {
+    if (this.#queued > 0 || this.#keeper === null) return false;
+    const { answered } = this.#keeper;
+    if (answered === 0 || answered === this.#answered) return false;
+    this.#answered = answered;
+    this.#turn = false;
+    return true;
   }
 
   /** Passes the queue to the transport as one batch. Only called while nothing is in flight. */
@@ -829,18 +879,15 @@ export class StreamWriter {
   }
 }
 
-/** Writers that have written in this turn of the event loop. */
-let turnWriters: StreamWriter[] = [];
+/** The first and the last of the writers that have written in this turn of the event loop; each refers to the next. */
+let firstInTurn: StreamWriter | null = null;
+let lastInTurn: StreamWriter | null = null;
 
-function endTurnOf(writer: StreamWriter): void {
-  // Ticks run after the microtasks: by then a handler has answered all of a hundred buffered requests.
-  if (turnWriters.push(writer) === 1) process.nextTick(endTurn);
-}
-
-function endTurn(): void {
-  const writers = turnWriters;
-  turnWriters = [];
-  for (const writer of writers) finishTurn(writer);
+/** Empties the list of writers and returns the first. */
+function takeTurn(): StreamWriter | null {
+  const first = firstInTurn;
+  firstInTurn = lastInTurn = null;
+  return first;
 }
 
 /** Whether data is sent from the caller's memory, without a copy. */
