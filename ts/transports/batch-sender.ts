@@ -2,7 +2,8 @@
  * Hands batches to a stream of Node, one at a time, and reports when the kernel has accepted each.
  *
  * Node calls back for every write, also if all of it was accepted at once. Those callbacks come in the order of the writes. So they
- * are counted, and the ones of batches that were complete when `write` returned are ignored.
+ * are counted, and the ones of batches that were complete when `write` returned are ignored. A batch of one piece that the kernel accepts at
+ * once does not go through the stream at all, if the kind of stream allows it.
  */
 import type { Writable } from 'node:stream';
 import type { Receiver } from './data-reads.js';
@@ -12,6 +13,8 @@ export class BatchSender {
   readonly #stream: Writable | null;
   readonly #kind: StreamKind;
   readonly #transport: Pick<Receiver, 'failed'>;
+  /** Whether `writeAtOnce` of the kind may be used. */
+  readonly #atOnce: boolean;
   /** Bytes of the batch in flight. */
   #pending = 0;
   /** Bytes of all batches. */
@@ -28,6 +31,7 @@ export class BatchSender {
     this.#stream = stream;
     this.#kind = kind;
     this.#transport = transport;
+    this.#atOnce = stream !== null && kind.canWriteAtOnce?.(stream) === true;
   }
 
   /** Bytes that the kernel has not accepted yet. */
@@ -65,6 +69,10 @@ export class BatchSender {
 
   /** See `Transport.write`. */
   write(data: Uint8Array, done: () => void): boolean {
+    if (this.#atOnce && !this.#stopped && this.#kind.writeAtOnce!(this.#stream!, data)) {
+      this.#total += data.length;
+      return true;
+    }
     const stream = this.#begin(done, data.length);
     if (stream === null) return false;
     try {

@@ -6,6 +6,7 @@
  *     readPastEnd                      an end of file that may be a reset
  *     readRest                         what the kernel still holds for a socket on which a write has failed
  *     bytesAccepted, descriptorOf      how much the kernel has accepted; the file descriptor
+ *     canWriteAtOnce, writeAtOnce      writes that the kernel accepts at once
  *     stopDirectReads                  the end of direct reads, before TLS takes over a socket
  *     serverContext, setServerContext  the TLS context of a server
  *     lacks                            a `Duplex` with only one direction
@@ -35,7 +36,22 @@ interface Handle {
   readonly _parent?: Handle | null;
   readStop(): number;
   useUserBuffer(buffer: Uint8Array): void;
+  /** Passes bytes to the kernel, and returns 0 or an error. If the kernel does not accept all of them, the rest is queued. */
+  writeBuffer?(request: WriteRequest, data: Uint8Array): number;
 }
+
+/** What Node creates for each write to a handle. The handle uses it only if the kernel does not accept everything at once. */
+interface WriteRequest {
+  /** -1 unless the handle has used it. */
+  getAsyncId(): number;
+  oncomplete?: (status: number, handle: unknown, error: unknown) => void;
+  /** The bytes, which must stay alive until `oncomplete` is called. */
+  buffer?: Uint8Array;
+  /** The text of an error, if the handle has one. */
+  error?: unknown;
+}
+
+type WriteRequestClass = new () => WriteRequest;
 
 interface Insides {
   _handle: Handle | null;
@@ -197,6 +213,77 @@ function handlesOf(handle: Handle): Handle[] {
   const handles = [handle];
   for (let below = handle._parent; below; below = below._parent) handles.push(below);
   return handles;
+}
+
+/**
+ * The class of the requests, and one that no handle has used yet. Null if the requests of the runtime are different; undefined before the
+ * first write.
+ */
+let requestClass: WriteRequestClass | null | undefined;
+let unusedRequest: WriteRequest | null = null;
+
+/** Whether {@link writeAtOnce} may be used for a stream. */
+export function canWriteAtOnce(stream: object): boolean {
+  if (requestClass === null || stream.constructor !== Socket) return false;
+  const handle = (stream as unknown as Insides)._handle;
+  return isHandle(handle) && typeof handle.writeBuffer === 'function' && !Object.hasOwn(handle, 'writeBuffer');
+}
+
+/**
+ * Writes to a socket past its `Writable` half, which takes as long as everything else that JavaScript does for a short write. It has no
+ * part in a write that the kernel accepts at once: what `write` would do then is update counters that end up as they were, and call back.
+ *
+ * @returns true if the kernel has accepted all bytes. If the result is false, the caller must call `write` of the socket with the same bytes,
+ * immediately. If a part of them is already in the kernel, or the attempt has failed, the socket then continues with the request, or the
+ * error, as if it had made the attempt itself.
+ */
+export function writeAtOnce(socket: Socket, data: Uint8Array): boolean {
+  // What is in the socket has to be sent before. The timer of `setTimeout` is restarted by `write`.
+  if (socket.writableLength !== 0 || !socket.writable || socket.writableCorked !== 0) return false;
+  if (socket.connecting || (socket.timeout ?? 0) !== 0) return false;
+  const handle = (socket as unknown as Insides)._handle;
+  if (handle?.writeBuffer === undefined) return false;
+  const request = unusedRequest;
+  if (request === null) {
+    if (requestClass === undefined) learnRequests(handle);
+    return false;
+  }
+  const status = handle.writeBuffer(request, data);
+  if (status === 0 && request.getAsyncId() === -1) return true;
+  unusedRequest = new requestClass!();
+  onNextWrite(handle, (own) => {
+    own.error = request.error;
+    if (status !== 0) return status;
+    // What the last call has stored for Node about its outcome is still there.
+    request.buffer = data;
+    request.oncomplete = (outcome, from, error) => own.oncomplete?.(outcome, from, error);
+    return status;
+  });
+  return false;
+}
+
+/** Learns the class of the requests from the next write of a socket. */
+function learnRequests(handle: Handle): void {
+  onNextWrite(handle, (request, data) => {
+    requestClass ??= classOf(request);
+    if (requestClass !== null) unusedRequest ??= new requestClass();
+    return handle.writeBuffer!(request, data);
+  });
+}
+
+/** The class of a request that no handle has used yet; null if it is not as expected. */
+function classOf(request: WriteRequest): WriteRequestClass | null {
+  const Class = request.constructor as WriteRequestClass;
+  if (typeof request.oncomplete !== 'function' || typeof request.getAsyncId !== 'function') return null;
+  return Class.length === 0 && request.getAsyncId() === -1 && new Class().getAsyncId() === -1 ? Class : null;
+}
+
+/** Replaces the next write of a handle. */
+function onNextWrite(handle: Handle, write: (request: WriteRequest, data: Uint8Array) => number): void {
+  handle.writeBuffer = (request, data) => {
+    delete handle.writeBuffer;
+    return write(request, data);
+  };
 }
 
 /** The file descriptor of a socket, or null if the runtime or the system does not expose it. */

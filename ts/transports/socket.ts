@@ -5,6 +5,9 @@
  * has three times the throughput. The option must be set when the socket is made. So direct reads are for sockets that sluice connects,
  * and for accepted ones if `node-internals.ts` can move their handles. *Data*: through `'data'` events, for all other sockets.
  * `SLUICE_READS=data` in the environment forces the second way.
+ *
+ * A socket that is read directly is also written to directly, past its `Writable` half, as long as the kernel accepts everything at once:
+ * `writeAtOnce` in `node-internals.ts`.
  */
 import { Socket, type LookupFunction } from 'node:net';
 import { onAbort } from '../abort.js';
@@ -13,7 +16,15 @@ import { unsentBytes } from '../system-calls.js';
 import { connectionError } from '../system-errors.js';
 import { directReads, type DirectReads } from './direct-reads.js';
 import { DuplexTransport, type ConnectionInfo } from './duplex.js';
-import { bytesAccepted, descriptorOf, readDirectly, readPastEnd, readRest } from './node-internals.js';
+import {
+  bytesAccepted,
+  canWriteAtOnce,
+  descriptorOf,
+  readDirectly,
+  readPastEnd,
+  readRest,
+  writeAtOnce,
+} from './node-internals.js';
 import { networkDenied } from './permission.js';
 import { SocketInfo } from './socket-info.js';
 import type { StreamKind } from './stream-kind.js';
@@ -65,6 +76,9 @@ export const SOCKET: StreamKind = {
   lossError: connectionError,
 };
 
+/** Sockets that sluice connects or accepts, if what Node does not document may be used for them: the condition for direct reads. */
+const DIRECT_SOCKET: StreamKind = { ...SOCKET, canWriteAtOnce, writeAtOnce };
+
 /** A `Transport` over a connected `net.Socket`. */
 export class SocketTransport extends DuplexTransport {
   /**
@@ -79,7 +93,7 @@ export class SocketTransport extends DuplexTransport {
     mode: StreamMode = StreamMode.READWRITE,
     info: ConnectionInfo = new SocketInfo(socket),
   ) {
-    super(socket, mode as typeof StreamMode.READWRITE, { kind: SOCKET, reads, info });
+    super(socket, mode as typeof StreamMode.READWRITE, { kind: reads === null ? SOCKET : DIRECT_SOCKET, reads, info });
   }
 
   /**

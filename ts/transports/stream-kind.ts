@@ -28,6 +28,13 @@ export interface StreamKind {
    * a chunk, so this must know.
    */
   write(stream: Writable, data: Uint8Array, written?: (error?: Error | null) => void): void;
+  /** Whether {@link writeAtOnce} may be used. Absent, with that, if it never may. */
+  canWriteAtOnce?(stream: Writable): boolean;
+  /**
+   * Passes bytes to the kernel faster than {@link write} does, if it accepts all of them at once. If the result is false, the caller must call
+   * {@link write} with the same bytes immediately.
+   */
+  writeAtOnce?(stream: Writable, data: Uint8Array): boolean;
   /** How many of the bytes written the kernel has accepted, or null if that is not known. */
   accepted(stream: NodeStream): number | null;
   /** How many bytes the kernel still has to send, or null if it cannot be asked. */
