@@ -11,10 +11,10 @@ import { idleMemory } from './cases/idle-memory.js';
 import { lengthAwait } from './cases/length-await.js';
 import { lengthFrames } from './cases/length-frames.js';
 import { linesBatches } from './cases/lines-batches.js';
+import { amqp } from './cases/protocols/amqp.js';
 import { http } from './cases/protocols/http.js';
 import { mqtt } from './cases/protocols/mqtt.js';
 import { postgresql } from './cases/protocols/postgres.js';
-import { amqp } from './cases/protocols/amqp.js';
 import { resp } from './cases/protocols/resp.js';
 import { smtp } from './cases/protocols/smtp.js';
 import { websocket } from './cases/protocols/websocket.js';
@@ -51,12 +51,12 @@ export const cases: readonly Case[] = [
   ...ways,
   // The group `protocols`
   ...resp,
-  ...http,
-  ...smtp,
-  ...websocket,
   ...amqp,
+  ...http,
   ...mqtt,
   ...postgresql,
+  ...smtp,
+  ...websocket,
   ...sweep,
 ];
 
