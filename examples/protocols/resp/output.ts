@@ -24,6 +24,8 @@ export class Output {
   #pieces: Uint8Array[] = [];
   #start = 0;
   #size = 0;
+  /** What was sent last, in the block: the next replies often have the same length. */
+  #sent = this.#block.subarray(0, 0);
 
   /** How many bytes are to be sent. */
   get length(): number {
@@ -82,9 +84,10 @@ export class Output {
   send(stream: Stream): Promise<void> {
     const { length } = this;
     if (this.#pieces.length === 0) {
-      const written = stream.write(this.#block.subarray(0, length));
+      if (this.#sent.length !== length) this.#sent = this.#block.subarray(0, length);
+      const written = stream.write(this.#sent);
       // The stream has copied the bytes, or the kernel has accepted them, or the stream keeps the block.
-      if (length > WRITE_COPIES && stream.writeBufferSize > 0) this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+      if (length > WRITE_COPIES && stream.writeBufferSize > 0) this.#nextBlock();
       this.#end = 0;
       return written;
     }
@@ -96,7 +99,7 @@ export class Output {
 
   /** Drops what was not sent. */
   clear(): void {
-    if (this.#pieces.length > 0) this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    if (this.#pieces.length > 0) this.#nextBlock();
     this.#pieces = [];
     this.#start = 0;
     this.#end = 0;
@@ -161,10 +164,15 @@ export class Output {
   #reserve(bytes: number): void {
     if (BLOCK_BYTES - this.#end >= bytes) return;
     this.#endPiece();
-    this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    this.#nextBlock();
     this.#start = 0;
     this.#end = 0;
     this.#check();
+  }
+
+  #nextBlock(): void {
+    this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    this.#sent = this.#block.subarray(0, 0);
   }
 
   #endPiece(): void {
