@@ -245,7 +245,7 @@ test('good frames before an overlong one are lent first', (t) => {
 test('bytes that were read into the ring are searched when they are committed', (t) => {
   const scanner = holding('on');
   t.false(scanner.find(LF, 'readline'));
-  scanner.buffer.targetRing(64, 64, 0).set(Buffer.from('e\ntwo\n'));
+  scanner.buffer.targetRing(64, 64, 0)!.set(Buffer.from('e\ntwo\n'));
   scanner.commit(6);
   t.true(scanner.has(LF));
   t.is(scanner.buffer.target, null);

@@ -178,7 +178,7 @@ test('an empty Frames at EOF is a loan as well: it expires, too', (t) => {
 
 test('the target for the transport has a size within the bounds, and lies in the ring', (t) => {
   const buffer = holding('abc');
-  const target = buffer.targetRing(1000, 1500, 0);
+  const target = buffer.targetRing(1000, 1500, 0)!;
   t.true(target.length >= 1000 && target.length <= 1500, String(target.length));
   t.is(buffer.target, target);
   t.true(buffer.targets(buffer.store?.ring));
@@ -191,13 +191,58 @@ test('the target for the transport has a size within the bounds, and lies in the
   t.is(text(buffer.take(6)), 'abcdef');
 });
 
+test('the transport gets no memory for which bytes that the caller sees would have to move', (t) => {
+  const buffer = holding('abc');
+  const seen = buffer.show();
+  const store = buffer.store!;
+  const { room } = store.ring;
+  t.is(buffer.targetRing(room + 1, room + 1, 0), null);
+  t.is(buffer.target, null);
+  t.is(buffer.store, store, 'the bytes are not moved to another ring either');
+  t.is(buffer.targetRing(room, room, 0)?.length, room, 'what is free can be read into');
+  t.is(text(seen), 'abc');
+  buffer.dropTarget();
+  buffer.endLoan();
+  t.is(buffer.targetRing(room + 1, room + 1, 0)?.length, room + 1);
+  t.is(text(buffer.take(3)), 'abc');
+});
+
+test('a caller that sees the bytes in place gets each chunk in one piece with the rest of the one before, in the same ring', (t) => {
+  const buffer = new ReceiveBuffer();
+  const rings = new Set<unknown>();
+  for (let i = 0; i < 100; i++) {
+    const rest = buffer.length;
+    const chunk = Buffer.alloc(1000 + i, i);
+    buffer.openToWrite(0);
+    buffer.append(chunk);
+    const seen = buffer.show();
+    rings.add(buffer.store!.ring);
+    t.deepEqual(seen, Buffer.concat([Buffer.alloc(rest, i - 1), chunk]));
+    buffer.endLoan();
+    // A rest of up to 96 bytes.
+    buffer.advance(seen.length - (i % 97));
+  }
+  t.true(rings.size <= 3, `${rings.size} rings: one after each time that nothing was left`);
+});
+
+test('a chunk that arrives while the caller sees the bytes does not move them', (t) => {
+  const buffer = holding('abc');
+  const seen = buffer.show();
+  const chunk = Buffer.alloc(2 * buffer.store!.ring.capacity, 'x');
+  buffer.openToWrite(0);
+  buffer.append(chunk);
+  t.is(text(seen), 'abc');
+  t.is(text(buffer.take(3)), 'abc');
+  t.deepEqual(buffer.take(chunk.length), chunk);
+});
+
 for (const [name, write] of [
   ['arrive', (buffer: ReceiveBuffer) => append(buffer, 'xyz')],
   ['are put back', (buffer: ReceiveBuffer) => buffer.putBack(Buffer.from('xyz'))],
 ] as const) {
   test(`memory that the transport holds is not written to when bytes ${name}`, (t) => {
     const buffer = holding('abc');
-    const target = buffer.targetRing(64, 64, 0);
+    const target = buffer.targetRing(64, 64, 0)!;
     target.fill(0x2e);
     write(buffer);
     t.is(text(target), '.'.repeat(64));

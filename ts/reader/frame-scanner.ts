@@ -92,8 +92,12 @@ export class FrameScanner implements FrameOwner {
   append(chunk: Uint8Array, room: number): void {
     const store = this.buffer.openToWrite(room);
     const listing = this.#continued(store);
+    if (listing === null) {
+      this.buffer.append(chunk);
+      return;
+    }
     store.ring.append(chunk, listing);
-    if (listing !== null) this.#listedBy(listing);
+    this.#listedBy(listing);
   }
 
   /** Buffers `count` bytes that were read into the target in the ring, and lists frames. */

@@ -41,6 +41,8 @@ export class ReceiveBuffer {
   #unlent = false;
   /** Whether the caller sees all unread bytes in place: until the next read begins, they must not move. */
   #shown = false;
+  /** Whether the caller has ever asked to see them: it will again. */
+  #shows = false;
 
   /** The memory that the transport is about to read into, and what it belongs to; null if that has been replaced since. */
   #target: Uint8Array | null = null;
@@ -130,6 +132,21 @@ export class ReceiveBuffer {
 
   // ---------------------------------------------------------------------------------------------- bytes in one piece
 
+  /**
+   * Adds a copy of a chunk to the ring that {@link openToWrite} has returned, without listing frames. A caller of {@link show} will want all
+   * bytes in one piece: if the chunk does not fit after the unread bytes, and they are fewer, they are moved to the start of the ring now,
+   * because otherwise all would have to be moved later.
+   */
+  append(chunk: Uint8Array): void {
+    const { ring } = this.store as PooledRing;
+    if (!this.#shows || this.#shown || ring.room >= chunk.length || ring.length > chunk.length) {
+      ring.append(chunk, null);
+      return;
+    }
+    ring.reserve(chunk.length).set(chunk);
+    ring.commit(chunk.length);
+  }
+
   /** All unread bytes in place, in one piece, valid until bytes arrive or are taken. Restarts counting. */
   inOnePiece(): Buffer {
     this.restart();
@@ -148,6 +165,7 @@ export class ReceiveBuffer {
     this.endLoan();
     const bytes = this.inOnePiece();
     this.#shown = true;
+    this.#shows = true;
     return bytes;
   }
 
@@ -295,14 +313,16 @@ export class ReceiveBuffer {
     return (this.#target = fill.target.subarray(fill.filled));
   }
 
-  /** Returns memory of the ring for the transport to read into, from `least` to `most` bytes; `room` as for {@link leaveLoan}. */
-  targetRing(least: number, most: number, room: number): Uint8Array {
+  /**
+   * Returns memory of the ring for the transport to read into, from `least` to `most` bytes; `room` as for {@link leaveLoan}. Returns null
+   * if bytes that the caller sees would have to move. The caller will usually have taken most of them when the next chunk arrives, so copying
+   * that chunk is cheaper than moving all of them to another ring now.
+   */
+  targetRing(least: number, most: number, room: number): Uint8Array | null {
     this.leaveLoan(room);
     this.settle(true);
-    const store = this.open();
-    // Otherwise the ring would slide the bytes that the caller sees.
-    if (this.#shown && store.ring.room < least) this.#moveRing(store, store.ring.length + least);
     const { ring } = this.open();
+    if (this.#shown && ring.room < least) return null;
     const region = ring.reserve(least);
     this.#targetOwner = ring;
     return (this.#target = region.length > most ? region.subarray(0, most) : region);
