@@ -58,7 +58,7 @@ function client({ name, title, atLeast }: Task): Case[] {
       unit: 'kmsg/s',
       skippedByQuick: broker === rabbitmq,
       plan(settings) {
-        const times = settings.quick ? 5 : broker === rabbitmq ? 200 : 1000;
+        const times = settings.quick ? 5 : broker === rabbitmq ? 100 : 500;
         const entry = clients(broker, {
           words: [name, times],
           expected: { frames: times * BATCH, bytes: times * BATCH * BODY.length },
