@@ -560,7 +560,9 @@ test.serial('a broker that does not agree to close is given up after the timeout
     [TUNE, 2],
     [OPEN_OK, 0],
   ] as const;
-  const { port } = await broker(t, script, async (stream) => void (await stream.read()));
+  const { port } = await broker(t, script, async (stream) => {
+    await stream.read();
+  });
   const timers = manualTimers(t);
   const connection = await Connection.open({ host: '127.0.0.1', port, timeout: 5000 });
   timers.tick(60_000);
