@@ -30,7 +30,8 @@ export async function rabbitmq(t: ExecutionContext): Promise<number | null> {
     RABBITMQ_LOG_BASE: path.join(folder, 'log'),
     RABBITMQ_LOGS: '-',
     RABBITMQ_CONF_ENV_FILE: '/dev/null',
-    RABBITMQ_CONFIG_FILE: file('rabbitmq.conf', `listeners.tcp.1 = 127.0.0.1:${port}\n`),
+    // By default a client that has not shaken hands within ten seconds is disconnected, which may be soon on a busy machine.
+    RABBITMQ_CONFIG_FILE: file('rabbitmq.conf', `listeners.tcp.1 = 127.0.0.1:${port}\nhandshake_timeout = 170000\n`),
     RABBITMQ_ENABLED_PLUGINS_FILE: file('plugins', '[].\n'),
     // Two processors are enough, and it must not become the child of a shell, which would survive it.
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}',
