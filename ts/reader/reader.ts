@@ -42,6 +42,9 @@ export interface LimitOptions {
 
 const EMPTY = Buffer.alloc(0);
 
+/** Up to this size, a loop that looks for line feeds takes less time than the call that adds a chunk to the ring and searches it. */
+const SHORT_LINE = 128;
+
 /** Returns the internal side of a reader: see `intake.ts`. @internal */
 export let readerIntake: (reader: StreamReader) => ReaderIntake;
 
@@ -364,6 +367,8 @@ export class StreamReader {
       else if (bypass.most > 0 && rest.length > 0 && scanner.buffer.length === 0) {
         rest = this.#deliver(pending, bypass, rest);
       }
+    } else if (pending !== null && rest.length <= SHORT_LINE && scanner.buffer.length === 0) {
+      rest = this.#deliverLine(pending, rest);
     }
     if (rest.length > 0) {
       try {
@@ -392,6 +397,28 @@ export class StreamReader {
     this.#finish(pending);
     pending.resolve(deliver(bytes) as never);
     return chunk.subarray(size);
+  }
+
+  /**
+   * Resolves a read of one line with a chunk that is exactly one short line, as a request often is: copied once, without the ring and a search.
+   * Returns the rest of the chunk: nothing, or all of it.
+   */
+  #deliverLine(pending: PendingRead<StreamReader>, chunk: Uint8Array): Uint8Array {
+    const iterates = pending.attempt === StreamReader.#lineResult;
+    if (!iterates && pending.attempt !== StreamReader.#line) return chunk;
+    const last = chunk.length - 1;
+    if (chunk[last] !== 0x0a || last > this.#limit) return chunk;
+    for (let i = 0; i < last; i++) if (chunk[i] === 0x0a) return chunk;
+    let line: Buffer;
+    try {
+      line = allocateResult(chunk.length);
+    } catch {
+      return chunk;
+    }
+    line.set(chunk);
+    this.#finish(pending);
+    pending.resolve((iterates ? { done: false, value: line } : line) as never);
+    return EMPTY;
   }
 
   // ---------------------------------------------------------------------------------------------- the reading side
