@@ -27,8 +27,8 @@ test('the lines are the same whatever the chunks are, if a read waits for each',
     })();
     for (let i = 0; i < text.length; i += size) {
       feed(text.slice(i, i + size));
-      await undefined;
-      await undefined;
+      await Promise.resolve();
+      await Promise.resolve();
     }
     t.is(reader.bytesRead, text.length);
     reader.feedEof();

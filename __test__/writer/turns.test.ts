@@ -32,12 +32,14 @@ async function serve(stream: Stream, reply: (line: string) => void): Promise<voi
 }
 
 async function hops(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await undefined;
+  for (let i = 0; i < count; i++) await Promise.resolve();
 }
 
 test('the answers to many requests that arrive together are two batches', async (t) => {
   const { transport, stream } = fed();
-  serve(stream, (line) => stream.write(line));
+  serve(stream, (line) => {
+    stream.write(line);
+  });
   for (let round = 0; round < 3; round++) {
     transport.receive('a\n'.repeat(100));
     await turns(2);
@@ -47,7 +49,9 @@ test('the answers to many requests that arrive together are two batches', async 
 
 test('a write after the answer to a request, in a later turn, is sent at once', async (t) => {
   const { transport, stream } = fed();
-  serve(stream, (line) => stream.write(line));
+  serve(stream, (line) => {
+    stream.write(line);
+  });
   for (let round = 0; round < 3; round++) {
     transport.receive('request\n');
     await turns(2);

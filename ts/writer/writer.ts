@@ -693,9 +693,11 @@ export class StreamWriter {
   }
 
   #joinTurn(): void {
+    /* eslint-disable @typescript-eslint/no-this-alias -- a list of writers */
     if (lastInTurn === null) firstInTurn = this;
     else lastInTurn.#nextInTurn = this;
     lastInTurn = this;
+    /* eslint-enable @typescript-eslint/no-this-alias */
   }
 
   /**
