@@ -735,13 +735,13 @@ export class Stream {
 
       commit(count: number): boolean {
         const { stream } = this;
-        stream.#arrival = ++arrivals;
+        stream.#arrived();
         return stream.#life !== 'open' || stream.#intake.commit(count);
       }
 
       feed(chunk: Uint8Array): boolean {
         const { stream } = this;
-        stream.#arrival = ++arrivals;
+        stream.#arrived();
         return stream.#life !== 'open' || stream.#intake.feed(chunk);
       }
 
@@ -871,6 +871,11 @@ export class Stream {
 
   #writerThrew(): boolean {
     return this.#writer !== null && writerOutlet(this.#writer).hasThrown;
+  }
+
+  /** Bytes have arrived. */
+  #arrived(): void {
+    this.#arrival = ++arrivals;
   }
 
   // Methods, not getters: V8 calls into its runtime to look up a private getter, which every read and write would pay for.
