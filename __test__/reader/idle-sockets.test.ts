@@ -25,7 +25,7 @@ test('however many connections become idle after much data, few of them keep mem
   }
   await until(() => received === COUNT * SIZE);
   await turns(10);
-  // 32 connections keep up to 256 KiB, in rings of up to twice that; the pool has 32 rings. All 200 would keep 38 MiB.
+  // 32 connections keep up to 256 KiB, in rings of up to twice that; the pool has 8 MiB of rings. All 200 would keep 38 MiB.
   t.true((await memory()) - before < 25 * MIB);
   await Promise.all(clients.map((client) => client.close()));
 });

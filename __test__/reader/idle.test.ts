@@ -116,7 +116,7 @@ test.serial('readframes that waits with an empty buffer after many frames keeps 
     void reader.readframes();
     readers.push(reader);
   }
-  // The pool keeps 32 rings of up to 256 KiB.
+  // The pool keeps 8 MiB of rings.
   t.true((await memory()) - before < 12 * MIB);
   t.is(readers.length, 60);
 });

@@ -6,7 +6,7 @@ import { Attacked, MIB, served } from './attack.js';
 import { FRAMING } from './attacked.js';
 
 const ATTACKERS = 20;
-/** The pool keeps 32 buffers of up to 256 KiB for the next streams. */
+/** The pool keeps 8 MiB of buffers for the next streams. */
 const POOLED = 10 * MIB;
 const CHUNK = Buffer.alloc(65536, 'x');
 

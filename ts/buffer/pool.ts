@@ -19,21 +19,34 @@ export interface PooledRing {
 export const INDEX_WORDS = 1024;
 export const POOLED_WORDS = 8192;
 
-/** How many rings the pool keeps, and how much memory each of them may keep. */
-const POOLED_RINGS = 32;
+/**
+ * How much memory the pool keeps in all, and each ring in it. Enough for 60 connections that read as fast as they can, each of which has
+ * 128 KiB: a block that is not kept has to be allocated and cleared again for the next chunk.
+ */
+const POOLED_BYTES = 8 * 1024 * 1024;
 const POOLED_CAPACITY = 262144;
 
 const pool: PooledRing[] = [];
+let pooledBytes = 0;
 
 /** An empty ring, from the pool if there is one. */
 export function acquireRing(): PooledRing {
-  return pool.pop() ?? { ring: createRing(), words: new Uint32Array(INDEX_WORDS) };
+  const pooled = pool.pop();
+  if (pooled === undefined) return { ring: createRing(), words: new Uint32Array(INDEX_WORDS) };
+  pooledBytes -= memoryOf(pooled);
+  return pooled;
 }
 
 /** Returns an empty ring, with its words, to the pool for the next reader that needs one. */
 export function releaseRing(pooled: PooledRing): void {
-  if (pool.length >= POOLED_RINGS) return;
   pooled.ring.trim(POOLED_CAPACITY);
   if (pooled.words.length > POOLED_WORDS) pooled.words = new Uint32Array(INDEX_WORDS);
+  const bytes = pooledBytes + memoryOf(pooled);
+  if (bytes > POOLED_BYTES) return;
+  pooledBytes = bytes;
   pool.push(pooled);
+}
+
+function memoryOf({ ring, words }: PooledRing): number {
+  return ring.capacity + words.byteLength;
 }
