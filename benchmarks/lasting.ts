@@ -76,10 +76,11 @@ export class Site {
     child.once('error', () => undefined); // it has no pid if it could not be started
     this.#children.push({ child, signal });
     for (;;) {
+      // Asked first: what is printed before the end must be in the error.
+      const ended = !isRunning(child);
       const printed = await readFile(log, 'utf8');
       if (await ready(printed)) return;
-      if (!isRunning(child))
-        throw new ProgramError(`${command} ended before it was ready\n${printed.slice(-LOG_SHOWN)}`);
+      if (ended) throw new ProgramError(`${command} ended before it was ready\n${printed.slice(-LOG_SHOWN)}`);
       await sleep(20);
     }
   }
