@@ -111,7 +111,13 @@ test('frames whose shared memory was detached are copied again', (t) => {
   }
   t.true(scanner.find(LF, 'readline'));
   const { buffer: memory } = scanner.take();
-  (memory as ArrayBuffer & { transfer?: () => ArrayBuffer }).transfer?.();
+  try {
+    (memory as ArrayBuffer & { transfer?: () => ArrayBuffer }).transfer?.();
+  } catch (error) {
+    // Newer versions of Node refuse to detach the memory, because it is marked.
+    t.true(error instanceof TypeError);
+    t.true(memory.byteLength > 0);
+  }
   for (let i = 31; i < 100; i++) {
     t.true(scanner.find(LF, 'readline'));
     t.is(text(scanner.take()), `line ${i}\n`);

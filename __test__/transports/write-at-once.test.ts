@@ -11,8 +11,11 @@ import test, { type ExecutionContext } from 'ava';
 import { canWriteAtOnce, writeAtOnce } from '#ts/transports/node-internals.js';
 import { turns } from '../transport-contract.js';
 
-/** Other runtimes have other handles: then every write has to go through the socket. */
-const isNode = process.versions['bun'] === undefined && (globalThis as { Deno?: unknown }).Deno === undefined;
+/** Other runtimes have other handles, and Node.js since 26 makes no request for each write: then every write has to go through the socket. */
+const possible =
+  process.versions['bun'] === undefined &&
+  (globalThis as { Deno?: unknown }).Deno === undefined &&
+  Number.parseInt(process.versions.node) < 26;
 
 interface Sockets {
   readonly socket: net.Socket;
@@ -100,14 +103,14 @@ onSockets(
     }) as typeof write;
     const memory = Buffer.from('hello');
     for (let i = 0; i < 100; i++) {
-      t.is(send(socket, memory), isNode);
+      t.is(send(socket, memory), possible);
       // It is in the kernel: the memory can be reused at once.
-      if (isNode) memory[0]! ^= 0x20;
+      if (possible) memory[0]! ^= 0x20;
     }
-    t.is(writes, isNode ? 0 : 100);
+    t.is(writes, possible ? 0 : 100);
     t.is(socket.bytesWritten, 501);
     const text = (await received(peer, 501)).toString();
-    t.is(text, `!${(isNode ? 'helloHello' : 'hellohello').repeat(50)}`);
+    t.is(text, `!${(possible ? 'helloHello' : 'hellohello').repeat(50)}`);
   },
 );
 
@@ -120,7 +123,7 @@ onSockets(
     for (let i = 0; ; i++) {
       const data = Buffer.alloc(65536, i % 251);
       sent.push(data);
-      if (!send(socket, data, () => calls++) && isNode) break;
+      if (!send(socket, data, () => calls++) && possible) break;
       if (socket.writableLength > 0) break;
     }
     t.true(socket.writableLength > 0);
@@ -159,7 +162,8 @@ onSockets(
     socket.destroy();
     await end;
     await turns();
-    t.is(outcomes.length, before + 1);
+    if (possible) t.is(outcomes.length, before + 1);
+    else t.true(outcomes.length > before);
     t.false(send(socket, Buffer.from('x'), () => {}));
     t.true(peer.readable);
   },
@@ -201,15 +205,15 @@ onSockets(
     socket.setTimeout(60_000);
     t.false(writeAtOnce(socket, data));
     socket.setTimeout(0);
-    t.is(writeAtOnce(socket, data), isNode);
+    t.is(writeAtOnce(socket, data), possible);
     socket.end();
     t.false(writeAtOnce(socket, data));
-    t.is((await received(peer, 3)).toString(), isNode ? '!x' : '!');
+    t.is((await received(peer, 3)).toString(), possible ? '!x' : '!');
   },
 );
 
 onSockets('only a plain socket can be written to in this way', async (t, { socket }) => {
-  t.is(canWriteAtOnce(socket), isNode);
+  t.is(canWriteAtOnce(socket), possible);
   t.false(canWriteAtOnce(new net.Socket()), 'it is not connected');
   t.false(canWriteAtOnce(new (class extends net.Socket {})()));
   t.false(canWriteAtOnce(new TLSSocket(socket)));

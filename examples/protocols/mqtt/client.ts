@@ -218,7 +218,9 @@ export class MqttClient {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
+    // If the connection has ended already, the error that leaves the block says why; a second one would hide it.
+    if (this.#end === null) await this.close();
+    else await this.closed.catch(() => {});
   }
 }
 
