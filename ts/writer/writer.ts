@@ -538,25 +538,30 @@ export class StreamWriter {
 
     writerOutlet = (writer) => new Outlet(writer);
 
-    endTurnsEarly = () => {
+    const forAllInTurn = (call: (writer: StreamWriter) => void): void => {
       for (let writer = takeTurn(); writer !== null;) {
         const next: StreamWriter | null = writer.#nextInTurn;
         writer.#nextInTurn = null;
-        if (!writer.#endTurnEarly()) writer.#joinTurn();
+        call(writer);
         writer = next;
       }
+    };
+
+    const endEarly = (writer: StreamWriter): void => {
+      if (!writer.#endTurnEarly()) StreamWriter.#joinTurn(writer);
+    };
+
+    endTurnsEarly = () => {
+      forAllInTurn(endEarly);
       if (lastInTurn !== null) process.nextTick(endTurn);
     };
 
-    endTurn = () => {
-      for (let writer = takeTurn(); writer !== null;) {
-        const next: StreamWriter | null = writer.#nextInTurn;
-        writer.#nextInTurn = null;
-        writer.#turn = false;
-        if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
-        writer = next;
-      }
+    const end = (writer: StreamWriter): void => {
+      writer.#turn = false;
+      if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
     };
+
+    endTurn = () => forAllInTurn(end);
   }
 
   #attach(keeper: Keeper): void {
@@ -689,15 +694,14 @@ export class StreamWriter {
    */
   #endTurnLater(): void {
     if (lastInTurn === null) void RESOLVED.then(endTurnsEarly);
-    this.#joinTurn();
+    StreamWriter.#joinTurn(this);
   }
 
-  #joinTurn(): void {
-    /* eslint-disable @typescript-eslint/no-this-alias -- a list of writers */
-    if (lastInTurn === null) firstInTurn = this;
-    else lastInTurn.#nextInTurn = this;
-    lastInTurn = this;
-    /* eslint-enable @typescript-eslint/no-this-alias */
+  /** Adds a writer to the list of those that have written in this turn. */
+  static #joinTurn(writer: StreamWriter): void {
+    if (lastInTurn === null) firstInTurn = writer;
+    else lastInTurn.#nextInTurn = writer;
+    lastInTurn = writer;
   }
 
   /**
