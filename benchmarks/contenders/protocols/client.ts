@@ -7,6 +7,8 @@
  * JSON: the requests (`frames`), the bytes of all replies as the case counts them, the seconds, the 99th percentile of the latency in ms
  * (`p99`) and the processor time in seconds (`cpu`).
  */
+import { cpuSince } from '../program.js';
+
 export const port = Number(process.argv[2]);
 export const what = process.argv[3]!;
 export const count = Number(process.argv[4]);
@@ -33,7 +35,7 @@ export async function measure(work: () => Promise<number>, requests: number): Pr
     before = now;
   }
   const seconds = (performance.now() - start) / 1000;
-  const { user, system } = process.cpuUsage(used);
+  const cpu = cpuSince(used);
   const p99 = times.sort()[Math.ceil(count * 0.99) - 1];
-  console.log(JSON.stringify({ frames: count * requests, bytes, seconds, p99, cpu: (user + system) / 1e6 }));
+  console.log(JSON.stringify({ frames: count * requests, bytes, seconds, p99, cpu }));
 }
