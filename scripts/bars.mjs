@@ -12,6 +12,14 @@ const STYLE = `
     .paper { fill: #0d1117 } text { fill: #f0f6fc } .bar { fill: #59636e } .mark { stroke: #f0f6fc }
   }`;
 
+/** The contenders of a case in a benchmark record, ours included, by their names: `value`, and the `ratio` of ours to it. */
+export function contenders({ cases }, name) {
+  const found = cases.find((result) => result.name === name);
+  if (found === undefined) throw new Error(`The record has no case ${name}`);
+  const ours = { name: found.oursName, value: found.ours, isOurs: true };
+  return new Map([ours, ...found.against, ...found.also].map((contender) => [contender.name, contender]));
+}
+
 /**
  * Writes a chart. `groups` have a title and rows, a row has a label, a value, the text after its bar, and says whether it is ours. All bars
  * have the same scale, and begin at `left`. A dashed line is drawn at the value `mark`.

@@ -4,15 +4,15 @@
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
-import { writeBars } from './bars.mjs';
+import { contenders, writeBars } from './bars.mjs';
 import { root } from './setup.mjs';
 
 const RECORD = path.join(root, 'benchmarks/records/2026-11-27-node-20.20.2-2.json');
 const CHART = path.join(root, 'docs/protocols.svg');
 
 /**
- * The bars, by the protocol: the name of a case, the contender to compare with, and the label of the bar. Where the program at the other
- * end limits the rate, the case is the one of the processor time.
+ * The bars, by the protocol: the name of a case, the contender to compare with, and the label of the bar. Where the server would limit the
+ * rate, the case is the one with a stand-in.
  */
 const GROUPS = {
   'Redis server': [
@@ -47,7 +47,7 @@ const GROUPS = {
 };
 
 const [record = RECORD] = process.argv.slice(2);
-const { cases } = JSON.parse(fs.readFileSync(record, 'utf8'));
+const results = JSON.parse(fs.readFileSync(record, 'utf8'));
 writeBars(CHART, {
   title: 'Throughput of the examples of protocols, compared with the packages that are used today',
   heading: 'Throughput of the examples, as a multiple of the package that they are compared with',
@@ -56,8 +56,7 @@ writeBars(CHART, {
   groups: Object.entries(GROUPS).map(([title, bars]) => ({
     title,
     rows: bars.map(([name, contender, label]) => {
-      const found = cases.find((result) => result.name === name);
-      const ratio = [...(found?.against ?? []), ...(found?.also ?? [])].find((one) => one.name === contender)?.ratio;
+      const ratio = contenders(results, name).get(contender)?.ratio;
       if (typeof ratio !== 'number') throw new Error(`${name}: the record has no ratio for ${contender}`);
       return {
         label: `${label}, compared with ${short(contender)}`,

@@ -4,7 +4,7 @@
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
-import { writeBars } from './bars.mjs';
+import { contenders, writeBars } from './bars.mjs';
 import { root } from './setup.mjs';
 
 const RECORD = path.join(root, 'benchmarks/records/2026-11-23-node-20.20.2-4.json');
@@ -48,19 +48,17 @@ const GROUPS = [
 ];
 
 const [record = RECORD] = process.argv.slice(2);
-const { cases } = JSON.parse(fs.readFileSync(record, 'utf8'));
+const results = JSON.parse(fs.readFileSync(record, 'utf8'));
 writeBars(CHART, {
   title: 'Million lines of 64 bytes per second, for sluice and its peers',
   heading: 'Million lines of 64 bytes per second over loopback (longer is better)',
   left: 230,
   groups: GROUPS.map(({ name, title, bars }) => {
-    const found = cases.find((result) => result.name === name);
-    const values = new Map([[found.oursName, found.ours]]);
-    for (const contender of [...found.against, ...found.also]) values.set(contender.name, contender.value);
+    const found = contenders(results, name);
     const rows = Object.entries(bars).map(([contender, label]) => {
-      const value = values.get(contender);
+      const { value, isOurs } = found.get(contender) ?? {};
       if (typeof value !== 'number') throw new Error(`${name}: the record has no value for ${contender}`);
-      return { label, value, shown: value.toPrecision(3), ours: contender === found.oursName };
+      return { label, value, shown: value.toPrecision(3), ours: isOurs };
     });
     return { title, rows };
   }),
