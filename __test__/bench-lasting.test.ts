@@ -21,7 +21,7 @@ posix('a server that lasts starts once, when it is needed, and is gone at the en
   const sites: Site[] = [];
   const port = lasting(async (site) => {
     sites.push(site);
-    const file = await site.file('greeting', 'serving ');
+    const file = site.file('greeting', 'serving ');
     site.run('/bin/sh', ['-c', 'cat >input'], { input: 'prepared' });
     const script = `cat ${file} input; echo " $NAME $$"; exec sleep 1000`;
     await site.start('/bin/sh', ['-c', script], (output) => output.includes('\n'), { env: { NAME: 'x' } });

@@ -4,11 +4,12 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, closeSync, openSync, rmSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmodSync, closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { unprivileged } from './debian.js';
 import { ProgramError } from './programs.js';
 
 /** How a program is run. */
@@ -46,11 +47,11 @@ export class Site {
   }
 
   /** Writes a file into the folder, and returns its path. */
-  async file(name: string, text: string): Promise<string> {
+  readonly file = (name: string, text: string): string => {
     const path = join(this.folder, name);
-    await writeFile(path, text);
+    writeFileSync(path, text);
     return path;
-  }
+  };
 
   /** Runs a program that prepares something, to its end. */
   run(command: string, args: readonly string[], { env, input }: How = {}): void {
@@ -101,13 +102,6 @@ export class Site {
 
 function isRunning({ pid, exitCode, signalCode }: ChildProcess): boolean {
   return pid !== undefined && exitCode === null && signalCode === null;
-}
-
-/** The user `nobody`, if this process is root. */
-function unprivileged(): { readonly uid?: number; readonly gid?: number } {
-  if (process.getuid?.() !== 0) return {};
-  const id = (flag: string): number => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }));
-  return { uid: id('-u'), gid: id('-g') };
 }
 
 /** A server that `start` starts in a folder of its own, when this is first called. Resolves with its port. */

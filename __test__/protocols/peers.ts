@@ -7,13 +7,6 @@ import { connect } from 'sluice';
 import { directory } from '../fifo.js';
 import { Process, installed, type ProcessOptions } from '../program.js';
 
-/** Options to run a program as an unprivileged user, for servers that refuse to run as root; none if this process is not root. */
-export function unprivileged(): Pick<ProcessOptions, 'uid' | 'gid'> {
-  if (process.getuid?.() !== 0) return {};
-  const id = (flag: string): number => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }));
-  return { uid: id('-u'), gid: id('-g') };
-}
-
 /** A folder for the data of a server, which any user may write to. It is deleted after the test. */
 export function dataFolder(t: ExecutionContext): string {
   const folder = directory(t);

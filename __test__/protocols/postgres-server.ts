@@ -1,14 +1,15 @@
 /** A Postgres server of Debian's, for the test file that imports this. It starts when the first test needs it. */
 import { execFileSync } from 'node:child_process';
-import { chownSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { chownSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { Client } from '../../examples/protocols/postgres/client.js';
 import type { Options } from '../../examples/protocols/postgres/connection.js';
+import { initdbArguments, POSTGRES, postgresProgram, unprivileged } from '../../benchmarks/debian.js';
 import { certificates } from '../certificates.js';
 import { sparePort } from '../loopback.js';
 import { installed, type Process } from '../program.js';
-import { dataFolder, peer, unprivileged } from './peers.js';
+import { dataFolder, peer } from './peers.js';
 
 export interface Database {
   readonly port: number;
@@ -29,21 +30,14 @@ const ACCESS = `
 /** The password of every user except `postgres`. */
 export const PASSWORD = 'secret €';
 
-/** Debian keeps the programs of each version in a folder of its own. */
-function programs(): string {
-  const versions = '/usr/lib/postgresql';
-  const [newest] = existsSync(versions) ? readdirSync(versions).sort((a, b) => Number(b) - Number(a)) : [];
-  return newest === undefined ? '' : path.join(versions, newest, 'bin');
-}
-
 let started: Promise<Database> | undefined;
 let server: Process | undefined;
 const cleaning: (() => unknown)[] = [];
 
 /** The server, which all tests of the file share; null if none is installed. */
 export async function database(t: ExecutionContext): Promise<Database | null> {
-  const names = ['initdb', 'postgres'].map((name) => path.join(programs(), name));
-  return installed(t, ...names) ? (started ??= start()) : null;
+  const command = postgresProgram('postgres') ?? `${POSTGRES}/*/bin/postgres`;
+  return installed(t, command) ? (started ??= start(command)) : null;
 }
 
 test.after.always(async () => {
@@ -53,14 +47,17 @@ test.after.always(async () => {
   for (const clean of cleaning.reverse()) await clean();
 });
 
-async function start(): Promise<Database> {
+async function start(command: string): Promise<Database> {
   // The server outlives the test that starts it.
   const t = { teardown: (clean: () => unknown) => cleaning.push(clean), log: () => {} } as unknown as ExecutionContext;
   const folder = dataFolder(t);
   const data = path.join(folder, 'data');
   const user = unprivileged();
-  const init = ['-D', data, '-U', 'postgres', '-A', 'trust', '-N', '--no-locale', '-E', 'UTF8', '--wal-segsize=1'];
-  execFileSync(path.join(programs(), 'initdb'), init, { ...user, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+  execFileSync(postgresProgram('initdb')!, initdbArguments(data), {
+    ...user,
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   const privately = (name: string, text: string): string => {
     const file = path.join(folder, name);
     writeFileSync(file, text, { mode: 0o600 });
@@ -76,7 +73,7 @@ async function start(): Promise<Database> {
   };
   const args = ['-D', data, '-p', String(port), ...Object.entries(settings).flatMap(([k, v]) => ['-c', `${k}=${v}`])];
   const options: Options = { port, user: 'postgres' };
-  server = await peer(t, port, path.join(programs(), 'postgres'), args, {
+  server = await peer(t, port, command, args, {
     ...{ ...user, cwd: folder },
     ready: async () => (await Client.connect(options)).close(),
   });

@@ -1,43 +1,24 @@
 /** The client of AMQP in examples/protocols/amqp. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { BATCH, BODY, WINDOW } from '../../contenders/protocols/amqp-data.js';
 import type { Case } from '../../case.js';
+import { rabbitmqEnvironment, RABBITMQ, registerArguments } from '../../debian.js';
 import { lasting } from '../../lasting.js';
 import { clients, freePort, protocolCases, serves, type LastingService, type Service } from '../../protocols.js';
 import { node, onPath, sluice } from '../../toolchain.js';
 
-/** The one on PATH wants to be root. */
-const SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';
-
 const rabbitmq: LastingService = {
   locate: async () => {
-    if (!existsSync(SERVER)) return { missing: `no ${SERVER}` };
-    return (await onPath('epmd')) ? { command: SERVER, args: [] } : { missing: 'no epmd on PATH' };
+    if (!existsSync(RABBITMQ)) return { missing: `no ${RABBITMQ}` };
+    return (await onPath('epmd')) ? { command: RABBITMQ, args: [] } : { missing: 'no epmd on PATH' };
   },
   port: lasting(async (site) => {
-    const [port, nodes, names] = [await freePort(), await freePort(), await freePort()];
-    // The register of Erlang's nodes, which RabbitMQ would otherwise start in the background, and leave running.
-    await site.start('epmd', ['-port', String(names), '-address', '127.0.0.1'], () => serves(names));
-    const env = {
-      PATH: process.env['PATH'],
-      HOME: site.folder,
-      LANG: 'C.UTF-8',
-      ERL_EPMD_PORT: String(names),
-      RABBITMQ_NODENAME: `bench-${port}@localhost`,
-      RABBITMQ_DIST_PORT: String(nodes),
-      RABBITMQ_MNESIA_BASE: join(site.folder, 'data'),
-      RABBITMQ_LOG_BASE: join(site.folder, 'log'),
-      RABBITMQ_LOGS: '-',
-      RABBITMQ_CONF_ENV_FILE: '/dev/null',
-      RABBITMQ_CONFIG_FILE: await site.file('rabbitmq.conf', `listeners.tcp.1 = 127.0.0.1:${port}\n`),
-      RABBITMQ_ENABLED_PLUGINS_FILE: await site.file('plugins', '[].\n'),
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none -kernel inet_dist_use_interface {127,0,0,1}',
-      // Without this the server is the child of a shell, and would survive it.
-      RUNNING_UNDER_SYSTEMD: 'true',
-    };
-    await site.start(SERVER, [], (output) => output.includes('Server startup complete'), { env, signal: 'SIGKILL' });
-    return port;
+    const { folder, file } = site;
+    const ports = { port: await freePort(), nodes: await freePort(), names: await freePort() };
+    await site.start('epmd', registerArguments(ports), () => serves(ports.names));
+    const env = rabbitmqEnvironment({ folder, file, ...ports });
+    await site.start(RABBITMQ, [], (output) => output.includes('Server startup complete'), { env, signal: 'SIGKILL' });
+    return ports.port;
   }),
 };
 

@@ -1,48 +1,26 @@
 /** The client of Postgres in examples/protocols/postgres. */
-import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { COLUMNS, COPY_ROWS, QUERY_ROWS, SETUP, lines } from '../../contenders/protocols/postgres-data.js';
 import type { Case } from '../../case.js';
+import { initdbArguments, POSTGRES, postgresProgram } from '../../debian.js';
 import { lasting } from '../../lasting.js';
 import { clients, freePort, protocolCases, type LastingService, type Rival, type Service } from '../../protocols.js';
 import { node, sluice, type Locate } from '../../toolchain.js';
 
-/** Debian has a folder for each version. */
-const VERSIONS = '/usr/lib/postgresql';
-
-/** The folder with the programs of the newest version. */
-function newest(): string | null {
-  if (!existsSync(VERSIONS)) return null;
-  const versions = readdirSync(VERSIONS).sort((a, b) => Number(b) - Number(a));
-  return (
-    versions.map((version) => join(VERSIONS, version, 'bin')).find((bin) => existsSync(join(bin, 'postgres'))) ?? null
-  );
-}
+const server = (): string | null => postgresProgram('postgres');
 
 const ifInstalled =
   (locate: Locate): Locate =>
   () =>
-    newest() === null ? Promise.resolve({ missing: `no postgres in ${VERSIONS}` }) : locate();
+    server() === null ? Promise.resolve({ missing: `no postgres in ${POSTGRES}` }) : locate();
 
 const postgres: LastingService = {
-  locate: ifInstalled(() => Promise.resolve({ command: join(newest()!, 'postgres'), args: [] })),
+  locate: ifInstalled(() => Promise.resolve({ command: server()!, args: [] })),
   port: lasting(async (site) => {
-    const [initdb, server] = ['initdb', 'postgres'].map((name) => join(newest()!, name)) as [string, string];
+    const command = server()!;
     const data = join(site.folder, 'data');
-    site.run(initdb, [
-      '-D',
-      data,
-      '-U',
-      'postgres',
-      '-A',
-      'trust',
-      '-N',
-      '--no-locale',
-      '-E',
-      'UTF8',
-      '--wal-segsize=1',
-    ]);
-    site.run(server, ['--single', '-D', data, '-c', 'fsync=off', 'postgres'], { input: SETUP });
+    site.run(postgresProgram('initdb')!, initdbArguments(data));
+    site.run(command, ['--single', '-D', data, '-c', 'fsync=off', 'postgres'], { input: SETUP });
     const port = await freePort();
     const settings = {
       ...{ listen_addresses: '127.0.0.1', unix_socket_directories: site.folder, max_connections: '300' },
@@ -53,7 +31,7 @@ const postgres: LastingService = {
     const words = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     const ready = (output: string): boolean => output.includes('ready to accept connections');
     // Unlike SIGKILL, SIGQUIT lets it remove its shared memory.
-    await site.start(server, ['-D', data, '-p', String(port), ...words], ready, { signal: 'SIGQUIT' });
+    await site.start(command, ['-D', data, '-p', String(port), ...words], ready, { signal: 'SIGQUIT' });
     return port;
   }),
 };
