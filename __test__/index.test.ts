@@ -31,6 +31,7 @@ const functions = [
   'socketpair',
   'startServer',
   'startUnixServer',
+  'streampair',
 ];
 
 test('the package exports these names, and no others', (t) => {

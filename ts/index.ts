@@ -2,6 +2,7 @@
 export type { WaitOptions } from './abort.js';
 export { connect, type ConnectOptions, type ConnectSockOptions } from './connect/connect.js';
 export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect/pipe.js';
+export { streampair, type StreamPairOptions } from './connect/streampair.js';
 export { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
 export { engine } from './buffer/engine.js';
 export type { CustomFraming, Framing, LengthFraming, SizeFraming } from './buffer/framing.js';

@@ -51,3 +51,9 @@ export function fdError(action: string, fd: number, error: unknown): ConnectionE
   const words = code === 'EEXIST' ? `this process already has a socket or a pipe over it (${known})` : known;
   return new ConnectionError(code, `${action}: fd ${fd}: ${words}`, { cause: error });
 }
+
+/** An error as Node makes it of a system call that has failed with `code`, such as `ECONNRESET`. */
+export function systemError(syscall: string, code: string): NodeJS.ErrnoException {
+  const [errno] = [...getSystemErrorMap()].find(([, [name]]) => name === code) ?? [0];
+  return Object.assign(new Error(`${syscall} ${code}`), { errno, code, syscall });
+}

@@ -12,6 +12,7 @@ import {
   connectReadPipe,
   connectUnix,
   connectWritePipe,
+  streampair,
   type LengthFraming,
   type Stream,
 } from 'sluice';
@@ -79,6 +80,15 @@ const transports: readonly (readonly [string, Dial])[] = [
       const pipe = new PassThrough();
       pipe.end(data);
       return connectReadPipe(pipe);
+    },
+  ],
+  [
+    'memory',
+    (_t, data) => {
+      const [client, server] = streampair();
+      void server.write(data);
+      void server.close();
+      return Promise.resolve(client);
     },
   ],
 ];
@@ -165,6 +175,7 @@ const WIRES: readonly (readonly [string, (t: ExecutionContext, limit: number) =>
       return [await connectWritePipe(ends.writer), await connectReadPipe(ends.reader, { limit })];
     },
   ],
+  ['memory', (_t, limit) => Promise.resolve(streampair({ limit }))],
 ];
 
 const WIDE: LengthFraming = { length: 'uint32be', offset: 1, skip: 'header', limit: 2 ** 20 };

@@ -14,6 +14,7 @@ import {
   connectReadPipe,
   connectUnix,
   connectWritePipe,
+  streampair,
   type Stream,
   type TimeoutOptions,
 } from 'sluice';
@@ -62,6 +63,13 @@ const OPEN: Record<string, Open> = {
   async 'net.Socket'(t, timeouts) {
     const { port } = await listen(t, (socket) => socket.pause());
     return connect({ sock: await dial(t, port), ...timeouts });
+  },
+  memory(t, timeouts) {
+    const [stream, peer] = streampair(timeouts);
+    peer.setTimeouts({ idleTimeout: Infinity, readTimeout: Infinity, writeTimeout: Infinity });
+    peer.transport.pauseReading();
+    t.teardown(() => peer.abort());
+    return Promise.resolve(stream);
   },
   Duplex: (_, timeouts) => connect({ sock: silentDuplex(), ...timeouts }),
   Readable: (_, timeouts) => connectReadPipe(new PassThrough(), timeouts),

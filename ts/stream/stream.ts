@@ -582,11 +582,12 @@ export class Stream {
     return plain;
   }
 
-  /** Returns the transport. Throws if it does not have both directions. */
+  /** Returns the transport. Throws if it is not one of a Node stream, in both directions. */
   #bothWays(action: string): DuplexTransport {
     const { transport } = this;
     if (transport instanceof DuplexTransport && this.mode === StreamMode.READWRITE) return transport;
-    throw new StateError('ERR_TLS_STATE', `${action}: the stream has only one direction`);
+    const why = this.mode === StreamMode.READWRITE ? 'is in memory, not over a socket' : 'has only one direction';
+    throw new StateError('ERR_TLS_STATE', `${action}: the stream ${why}`);
   }
 
   // ---------------------------------------------------------------------------------------------- closing
