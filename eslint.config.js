@@ -27,7 +27,10 @@ const exactly = (message, ...allowed) => ({
 const only = (message, ...allowed) => exactly(message, ...COMMON, ...allowed);
 const bufferArrows = exactly('The buffer knows only errors and checks.', 'errors.js', 'checks.js');
 const readerArrows = only('The reader knows the buffer, errors, checks and abort.', 'keeper.js', 'buffer/');
-const transportArrows = only('A transport knows errors, checks, abort, system-errors and other transports.');
+const transportArrows = only(
+  'A transport knows errors, checks, abort, system-errors, the clock and other transports.',
+  'clock.js',
+);
 const tlsArrows = only('TLS knows transports, errors, checks, abort and system-errors.', 'transports/');
 const writerArrows = only(
   'The writer knows the buffer, the transport interface, errors, checks and abort.',

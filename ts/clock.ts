@@ -2,8 +2,6 @@
  * The time and the timers of all timeouts. A test can replace them with a clock of its own, and so let hours pass in no time and in a
  * known order.
  */
-import { afterPoll } from './transports/linger.js';
-
 /** A timer of a {@link Clock}; see the timers of Node. */
 export interface Timer {
   ref(): unknown;
@@ -22,6 +20,11 @@ export interface Clock {
   afterPoll(run: () => void): void;
 }
 
+/** Calls `then` after the event loop has polled for input once: there is one complete poll between two immediates. */
+export function afterPoll(then: () => void): void {
+  setImmediate(() => setImmediate(then));
+}
+
 const SYSTEM: Clock = {
   now: () => performance.now(),
   setTimeout: (run, ms) => setTimeout(run, ms),
@@ -32,10 +35,24 @@ const SYSTEM: Clock = {
 /** The clock in use. */
 export let clock: Clock = SYSTEM;
 
+/** What has set something on the clock, and moves it to another one. */
+type Move = (shift: number, before: Clock) => void;
+
+const moves: Move[] = [];
+
 /**
- * Replaces the clock, for tests; without an argument the clock of the system returns. Only while no call with a timeout waits and no stream
- * has timeouts, because what was set on one clock means nothing on another.
+ * Registers a function that is called when the clock is replaced, with the milliseconds to add to times on the clock before. What was set
+ * on that clock then continues with the time that it had left.
  */
+export function onClockChange(move: Move): void {
+  moves.push(move);
+}
+
+/** Replaces the clock, for tests; without an argument the clock of the system returns. */
 export function setClock(next: Clock = SYSTEM): void {
+  const before = clock;
+  if (next === before) return;
+  const shift = next.now() - before.now();
   clock = next;
+  for (const move of moves) move(shift, before);
 }

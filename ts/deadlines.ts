@@ -8,7 +8,7 @@
  * that is the earliest by that time, if there is one. It keeps the process alive only while there are waits that are not in the background.
  */
 import { LONGEST_TIMEOUT_MS } from './checks.js';
-import { clock, type Clock, type Timer } from './clock.js';
+import { clock, onClockChange, type Timer } from './clock.js';
 
 /** How many milliseconds of deadlines share a bucket. */
 export const STEP_MS = 8;
@@ -34,12 +34,9 @@ let waits = 0;
 let timer: Timer | null = null;
 /** The bucket that the timer is set for. */
 let next = Infinity;
-/** The clock that the timer belongs to. */
-let timerClock: Clock = clock;
 
 /** Has `wait` end after `ms` milliseconds, unless {@link withdrawDeadline} comes first. */
 export function setDeadline(wait: Deadline, ms: number): void {
-  if (timerClock !== clock) changeClock();
   const bucket = Math.floor((clock.now() + ms) / STEP_MS) + 1;
   let members = buckets.get(bucket);
   if (members === undefined) buckets.set(bucket, (members = new Set()));
@@ -68,13 +65,22 @@ export function pendingDeadlines(): number {
   return count;
 }
 
-/** A test has replaced the clock. There are no waits, but the timer may still be set. */
-function changeClock(): void {
-  if (timer !== null) timerClock.clearTimeout(timer);
+onClockChange((shift, before) => {
+  if (timer !== null) before.clearTimeout(timer);
   timer = null;
   next = Infinity;
-  timerClock = clock;
-}
+  const all = [...buckets];
+  buckets.clear();
+  for (const [bucket, members] of all) {
+    // Not below 1, because 0 means that a deadline does not wait. Rounded up, so that none is early.
+    const moved = Math.max(1, Math.ceil(bucket + shift / STEP_MS));
+    for (const wait of members) wait.bucket = moved;
+    const others = buckets.get(moved);
+    buckets.set(moved, others === undefined ? members : new Set([...others, ...members]));
+    next = Math.min(next, moved);
+  }
+  if (next < Infinity) setTimer(next);
+});
 
 function setTimer(bucket: number): void {
   if (timer !== null) clock.clearTimeout(timer);

@@ -13,7 +13,7 @@
  * A peer must not be blamed if this process is busy or stopped. So a look comes after the event loop has polled for input, and however late
  * it comes, it counts for little more than the time that was planned.
  */
-import { clock } from '../clock.js';
+import { clock, onClockChange } from '../clock.js';
 import { Deadline, STEP_MS, setDeadline, withdrawDeadline } from '../deadlines.js';
 import { TimeoutError, count, invalidType, outOfRange, showUnixPath } from '../errors.js';
 import { peerName, type Transport } from '../transports/transport.js';
@@ -201,6 +201,12 @@ export class Group {
     return group;
   }
 
+  static {
+    onClockChange((shift) => {
+      for (const group of Group.#all.values()) for (const watch of group.#watches) watch.shift(shift);
+    });
+  }
+
   add(link: Watched, acceptedAt?: number): void {
     const now = clock.now();
     const slot = this.#links.push(link) - 1;
@@ -315,6 +321,12 @@ abstract class Watch {
   start(now: number): void {
     this.#lookedAt = now;
     this.next = now + this.#step;
+  }
+
+  /** The clock was replaced: adds `ms` to the times on it. */
+  shift(ms: number): void {
+    this.#lookedAt += ms;
+    this.next += ms;
   }
 
   /** Begins a look: {@link isOver} is then called for each stream. */
@@ -499,6 +511,12 @@ class AgeWatch extends Watch {
   override add(slot: number, link: Watched, acceptedAt: number): void {
     super.add(slot, link, acceptedAt);
     this.cells[slot] = acceptedAt;
+  }
+
+  override shift(ms: number): void {
+    super.shift(ms);
+    // Rows without a stream have no time that matters.
+    this.cells.forEach((acceptedAt, slot) => (this.cells[slot] = acceptedAt + ms));
   }
 
   protected override aheadOf(): number {

@@ -10,7 +10,10 @@
  * If this process is stopped or busy, the peer must not be blamed for it. So both bounds are checked in steps, a step counts for no
  * more than its planned length however late it comes, and each check is made after the event loop has polled for input.
  */
+import { afterPoll, clock, type Clock } from '../clock.js';
 import { ConnectionError } from '../errors.js';
+
+export { afterPoll };
 
 /** How long {@link linger} waits for the peer's end of file, in ms. */
 export const LINGER_MS = 1000;
@@ -21,11 +24,6 @@ const QUIET_MS = 100;
 /** How many checks are made during one timeout, and the longest time between two checks of a {@link FlushWatch}, in ms. */
 const CHECKS = 10;
 const CHECK_MS = 1000;
-
-/** Calls `then` after the event loop has polled for input once: there is one complete poll between two immediates. */
-export function afterPoll(then: () => void): void {
-  setImmediate(() => setImmediate(then));
-}
 
 /** The errors of {@link closeTimeoutError}. Others have the same code, such as that of a handshake that takes too long. */
 const closeTimeouts = new WeakSet<Error>();
@@ -92,6 +90,7 @@ class FlushChecks {
   static readonly #all = new Map<number, FlushChecks>();
 
   readonly #step: number;
+  readonly #clock: Clock = clock;
   readonly #watches = new Set<FlushWatch>();
 
   private constructor(step: number) {
@@ -102,7 +101,8 @@ class FlushChecks {
   /** The checks that are made every `step` ms. */
   static every(step: number): FlushChecks {
     let checks = FlushChecks.#all.get(step);
-    if (checks === undefined) FlushChecks.#all.set(step, (checks = new FlushChecks(step)));
+    // Those of a clock that a test has replaced do not continue.
+    if (checks === undefined || checks.#clock !== clock) FlushChecks.#all.set(step, (checks = new FlushChecks(step)));
     return checks;
   }
 
@@ -115,13 +115,13 @@ class FlushChecks {
   }
 
   #wait(): void {
-    setTimeout(() => this.#check(), this.#step).unref();
+    this.#clock.setTimeout(() => this.#check(), this.#step).unref();
   }
 
   #check(): void {
     for (const watch of this.#watches) watch.check(this.#step);
     if (this.#watches.size > 0) this.#wait();
-    else FlushChecks.#all.delete(this.#step);
+    else if (FlushChecks.#all.get(this.#step) === this) FlushChecks.#all.delete(this.#step);
   }
 }
 
