@@ -22,7 +22,7 @@ import { seed } from './seed.js';
 
 // ------------------------------------------------------------------------------------------------ all documents
 
-/** Documents whose programs have tests: in this file, in readme.test.ts, porting.test.ts, framings.test.ts and running-guide.test.ts. */
+/** Documents whose programs have tests: in this file, in readme.test.ts, porting.test.ts, framings.test.ts, running-guide.test.ts and testing-guide.test.ts. */
 const TESTED = [
   'README.md',
   'docs/behind-a-proxy.md',
@@ -30,6 +30,7 @@ const TESTED = [
   'docs/framings.md',
   'docs/porting-from-asyncio.md',
   'docs/running-a-server.md',
+  'docs/testing-a-protocol.md',
   'docs/tuning.md',
   'docs/which-way-to-read.md',
   'docs/writing-a-protocol-parser.md',
@@ -40,7 +41,7 @@ test('every program in the documents compiles against the public types', async (
 });
 
 /** Generated from declarations. */
-const GENERATED = ['docs/sluice.api.md'];
+const GENERATED = ['docs/sluice.api.md', 'docs/sluice-testing.api.md'];
 
 test('no other document contains programs', async (t) => {
   const docs = (await readdir(path.join(root, 'docs'))).filter((name) => name.endsWith('.md'));

@@ -1,6 +1,7 @@
 /**
- * `npm run api-report [-- --check]`: writes docs/sluice.api.md, the public API according to the published declarations, so that
- * every change to it shows up in a diff. With `--check` it writes nothing, and fails if the file is out of date.
+ * `npm run api-report [-- --check]`: writes docs/sluice.api.md and docs/sluice-testing.api.md, the public API according to the
+ * published declarations, so that every change to it shows up in a diff. With `--check` it writes nothing, and fails if a file is out of
+ * date.
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -9,7 +10,8 @@ import { compileInto } from './pack.mjs';
 import { readManifest } from './platforms.mjs';
 import { main, root, SetupError } from './setup.mjs';
 
-const REPORT = path.join(root, 'docs', 'sluice.api.md');
+/** The report of each module that the package exports. */
+const REPORTS = { 'sluice.api.md': 'index', 'sluice-testing.api.md': 'testing/index' };
 const PLACE = path.join(root, 'build', 'api');
 
 await main(async () => {
@@ -17,15 +19,22 @@ await main(async () => {
   fs.mkdirSync(path.join(PLACE, 'kept'), { recursive: true });
   fs.writeFileSync(path.join(PLACE, 'package.json'), JSON.stringify(readManifest()));
   await compileInto(path.join(PLACE, 'dist'));
-  if (fs.existsSync(REPORT)) fs.copyFileSync(REPORT, path.join(PLACE, 'kept', 'sluice.api.md'));
+  for (const [report, entry] of Object.entries(REPORTS)) writeReport(report, path.join(PLACE, 'dist', `${entry}.d.ts`));
+  return 0;
+});
+
+function writeReport(name, entry) {
+  const report = path.join(root, 'docs', name);
+  const before = fs.existsSync(report) ? fs.readFileSync(report, 'utf8') : '';
+  if (before !== '') fs.copyFileSync(report, path.join(PLACE, 'kept', name));
 
   const complaints = [];
   const extractorConfig = ExtractorConfig.prepare({
     configObject: {
       projectFolder: PLACE,
-      mainEntryPointFilePath: path.join(PLACE, 'dist', 'index.d.ts'),
-      compiler: { overrideTsconfig: compilerSettings() },
-      apiReport: { enabled: true, reportFileName: 'sluice.api.md', reportFolder: 'kept', reportTempFolder: 'made' },
+      mainEntryPointFilePath: entry,
+      compiler: { overrideTsconfig: compilerSettings(entry) },
+      apiReport: { enabled: true, reportFileName: name, reportFolder: 'kept', reportTempFolder: 'made' },
       docModel: { enabled: false },
       dtsRollup: { enabled: false },
       tsdocMetadata: { enabled: false },
@@ -50,16 +59,14 @@ await main(async () => {
   });
   if (complaints.length > 0) throw new SetupError(complaints.join('\n'));
 
-  const made = fs.readFileSync(path.join(PLACE, 'made', 'sluice.api.md'), 'utf8');
-  const before = fs.existsSync(REPORT) ? fs.readFileSync(REPORT, 'utf8') : '';
-  if (!process.argv.includes('--check')) fs.writeFileSync(REPORT, made);
+  const made = fs.readFileSync(path.join(PLACE, 'made', name), 'utf8');
+  if (!process.argv.includes('--check')) fs.writeFileSync(report, made);
   else if (before !== made) {
-    throw new SetupError(`docs/sluice.api.md is out of date: npm run api-report\n${differing(before, made)}`);
+    throw new SetupError(`docs/${name} is out of date: npm run api-report\n${differing(before, made)}`);
   }
-  return 0;
-});
+}
 
-function compilerSettings() {
+function compilerSettings(entry) {
   const compilerOptions = {
     target: 'es2022',
     lib: ['es2023', 'esnext.disposable'],
@@ -69,7 +76,7 @@ function compilerSettings() {
     types: ['node'],
     typeRoots: [path.join(root, 'node_modules', '@types')],
   };
-  return { compilerOptions, files: [path.join(PLACE, 'dist', 'index.d.ts')] };
+  return { compilerOptions, files: [entry] };
 }
 
 /** The comments follow the rules of TypeScript and ESLint, not those of TSDoc, and use no release tags. */

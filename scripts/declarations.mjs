@@ -8,22 +8,25 @@ import path from 'node:path';
 import ts from 'typescript';
 
 /**
- * Trims the declarations in `folder`, and deletes the files that `entry` then no longer reaches.
+ * Trims the declarations in `folder`, and deletes the files that none of `entries` then reaches.
  *
  * @returns the files that remain
  */
-export function trimDeclarations(folder, entry) {
+export function trimDeclarations(folder, entries) {
   const all = fs.readdirSync(folder, { recursive: true }).map((name) => path.join(folder, name));
   const declarations = all.filter((file) => file.endsWith('.d.ts'));
   for (const file of declarations) fs.writeFileSync(file, trimmed(file));
-  const needed = reachable(path.join(folder, entry), '.d.ts');
+  const needed = reachable(
+    entries.map((entry) => path.join(folder, entry)),
+    '.d.ts',
+  );
   for (const file of declarations) if (!needed.has(file)) fs.rmSync(file);
   return [...needed];
 }
 
-/** The files that a file reaches through relative imports, including itself. */
-export function reachable(start, extension) {
-  const found = new Set([start]);
+/** The files that some files reach through relative imports, including themselves. */
+export function reachable(starts, extension) {
+  const found = new Set(starts);
   for (const file of found) {
     for (const [, target] of fs.readFileSync(file, 'utf8').matchAll(/['"](\.{1,2}\/[^'"]+)\.js['"]/g)) {
       found.add(path.join(path.dirname(file), `${target}${extension}`));

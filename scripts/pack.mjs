@@ -32,6 +32,9 @@ const PUBLISHED = [
   'peerDependenciesMeta',
 ];
 
+/** The modules that the package exports, without their extensions. */
+export const ENTRIES = ['index', 'testing/index'];
+
 /**
  * Packs the main package and those of the platforms into `folder`, which is emptied first.
  *
@@ -114,11 +117,17 @@ export async function compileInto(dist) {
   const anew = ['--incremental', 'false', '--tsBuildInfoFile', 'null'];
   await outputOf(process.execPath, [tsc, '-p', inRoot('tsconfig.json'), '--outDir', dist, ...shipped, ...anew]);
 
-  const declared = trimDeclarations(dist, 'index.d.ts');
-  const programs = reachable(path.join(dist, 'index.js'), '.js');
+  const declared = trimDeclarations(
+    dist,
+    ENTRIES.map((entry) => `${entry}.d.ts`),
+  );
+  const programs = reachable(
+    ENTRIES.map((entry) => path.join(dist, `${entry}.js`)),
+    '.js',
+  );
   for (const name of fs.readdirSync(dist, { recursive: true })) {
     if (name.endsWith('.js') && !programs.has(path.join(dist, name))) {
-      throw new SetupError(`ts/index.ts does not reach ${name}`);
+      throw new SetupError(`${ENTRIES.join(' and ')} do not reach ${name}`);
     }
   }
   for (const file of declared) {

@@ -14,6 +14,9 @@ export const Retain = Object.freeze({
 } as const);
 export type Retain = (typeof Retain)[keyof typeof Retain];
 
+/** A stream, as its reading half sees it. */
+export type ReadKeeper = Pick<Keeper, 'retain' | 'release'>;
+
 /** A stream, as its two halves see it. Each half refers to it, so a caller who keeps one half keeps the stream. */
 export interface Keeper {
   /** What carries the bytes. It may be replaced while a reservation is at the head of the writes and no batch is in flight. */

@@ -97,12 +97,6 @@ for (const [name, loop] of loops) {
       {
         retain: () => calls.push('retain'),
         release: () => calls.push('release'),
-        closing: () => {},
-        failing: () => {},
-        answered: 0,
-        get transport(): never {
-          throw new Error('a reader does not need it');
-        },
       },
     );
     const iterator = loop(reader);

@@ -11,6 +11,7 @@ import {
   type Frames,
   type Stream,
 } from 'sluice';
+import { splits, type SplitsOptions } from 'sluice/testing';
 
 const handler: ClientHandler = async (stream, { signal }) => {
   for (;;) {
@@ -45,6 +46,11 @@ const partial: Buffer = await reader.readexactly(3).catch((error: unknown) => {
   if (error instanceof IncompleteReadError) return error.partial;
   throw error;
 });
+
+const trailing: SplitsOptions = { trailing: 'more' };
+for (const { reader, title } of splits('line\n', trailing)) {
+  if ((await reader.readline()).length !== 5) throw new Error(title);
+}
 
 const which: 'native' | 'typescript' = engine;
 console.log(which, JSON.stringify(await exchange()), partial.length);

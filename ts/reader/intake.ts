@@ -8,7 +8,7 @@
  * after a cancelled read or an `unread` one more chunk may arrive. It resumes the source through {@link Flow}.
  */
 import type { Buffer } from 'node:buffer';
-import type { Keeper } from '../keeper.js';
+import type { ReadKeeper } from '../keeper.js';
 import type { Spacious } from './idle.js';
 import type { LineSource } from './lines.js';
 
@@ -44,7 +44,7 @@ export const TUNING: ReaderTuning = Object.freeze({
 /** See the top of this file. One object for each reader. */
 export interface ReaderIntake extends LineSource, Spacious {
   /** Connects the source, which is resumed through `flow`, and the stream that owns the reader, if any: it is retained while a read waits. */
-  attach(flow: Flow, keeper?: Keeper): void;
+  attach(flow: Flow, keeper?: ReadKeeper): void;
 
   /** See `TransportSink.readTarget`. */
   readTarget(ahead?: boolean): Uint8Array | null;

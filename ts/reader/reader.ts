@@ -19,7 +19,7 @@ import { MAX_CAPACITY } from '../buffer/ring.js';
 import { Separator, type Separators } from '../buffer/separator.js';
 import { allocateResult } from '../buffer/slab.js';
 import { IncompleteReadError, StateError, coded, count, invalidType, tooLarge } from '../errors.js';
-import { Retain, type Keeper } from '../keeper.js';
+import { Retain, type ReadKeeper } from '../keeper.js';
 import { Ending } from './ending.js';
 import { Fill } from './fill.js';
 import { withoutStart } from './frame-cut.js';
@@ -66,7 +66,7 @@ export class StreamReader {
   /** Made for a stream, or when it is first needed. */
   #intake: ReaderIntake | null = null;
   #flow: Flow | null = null;
-  #keeper: Keeper | null = null;
+  #keeper: ReadKeeper | null = null;
   #paused = false;
 
   /** Null until something arrives, because most connections of a server are idle. */
@@ -169,7 +169,7 @@ export class StreamReader {
         this.#reader = reader;
       }
 
-      attach(flow: Flow, keeper?: Keeper): void {
+      attach(flow: Flow, keeper?: ReadKeeper): void {
         this.#reader.#attach(flow, keeper);
       }
 
@@ -263,7 +263,7 @@ export class StreamReader {
     readerIntake = (reader) => (reader.#intake ??= new Intake(reader));
   }
 
-  #attach(flow: Flow, keeper: Keeper | undefined): void {
+  #attach(flow: Flow, keeper: ReadKeeper | undefined): void {
     this.#flow = flow;
     if (keeper !== undefined) this.#keeper = keeper;
   }

@@ -22,7 +22,7 @@
  * `over` becomes `closed` in the next turn, which reports it to the sink.
  */
 import { Buffer } from 'node:buffer';
-import { ConnectionError } from '../errors.js';
+import { ConnectionError, count } from '../errors.js';
 import { connectionError, systemError } from '../system-errors.js';
 import { FlushWatch, closeTimeoutError, linger, type Flushing, type Linger, type Lingering } from './linger.js';
 import { StreamMode, type Transport, type TransportSink } from './transport.js';
@@ -51,7 +51,7 @@ interface Block {
   end: number;
 }
 
-/** What a test does to one direction: see `testing/`. The counts are of all bytes since the pair was made. */
+/** What a test does to one direction: see `testing/`. Counts are of all bytes since the pair was made. */
 export interface Impairment {
   /** The most bytes that are delivered in one turn. */
   rate: number;
@@ -61,6 +61,9 @@ export interface Impairment {
   /** After how many bytes accepted the sender's end breaks, or delivered the receiver's. */
   acceptBreak: number;
   deliverBreak: number;
+  /** How many there were when that was set. */
+  acceptFrom: number;
+  deliverFrom: number;
 }
 
 /** One direction. */
@@ -86,6 +89,8 @@ class Lane implements Impairment {
   deliverMost = Infinity;
   acceptBreak = Infinity;
   deliverBreak = Infinity;
+  acceptFrom = 0;
+  deliverFrom = 0;
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -117,14 +122,14 @@ class Lane implements Impairment {
     while (this.#rest.length > 0) {
       const most = Math.min(this.acceptMost, this.acceptBreak) - this.accepted;
       const [piece] = this.#rest as [Uint8Array];
-      const count = Math.min(piece.length, this.#capacity - this.size, most);
-      if (count <= 0) break;
-      this.#copy(piece.subarray(0, count));
-      if (count === piece.length) this.#rest.shift();
-      else this.#rest[0] = piece.subarray(count);
-      this.size += count;
-      this.accepted += count;
-      this.pending -= count;
+      const length = Math.min(piece.length, this.#capacity - this.size, most);
+      if (length <= 0) break;
+      this.#copy(piece.subarray(0, length));
+      if (length === piece.length) this.#rest.shift();
+      else this.#rest[0] = piece.subarray(length);
+      this.size += length;
+      this.accepted += length;
+      this.pending -= length;
     }
     return this.accepted - before;
   }
@@ -143,12 +148,12 @@ class Lane implements Impairment {
   /** Takes the next bytes in one piece: from 1 to `most`. There must be some. The memory is not used again. */
   take(most: number): Uint8Array {
     const [block] = this.#blocks as [Block];
-    const count = Math.min(most, block.end - block.start);
-    const bytes = block.bytes.subarray(block.start, block.start + count);
-    block.start += count;
+    const length = Math.min(most, block.end - block.start);
+    const bytes = block.bytes.subarray(block.start, block.start + length);
+    block.start += length;
     if (block.start === block.end) this.#blocks.shift();
-    this.size -= count;
-    this.delivered += count;
+    this.size -= length;
+    this.delivered += length;
     return bytes;
   }
 
@@ -460,11 +465,14 @@ export class MemoryTransport implements Transport {
 
   /** Whether a test has had the connection break after a number of bytes that is now reached. */
   #breaks(): boolean {
-    const { accepted, acceptBreak } = this.#out;
-    const { delivered, deliverBreak } = this.#in;
+    const { accepted, acceptBreak, acceptFrom } = this.#out;
+    const { delivered, deliverBreak, deliverFrom } = this.#in;
     if (accepted < acceptBreak && delivered < deliverBreak) return false;
-    const what = accepted < acceptBreak ? 'delivered' : 'sent';
-    this.abort(new ConnectionError('ECONNRESET', `broken: the connection was reset: all bytes were ${what}`));
+    const after =
+      accepted < acceptBreak
+        ? `${count(deliverBreak - deliverFrom, 'byte')} read`
+        : `${count(acceptBreak - acceptFrom, 'byte')} written`;
+    this.abort(new ConnectionError('ECONNRESET', `broken: the connection was reset after ${after}`));
     return true;
   }
 
