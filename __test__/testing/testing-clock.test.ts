@@ -43,7 +43,7 @@ test.serial('the program reacts between two timeouts, which one call advances ov
 
 test.serial('idleTimeout and writeTimeout of a pair, and closeTimeout with a clogged peer', async (t) => {
   using clock = fakeClock();
-  const [idle] = streampair({ idleTimeout: 60_000 });
+  const [idle, silent] = streampair({ idleTimeout: 60_000 });
   const reading = t.throwsAsync(idle.read(1), { code: 'ERR_IDLE_TIMEOUT' });
   await clock.advance(68_000);
   await reading;
@@ -62,7 +62,7 @@ test.serial('idleTimeout and writeTimeout of a pair, and closeTimeout with a clo
   t.false(ended);
   await clock.advance(10_000);
   await closed;
-  await Promise.all([peer.abort(), other.abort()]);
+  await Promise.all([silent.abort(), peer.abort(), other.abort()]);
 });
 
 test.serial('bytes that are on their way count before a timeout is checked', async (t) => {
