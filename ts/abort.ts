@@ -1,6 +1,7 @@
 /** Signals and timeouts: the options of every call that waits, how they are checked, and how a wait ends early. */
 import { checkObject } from './checks.js';
 import { Deadline, setDeadline, withdrawDeadline } from './deadlines.js';
+import { publishTimeout, timeoutChannel } from './diagnostics.js';
 import { TimeoutError, ignore, invalidType, outOfRange } from './errors.js';
 
 /** The options of calls that wait. */
@@ -104,7 +105,14 @@ export function watchWait(
 ): () => void {
   const forget = onAbort(signal, () => end(signal?.reason));
   if (timeout === undefined || timeout === Infinity) return forget;
-  const deadline = new Deadline(() => end(timedOut(action, timeout)));
+  const deadline = new Deadline(() => {
+    const error = timedOut(action, timeout);
+    // The wait for a PROXY header has no name, and reports its end itself.
+    if (action !== '' && timeoutChannel.hasSubscribers) {
+      publishTimeout({ option: 'timeout', action, timeout }, error, null);
+    }
+    end(error);
+  });
   setDeadline(deadline, timeout);
   return () => {
     forget();

@@ -4,6 +4,17 @@ export { connect, type ConnectOptions, type ConnectSockOptions } from './connect
 export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect/pipe.js';
 export { streampair, type StreamPairOptions } from './connect/streampair.js';
 export { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
+export type {
+  ConnectMessage,
+  ConnectionAttributes,
+  DropReason,
+  HandlerMessage,
+  HandshakeMessage,
+  LimitMessage,
+  OperationMessage,
+  ServerDropMessage,
+  TimeoutMessage,
+} from './diagnostics.js';
 export { engine } from './buffer/engine.js';
 export type { CustomFraming, Framing, LengthFraming, SizeFraming } from './buffer/framing.js';
 export type { LengthType } from './buffer/lengths.js';

@@ -22,6 +22,7 @@ import {
   exclusive,
   needs,
 } from '../checks.js';
+import { attributesOf, connectTracing, type ConnectMessage } from '../diagnostics.js';
 import { ConnectionError, coded, ignore, invalidType, outOfRange } from '../errors.js';
 import type { LimitOptions } from '../reader/reader.js';
 import { Stream } from '../stream/stream.js';
@@ -201,7 +202,21 @@ export async function connect(
     return connectSock('connect', target);
   }
   const checked = checkTarget(target, port, options);
-  return withinTime('connect', checked, (signal) => connectTarget({ ...checked, signal }));
+  return traced(
+    { action: 'connect', serverAddress: checked.host, serverPort: checked.port, networkTransport: 'tcp' },
+    checked.tls !== null,
+    () => withinTime('connect', checked, (signal) => connectTarget({ ...checked, signal })),
+  );
+}
+
+/** Connects, and reports it to the subscribers of `sluice:connect`. */
+export function traced(facts: Omit<ConnectMessage, 'tls'>, tls: boolean, work: () => Promise<Stream>): Promise<Stream> {
+  if (!connectTracing.hasSubscribers) return work();
+  const message: ConnectMessage = { ...facts, tls };
+  return connectTracing.promise(message, work, (stream) => {
+    Object.assign(message, attributesOf(stream));
+    message.result = stream;
+  });
 }
 
 async function connectTarget(checked: Target): Promise<Stream> {
@@ -228,7 +243,9 @@ export async function connectSock(
   check: (socket: unknown) => void = () => {},
 ): Promise<Stream> {
   const checked = checkSock(action, options);
-  return withinTime(action, checked, (signal) => connectOver(action, { ...checked, signal }, check));
+  return traced({ action }, checked.tls !== null, () =>
+    withinTime(action, checked, (signal) => connectOver(action, { ...checked, signal }, check)),
+  );
 }
 
 async function connectOver(action: string, checked: Sock, check: (socket: unknown) => void): Promise<Stream> {

@@ -5,7 +5,14 @@ import { invalidKind } from '../errors.js';
 import { Stream } from '../stream/stream.js';
 import { secure } from '../tls/handshake.js';
 import { SocketTransport } from '../transports/socket.js';
-import { checkBase, connectSock, type Base, type ConnectBaseOptions, type ConnectSockOptions } from './connect.js';
+import {
+  checkBase,
+  connectSock,
+  traced,
+  type Base,
+  type ConnectBaseOptions,
+  type ConnectSockOptions,
+} from './connect.js';
 import { checkUnixPath } from './unix-path.js';
 
 /** The options of `connectUnix(path)`. `ssl` requires `serverHostname`, because a certificate cannot be for a path. */
@@ -55,7 +62,9 @@ export async function connectUnix(
   }
   const path = checkUnixPath('connectUnix', target);
   const checked = checkOptions(options);
-  return withinTime('connectUnix', checked, (signal) => connectPath(path, { ...checked, signal }));
+  return traced({ action: 'connectUnix', serverAddress: path, networkTransport: 'unix' }, checked.tls !== null, () =>
+    withinTime('connectUnix', checked, (signal) => connectPath(path, { ...checked, signal })),
+  );
 }
 
 async function connectPath(path: string, checked: Base): Promise<Stream> {

@@ -32,7 +32,7 @@ import { Lines, checkLineForm, type LineForm, type LinesOptions } from './lines.
 import { DONE, Loop } from './loop.js';
 import { Bypass, PendingRead } from './pending-read.js';
 import { ReadAhead } from './read-ahead.js';
-import type { FrameAction } from './refusals.js';
+import { reportRefusal, type FrameAction } from './refusals.js';
 
 /** Options of everything that has a limit on frames. */
 export interface LimitOptions {
@@ -563,6 +563,7 @@ export class StreamReader {
         if (!scanner.find(wanted, action)) return null;
       } catch (error) {
         if (this.#paused) this.#relieve();
+        reportRefusal(error, this.#keeper);
         return Promise.reject(error);
       }
     }
@@ -951,6 +952,7 @@ export class StreamReader {
       this.#wanted = 0;
       buffer.endLoan();
       if (this.#paused) this.#relieve();
+      reportRefusal(error, this.#keeper);
       throw error;
     }
     if (result === undefined) {
@@ -1227,6 +1229,7 @@ export class StreamReader {
       if (bypass !== null) this.#putBack(bypass);
       // An overlong line was dropped, or the error contains the remaining bytes.
       if (this.#paused) this.#relieve();
+      reportRefusal(error, this.#keeper);
       return Promise.reject(error);
     }
     const buffer = this.#scanner?.buffer;
@@ -1288,6 +1291,7 @@ export class StreamReader {
       result = pending.attempt(this);
     } catch (error) {
       this.#fail(pending, error);
+      reportRefusal(error, this.#keeper);
       return;
     }
     if (result === undefined) return;

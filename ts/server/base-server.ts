@@ -12,6 +12,16 @@ import type { Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, onAbort, type WaitOptions } from '../abort.js';
 import { clock } from '../clock.js';
+import {
+  attributesOf,
+  dropChannel,
+  errorType,
+  handlerTracing,
+  type ConnectionAttributes,
+  type DropReason,
+  type HandlerMessage,
+  type ServerDropMessage,
+} from '../diagnostics.js';
 import { ConnectionError, StateError, ignore, type TimeoutError } from '../errors.js';
 import type { Stream } from '../stream/stream.js';
 import { isConnectionTimeout, watchHandshake } from '../stream/timeouts.js';
@@ -383,6 +393,7 @@ export abstract class BaseStreamServer {
   }
 
   #dropped(): void {
+    this.#reportDrop('sock', () => ({}));
     if (this.#dropping || this.#isClosing) return;
     this.#dropping = true;
     const message = `${this.#name}: the maxConnections or the blockList of sock refused a connection`;
@@ -398,6 +409,7 @@ export abstract class BaseStreamServer {
     this.#dropping = false;
     const open = this.#clients.size + this.#handshakes.size + this.#headers.size + this.#waiting.size;
     if (open >= this.#options.maxConnections) {
+      this.#reportDrop('maxConnections', () => attributesOfPeer(peerOf(socket, path)));
       drop(socket);
       if (this.#full) return;
       this.#full = true;
@@ -415,7 +427,10 @@ export abstract class BaseStreamServer {
       return;
     }
     const last = lastDescriptor(socket);
-    if (last !== null) this.#acceptFailed(last, null);
+    if (last !== null) {
+      this.#reportDrop('descriptors', () => ({}), last);
+      this.#acceptFailed(last, null);
+    }
     // The user's onError may have closed the server.
     if (this.#isOver) {
       drop(socket);
@@ -459,6 +474,8 @@ export abstract class BaseStreamServer {
     if (peer === null) return undefined;
     const admitted = admission.admit(peer);
     if (admitted instanceof Refusal) {
+      const failure = admitted.kind === 'failed' ? admitted.failure : undefined;
+      this.#reportDrop(admitted.kind, () => attributesOfPeer(peer), failure);
       this.#refused(admitted);
       return undefined;
     }
@@ -466,6 +483,14 @@ export abstract class BaseStreamServer {
     if (!this.#isOver) return admitted;
     admission.release(admitted);
     return undefined;
+  }
+
+  /** Reports a refused connection to the subscribers of `sluice:server.drop`. */
+  #reportDrop(reason: DropReason, attributes: () => ConnectionAttributes, error?: unknown): void {
+    if (!dropChannel.hasSubscribers) return;
+    const message: ServerDropMessage = { action: this.#name, reason, ...attributes() };
+    if (error !== undefined) Object.assign(message, { error, errorType: errorType(error) });
+    dropChannel.publish(message);
   }
 
   #refused(refusal: Refusal): void {
@@ -511,6 +536,9 @@ export abstract class BaseStreamServer {
       this.#headers.add(new HeaderWait(this.#name, socket, options, proxy, timeouts, this.#headerReceiver));
       return;
     }
+    if (refusal !== 'gone') {
+      this.#reportDrop('proxyProtocol', () => attributesOfPeer(peerOf(socket, options.path)), refusal);
+    }
     drop(socket);
     if (refusal !== 'gone') this.#reportPeer(refusal, null, null);
   }
@@ -520,6 +548,9 @@ export abstract class BaseStreamServer {
     headerFailed: (wait: HeaderWait, error: ConnectionError | TimeoutError | null): void => {
       this.#headers.delete(wait);
       this.#release(null);
+      if (error instanceof ConnectionError) {
+        this.#reportDrop('proxyProtocol', () => attributesOf(wait.transport), error);
+      }
       if (error !== null) this.#reportPeer(error, null, isConnectionTimeout(error) ? TIMED_OUT : null);
       this.#endDrainIfDone();
     },
@@ -606,6 +637,14 @@ export abstract class BaseStreamServer {
   }
 
   #handle(client: Client, stream: Stream): void {
+    if (handlerTracing.hasSubscribers) {
+      const message = handlerMessage(stream);
+      handlerTracing.run(message, () => this.#callHandler(client, stream, message));
+    } else this.#callHandler(client, stream, null);
+  }
+
+  /** @param message - of the event that reports the handler; null if no one has subscribed */
+  #callHandler(client: Client, stream: Stream, message: HandlerMessage | null): void {
     try {
       const result: unknown = this.#handler.call(undefined, stream, new Context(client));
       if (isThenable(result)) {
@@ -614,16 +653,22 @@ export abstract class BaseStreamServer {
           (value) => {
             if (value !== LEAVE_OPEN) client.close();
             client.handlerSettled();
+            settled(message, null);
           },
-          (error) => this.#failed(client, stream, error),
+          (error) => {
+            this.#failed(client, stream, error);
+            settled(message, { error });
+          },
         );
         return;
       }
     } catch (error) {
       this.#failed(client, stream, error);
+      settled(message, { error });
       return;
     }
     client.handlerSettled();
+    settled(message, null);
   }
 
   #failed(client: Client, stream: Stream, error: unknown): void {
@@ -811,6 +856,25 @@ interface Waiting {
 
 function closed(action: string): StateError {
   return new StateError('ERR_SERVER_STATE', `${action}: the server is closed`);
+}
+
+function settled(message: HandlerMessage | null, failure: { readonly error: unknown } | null): void {
+  if (message !== null) handlerTracing.settled(message, failure);
+}
+
+function handlerMessage(stream: Stream): HandlerMessage {
+  const message: HandlerMessage = { ...attributesOf(stream), stream };
+  if (message.localAddress !== undefined) message.serverAddress = message.localAddress;
+  if (message.localPort !== undefined) message.serverPort = message.localPort;
+  return message;
+}
+
+/** What is known about the peer of a connection that is refused. */
+function attributesOfPeer(peer: Peer | null): ConnectionAttributes {
+  if (peer === null) return {};
+  if (peer.family === 'Unix') return { networkTransport: 'unix' };
+  const networkType = peer.family === 'IPv4' ? 'ipv4' : 'ipv6';
+  return { networkTransport: 'tcp', networkType, peerAddress: peer.address, peerPort: peer.port };
 }
 
 function drop(socket: Socket): void {

@@ -15,6 +15,7 @@
  */
 import { clock, onClockChange } from '../clock.js';
 import { Deadline, STEP_MS, setDeadline, withdrawDeadline } from '../deadlines.js';
+import { publishTimeout, timeoutChannel } from '../diagnostics.js';
 import { TimeoutError, count, invalidType, outOfRange, showUnixPath } from '../errors.js';
 import { peerName, type Transport } from '../transports/transport.js';
 
@@ -164,7 +165,11 @@ export function watchHandshake(
 ): () => void {
   if (age === Infinity) return () => {};
   const peer = describePeer(transport);
-  const deadline = new Deadline(() => expire(tooOld(peer, age)), true);
+  const deadline = new Deadline(() => {
+    const error = tooOld(peer, age);
+    if (timeoutChannel.hasSubscribers) publishTimeout({ option: 'maxAge', timeout: age }, error, transport);
+    expire(error);
+  }, true);
   setDeadline(deadline, Math.max(acceptedAt + age - clock.now(), 0));
   return () => withdrawDeadline(deadline);
 }
@@ -264,21 +269,26 @@ export class Group {
     const now = clock.now();
     const due = this.#watches.filter((watch) => watch.next <= now);
     for (const watch of due) watch.beginLook(now);
-    const over: [link: Watched, error: TimeoutError][] = [];
+    const over: [link: Watched, error: TimeoutError, watch: Watch][] = [];
     for (const [slot, link] of this.#links.entries()) {
       const { stream } = link;
       // It has been collected, and its connection is about to be aborted.
       if (stream === null) continue;
       for (const watch of due) {
         if (watch.isOver(slot, stream, link.transport)) {
-          over.push([link, watch.error(link.transport)]);
+          over.push([link, watch.error(link.transport), watch]);
           break;
         }
       }
     }
     for (const [link] of over) this.remove(link);
     if (this.#links.length > 0) this.#schedule(now);
-    for (const [link, error] of over) link.expired(error);
+    for (const [link, error, watch] of over) {
+      if (timeoutChannel.hasSubscribers) {
+        publishTimeout({ option: watch.name, timeout: watch.ms }, error, link.transport);
+      }
+      link.expired(error);
+    }
   }
 }
 

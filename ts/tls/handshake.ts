@@ -17,6 +17,7 @@ import {
   type TlsOptions,
 } from 'node:tls';
 import { onAbort } from '../abort.js';
+import { attributesOf, handshakeTracing, type HandshakeMessage } from '../diagnostics.js';
 import { ConnectionError, ignore, showUnixPath } from '../errors.js';
 import type { DuplexTransport } from '../transports/duplex.js';
 import { afterPoll } from '../transports/linger.js';
@@ -69,6 +70,10 @@ export class ClientTls implements Tls {
   }
 
   handshake(target: HandshakeTarget): Promise<TlsTransport> {
+    return traced(this.#action, 'client', target, () => this.#handshake(target));
+  }
+
+  #handshake(target: HandshakeTarget): Promise<TlsTransport> {
     const { secureContext, checkServerIdentity, host, pskCallback, rejectUnauthorized } = this.#options;
     return handshake(this.#connecting, this.#timeouts.handshake, target, (done, failed) => {
       let failure: CallbackFailure | null = null;
@@ -140,6 +145,10 @@ export class ServerTls implements Tls {
   }
 
   handshake(target: HandshakeTarget): Promise<TlsTransport> {
+    return traced(this.#action, 'server', target, () => this.#handshake(target));
+  }
+
+  #handshake(target: HandshakeTarget): Promise<TlsTransport> {
     const context = serverContext(this.#server) ?? undefined;
     return handshake(this.#action, this.#timeouts.handshake, target, (done, failed) => {
       // A TLS server accepts any stream that is passed to its 'connection' listeners, but its events do not say which stream they
@@ -229,6 +238,28 @@ export function guarded(given: TlsOptions, failures: CallbackFailures): TlsOptio
 }
 
 // ---------------------------------------------------------------------------------------------- both sides
+
+/** Does a handshake, and reports it to the subscribers of `sluice:handshake`. */
+function traced(
+  action: string,
+  side: HandshakeMessage['side'],
+  { facts }: HandshakeTarget,
+  work: () => Promise<TlsTransport>,
+): Promise<TlsTransport> {
+  if (!handshakeTracing.hasSubscribers) return work();
+  const message: HandshakeMessage = { action, side, ...attributesOf({ getExtraInfo: facts }) };
+  return handshakeTracing.promise(message, work, (transport) => {
+    const cipher = transport.getExtraInfo('cipher') as { name?: string; version?: string } | undefined;
+    const socket = transport.getExtraInfo('sslObject') as TLSSocket;
+    const alpn = transport.getExtraInfo('alpn') as string | undefined;
+    const name = transport.getExtraInfo('servername') as string | undefined;
+    const version = socket.getProtocol() ?? cipher?.version;
+    if (version !== undefined) message.tlsProtocolVersion = version;
+    if (cipher?.name !== undefined) message.tlsCipher = cipher.name;
+    if (alpn !== undefined) message.tlsNextProtocol = alpn;
+    if (name !== undefined) message.tlsServerName = name;
+  });
+}
 
 /**
  * Runs a handshake with a time limit. If it fails, the connection is closed first, and then the promise rejects.

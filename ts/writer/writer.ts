@@ -22,6 +22,7 @@ import { inspect, type InspectOptions } from 'node:util';
 import { refusedWait, unlessEnded, type WaitOptions } from '../abort.js';
 import type { Framing } from '../buffer/framing.js';
 import { checkCloseTimeout, checkObject, checkWriteBuffer, isBytes } from '../checks.js';
+import { limitChannel, publishLimit } from '../diagnostics.js';
 import { ConnectionError, StateError, TimeoutError, invalidType } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
 import { StreamMode, peerName, type Transport } from '../transports/transport.js';
@@ -367,6 +368,9 @@ export class StreamWriter {
     if (transport.isClosing) return this.#wait();
     const facts = { max: this.#max, buffered: this.writeBufferSize, peer: peerName(transport) };
     const loss = overflow(action, size, facts);
+    if (limitChannel.hasSubscribers) {
+      publishLimit({ action, limit: facts.max, size: facts.buffered + size }, loss, transport);
+    }
     this.#loss = loss;
     this.#life = 'aborted';
     this.#hasThrown = true;
