@@ -15,10 +15,16 @@ export const Retain = Object.freeze({
 export type Retain = (typeof Retain)[keyof typeof Retain];
 
 /** A stream, as its reading half sees it. */
-export type ReadKeeper = Pick<Keeper, 'retain' | 'release'>;
+export interface ReadKeeper {
+  /** What the bytes come from; null if they come from no connection. */
+  readonly transport: Transport | null;
+  /** Keeps the stream from being collected until {@link release} is called with the same reason. */
+  retain(reason: Retain): void;
+  release(reason: Retain): void;
+}
 
 /** A stream, as its two halves see it. Each half refers to it, so a caller who keeps one half keeps the stream. */
-export interface Keeper {
+export interface Keeper extends ReadKeeper {
   /** What carries the bytes. It may be replaced while a reservation is at the head of the writes and no batch is in flight. */
   readonly transport: Transport;
   /**
@@ -26,9 +32,6 @@ export interface Keeper {
    * program has then probably answered them. Otherwise 0.
    */
   readonly answered: number;
-  /** Keeps the stream from being collected until {@link release} is called with the same reason. */
-  retain(reason: Retain): void;
-  release(reason: Retain): void;
   /** This side begins to close the connection. */
   closing(): void;
   /** This side aborts the connection with an error. Unlike after {@link closing}, reads end with the error, when it is reported. */

@@ -95,6 +95,7 @@ for (const [name, loop] of loops) {
     intake.attach(
       { resumeReading: () => calls.push('resume') },
       {
+        transport: null,
         retain: () => calls.push('retain'),
         release: () => calls.push('release'),
       },

@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import { malformation, type Lengths } from '../buffer/lengths.js';
 import { limitChannel, publishLimit, type LimitMessage } from '../diagnostics.js';
 import { FrameError, LimitOverrunError, StateError, count } from '../errors.js';
-import type { Keeper } from '../keeper.js';
+import type { ReadKeeper } from '../keeper.js';
 
 /** The reads that return frames. Those that return lines skip a line over the limit; the others leave the frame in the buffer. */
 export type FrameAction =
@@ -42,12 +42,12 @@ function exceeded(
 }
 
 /** Reports an error that a read is about to reject with to the subscribers of `sluice:limit`, if it is one of a limit. */
-export function reportRefusal(error: unknown, keeper: Keeper | null): void {
+export function reportRefusal(error: unknown, keeper: ReadKeeper | null): void {
   if (!limitChannel.hasSubscribers || !(error instanceof LimitOverrunError)) return;
   const facts = numbers.get(error);
   if (facts === undefined) return;
   numbers.delete(error);
-  publishLimit(facts, error, keeper === null ? null : keeper.transport);
+  publishLimit(facts, error, keeper?.transport ?? null);
 }
 
 /** A frame whose separator is found, after a body that is too long. */

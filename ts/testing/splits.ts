@@ -70,6 +70,7 @@ export class Split {
     };
     // The reader retains its source while a read waits.
     const source = {
+      transport: null,
       retain: () => {
         waits = true;
         later();
