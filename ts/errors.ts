@@ -13,6 +13,7 @@
  *     +-- StateError            ERR_CONCURRENT_READ       a second read while one waits
  *     |                         ERR_STREAM_WRITE_ONLY     reading a stream without a reading side
  *     |                         ERR_STREAM_READ_ONLY      writing to a stream without a writing side
+ *     |                         ERR_STREAM_HANDED_OVER    using a stream after toDuplex(), toWeb() or detach()
  *     |                         ERR_WRITE_AFTER_EOF       writing after writeEof()
  *     |                         ERR_WRITE_EOF_UNSUPPORTED writeEof() on a connection without half-close
  *     |                         ERR_FEED_AFTER_EOF        feeding a reader after feedEof()
@@ -127,6 +128,7 @@ export type StateErrorCode =
   | 'ERR_CONCURRENT_READ'
   | 'ERR_STREAM_WRITE_ONLY'
   | 'ERR_STREAM_READ_ONLY'
+  | 'ERR_STREAM_HANDED_OVER'
   | 'ERR_WRITE_AFTER_EOF'
   | 'ERR_WRITE_EOF_UNSUPPORTED'
   | 'ERR_FEED_AFTER_EOF'

@@ -24,6 +24,7 @@
  *     the connection is lost          reads reject with the reason, unless EOF has arrived before
  */
 import type { Buffer } from 'node:buffer';
+import type { Duplex } from 'node:stream';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedWait, withinTime, type WaitOptions } from '../abort.js';
 import { checkObject, checkOptionNames } from '../checks.js';
@@ -56,7 +57,9 @@ import {
 } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { DrainWatch } from './drain-watch.js';
+import type { HandedOver } from './hand-over.js';
 import { startTls, type GiveUp, type Upgradable } from './start-tls.js';
+import { StreamDuplex } from './to-duplex.js';
 import { StreamLink, type ReadingSink, type StreamOwner } from './stream-link.js';
 import {
   changeTimeouts,
@@ -157,10 +160,13 @@ export class Stream {
   #arrival = 0;
   /** Whether the caller has a promise that reports how the connection ended. */
   #endObserved = false;
+  /** The directions that the caller may use: those of {@link mode}, or 0 once the stream was handed over. */
+  #usable: StreamMode | 0;
 
   /** @internal `connect` and servers create streams. */
   constructor(transport: Transport, options: StreamOptions = {}) {
     this.mode = transport.mode;
+    this.#usable = this.mode;
     this.#reader = new StreamReader({ limit: options.limit });
     this.#intake = readerIntake(this.#reader);
     this.#serverSide = options.serverSide ?? false;
@@ -196,7 +202,7 @@ export class Stream {
    * {@link StreamReader.read}. asyncio: `read`
    */
   read(n?: number, options?: WaitOptions): Promise<Buffer> {
-    return this.#canRead() ? this.#reader.read(n, options) : rejected(writeOnly('read'));
+    return this.#canRead() ? this.#reader.read(n, options) : rejected(this.#unreadable('read'));
   }
 
   /**
@@ -204,7 +210,7 @@ export class Stream {
    * `LimitOverrunError`. See {@link StreamReader.readline}. asyncio: `readline`
    */
   readline(options?: WaitOptions): Promise<Buffer> {
-    return this.#canRead() ? this.#reader.readline(options) : rejected(writeOnly('readline'));
+    return this.#canRead() ? this.#reader.readline(options) : rejected(this.#unreadable('readline'));
   }
 
   /**
@@ -212,7 +218,7 @@ export class Stream {
    * after a failure. asyncio: `readuntil`
    */
   readuntil(separator?: Separators, options?: WaitOptions): Promise<Buffer> {
-    return this.#canRead() ? this.#reader.readuntil(separator, options) : rejected(writeOnly('readuntil'));
+    return this.#canRead() ? this.#reader.readuntil(separator, options) : rejected(this.#unreadable('readuntil'));
   }
 
   /**
@@ -221,7 +227,7 @@ export class Stream {
    * {@link StreamReader.readframes}, {@link Frames} and {@link Framing}.
    */
   readframes(framing?: Framing, options?: WaitOptions): Promise<Frames> {
-    return this.#canRead() ? this.#reader.readframes(framing, options) : rejected(writeOnly('readframes'));
+    return this.#canRead() ? this.#reader.readframes(framing, options) : rejected(this.#unreadable('readframes'));
   }
 
   /**
@@ -234,7 +240,7 @@ export class Stream {
    * ```
    */
   readframe(framing?: Framing, options?: WaitOptions): Promise<Buffer | null> {
-    return this.#canRead() ? this.#reader.readframe(framing, options) : rejected(writeOnly('readframe'));
+    return this.#canRead() ? this.#reader.readframe(framing, options) : rejected(this.#unreadable('readframe'));
   }
 
   /**
@@ -248,7 +254,7 @@ export class Stream {
   frames(framing?: Framing, options?: WaitOptions): FrameLoop {
     if (this.#canRead()) return this.#reader.frames(framing, options);
     prepareFraming(framing ?? '\n', 'frames');
-    return new FrameLoop(NO_FRAMES);
+    return new FrameLoop(noFrames(this.#unreadable('frames')));
   }
 
   /** {@link read} without waiting: undefined if it would have to wait. See {@link StreamReader.tryRead}. */
@@ -293,7 +299,7 @@ export class Stream {
    * {@link StreamReader.window}.
    */
   window(atLeast?: number, options?: WaitOptions): Promise<Buffer> {
-    return this.#canRead() ? this.#reader.window(atLeast, options) : rejected(writeOnly('window'));
+    return this.#canRead() ? this.#reader.window(atLeast, options) : rejected(this.#unreadable('window'));
   }
 
   /** {@link window} without waiting: undefined if there are fewer than `atLeast` bytes. See {@link StreamReader.tryWindow}. */
@@ -315,12 +321,12 @@ export class Stream {
    * ```
    */
   chunks(n?: number, options?: WaitOptions): AsyncIterableIterator<Buffer, undefined> {
-    return this.#canRead() ? this.#reader.chunks(n, options) : failing(writeOnly('chunks'));
+    return this.#canRead() ? this.#reader.chunks(n, options) : failing(this.#unreadable('chunks'));
   }
 
   /** Drops exactly `n` bytes, as they arrive. See {@link StreamReader.discard}. */
   discard(n: number, options?: WaitOptions): Promise<void> {
-    return this.#canRead() ? this.#reader.discard(n, options) : rejected(writeOnly('discard'));
+    return this.#canRead() ? this.#reader.discard(n, options) : rejected(this.#unreadable('discard'));
   }
 
   /**
@@ -332,7 +338,9 @@ export class Stream {
    * ```
    */
   lines(options?: LinesOptions): Lines {
-    return this.#canRead() ? this.#reader.lines(options) : new Lines(NO_LINES, checkLineForm(options));
+    return this.#canRead()
+      ? this.#reader.lines(options)
+      : new Lines(noLines(this.#unreadable('lines')), checkLineForm(options));
   }
 
   /**
@@ -340,12 +348,12 @@ export class Stream {
    * {@link StreamReader.readexactly}. asyncio: `readexactly`
    */
   readexactly(n: number, options?: WaitOptions): Promise<Buffer> {
-    return this.#canRead() ? this.#reader.readexactly(n, options) : rejected(writeOnly('readexactly'));
+    return this.#canRead() ? this.#reader.readexactly(n, options) : rejected(this.#unreadable('readexactly'));
   }
 
   /** Returns a copy of the next `n` bytes without consuming them; fewer only at EOF. See {@link StreamReader.peek}. */
   peek(n: number, options?: WaitOptions): Promise<Buffer> {
-    return this.#canRead() ? this.#reader.peek(n, options) : rejected(writeOnly('peek'));
+    return this.#canRead() ? this.#reader.peek(n, options) : rejected(this.#unreadable('peek'));
   }
 
   /**
@@ -358,12 +366,12 @@ export class Stream {
    * ```
    */
   readinto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
-    return this.#canRead() ? this.#reader.readinto(buffer, options) : rejected(writeOnly('readinto'));
+    return this.#canRead() ? this.#reader.readinto(buffer, options) : rejected(this.#unreadable('readinto'));
   }
 
   /** Puts `data` back before the unread bytes. See {@link StreamReader.unread}. */
   unread(data: Uint8Array | string): void {
-    if (!this.#canRead()) throw writeOnly('unread');
+    if (!this.#canRead()) throw this.#unreadable('unread');
     this.#reader.unread(data);
   }
 
@@ -381,7 +389,7 @@ export class Stream {
    * ```
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
-    return this.#canRead() ? this.#reader[Symbol.asyncIterator]() : failing(writeOnly('for await'));
+    return this.#canRead() ? this.#reader[Symbol.asyncIterator]() : failing(this.#unreadable('for await'));
   }
 
   // ---------------------------------------------------------------------------------------------- writing
@@ -406,7 +414,7 @@ export class Stream {
    * change it until the result has resolved. See {@link StreamWriter.write}. asyncio: `write`
    */
   write(data: Uint8Array | string): Written {
-    return this.#canWrite() ? this.#sender().write(data) : refused('write');
+    return this.#canWrite() ? this.#sender().write(data) : refused(this.#unwritable('write'));
   }
 
   /**
@@ -418,12 +426,12 @@ export class Stream {
    * ```
    */
   writeframe(payload: Payload, framing?: Framing): Written {
-    return this.#canWrite() ? this.#sender().writeframe(payload, framing) : refused('writeframe');
+    return this.#canWrite() ? this.#sender().writeframe(payload, framing) : refused(this.#unwritable('writeframe'));
   }
 
   /** Sends several pieces, in one system call if possible. See {@link StreamWriter.writelines}. asyncio: `writelines` */
   writelines(list: Iterable<Uint8Array | string>): Written {
-    return this.#canWrite() ? this.#sender().writelines(list) : refused('writelines');
+    return this.#canWrite() ? this.#sender().writelines(list) : refused(this.#unwritable('writelines'));
   }
 
   /**
@@ -460,17 +468,19 @@ export class Stream {
    * @param options - `fallback`: false refuses to copy the bytes through this process, and so always fails on Node; `signal`
    */
   sendfile(file: SendfileSource, offset?: number, count?: number, options?: SendfileOptions): Promise<number> {
-    return this.#canWrite() ? sendfile(this.#outlet(), file, offset, count, options) : rejected(readOnly('sendfile'));
+    return this.#canWrite()
+      ? sendfile(this.#outlet(), file, offset, count, options)
+      : rejected(this.#unwritable('sendfile'));
   }
 
   /** Waits until the write buffer is down to the low watermark, if it was above the high one. See {@link StreamWriter.drain}. asyncio: `drain` */
   drain(options?: WaitOptions): Promise<void> {
-    return this.#canWrite() ? this.#sender().drain(options) : rejected(readOnly('drain'));
+    return this.#canWrite() ? this.#sender().drain(options) : rejected(this.#unwritable('drain'));
   }
 
   /** Waits until the kernel has accepted every byte written so far. See {@link StreamWriter.flush}. */
   flush(options?: WaitOptions): Promise<void> {
-    return this.#canWrite() ? this.#sender().flush(options) : rejected(readOnly('flush'));
+    return this.#canWrite() ? this.#sender().flush(options) : rejected(this.#unwritable('flush'));
   }
 
   /** Whether this stream supports {@link writeEof}. asyncio: `can_write_eof` */
@@ -480,7 +490,7 @@ export class Stream {
 
   /** Ends the writing side after everything that was written; reading continues. See {@link StreamWriter.writeEof}. asyncio: `write_eof` */
   writeEof(): Promise<void> {
-    return this.#canWrite() ? this.#sender().writeEof() : rejected(readOnly('writeEof'));
+    return this.#canWrite() ? this.#sender().writeEof() : rejected(this.#unwritable('writeEof'));
   }
 
   /**
@@ -489,7 +499,7 @@ export class Stream {
    * `transport.set_write_buffer_limits`
    */
   setWriteBufferLimits(limits: Parameters<StreamWriter['setWriteBufferLimits']>[0]): void {
-    if (!this.#canWrite()) throw readOnly('setWriteBufferLimits');
+    if (!this.#canWrite()) throw this.#unwritable('setWriteBufferLimits');
     this.#sender().setWriteBufferLimits(limits);
   }
 
@@ -541,9 +551,38 @@ export class Stream {
     await withinTime(action, wait, (signal) => startTls(this.#upgradable(transport), tls, signal));
   }
 
+  // ---------------------------------------------------------------------------------------------- other kinds of streams
+
+  /**
+   * Returns a Node `Duplex` over this stream, for everything that takes one: `pipeline`, `tls.connect({ socket })`, an `http.Agent`, ...
+   * It starts with the bytes that are unread, and can be used in the directions of {@link mode}.
+   *
+   * From then on, calls of this stream that read or write are refused with a StateError `ERR_STREAM_HANDED_OVER`. {@link close},
+   * {@link abort}, `setTimeouts` and the facts about the connection continue to work. `connect({ sock: duplex })` makes a stream of it again.
+   *
+   * ```ts
+   * await pipeline(stream.toDuplex(), createGunzip(), createWriteStream('dump'));
+   * ```
+   *
+   * - **Back-pressure** works in both directions. The duplex buffers 64 KiB in each, in addition to the buffers of the stream.
+   * - **Half-close**: `end()` ends the writing side after everything that was written, also over TLS; reading continues. When the peer ends
+   *   its side, the duplex emits `'end'`, and can be written to. Set its `allowHalfOpen` to false to end it then.
+   * - **Closing**: the connection is closed once both sides have ended. `destroy()` before that aborts it.
+   * - **Errors**: if the connection is lost, everything that was received is delivered first, as long as something consumes it. Then the
+   *   duplex is destroyed, with the same error as calls of this stream would have rejected with.
+   *
+   * A server closes the stream when its handler has settled: wait for the end of the duplex in the handler.
+   *
+   * @throws StateError `ERR_STREAM_HANDED_OVER` if the stream was handed over before, `ERR_CONCURRENT_READ` while a read waits,
+   * `ERR_TLS_STATE` during `startTls`
+   */
+  toDuplex(): Duplex {
+    return new StreamDuplex(this.#handOver('toDuplex'));
+  }
+
   /** The reading half. Throws if there is none. */
   #readable(action: string): StreamReader {
-    if (!this.#canRead()) throw writeOnly(action);
+    if (!this.#canRead()) throw this.#unreadable(action);
     return this.#reader;
   }
 
@@ -573,7 +612,7 @@ export class Stream {
   /** Returns the transport to upgrade. Throws if there is none. */
   #plainTransport(action: string): DuplexTransport {
     const { transport } = this;
-    if (this.#giveUp !== null) throw new StateError('ERR_TLS_STATE', `${action}: another call is in progress`);
+    this.#notUpgrading(action);
     if (transport instanceof TlsTransport || transport.getExtraInfo('sslObject') !== undefined) {
       throw new StateError('ERR_TLS_STATE', `${action}: the connection is already encrypted`);
     }
@@ -582,8 +621,15 @@ export class Stream {
     return plain;
   }
 
+  /** Throws during `startTls`. */
+  #notUpgrading(action: string): void {
+    if (this.#giveUp !== null) throw new StateError('ERR_TLS_STATE', `${action}: another call is in progress`);
+  }
+
   /** Returns the transport. Throws if it is not one of a Node stream, in both directions. */
   #bothWays(action: string): DuplexTransport {
+    const refusal = wasHandedOver(this, action);
+    if (refusal !== null) throw refusal;
     const { transport } = this;
     if (transport instanceof DuplexTransport && this.mode === StreamMode.READWRITE) return transport;
     const why = this.mode === StreamMode.READWRITE ? 'is in memory, not over a socket' : 'has only one direction';
@@ -692,7 +738,7 @@ export class Stream {
   [inspect.custom](depth: number, options: InspectOptions): string {
     if (depth < 0) return '[Stream]';
     const parts = [`mode: ${modeName(this.mode)}`];
-    if (this.#canRead()) {
+    if ((this.mode & StreamMode.READ) !== 0) {
       parts.push(`buffered: ${this.buffered}`);
       if (this.#intake.eof) parts.push('eof');
       parts.push(`limit: ${this.limit}`);
@@ -700,6 +746,8 @@ export class Stream {
     if (this.writeBufferSize > 0) parts.push(`queued: ${this.writeBufferSize}`);
     const peer = peerName(this);
     if (peer !== null) parts.push(`peername: ${peer}`);
+    const by = handedOver.get(this);
+    if (by !== undefined) parts.push(`handed over: ${by}`);
     if (this.#life === 'gone') parts.push('closed');
     else if (this.isClosing()) parts.push('closing');
     const error = this.exception();
@@ -881,11 +929,57 @@ export class Stream {
 
   // Methods, not getters: V8 calls into its runtime to look up a private getter, which every read and write would pay for.
   #canRead(): boolean {
-    return (this.mode & StreamMode.READ) !== 0;
+    return (this.#usable & StreamMode.READ) !== 0;
   }
 
   #canWrite(): boolean {
-    return (this.mode & StreamMode.WRITE) !== 0;
+    return (this.#usable & StreamMode.WRITE) !== 0;
+  }
+
+  /** Why the caller cannot read. */
+  #unreadable(action: string): StateError {
+    return wasHandedOver(this, action) ?? writeOnly(action);
+  }
+
+  /** Why the caller cannot write. */
+  #unwritable(action: string): StateError {
+    return wasHandedOver(this, action) ?? readOnly(action);
+  }
+
+  /**
+   * Gives the stream to another user, such as a `Duplex`: calls of the caller that read or write are refused from now on. Closing the stream,
+   * and asking it for facts, continues to work.
+   *
+   * @param action - the call that hands it over, which later errors name
+   * @throws StateError `ERR_STREAM_HANDED_OVER` if it was handed over before, `ERR_CONCURRENT_READ` while a read waits, `ERR_TLS_STATE` during
+   * `startTls`
+   */
+  #handOver(action: string): HandedOver {
+    const refusal = wasHandedOver(this, action);
+    if (refusal !== null) throw refusal;
+    this.#notUpgrading(action);
+    // Throws while a read waits.
+    this.#intake.lockReads(action);
+    this.#intake.unlockReads();
+    const writer = this.#sender();
+    const source: HandedOver = {
+      stream: this,
+      reader: this.#canRead() ? this.#reader : null,
+      writer: this.#canWrite() ? writer : null,
+      ended: writer.waitClosed(),
+      endWriting: async () => {
+        if (this.canWriteEof()) return writer.writeEof();
+        await writer.flush();
+        this.transport.writeEof();
+      },
+      endReading: () => {
+        this.#intake.dropUnread();
+        this.#reader.feedEof();
+      },
+    };
+    this.#usable = 0;
+    handedOver.set(this, action);
+    return source;
   }
 }
 
@@ -898,6 +992,16 @@ function modeName(mode: StreamMode): string {
     default:
       return 'READWRITE';
   }
+}
+
+/** Which call has handed a stream over. Few streams are, so that most do not pay for a field. */
+const handedOver = new WeakMap<Stream, string>();
+
+/** The error of a call on a stream that was handed over; null if it was not. */
+function wasHandedOver(stream: Stream, action: string): StateError | null {
+  const by = handedOver.get(stream);
+  if (by === undefined) return null;
+  return new StateError('ERR_STREAM_HANDED_OVER', `${action}: the stream was handed over by ${by}()`);
 }
 
 function writeOnly(action: string): StateError {
@@ -913,25 +1017,21 @@ function rejected<T>(error: Error): Promise<T> {
 }
 
 /** A refused write. As with every write, not awaiting it causes no unhandled rejection. */
-function refused(action: string): Written {
-  const result = Promise.reject<void>(readOnly(action));
+function refused(error: StateError): Written {
+  const result = Promise.reject<void>(error);
   result.catch(ignore);
   return result;
 }
 
-/** The source of frames of a stream without a reading side. */
-const NO_FRAMES: FrameSource = {
-  nextFrame: () => rejected(writeOnly('frames')),
-  nextFrames: () => rejected(writeOnly('frames')),
-  leave: () => {},
-};
+/** The source of frames of a stream that the caller cannot read. */
+function noFrames(error: StateError): FrameSource {
+  return { nextFrame: () => rejected(error), nextFrames: () => rejected(error), leave: () => {} };
+}
 
-/** The source of lines of a stream without a reading side. */
-const NO_LINES: LineSource = {
-  nextLine: () => rejected(writeOnly('lines')),
-  nextLines: () => rejected(writeOnly('lines')),
-  leave: () => {},
-};
+/** The source of lines of a stream that the caller cannot read. */
+function noLines(error: StateError): LineSource {
+  return { nextLine: () => rejected(error), nextLines: () => rejected(error), leave: () => {} };
+}
 
 function failing(error: Error): AsyncIterableIterator<Buffer, undefined> {
   const iterator: AsyncIterableIterator<Buffer, undefined> = {

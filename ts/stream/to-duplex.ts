@@ -1,0 +1,161 @@
+/**
+ * A Node `Duplex` over a stream: see `Stream.toDuplex`.
+ *
+ * Its two halves call the reader and the writer of the stream. What remains is the end. A connection ends for both halves at once, and a
+ * `Duplex` that is destroyed drops what it has buffered. So when the connection has ended, the duplex is destroyed only after everything
+ * that was received has been consumed:
+ *
+ *     open ---the connection has ended---> ending ---everything is consumed---> destroyed
+ *                                             |                                     ^
+ *                                             '--- a write fails, nothing consumes -'
+ */
+import { Duplex, type DuplexOptions } from 'node:stream';
+import type { StreamReader } from '../reader/reader.js';
+import type { HandedOver } from './hand-over.js';
+
+/** How many bytes one chunk has at most, and how many the duplex buffers in each direction. */
+const CHUNK_BYTES = 65536;
+
+type Callback = (error?: Error | null) => void;
+
+/** See the top of this file. */
+export class StreamDuplex extends Duplex {
+  readonly #source: HandedOver;
+  /** Why the connection has ended: null if this side has closed it. Undefined while it is open. */
+  #ending: Error | null | undefined = undefined;
+  /** Whether a read has rejected: everything that was received is in the buffer of the duplex. */
+  #readFailed = false;
+  /** The callback of a write that has failed because the connection has ended. */
+  #failedWrite: Callback | null = null;
+
+  constructor(source: HandedOver) {
+    const options: DuplexOptions & { readable: boolean; writable: boolean } = {
+      readable: source.reader !== null,
+      writable: source.writer !== null,
+      readableHighWaterMark: CHUNK_BYTES,
+      writableHighWaterMark: CHUNK_BYTES,
+    };
+    super(options);
+    this.#source = source;
+    source.ended.then(
+      () => this.#end(null),
+      (error: unknown) => this.#end(error as Error),
+    );
+  }
+
+  // ---------------------------------------------------------------------------------------------- reading
+
+  override _read(): void {
+    const reader = this.#source.reader!;
+    let chunk: Buffer | undefined;
+    try {
+      chunk = reader.tryRead(CHUNK_BYTES);
+    } catch (error) {
+      this.#lost(error as Error);
+      return;
+    }
+    // Node may call this again as soon as something was pushed, so there is only one push for each call.
+    if (chunk !== undefined) this.#deliver(chunk);
+    else this.#waitForChunk(reader);
+  }
+
+  #waitForChunk(reader: StreamReader): void {
+    reader.read(CHUNK_BYTES).then(
+      (chunk) => this.#deliver(chunk),
+      (error: unknown) => this.#lost(error as Error),
+    );
+  }
+
+  #lost(error: Error): void {
+    this.#readFailed = true;
+    this.#end(error);
+  }
+
+  #deliver(chunk: Buffer): void {
+    this.push(chunk.length === 0 ? null : chunk);
+  }
+
+  /** Everything that takes chunks calls this: `'data'` events, pipes, iterators. */
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size);
+    if (this.#ending !== undefined) this.#settle();
+    return chunk;
+  }
+
+  // ---------------------------------------------------------------------------------------------- writing
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
+    this.#written(this.#source.writer!.write(chunk), callback);
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], callback: Callback): void {
+    this.#written(this.#source.writer!.writelines(chunks.map(({ chunk }) => chunk)), callback);
+  }
+
+  #written(result: Promise<void>, callback: Callback): void {
+    result.then(
+      () => callback(),
+      (error: unknown) => this.#writeFailed(error as Error, callback),
+    );
+  }
+
+  override _final(callback: Callback): void {
+    this.#written(this.#source.endWriting(), callback);
+  }
+
+  #writeFailed(error: Error, callback: Callback): void {
+    const loss = this.#source.stream.exception();
+    if (loss === null || this.destroyed) {
+      callback(error);
+      return;
+    }
+    // Node destroys the duplex as soon as the callback gets an error. What the peer sent before is delivered first.
+    this.#failedWrite = callback;
+    this.#end(loss);
+  }
+
+  // ---------------------------------------------------------------------------------------------- the end
+
+  #end(error: Error | null): void {
+    if (this.#ending === undefined) this.once('end', () => this.#settle());
+    this.#ending ??= error;
+    this.#settle();
+  }
+
+  /** Destroys the duplex if the connection has ended and nothing is left to deliver. */
+  #settle(): void {
+    if (this.destroyed || this.#ending === undefined || this.#delivers) return;
+    if (this.#ending === null && this.#isComplete) return;
+    this.destroy(this.#ending ?? undefined);
+  }
+
+  /** Whether something is left to deliver, or reading has not reported the end yet. */
+  get #delivers(): boolean {
+    if (this.#isDelivered) return false;
+    if (this.readableFlowing !== null || this.listenerCount('readable') > 0) return true;
+    // Nothing consumes it. Something may do so later, unless a write needs an answer now.
+    return this.#failedWrite === null && this.readableLength + this.#source.reader!.buffered > 0;
+  }
+
+  /** Whether everything that was received has been consumed, with its end. */
+  get #isDelivered(): boolean {
+    if (this.#source.reader === null || this.readableEnded) return true;
+    return this.#readFailed && this.readableLength === 0;
+  }
+
+  /** Whether both directions have ended in order, so that Node destroys the duplex itself. */
+  get #isComplete(): boolean {
+    const { reader, writer } = this.#source;
+    return (reader === null || this.readableEnded) && (writer === null || this.writableFinished);
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    const { stream } = this.#source;
+    const done = (): void => {
+      this.#failedWrite?.(error);
+      callback(error);
+    };
+    if (error === null && this.#isComplete) stream.close().then(done, done);
+    else void stream.abort().then(done);
+  }
+}
