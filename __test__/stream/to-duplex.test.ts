@@ -3,7 +3,7 @@
 import { Buffer } from 'node:buffer';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { connect as netConnect, createServer } from 'node:net';
+import { connect as netConnect, createServer, type Socket } from 'node:net';
 import { Duplex, PassThrough, Readable, Transform, Writable, finished as whenFinished } from 'node:stream';
 import * as streams from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
@@ -461,6 +461,16 @@ test('a timeout of the connection destroys the duplex with its error', async (t)
   client.setTimeouts({ idleTimeout: 1 });
   const [error] = (await once(duplex, 'error')) as [NodeJS.ErrnoException];
   t.is(error.name, 'TimeoutError', inspect(error));
+});
+
+test('setTimeout() of a socket: it emits timeout after a time without a chunk', async (t) => {
+  const [client] = await tcp(t);
+  const duplex = duplexOf(client) as Duplex & Pick<Socket, 'setTimeout' | 'timeout'>;
+  await new Promise<void>((resolve) => duplex.setTimeout(1, resolve));
+  t.is(duplex.timeout, 1);
+  t.false(duplex.destroyed);
+  duplex.setTimeout(0, t.fail);
+  t.is(duplex.timeout, 0);
 });
 
 test('a stream with one direction makes a duplex with one direction', async (t) => {

@@ -9,6 +9,7 @@
  *                                             |                                     ^
  *                                             '--- a write fails, nothing consumes -'
  */
+import type { Socket } from 'node:net';
 import { Duplex, type DuplexOptions } from 'node:stream';
 import type { StreamReader } from '../reader/reader.js';
 import type { HandedOver } from './hand-over.js';
@@ -27,6 +28,9 @@ export class StreamDuplex extends Duplex {
   #readFailed = false;
   /** The callback of a write that has failed because the connection has ended. */
   #failedWrite: Callback | null = null;
+  /** The time of {@link setTimeout}, in ms, under the name that it has for a socket. */
+  timeout = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(source: HandedOver) {
     const options: DuplexOptions & { readable: boolean; writable: boolean } = {
@@ -72,6 +76,7 @@ export class StreamDuplex extends Duplex {
   }
 
   #deliver(chunk: Buffer): void {
+    this.#timer?.refresh();
     this.push(chunk.length === 0 ? null : chunk);
   }
 
@@ -93,6 +98,7 @@ export class StreamDuplex extends Duplex {
   }
 
   #written(result: Promise<void>, callback: Callback): void {
+    this.#timer?.refresh();
     result.then(
       () => callback(),
       (error: unknown) => this.#writeFailed(error as Error, callback),
@@ -112,6 +118,43 @@ export class StreamDuplex extends Duplex {
     // Node destroys the duplex as soon as the callback gets an error. What the peer sent before is delivered first.
     this.#failedWrite = callback;
     this.#end(loss);
+  }
+
+  // ---------------------------------------------------------------------------------------------- what agents of HTTP call
+
+  // An `http.Agent` that keeps connections alive calls these without checking whether there are such methods.
+
+  ref(): this {
+    this.#source.stream.transport.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#source.stream.transport.unref();
+    return this;
+  }
+
+  setKeepAlive(...args: Parameters<Socket['setKeepAlive']>): this {
+    this.#socket?.setKeepAlive?.(...args);
+    return this;
+  }
+
+  setNoDelay(...args: Parameters<Socket['setNoDelay']>): this {
+    this.#socket?.setNoDelay?.(...args);
+    return this;
+  }
+
+  /** As for a socket: emits `'timeout'` after `time` ms without a chunk in either direction; 0: never. */
+  setTimeout(time: number, onTimeout?: () => void): this {
+    clearTimeout(this.#timer);
+    this.timeout = time;
+    this.#timer = time > 0 ? setTimeout(() => this.emit('timeout'), time).unref() : undefined;
+    if (onTimeout === undefined) return this;
+    return time > 0 ? this.once('timeout', onTimeout) : this.off('timeout', onTimeout);
+  }
+
+  get #socket(): Partial<Socket> | undefined {
+    return this.#source.stream.getExtraInfo('socket') as Partial<Socket> | undefined;
   }
 
   // ---------------------------------------------------------------------------------------------- the end
@@ -150,6 +193,7 @@ export class StreamDuplex extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    clearTimeout(this.#timer);
     const { stream } = this.#source;
     const done = (): void => {
       this.#failedWrite?.(error);
