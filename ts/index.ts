@@ -1,6 +1,6 @@
 /** The public names of sluice, nothing more. */
 export type { WaitOptions } from './abort.js';
-export { connect, type ConnectOptions, type ConnectSockOptions } from './connect/connect.js';
+export { connect, type ConnectOptions, type ConnectSockOptions, type ConnectWebOptions } from './connect/connect.js';
 export { connectReadPipe, connectWritePipe, type ConnectPipeOptions } from './connect/pipe.js';
 export { streampair, type StreamPairOptions } from './connect/streampair.js';
 export { connectUnix, type ConnectUnixOptions } from './connect/unix.js';
@@ -66,7 +66,9 @@ export type { SendfileOptions, SendfileSource } from './stream/sendfile.js';
 export { socketpair } from './transports/socketpair.js';
 export { Stream, StreamMode, type StartTlsOptions } from './stream/stream.js';
 export type { TimeoutOptions } from './stream/timeouts.js';
+export type { ByteStreams } from './stream/to-web.js';
 export type { ReadPipe, WritePipe } from './transports/pipe.js';
+export type { WebReadable, WebStreams, WebWritable } from './transports/web.js';
 export type { SocketAddress } from './transports/socket-info.js';
 export type { ClientSsl, HandshakeOptions, ServerSsl } from './tls/options.js';
 export type { Transport, TransportSink } from './transports/transport.js';

@@ -43,6 +43,7 @@ import { DuplexTransport } from '../transports/duplex.js';
 import { checkSocketFd, socketOver } from '../transports/fd.js';
 import { claim } from '../transports/in-use.js';
 import { SocketTransport } from '../transports/socket.js';
+import { duplexOver, isWebStreams, type WebStreams } from '../transports/web.js';
 import { StreamMode, hostAndPort, type Transport } from '../transports/transport.js';
 import type { CloseOptions, WriteBufferOptions } from '../writer/writer.js';
 import { interleave, race, type Address } from './happy-eyeballs.js';
@@ -136,6 +137,12 @@ export interface ConnectSockOptions extends Omit<ConnectBaseOptions, 'ssl'> {
   ssl?: ClientSsl | ServerSsl | undefined;
 }
 
+/** The options of `connect({ web })`. */
+export interface ConnectWebOptions extends Omit<ConnectSockOptions, 'sock'> {
+  /** The two directions of the connection, which the stream locks: a `ReadableStream` and a `WritableStream`. */
+  web: WebStreams;
+}
+
 /**
  * Connects to a TCP server.
  *
@@ -192,8 +199,29 @@ export function connect(host: string, port: number, options?: ConnectOptions): P
  * asyncio: `connect` with `sock`
  */
 export function connect(options: ConnectSockOptions): Promise<Stream>;
+/**
+ * Creates a stream over a `ReadableStream` and a `WritableStream`, which it locks: those of a `WebSocketStream`, of a worker, of a process of
+ * Deno, of a pair of `TransformStream`s, ...
+ *
+ * ```ts
+ * const stream = await connect({ web: { readable, writable } });
+ * ```
+ *
+ * - Back-pressure works in both directions. Each write is a copy in memory of its own, which its receiver can keep or transfer.
+ * - `close` closes the writable, then cancels the readable once the peer has ended its side, or after a second. `abort` cancels the
+ *   readable at once, and aborts the writable if it has not accepted everything that was written.
+ * - If the readable fails, or a write to the writable does, the connection is lost, with that error as the reason. If it is not an `Error`,
+ *   the reason is a ConnectionError `ECONNRESET` with it as the cause.
+ * - `ssl`, `startTls` and the other options work as for `connect({ sock })`. `getExtraInfo` knows nothing.
+ *
+ * **Errors**, all as rejections. TypeError `ERR_INVALID_ARG_TYPE` for an invalid argument; StateError `ERR_IN_USE` if one of the two is
+ * locked; the TLS errors of `connect(host, port)`. A chunk that is neither bytes nor a string ends the connection with a TypeError.
+ *
+ * asyncio: none
+ */
+export function connect(options: ConnectWebOptions): Promise<Stream>;
 export async function connect(
-  target: string | ConnectSockOptions,
+  target: string | ConnectSockOptions | ConnectWebOptions,
   port?: number,
   options?: ConnectOptions,
 ): Promise<Stream> {
@@ -239,7 +267,7 @@ async function connectTarget(checked: Target): Promise<Stream> {
  */
 export async function connectSock(
   action: string,
-  options: ConnectSockOptions,
+  options: ConnectSockOptions | ConnectWebOptions,
   check: (socket: unknown) => void = () => {},
 ): Promise<Stream> {
   const checked = checkSock(action, options);
@@ -298,7 +326,7 @@ export function checkBase(call: string, options: ConnectBaseOptions, action: str
 }
 
 /** Checks the options that addresses and existing sockets share. */
-function checkCommon(call: string, options: ConnectBaseOptions | ConnectSockOptions): Omit<Base, 'tls'> {
+function checkCommon(call: string, options: ConnectBaseOptions | Omit<ConnectSockOptions, 'sock'>): Omit<Base, 'tls'> {
   checkOptionNames(call, options);
   const signal = checkedSignal(call, options);
   const limit = checkLimit(call, options.limit);
@@ -336,18 +364,22 @@ function checkTarget(host: unknown, givenPort: unknown, options: unknown = {}): 
 }
 
 interface Sock extends Base {
-  readonly sock: Duplex | number;
+  readonly sock: Duplex | WebStreams | number;
   readonly serverSide: boolean;
 }
 
-function checkSock(action: string, options: ConnectSockOptions): Sock {
+function checkSock(action: string, options: ConnectSockOptions | ConnectWebOptions): Sock {
   const given = options as unknown as Record<string, unknown>;
-  const { sock } = given;
+  const { web } = given;
+  if (web !== undefined && given.sock !== undefined) throw exclusive(action, 'web');
+  const sock = web ?? given.sock;
   for (const name of OF_AN_ADDRESS) {
     if (given[name] === undefined) continue;
     throw sock === undefined ? ownArgument(action, name) : exclusive(action, name);
   }
-  if (typeof sock !== 'number' && !isDuplex(sock)) {
+  if (web !== undefined) {
+    if (!isWebStreams(web)) throw invalidType(action, 'web', '{ readable, writable } of web streams', web);
+  } else if (typeof sock !== 'number' && !isDuplex(sock)) {
     throw invalidType(action, 'sock', 'a net.Socket, a Duplex or an fd', sock);
   }
   const { ssl, serverSide = false } = options;
@@ -355,11 +387,16 @@ function checkSock(action: string, options: ConnectSockOptions): Sock {
   if (serverSide) checkNoServerHostname(action, options);
   const common = checkCommon(action, options);
   const check = serverSide ? checkServerTls : checkClientTls;
-  return { ...common, sock, serverSide, tls: ssl === undefined ? null : check(action, ssl, options) };
+  return {
+    ...common,
+    sock: sock as Sock['sock'],
+    serverSide,
+    tls: ssl === undefined ? null : check(action, ssl, options),
+  };
 }
 
 /** Whether this is the form without host and port. An array or a `Buffer` counts as a host of the wrong type. */
-function isOptions(target: unknown): target is ConnectSockOptions {
+function isOptions(target: unknown): target is ConnectSockOptions | ConnectWebOptions {
   return typeof target === 'object' && target !== null && !Array.isArray(target) && !ArrayBuffer.isView(target);
 }
 
@@ -476,9 +513,10 @@ function discard(transport: Transport): void {
 
 // ---------------------------------------------------------------------------------------------- an existing socket
 
-async function over(action: string, sock: Duplex | number, signal: AbortSignal | undefined): Promise<DuplexTransport> {
+async function over(action: string, sock: Sock['sock'], signal: AbortSignal | undefined): Promise<DuplexTransport> {
   signal?.throwIfAborted();
   if (typeof sock === 'number') return overFd(action, sock);
+  if (isWebStreams(sock)) return new DuplexTransport(duplexOver(action, sock));
   // This must come before the first await, so that of two calls for the same connecting socket the second is refused.
   const giveBack = claim(action, 'sock', sock, StreamMode.READWRITE);
   try {

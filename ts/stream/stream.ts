@@ -60,6 +60,7 @@ import { DrainWatch } from './drain-watch.js';
 import type { HandedOver } from './hand-over.js';
 import { startTls, type GiveUp, type Upgradable } from './start-tls.js';
 import { StreamDuplex } from './to-duplex.js';
+import { toWeb, type ByteStreams } from './to-web.js';
 import { StreamLink, type ReadingSink, type StreamOwner } from './stream-link.js';
 import {
   changeTimeouts,
@@ -578,6 +579,36 @@ export class Stream {
    */
   toDuplex(): Duplex {
     return new StreamDuplex(this.#handOver('toDuplex'));
+  }
+
+  /**
+   * Returns web streams over this stream: a byte stream to read from, and a `WritableStream`. They start with the bytes that are unread. A
+   * direction that {@link mode} lacks is closed.
+   *
+   * From then on, calls of this stream that read or write are refused, as after {@link toDuplex}. `connect({ web })` makes a stream of them
+   * again.
+   *
+   * ```ts
+   * const { readable, writable } = stream.toWeb();
+   * await readable.pipeThrough(new DecompressionStream('gzip')).pipeTo(file);
+   * ```
+   *
+   * - **Reading** fills the memory of a BYOB reader directly. Nothing is read ahead. `cancel()` ends only reading: what was received, and
+   *   what follows, is dropped.
+   * - **Writing** accepts bytes and strings; another chunk aborts the connection. Data of more than 4 KiB is sent from its own memory, which
+   *   can be used again when the write has resolved. `desiredSize` counts bytes. `close()` ends the writing side after everything that was
+   *   written, also over TLS; reading continues. `abort(reason)` aborts the connection, and the readable fails with the reason.
+   * - **Closing**: the connection is closed once both sides have ended.
+   * - **Errors**: if the connection is lost, everything that was received is read first. Then both fail, with the same error as calls of
+   *   this stream would have rejected with.
+   *
+   * A server closes the stream when its handler has settled: wait for the end of both in the handler.
+   *
+   * @throws StateError `ERR_STREAM_HANDED_OVER` if the stream was handed over before, `ERR_CONCURRENT_READ` while a read waits,
+   * `ERR_TLS_STATE` during `startTls`
+   */
+  toWeb(): ByteStreams {
+    return toWeb(this.#handOver('toWeb'));
   }
 
   /** The reading half. Throws if there is none. */
