@@ -42,7 +42,7 @@ async function work(): Promise<void> {
   const server = new StreamServer(answer, host, Number(port), { shutdownTimeout: 1000 });
   await server.startServing();
   const stop = once(process, 'message');
-  process.send!(server.sockets[0]!.address());
+  process.send!(server.address());
   await stop;
   await server.close({ drain: DRAIN_MS });
   console.log(`Worker ${process.pid} answered ${answered} lines`);

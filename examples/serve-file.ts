@@ -174,7 +174,7 @@ async function serveFile(file: string, limit: number, interrupt: AbortSignal): P
   };
   await using server = new StreamServer(send, '127.0.0.1', 0, { onError: (error) => void (failure = error) });
   await server.startServing();
-  const { port } = server.sockets[0]!.address() as { port: number };
+  const { port } = server.address() as { port: number };
   console.log(`Serving ${file} (${inUnits(size, MB / 100, 2)}) on 127.0.0.1:${port}, ${engine} engine`);
 
   for (const way of ways) {

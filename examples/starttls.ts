@@ -40,7 +40,7 @@ async function serve(host: string, port: number, certFile: string, keyFile: stri
     onError: (error) => console.error(error instanceof Error ? error.message : error),
   });
   await server.startServing();
-  const { port: taken } = server.sockets[0]?.address() as { port: number };
+  const { port: taken } = server.address()!;
   console.log(`Serving on ${host}:${taken}`);
 
   const stop = new AbortController();

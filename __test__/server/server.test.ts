@@ -67,6 +67,18 @@ async function answers(port: number): Promise<boolean> {
 
 // ------------------------------------------------------------------------------------------------ bind, start, serve
 
+test('address() is the first address while the server is bound, otherwise null', async (t) => {
+  const server = new StreamServer(() => {}, ['127.0.0.1', '127.0.0.1'], 0);
+  t.teardown(() => server.abort());
+  t.is(server.address(), null);
+  await server.bind();
+  t.deepEqual(server.address(), server.sockets[0]?.address());
+  t.is(server.address()?.address, '127.0.0.1');
+  t.true((server.address()?.port ?? 0) > 0);
+  await server.close();
+  t.is(server.address(), null);
+});
+
 test('bind claims the address, and close releases it', async (t) => {
   const given = await sparePort(t);
   const server = new StreamServer(echo, '127.0.0.1', given);

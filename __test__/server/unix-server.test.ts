@@ -51,6 +51,14 @@ async function who(file: string): Promise<string> {
 
 // ------------------------------------------------------------------------------------------------ the server
 
+test('address() is the path while the server is bound, otherwise null', async (t) => {
+  const file = path.join(directory(t), 'socket');
+  const server = await started(t, file);
+  t.is(server.address(), file);
+  await server.close();
+  t.is(server.address(), null);
+});
+
 test('only the socket is in its directory while the server serves, and nothing after close', async (t) => {
   const where = directory(t);
   const file = path.join(where, 'sock');

@@ -291,9 +291,12 @@ export class StreamReader {
   }
 
   #withdraw(): Buffer {
-    this.#receive().stopSkipping();
+    const scanner = this.#receive();
+    scanner.stopSkipping();
     this.#ending = this.#ending === null ? null : this.#ending.withoutEof();
-    const bytes = this.#takeRest();
+    const bytes = scanner.buffer.copy(scanner.rewind());
+    // Not emptied: its ring would go back to the pool, and the socket may still have memory of it for its next read.
+    this.#scanner = null;
     if (this.#paused) this.#relieve();
     this.#bytesRead -= bytes.length;
     return bytes;

@@ -8,7 +8,7 @@
  * becomes a {@link Client}. A client is removed when its handler has settled *and* its stream is closed. Closing the server waits for the
  * last client to be removed, for a bounded time. `drain.ts` says what happens while the server is draining.
  */
-import type { Server as Listener, Socket } from 'node:net';
+import type { AddressInfo, Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, onAbort, type WaitOptions } from '../abort.js';
 import { clock } from '../clock.js';
@@ -153,6 +153,14 @@ export abstract class BaseStreamServer {
    */
   get sockets(): readonly Listener[] {
     return this.#listening.map(({ server }) => server);
+  }
+
+  /**
+   * Returns the address of the first of {@link sockets}, as its `address()` does; null if the server is not bound. The others of a server
+   * with several addresses are in `sockets`. asyncio: `sockets[0].getsockname()`
+   */
+  address(): AddressInfo | string | null {
+    return this.sockets[0]?.address() ?? null;
   }
 
   /** @internal `StreamServer { serving, sockets: [ '127.0.0.1:8888' ], clients: 2 }` */

@@ -1,5 +1,5 @@
 /** The TCP server and the Unix socket server. base-server.ts has their common code. */
-import type { BlockList, Server } from 'node:net';
+import type { AddressInfo, BlockList, Server } from 'node:net';
 import { checkBoolean, checkFamily, checkFlags, checkInteger, exclusive } from '../checks.js';
 import { resolve } from '../connect/resolve.js';
 import { checkUnixPath } from '../connect/unix-path.js';
@@ -134,7 +134,7 @@ export class StreamServer extends BaseStreamServer {
    * @param handler - called with a stream for each connection
    * @param host - one or more addresses or names to listen on; null (default) or `''` for all interfaces, IPv4 and IPv6. In a
    * list, as in asyncio, only null means all interfaces
-   * @param port - 0 (default) for any port that is free on all addresses; `sockets[0].address()` then has the port
+   * @param port - 0 (default) for any port that is free on all addresses; {@link address} then has the port
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for an invalid argument
    * @throws TypeError `ERR_FEATURE_UNAVAILABLE_ON_PLATFORM` for a `reuseAddress` that Node does not support
    */
@@ -152,6 +152,14 @@ export class StreamServer extends BaseStreamServer {
     const proxy = checkProxyProtocol('StreamServer', options.proxyProtocol, { unix: false });
     const listen = tcp(host, port, options, checked.backlog);
     super('StreamServer', { handler, listen, options: checked, noDelay, keepAlive, proxy });
+  }
+
+  /**
+   * Returns the first address that the server listens on, `{ address, port, family }`; null if it is not bound. The others are those of
+   * {@link sockets}. asyncio: `sockets[0].getsockname()`
+   */
+  override address(): AddressInfo | null {
+    return super.address() as AddressInfo | null;
   }
 }
 
@@ -190,6 +198,11 @@ export class UnixStreamServer extends BaseStreamServer {
     checkNoAddresses('UnixStreamServer', options, proxy !== null);
     const listen = unix(path ?? null, options, checked.backlog);
     super('UnixStreamServer', { handler, listen, options: checked, noDelay: true, keepAlive: false, proxy });
+  }
+
+  /** Returns the path of the socket; null if the server is not bound. asyncio: `sockets[0].getsockname()` */
+  override address(): string | null {
+    return super.address() as string | null;
   }
 }
 

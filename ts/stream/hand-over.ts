@@ -11,7 +11,7 @@ export interface HandedOver {
   readonly reader: StreamReader | null;
   readonly writer: StreamWriter | null;
   /** Resolves when the connection has ended. Rejects with the reason if it was lost. */
-  readonly ended: Promise<void>;
+  whenEnded(): Promise<void>;
   /** Ends the writing side after everything that was written; reading continues. Over TLS, too. */
   endWriting(): Promise<void>;
   /** Reading ends as if the peer had ended its side: what was received, and what follows, is dropped. */

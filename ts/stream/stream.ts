@@ -56,6 +56,7 @@ import {
   type WriterOutlet,
 } from '../writer/writer.js';
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
+import { detach, type Detachable } from './detach.js';
 import { DrainWatch } from './drain-watch.js';
 import type { HandedOver } from './hand-over.js';
 import { startTls, type GiveUp, type Upgradable } from './start-tls.js';
@@ -611,6 +612,52 @@ export class Stream {
     return toWeb(this.#handOver('toWeb'));
   }
 
+  /**
+   * Gives the Node socket of this stream back, with the bytes that are unread put back into it: for a connection whose protocol another
+   * package continues, such as `http.Server#emit('connection')`, or `ws` after an upgrade. After that, the socket is as if sluice had never
+   * used it: it is not paused, its `allowHalfOpen` is false, no listener is left, and errors are yours to handle.
+   *
+   * ```ts
+   * const head = await stream.peek(4);
+   * if (head.toString() === 'GET ') httpServer.emit('connection', await stream.detach());
+   * ```
+   *
+   * The result is the socket that sluice made, a `TLSSocket` over TLS, or the `Duplex` that was passed as `sock`. It is a `Duplex` over this
+   * stream, as from {@link toDuplex}, if there is no such object (`streampair`, pipes), or if the peer has already ended
+   * its side, because nothing can be put back into a socket that has ended.
+   *
+   * **Waits** until the kernel has accepted everything that was written. Reads that start meanwhile are refused, and so are writes.
+   *
+   * Afterwards this stream is closed: calls that read or write are refused with a StateError `ERR_STREAM_HANDED_OVER`, `close` and
+   * `waitClosed` resolve, timeouts have ended. Its server no longer counts the connection, and neither waits for it nor closes it.
+   *
+   * **Errors** (as a rejection; the stream is as before). ConnectionError if the connection is closing or is lost; StateError
+   * `ERR_STREAM_HANDED_OVER` if the stream was handed over before, `ERR_CONCURRENT_READ` while a read waits, `ERR_TLS_STATE` during `startTls`.
+   *
+   * **Cancellation.** `signal` ends the wait; the stream is as before.
+   */
+  async detach(options?: WaitOptions): Promise<Duplex> {
+    const action = 'detach';
+    const wait = checkedWait(action, options);
+    wait?.signal?.throwIfAborted();
+    const refusal = wasHandedOver(this, action);
+    if (refusal !== null) throw refusal;
+    if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
+    const source = this.#handOver(action);
+    const { transport } = this;
+    if (!(transport instanceof DuplexTransport) || this.mode !== StreamMode.READWRITE) {
+      return new StreamDuplex(source);
+    }
+    try {
+      const socket = await withinTime(action, wait, (signal) => detach(this.#detachable(transport), signal));
+      return socket ?? new StreamDuplex(source);
+    } catch (error) {
+      this.#usable = this.mode;
+      handedOver.delete(this);
+      throw error;
+    }
+  }
+
   /** The reading half. Throws if there is none. */
   #readable(action: string): StreamReader {
     if (!this.#canRead()) throw this.#unreadable(action);
@@ -637,6 +684,16 @@ export class Stream {
         const lost = this.#life === 'open' || this.writeBufferSize > 0;
         this.#link.closed(lost ? error : null);
       },
+    };
+  }
+
+  #detachable(transport: DuplexTransport): Detachable {
+    return {
+      intake: this.#intake,
+      transport,
+      reserve: (action) => this.#outlet().reserve(action),
+      isClosing: () => this.isClosing(),
+      leave: () => this.#link.closed(null),
     };
   }
 
@@ -997,7 +1054,7 @@ export class Stream {
       stream: this,
       reader: this.#canRead() ? this.#reader : null,
       writer: this.#canWrite() ? writer : null,
-      ended: writer.waitClosed(),
+      whenEnded: () => writer.waitClosed(),
       endWriting: async () => {
         if (this.canWriteEof()) return writer.writeEof();
         await writer.flush();

@@ -41,7 +41,7 @@ export class StreamDuplex extends Duplex {
     };
     super(options);
     this.#source = source;
-    source.ended.then(
+    source.whenEnded().then(
       () => this.#end(null),
       (error: unknown) => this.#end(error as Error),
     );

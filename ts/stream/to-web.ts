@@ -68,7 +68,7 @@ class WebHalves {
       this.#writeOver = true;
       void this.writable.close();
     }
-    source.ended.then(
+    source.whenEnded().then(
       () => this.#ended(null),
       (error: unknown) => this.#ended(error),
     );

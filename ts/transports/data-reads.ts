@@ -24,8 +24,10 @@ export interface Reads {
    * again before anything else.
    */
   putBack(rest: Uint8Array): void;
-  /** As {@link stop}, for a stream that another reader takes over: what was put back is in the stream again. */
+  /** As {@link stop}, for a stream that another transport takes over: what was put back is in the stream again. */
   release(): void;
+  /** As {@link release}, for a stream that is given back to the caller, who reads it as any other stream. */
+  detach(): void;
 }
 
 /** What received bytes are delivered to: the transport. An answer of `false` means that reading has to stop. */
@@ -100,6 +102,10 @@ export class DataReads implements Reads {
   }
 
   release(): void {
+    this.stop();
+  }
+
+  detach(): void {
     this.stop();
   }
 

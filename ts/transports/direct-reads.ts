@@ -75,7 +75,8 @@ export class DirectReads implements OnReadOpts, Reads {
 
   readonly callback = (count: number, memory: Uint8Array): boolean => {
     const receiver = this.#receiver;
-    if (receiver === null) return false;
+    // Detached: the socket is read by its new user, through its `Readable` half.
+    if (receiver === null) return this.#socket?.push(Buffer.from(memory.subarray(0, count))) ?? false;
     if (this.#rest !== null) {
       // It was on its way when reading stopped.
       this.#rest = Buffer.concat([this.#rest, memory.subarray(0, count)]);
@@ -136,6 +137,17 @@ export class DirectReads implements OnReadOpts, Reads {
 
   release(): void {
     this.stop();
+    this.#unshiftRest();
+  }
+
+  /** Node has no way to end direct reads, so they continue, and what they bring is pushed into the socket. */
+  detach(): void {
+    this.#receiver = null;
+    this.#returnMemory();
+    this.#unshiftRest();
+  }
+
+  #unshiftRest(): void {
     if (this.#rest !== null) this.#socket?.unshift(this.#rest);
     this.#rest = null;
   }

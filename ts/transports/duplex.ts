@@ -15,26 +15,27 @@
  *             |
  *             +--- this direction has ended, another transport uses the stream for the other one ---> left
  *             |
- *             '--- release() ----------------> released --- close(), abort() ---> dismissed
+ *             '--- release(), detach() ------> released --- close(), abort() ---> dismissed
  *
  * `abort(reason)`, for what the peer does or does not do, destroys the stream without a state of its own: the connection is then lost with
  * that reason.
  *
  * The stream is gone when it emits `'close'`. From any state in the first four lines, the life then ends in `closed`, which is reported to
  * the sink; `left` becomes `closed` on the next turn, while the stream stays open. `lost` lasts only while the bytes that the stream still
- * holds are delivered. `released` and `dismissed` are final, because another transport has taken over the stream and reports its end.
+ * holds are delivered. `released` and `dismissed` are final, because another transport, or the
+ * caller, has taken over the stream.
  *
  * Received bytes are delivered until this side closes, and dropped after that. Only `#endOfFile` reports the peer's end, and only
  * `#failure` knows what the stream has failed with.
  */
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { ConnectionError, invalidKind, showUnixPath } from '../errors.js';
 import { lossOf } from '../system-errors.js';
 import { BatchSender } from './batch-sender.js';
 import { DataReads, type Reads, type Receiver } from './data-reads.js';
 import type { DirectReads } from './direct-reads.js';
-import { markUsed } from './in-use.js';
+import { markUsed, unmarkUsed } from './in-use.js';
 import {
   FlushWatch,
   afterPoll,
@@ -389,6 +390,40 @@ export class DuplexTransport implements Transport, Receiver {
     this.#onDismiss = onDismiss;
     this.#reads?.release();
     return asByteStream(this.#stream as Duplex);
+  }
+
+  /**
+   * Gives up the stream, so that the caller can use it, with `rest` put back into it. Reading must be paused, and no write pending. This
+   * transport reports nothing more, but continues to answer {@link getExtraInfo}; closing it has no effect.
+   *
+   * @internal
+   */
+  detach(rest: Uint8Array): Duplex {
+    const stream = this.#stream as Duplex;
+    this.#life = 'released';
+    this.#reads?.detach();
+    if (rest.length > 0) stream.unshift(rest);
+    return stream;
+  }
+
+  /**
+   * After {@link detach}: leaves nothing of this transport in the stream.
+   *
+   * @internal
+   */
+  forget(): void {
+    const stream = this.#stream as Duplex;
+    transports.delete(stream);
+    stream
+      .off('error', DuplexTransport.#onError)
+      .off('close', DuplexTransport.#onClose)
+      .off('end', DuplexTransport.#onEnd);
+    if (Object.hasOwn(stream, 'destroy') && stream.destroy === DuplexTransport.#destroyStream) {
+      delete (stream as Partial<Duplex>).destroy;
+    }
+    // The default, which most users of sockets rely on.
+    if (stream instanceof Socket) stream.allowHalfOpen = false;
+    unmarkUsed(stream, this.mode);
   }
 
   /** Whether the stream was released. If so, its new owner receives the call. */

@@ -18,9 +18,7 @@ const used = new WeakMap<object, number>();
 export function claim(action: string, name: string, thing: object, mode: StreamMode): () => void {
   checkUnused(action, name, thing, mode);
   markUsed(thing, mode);
-  return () => {
-    used.set(thing, (used.get(thing) ?? 0) & ~mode);
-  };
+  return () => unmarkUsed(thing, mode);
 }
 
 /** @throws StateError `ERR_IN_USE` if one of the directions was claimed before */
@@ -38,4 +36,9 @@ export function checkUnused(action: string, name: string, thing: object, mode: S
 /** Marks directions as claimed without a check. */
 export function markUsed(thing: object, mode: StreamMode): void {
   used.set(thing, (used.get(thing) ?? 0) | mode);
+}
+
+/** Gives directions back. */
+export function unmarkUsed(thing: object, mode: StreamMode): void {
+  used.set(thing, (used.get(thing) ?? 0) & ~mode);
 }

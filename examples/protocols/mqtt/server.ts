@@ -13,7 +13,6 @@
  * Left out: QoS 2, shared subscriptions, topic aliases, enhanced authentication, and `$SYS` topics.
  */
 import { randomUUID } from 'node:crypto';
-import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { FrameError, LimitOverrunError, StreamServer, TimeoutError, type HandlerContext, type Stream } from 'sluice';
 import { Connection } from './connection.js';
@@ -239,7 +238,7 @@ async function main([port = '1883', host = '127.0.0.1']: string[]): Promise<void
     onError: (error) => console.error(error instanceof Error ? error.message : error),
   });
   await server.startServing();
-  console.log(`Serving on ${host}:${(server.sockets[0]!.address() as AddressInfo).port}`);
+  console.log(`Serving on ${host}:${server.address()!.port}`);
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort());
   await server.serveForever({ signal: stop.signal, drain: 5000 }).catch((error: unknown) => {

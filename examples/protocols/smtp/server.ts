@@ -9,7 +9,6 @@
  * example to write it to a file, so a connection needs little memory however long its messages are.
  */
 import { readFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { IncompleteReadError, LimitOverrunError, StreamServer, TimeoutError, type Frames, type Stream } from 'sluice';
 import { IncomingMessage, LINES } from './incoming.js';
@@ -167,7 +166,7 @@ async function main([port = '2525', host = '127.0.0.1', certFile, keyFile]: read
   };
   await using server = smtpServer({ ...(ssl && { ssl }), onMessage }, host, Number(port));
   await server.startServing();
-  console.log(`Receiving on ${host}:${(server.sockets[0]!.address() as AddressInfo).port}`);
+  console.log(`Receiving on ${host}:${server.address()!.port}`);
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   await server.serveForever({ signal: stop.signal, drain: 10_000 }).catch((error: unknown) => {

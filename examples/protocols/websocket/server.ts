@@ -99,7 +99,7 @@ async function main([port = '8888', host = '127.0.0.1']: string[]): Promise<void
     onError: (error) => console.error(String(error)),
   });
   await server.startServing();
-  const { port: taken } = server.sockets[0]!.address() as { port: number };
+  const { port: taken } = server.address()!;
   console.log(`Serving on ws://${host}:${taken}`);
 
   const stop = new AbortController();

@@ -1,0 +1,68 @@
+/**
+ * Giving the Node socket of a stream back to the caller.
+ *
+ *     lock     no read can start, and writes are refused
+ *     flush    wait until the kernel has accepted everything that was written before
+ *     release  the transport leaves the socket, with the unread bytes put back into it
+ *     leave    for the stream, and for its server, the connection has ended
+ */
+import type { Duplex } from 'node:stream';
+import { unlessAborted } from '../abort.js';
+import { ConnectionError, ignore } from '../errors.js';
+import type { ReaderIntake } from '../reader/intake.js';
+import type { DuplexTransport } from '../transports/duplex.js';
+import type { Reservation } from '../writer/reservation.js';
+
+const ACTION = 'detach';
+
+/** The parts of a stream that are needed for this. */
+export interface Detachable {
+  readonly intake: ReaderIntake;
+  readonly transport: DuplexTransport;
+  /** See `WriterOutlet.reserve`. */
+  reserve(action: string): Reservation;
+  isClosing(): boolean;
+  /** The connection has ended for the stream. */
+  leave(): void;
+}
+
+/**
+ * See `Stream.detach`.
+ *
+ * @returns null if the peer has ended its side, so that nothing can be put back into the socket. The stream is then as before.
+ */
+export async function detach(stream: Detachable, signal: AbortSignal | undefined): Promise<Duplex | null> {
+  const { intake, transport } = stream;
+  intake.lockReads(ACTION);
+  let reservation: Reservation | null = null;
+  try {
+    transport.pauseReading();
+    reservation = stream.reserve(ACTION);
+    await unlessAborted(signal, reservation.ready);
+    signal?.throwIfAborted();
+    if (stream.isClosing()) throw new ConnectionError('ECONNRESET', `${ACTION}: the connection is closing`);
+  } catch (error) {
+    reservation?.end();
+    intake.unlockReads();
+    throw error;
+  }
+  reservation.end();
+  if (intake.eof) {
+    intake.unlockReads();
+    return null;
+  }
+  const socket = transport.detach(intake.withdraw());
+  await unconsumed(socket);
+  transport.forget();
+  stream.leave();
+  return socket;
+}
+
+/**
+ * Resolves when a stream that was paused is as if nothing had consumed it yet. Otherwise it would stay paused when its new user listens for
+ * `'data'`. Only the last listener for `'readable'` resets this, when it leaves.
+ */
+async function unconsumed(stream: Duplex): Promise<void> {
+  stream.on('readable', ignore).off('readable', ignore);
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+}
