@@ -18,7 +18,15 @@ const nodePrefix = {
   message: "Name Node's modules with the prefix node:.",
 };
 /** The files next to `index.ts` that every folder except buffer/ may import. */
-const COMMON = ['errors.js', 'checks.js', 'abort.js', 'diagnostics.js', 'system-errors.js', 'system-calls.js'];
+const COMMON = [
+  'errors.js',
+  'checks.js',
+  'abort.js',
+  'context.js',
+  'diagnostics.js',
+  'system-errors.js',
+  'system-calls.js',
+];
 /** The other files that a file may import, besides those of its own folder. */
 const exactly = (message, ...allowed) => ({
   regex: String.raw`^(\.\./(?!(${allowed.join('|').replaceAll('.', '\\.')})($|(?<=/)))|#ts/|sluice$)`,

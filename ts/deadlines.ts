@@ -9,6 +9,7 @@
  */
 import { LONGEST_TIMEOUT_MS } from './checks.js';
 import { clock, onClockChange, type Timer } from './clock.js';
+import { shared } from './context.js';
 
 /** How many milliseconds of deadlines share a bucket. */
 export const STEP_MS = 8;
@@ -86,7 +87,7 @@ function setTimer(bucket: number): void {
   if (timer !== null) clock.clearTimeout(timer);
   next = bucket;
   const delay = Math.ceil(bucket * STEP_MS - clock.now());
-  timer = clock.setTimeout(fire, Math.min(Math.max(delay, 1), LONGEST_TIMEOUT_MS));
+  timer = shared(() => clock.setTimeout(fire, Math.min(Math.max(delay, 1), LONGEST_TIMEOUT_MS)));
   if (waits === 0) timer.unref();
 }
 

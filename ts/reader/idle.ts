@@ -6,6 +6,8 @@
  * checked now and then by one shared timer, which runs only while there are any, so that reads cost nothing more.
  */
 
+import { shared } from '../context.js';
+
 /** A reader that waits with more memory than its unread bytes need. */
 export interface Spacious {
   /** The number of bytes received so far: the same number twice means that nothing has arrived in between. */
@@ -26,7 +28,7 @@ export function watch(reader: Spacious): void {
   if (watched.has(reader)) return;
   watched.set(reader, reader.bytesRead);
   // A new timer for each check, not an interval: it must not run when no reader is watched.
-  timer ??= setTimeout(look, SILENCE_MS).unref();
+  timer ??= shared(() => setTimeout(look, SILENCE_MS).unref());
 }
 
 /** Checks all watched readers. */

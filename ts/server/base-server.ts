@@ -12,6 +12,7 @@ import type { AddressInfo, Server as Listener, Socket } from 'node:net';
 import { inspect, type InspectOptions } from 'node:util';
 import { checkedSignal, onAbort, type WaitOptions } from '../abort.js';
 import { clock } from '../clock.js';
+import { currentContext, type InContext } from '../context.js';
 import {
   attributesOf,
   dropChannel,
@@ -94,6 +95,8 @@ export abstract class BaseStreamServer {
   #listening: Listening[] = [];
   #binding: Promise<void> | null = null;
   #serving = false;
+  /** The context of the call that began to serve. */
+  #context: InContext | null = null;
   #forever = false;
   /** {@link #ended}, once the server begins to close. */
   #closing: Promise<ServerCloseResult> | null = null;
@@ -118,7 +121,7 @@ export abstract class BaseStreamServer {
     changed: (client: Client) => this.#changed(client),
     aborted: (client: Client, error: Error) => {
       if (this.#isClosing) this.#tally.cutOff(client);
-      this.#reportPeer(error, client.stream, `the connection with ${client.peer} was aborted`);
+      this.#inContext(() => this.#reportPeer(error, client.stream, `the connection with ${client.peer} was aborted`));
     },
     draining: null as ClientHost['draining'],
   };
@@ -213,7 +216,11 @@ export abstract class BaseStreamServer {
 
   /**
    * Binds if the server is not bound yet, and begins to call the handler for each connection. Rejects as {@link bind} does.
-   * asyncio: `start_serving`
+   *
+   * The handler is called in the `AsyncLocalStorage` context of this call, or of that of `serveForever`, whichever began to serve. So are
+   * `accept` and `onError`, except that `onError` gets the failure of a handler in the context of that handler.
+   *
+   * asyncio: `start_serving`, whose context the handlers of asyncio have as well
    */
   async startServing(): Promise<void> {
     if (this.#closing !== null) throw closed('startServing');
@@ -221,9 +228,10 @@ export abstract class BaseStreamServer {
     if (this.#closing !== null) throw closed('startServing');
     if (this.#serving) return;
     this.#serving = true;
+    this.#context = currentContext();
     for (const [socket, { path, count }] of this.#waiting) {
       this.#waiting.delete(socket);
-      this.#serve(socket, path, count);
+      this.#inContext(() => this.#serve(socket, path, count));
     }
   }
 
@@ -373,11 +381,17 @@ export abstract class BaseStreamServer {
     return this.#closing !== null;
   }
 
+  /** Handles an event, from which functions of the user's are called, in the context of `startServing`. */
+  #inContext(handle: () => void): void {
+    if (this.#context === null) handle();
+    else this.#context(handle);
+  }
+
   async #bind(): Promise<void> {
     const accepting: Accepting = {
-      accepted: (socket, path) => this.#accepted(socket, path),
-      failed: (error) => this.#acceptFailed(error, 'accepting a connection failed'),
-      dropped: () => this.#dropped(),
+      accepted: (socket, path) => this.#inContext(() => this.#accepted(socket, path)),
+      failed: (error) => this.#inContext(() => this.#acceptFailed(error, 'accepting a connection failed')),
+      dropped: () => this.#inContext(() => this.#dropped()),
     };
     let opened: Listening[] = [];
     try {
@@ -552,17 +566,20 @@ export abstract class BaseStreamServer {
   }
 
   readonly #headerReceiver = {
-    headerRead: (wait: HeaderWait, info: ProxyInfo): void => this.#announced(wait, info),
-    headerFailed: (wait: HeaderWait, error: ConnectionError | TimeoutError | null): void => {
-      this.#headers.delete(wait);
-      this.#release(null);
-      if (error instanceof ConnectionError) {
-        this.#reportDrop('proxyProtocol', () => attributesOf(wait.transport), error);
-      }
-      if (error !== null) this.#reportPeer(error, null, isConnectionTimeout(error) ? TIMED_OUT : null);
-      this.#endDrainIfDone();
-    },
+    headerRead: (wait: HeaderWait, info: ProxyInfo): void => this.#inContext(() => this.#announced(wait, info)),
+    headerFailed: (wait: HeaderWait, error: ConnectionError | TimeoutError | null): void =>
+      this.#inContext(() => this.#headerFailed(wait, error)),
   };
+
+  #headerFailed(wait: HeaderWait, error: ConnectionError | TimeoutError | null): void {
+    this.#headers.delete(wait);
+    this.#release(null);
+    if (error instanceof ConnectionError) {
+      this.#reportDrop('proxyProtocol', () => attributesOf(wait.transport), error);
+    }
+    if (error !== null) this.#reportPeer(error, null, isConnectionTimeout(error) ? TIMED_OUT : null);
+    this.#endDrainIfDone();
+  }
 
   /** A trusted proxy has announced a client. Nothing is read from the connection until it is passed on, or ended. */
   #announced(wait: HeaderWait, info: ProxyInfo): void {
@@ -752,7 +769,8 @@ export abstract class BaseStreamServer {
         for (const client of this.#clients) {
           if (!client.running) continue;
           const message = `${this.#name}: the handler of ${client.peer} ignored cancellation request`;
-          this.#report(new StateError('ERR_SERVER_STATE', message), client.stream, null);
+          const ignored = new StateError('ERR_SERVER_STATE', message);
+          this.#inContext(() => this.#report(ignored, client.stream, null));
         }
         this.#clients.clear();
       }

@@ -11,6 +11,7 @@
  * more than its planned length however late it comes, and each check is made after the event loop has polled for input.
  */
 import { afterPoll, clock, type Clock } from '../clock.js';
+import { shared } from '../context.js';
 import { ConnectionError } from '../errors.js';
 
 export { afterPoll };
@@ -115,7 +116,7 @@ class FlushChecks {
   }
 
   #wait(): void {
-    this.#clock.setTimeout(() => this.#check(), this.#step).unref();
+    shared(() => this.#clock.setTimeout(() => this.#check(), this.#step).unref());
   }
 
   #check(): void {
