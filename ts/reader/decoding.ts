@@ -106,6 +106,17 @@ export function texts(
     const text = starts === null || aligned ? bytes.toString(decoder, base, ends[last]) : '';
     // Decoding never gives more characters than there are bytes: if there are as many, each byte became one character.
     if (text.length === (ends[last] as number) - base) {
+      // If the piece has no carriage return, every line ends with one line feed, and no line needs a look of its own.
+      const cut = ending === LINE_END && !text.includes('\r') ? 1 : size;
+      if (cut >= 0 && starts === null) {
+        for (let at = 0; i <= last; i++) {
+          const after = (ends[i] as number) - base;
+          result[i] = text.slice(at, after - cut);
+          at = after;
+        }
+        start = ends[last] as number;
+        continue;
+      }
       for (; i <= last; i++) {
         const end = ends[i] as number;
         const to = size < 0 ? ending.bodyEnd(bytes, start, end) : end - size;
