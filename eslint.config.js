@@ -24,6 +24,7 @@ const COMMON = [
   'abort.js',
   'context.js',
   'diagnostics.js',
+  'stopwatch.js',
   'system-errors.js',
   'system-calls.js',
 ];

@@ -38,8 +38,10 @@ export class FrameScanner implements FrameOwner {
   #framing: PreparedFraming | null = null;
   /** The words of the index, and where the listed ends that no read has returned are in them. */
   #words: Uint32Array = NO_WORDS;
-  #next = 0;
-  #stop = 0;
+  #next: number = FrameIndex.ENDS;
+  #stop: number = FrameIndex.ENDS;
+  /** How many frames reads have returned, without those of the index. */
+  #frames = 0;
 
   /** Copies of listed frames. */
   #cut = NO_CUT;
@@ -59,6 +61,16 @@ export class FrameScanner implements FrameOwner {
   /** Whether the next bytes that arrive may be the rest of a line that is to be dropped. */
   get skips(): boolean {
     return this.#skipping > 0;
+  }
+
+  /** How many frames reads have returned. */
+  get framesRead(): number {
+    return this.#frames + this.#next - FrameIndex.ENDS;
+  }
+
+  /** Counts frames that reads have returned without the index. */
+  framesPassed(count: number): void {
+    this.#frames += count;
   }
 
   /** Whether a function of the caller's is measuring a frame right now. */
@@ -206,8 +218,9 @@ export class FrameScanner implements FrameOwner {
     return none;
   }
 
-  unreadFrames(rest: Buffer, at: number): void {
+  unreadFrames(rest: Buffer, at: number, count: number): void {
     const { buffer } = this;
+    this.#frames -= count;
     if (buffer.unlend(at)) {
       this.rewind();
       return;
@@ -325,7 +338,8 @@ export class FrameScanner implements FrameOwner {
   /** Drops the index, except its framing. Positions change, so the cuts are dropped as well. */
   #dropIndex(): void {
     this.buffer.restart();
-    this.#next = this.#stop = 0;
+    this.#frames += this.#next - FrameIndex.ENDS;
+    this.#next = this.#stop = FrameIndex.ENDS;
     this.#dropCuts();
   }
 

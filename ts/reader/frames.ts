@@ -17,8 +17,8 @@ const NO_ENDS = new Uint32Array(0);
 
 /** The reader that has lent frames. It takes some of them back on request. */
 export interface FrameOwner {
-  /** Makes `rest`, the lent bytes from `at` on, unread again. */
-  unreadFrames(rest: Buffer, at: number): void;
+  /** Makes `rest`, the lent bytes from `at` on, unread again: the last `count` frames. */
+  unreadFrames(rest: Buffer, at: number, count: number): void;
 }
 
 /** Options of {@link Frames.texts}. */
@@ -145,7 +145,7 @@ export class Frames implements Iterable<Buffer> {
     checkInteger('Frames.unread', 'index', index, 0, ends.length);
     if (index === ends.length) return;
     const at = index === 0 ? 0 : (ends[index - 1] as number);
-    this.#owner?.unreadFrames(bytes.subarray(at), at);
+    this.#owner?.unreadFrames(bytes.subarray(at), at, ends.length - index);
     this.#bytes = bytes.subarray(0, at);
     this.#ends = ends.subarray(0, index);
     this.#starts = this.#starts?.subarray(0, index) ?? null;

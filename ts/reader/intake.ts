@@ -68,6 +68,10 @@ export interface ReaderIntake extends LineSource, Spacious {
    */
   dropUnread(): void;
 
+  /** See `StreamStats`. */
+  readonly framesRead: number;
+  readonly timePaused: number;
+
   /** See `WatchedStream`. */
   readonly waiting: boolean;
   readonly unfinished: number;

@@ -20,6 +20,7 @@ import { Separator, type Separators } from '../buffer/separator.js';
 import { allocateResult } from '../buffer/slab.js';
 import { IncompleteReadError, StateError, coded, count, invalidType, tooLarge } from '../errors.js';
 import { Retain, type ReadKeeper } from '../keeper.js';
+import { Stopwatch } from '../stopwatch.js';
 import { Ending } from './ending.js';
 import { Fill } from './fill.js';
 import { withoutStart } from './frame-cut.js';
@@ -67,7 +68,8 @@ export class StreamReader {
   #intake: ReaderIntake | null = null;
   #flow: Flow | null = null;
   #keeper: ReadKeeper | null = null;
-  #paused = false;
+  /** How long back-pressure has paused the source, which is paused while it is running; null until that happens for the first time. */
+  #pauses: Stopwatch | null = null;
 
   /** Null until something arrives, because most connections of a server are idle. */
   #scanner: FrameScanner | null = null;
@@ -137,6 +139,7 @@ export class StreamReader {
 
   /** Reports that no more data will arrive. A waiting read ends as its method documents. asyncio: `feed_eof` */
   feedEof(): void {
+    this.#pauses?.stop();
     if (this.#ending !== null) return;
     this.#ending = new Ending(true, null);
     this.#wake();
@@ -152,6 +155,7 @@ export class StreamReader {
    */
   setException(error: Error): void {
     if (!isError(error)) throw invalidType('setException', 'error', 'an Error', error);
+    this.#pauses?.stop();
     if (this.#ending === null) this.#ending = new Ending(false, error);
     else if (this.#ending.error === null) this.#ending.error = error;
     else return;
@@ -251,6 +255,16 @@ export class StreamReader {
         return this.#reader.#bytesRead;
       }
 
+      get framesRead(): number {
+        const scanner = this.#reader.#scanner;
+        return scanner === null ? 0 : scanner.framesRead;
+      }
+
+      get timePaused(): number {
+        const pauses = this.#reader.#pauses;
+        return pauses === null ? 0 : pauses.total;
+      }
+
       shrink(): void {
         this.#reader.#shrink();
       }
@@ -295,9 +309,8 @@ export class StreamReader {
     scanner.stopSkipping();
     this.#ending = this.#ending === null ? null : this.#ending.withoutEof();
     const bytes = scanner.buffer.copy(scanner.rewind());
-    // Not emptied: its ring would go back to the pool, and the socket may still have memory of it for its next read.
-    this.#scanner = null;
-    if (this.#paused) this.#relieve();
+    this.#leaveScanner();
+    if (this.#isPaused()) this.#relieve();
     this.#bytesRead -= bytes.length;
     return bytes;
   }
@@ -307,8 +320,17 @@ export class StreamReader {
     const fill = this.#pending?.fill ?? null;
     if (fill !== null) fill.filled = 0;
     this.#dropped += this.buffered;
-    // Not emptied: its ring would go back to the pool, and the caller may still be using frames or a window in it.
+    this.#leaveScanner();
+  }
+
+  /**
+   * Drops what is unread. The ring is not emptied, because it would go back to the pool: the caller may still be using frames or a window in
+   * it, or the socket may have memory of it for its next read.
+   */
+  #leaveScanner(): void {
+    const frames = this.#scanner === null ? 0 : this.#scanner.framesRead;
     this.#scanner = null;
+    if (frames > 0) this.#receive().framesPassed(frames);
   }
 
   #readTarget(ahead: boolean): Uint8Array | null {
@@ -335,7 +357,7 @@ export class StreamReader {
     const scanner = this.#receive();
     const { buffer } = scanner;
     const { target } = buffer;
-    if (target === null || count <= 0) return !this.#paused;
+    if (target === null || count <= 0) return !this.#isPaused();
     const fill = this.#pending?.fill ?? null;
     if (fill !== null && buffer.targets(fill)) {
       this.#bytesRead += count;
@@ -371,7 +393,7 @@ export class StreamReader {
         rest = this.#deliver(pending, bypass, rest);
       }
     } else if (pending !== null && rest.length <= SHORT_LINE && scanner.buffer.length === 0) {
-      rest = this.#deliverLine(pending, rest);
+      rest = this.#deliverLine(pending, scanner, rest);
     }
     if (rest.length > 0) {
       try {
@@ -406,7 +428,7 @@ export class StreamReader {
    * Resolves a read of one line with a chunk that is exactly one short line, as a request often is: copied once, without the ring and a search.
    * Returns the rest of the chunk: nothing, or all of it.
    */
-  #deliverLine(pending: PendingRead<StreamReader>, chunk: Uint8Array): Uint8Array {
+  #deliverLine(pending: PendingRead<StreamReader>, scanner: FrameScanner, chunk: Uint8Array): Uint8Array {
     const iterates = pending.attempt === StreamReader.#lineResult;
     if (!iterates && pending.attempt !== StreamReader.#line) return chunk;
     const last = chunk.length - 1;
@@ -419,6 +441,7 @@ export class StreamReader {
       return chunk;
     }
     line.set(chunk);
+    scanner.framesPassed(1);
     this.#finish(pending);
     pending.resolve((iterates ? { done: false, value: line } : line) as never);
     return EMPTY;
@@ -490,7 +513,7 @@ export class StreamReader {
 
   #nextBufferedLine(scanner: FrameScanner, action: FrameAction): Buffer | undefined {
     if (scanner.find(LF, action)) return scanner.take();
-    return this.#ended() ? this.#takeRest() : undefined;
+    return this.#ended() ? this.#takeLastLine() : undefined;
   }
 
   /**
@@ -565,7 +588,7 @@ export class StreamReader {
       try {
         if (!scanner.find(wanted, action)) return null;
       } catch (error) {
-        if (this.#paused) this.#relieve();
+        if (this.#isPaused()) this.#relieve();
         reportRefusal(error, this.#keeper);
         return Promise.reject(error);
       }
@@ -575,7 +598,7 @@ export class StreamReader {
 
   #takeExactly(scanner: FrameScanner, n: number): Promise<Buffer> {
     const bytes = scanner.buffer.take(n);
-    if (this.#paused) this.#relieve();
+    if (this.#isPaused()) this.#relieve();
     return resolved(bytes);
   }
 
@@ -786,6 +809,7 @@ export class StreamReader {
       }
       const frame = this.#filled(bypass.fill, action, `, of a frame of ${bypass.fill.target.length}`);
       if (frame === undefined) return undefined;
+      this.#receive().framesPassed(1);
       return result(withoutStart(frame, (wanted as MeasuredFraming).skipped(frame, 0)));
     };
     return this.#begin(action, options, attempt, bypass, loop);
@@ -954,18 +978,18 @@ export class StreamReader {
     } catch (error) {
       this.#wanted = 0;
       buffer.endLoan();
-      if (this.#paused) this.#relieve();
+      if (this.#isPaused()) this.#relieve();
       reportRefusal(error, this.#keeper);
       throw error;
     }
     if (result === undefined) {
       buffer.settle();
-      if (this.#paused) this.#resumeReading();
+      if (this.#isPaused()) this.#resumeReading();
       return undefined;
     }
     this.#wanted = 0;
     if (!lends) buffer.endLoan();
-    if (this.#paused) this.#relieve();
+    if (this.#isPaused()) this.#relieve();
     return result;
   }
 
@@ -1041,7 +1065,7 @@ export class StreamReader {
     checkInteger('consume', 'n', n, 0, buffer.length + this.#dropped);
     buffer.endLoan();
     buffer.advance(Math.min(n, scanner.rewind()));
-    if (this.#paused) this.#relieve();
+    if (this.#isPaused()) this.#relieve();
   }
 
   // ---------------------------------------------------------------------------------------------- bodies
@@ -1135,14 +1159,14 @@ export class StreamReader {
     const scanner = this.#scanner;
     if (scanner?.has(LF) && form.signal === undefined && this.#pending === null) {
       const line = scanner.takeText(form);
-      if (this.#paused) this.#relieve();
+      if (this.#isPaused()) this.#relieve();
       return Promise.resolve({ done: false, value: line });
     }
     const attempt = (): IteratorResult<string, undefined> | undefined => {
       const lines = this.#receive();
       if (lines.find(LF, 'lines')) return { done: false, value: lines.takeText(form) };
       if (!this.#ended()) return undefined;
-      const rest = this.#takeRest();
+      const rest = this.#takeLastLine();
       return rest.length === 0 ? DONE : { done: false, value: rest.toString(form.encoding) };
     };
     return this.#begin('lines', form, attempt, null, loop);
@@ -1153,7 +1177,7 @@ export class StreamReader {
       const lines = this.#receive().takeTexts(form);
       if (lines !== undefined) return { done: false, value: lines };
       if (!this.#ended()) return undefined;
-      const rest = this.#takeRest();
+      const rest = this.#takeLastLine();
       return rest.length === 0 ? DONE : { done: false, value: [rest.toString(form.encoding)] };
     };
     return this.#begin('lines', form, attempt, null, loop);
@@ -1220,18 +1244,18 @@ export class StreamReader {
       if (bypass !== null && bypass.fill !== null) this.#moveInto(bypass.fill);
       const result = this.#isUntouched() ? undefined : attempt(this);
       if (result !== undefined) {
-        if (this.#paused) this.#relieve();
+        if (this.#isPaused()) this.#relieve();
         return Promise.resolve(result);
       }
       // Polling with this must not come to a stop.
       if (options?.timeout === 0) {
-        if (this.#paused) this.#resumeReading();
+        if (this.#isPaused()) this.#resumeReading();
         throw timedOut(action, 0);
       }
     } catch (error) {
       if (bypass !== null) this.#putBack(bypass);
       // An overlong line was dropped, or the error contains the remaining bytes.
-      if (this.#paused) this.#relieve();
+      if (this.#isPaused()) this.#relieve();
       reportRefusal(error, this.#keeper);
       return Promise.reject(error);
     }
@@ -1245,7 +1269,7 @@ export class StreamReader {
     this.#keeper?.retain(Retain.READ);
     if (options !== undefined) this.#watch(pending, options);
     // A waiting read needs bytes regardless of the limit: readexactly(n) must not stall if n exceeds it.
-    if (this.#paused) this.#resumeReading();
+    if (this.#isPaused()) this.#resumeReading();
     return result;
   }
 
@@ -1356,10 +1380,15 @@ export class StreamReader {
   /** Whether the source may continue: the result of `feed` and `commit`. It is false from above twice the limit until {@link #resumeReading}. */
   #flowing(): boolean {
     // While a read waits, or after a try that returned undefined, the bytes that have arrived are too few.
-    if (!this.#paused && this.#pending === null && this.buffered > Math.max(2 * this.#limit, this.#wanted)) {
-      this.#paused = true;
+    if (!this.#isPaused() && this.#pending === null && this.buffered > Math.max(2 * this.#limit, this.#wanted)) {
+      (this.#pauses ??= new Stopwatch()).start();
     }
-    return !this.#paused;
+    return !this.#isPaused();
+  }
+
+  // A method: see `#canRead` of the stream.
+  #isPaused(): boolean {
+    return this.#pauses !== null && this.#pauses.running;
   }
 
   /** After bytes were consumed: resumes the source if few enough are left. */
@@ -1368,7 +1397,7 @@ export class StreamReader {
   }
 
   #resumeReading(): void {
-    this.#paused = false;
+    this.#pauses?.stop();
     if (this.#ending === null) this.#flow?.resumeReading();
   }
 
@@ -1394,7 +1423,7 @@ export class StreamReader {
   /** Takes a listed frame on the fast path, without {@link #begin}. */
   #taken(scanner: FrameScanner): Buffer {
     const frame = scanner.take();
-    if (this.#paused) this.#relieve();
+    if (this.#isPaused()) this.#relieve();
     return frame;
   }
 
@@ -1402,6 +1431,13 @@ export class StreamReader {
   #takeRest(): Buffer {
     const scanner = this.#receive();
     return scanner.buffer.take(scanner.rewind());
+  }
+
+  /** The same for reads of lines. */
+  #takeLastLine(): Buffer {
+    const rest = this.#takeRest();
+    if (rest.length > 0) this.#receive().framesPassed(1);
+    return rest;
   }
 
   // ---------------------------------------------------------------------------------------------- fills

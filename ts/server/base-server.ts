@@ -58,6 +58,7 @@ import type { Accepting, Listen, Listening } from './listen.js';
 import type { CheckedServing, ClientHandler } from './options.js';
 import { HeaderWait, announcesNoClient, untrusted, type CheckedProxy } from './proxy-protocol.js';
 import type { ProxyInfo } from './proxy-header.js';
+import { ServerCounters, type ServerStats } from './stats.js';
 import { PeerWarnings, warn, warnInOneLine } from './warnings.js';
 
 /** An `accept` that fails usually fails again at once. It is reported at most once in this interval, in ms. */
@@ -119,6 +120,7 @@ export abstract class BaseStreamServer {
   readonly #clients = new Set<Client>();
   readonly #host = {
     changed: (client: Client) => this.#changed(client),
+    ended: (bytesRead: number, bytesWritten: number) => this.#counters.ended(bytesRead, bytesWritten),
     aborted: (client: Client, error: Error) => {
       if (this.#isClosing) this.#tally.cutOff(client);
       this.#inContext(() => this.#reportPeer(error, client.stream, `the connection with ${client.peer} was aborted`));
@@ -131,8 +133,7 @@ export abstract class BaseStreamServer {
   #dropping = false;
   readonly #refusals = new RefusalReports();
   #acceptReportedAt = -Infinity;
-  /** How many connections were accepted. */
-  #acceptCount = 0;
+  readonly #counters = new ServerCounters();
 
   /** @internal */
   constructor(name: string, { handler, listen, options, noDelay, keepAlive, proxy }: Serving) {
@@ -192,6 +193,18 @@ export abstract class BaseStreamServer {
   /** Whether the handler is called for new connections. asyncio: `is_serving` */
   isServing(): boolean {
     return this.#serving;
+  }
+
+  /**
+   * Returns the counters of the server: connections, refusals, bytes. Each call returns a new object, which does not change. The call looks at
+   * every open connection.
+   *
+   * ```ts
+   * const { connections, handlers, dropped } = server.stats();
+   * ```
+   */
+  stats(): ServerStats {
+    return this.#counters.stats(this.#connections, this.#clients);
   }
 
   /**
@@ -427,9 +440,9 @@ export abstract class BaseStreamServer {
       drop(socket);
       return;
     }
-    this.#acceptCount++;
+    this.#counters.accepted++;
     this.#dropping = false;
-    const open = this.#clients.size + this.#handshakes.size + this.#headers.size + this.#waiting.size;
+    const open = this.#connections;
     if (open >= this.#options.maxConnections) {
       this.#reportDrop('maxConnections', () => attributesOfPeer(peerOf(socket, path)));
       drop(socket);
@@ -466,6 +479,11 @@ export abstract class BaseStreamServer {
         this.#release(count);
       });
     }
+  }
+
+  /** How many connections there are, of any kind. */
+  get #connections(): number {
+    return this.#clients.size + this.#handshakes.size + this.#headers.size + this.#waiting.size;
   }
 
   /** Whether nothing becomes a client any more. While the server drains, what was accepted before still does. */
@@ -507,8 +525,9 @@ export abstract class BaseStreamServer {
     return undefined;
   }
 
-  /** Reports a refused connection to the subscribers of `sluice:server.drop`. */
+  /** Counts a refused connection, and reports it to the subscribers of `sluice:server.drop`. */
   #reportDrop(reason: DropReason, attributes: () => ConnectionAttributes, error?: unknown): void {
+    this.#counters.dropped(reason);
     if (!dropChannel.hasSubscribers) return;
     const message: ServerDropMessage = { action: this.#name, reason, ...attributes() };
     if (error !== undefined) Object.assign(message, { error, errorType: errorType(error) });
@@ -795,10 +814,10 @@ export abstract class BaseStreamServer {
    */
   async #acceptQueued(period: DrainPeriod): Promise<void> {
     // A kernel may queue one more than the backlog.
-    const most = this.#acceptCount + this.#retiring.length * (this.#options.backlog + 1);
+    const most = this.#counters.accepted + this.#retiring.length * (this.#options.backlog + 1);
     let before = -1;
-    while (!period.isOver && before !== this.#acceptCount && this.#acceptCount < most) {
-      before = this.#acceptCount;
+    while (!period.isOver && before !== this.#counters.accepted && this.#counters.accepted < most) {
+      before = this.#counters.accepted;
       await new Promise<void>(afterPoll);
     }
   }

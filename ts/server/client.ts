@@ -8,7 +8,7 @@ import {
   ignore,
   type TimeoutError,
 } from '../errors.js';
-import type { StreamLink } from '../stream/stream-link.js';
+import type { ReadingSink, StreamLink } from '../stream/stream-link.js';
 import { Stream, peerName, streamSide, type StreamOwner, type StreamSide } from '../stream/stream.js';
 import { isConnectionTimeout } from '../stream/timeouts.js';
 import { isCloseTimeout } from '../transports/linger.js';
@@ -32,6 +32,8 @@ const { then: promiseThen } = Promise.prototype;
 export interface ClientHost {
   /** The handler has settled, or the connection has ended. */
   changed(client: Client): void;
+  /** The connection has ended. Called once, with the counters of its stream. */
+  ended(bytesRead: number, bytesWritten: number): void;
   /** This side has aborted the connection because of its peer. Called once, and whatever the handler does. */
   aborted(client: Client, error: Error): void;
   /** The reason of the `draining` signals; null until the server begins to close. */
@@ -129,8 +131,9 @@ export class Client implements StreamOwner {
     else void stream.abort();
   }
 
-  streamClosed(error: Error | null): void {
+  streamClosed(error: Error | null, stream: ReadingSink | null): void {
     this.open = false;
+    if (stream !== null) this.#host.ended(stream.received, stream.bytesWritten);
     if (isOwnAbort(error)) this.#host.aborted(this, error);
     this.#host.changed(this);
   }

@@ -26,14 +26,20 @@ import { forgetStream, watchClosing, type Group, type Watched, type WatchedStrea
 
 /** The server that accepted the connection. It must not refer to a stream that its handler may abandon. */
 export interface StreamOwner {
-  /** The connection has ended, with the reason if it was lost, or if this side has aborted it. Called once. */
-  streamClosed(error: Error | null): void;
+  /**
+   * The connection has ended, with the reason if it was lost, or if this side has aborted it. Called once.
+   *
+   * @param stream - null if it has been collected
+   */
+  streamClosed(error: Error | null, stream: ReadingSink | null): void;
 }
 
 /** A stream, as the link sees it. */
 export interface ReadingSink extends TransportSink, WatchedStream {
   /** Whether the transport may read into memory of the stream although no read waits. */
   readonly readsAhead: boolean;
+  /** How many bytes were accepted for sending. */
+  readonly bytesWritten: number;
   /** Aborts the connection because a timeout of it is over. */
   expire(error: TimeoutError): void;
 }
@@ -161,7 +167,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
       this.#unwatch();
       stream.closed(error);
     }
-    this.#owner?.streamClosed(error);
+    this.#owner?.streamClosed(error, stream);
     this.#reasons &= Retain.HANDLER;
     if (this.#reasons === 0) this.#retained = null;
   }

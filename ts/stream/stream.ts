@@ -59,6 +59,7 @@ import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.
 import { detach, type Detachable } from './detach.js';
 import { DrainWatch } from './drain-watch.js';
 import type { HandedOver } from './hand-over.js';
+import { openingTime, streamStats, type StreamStats } from './stats.js';
 import { startTls, type GiveUp, type Upgradable } from './start-tls.js';
 import { StreamDuplex } from './to-duplex.js';
 import { toWeb, type ByteStreams } from './to-web.js';
@@ -146,8 +147,10 @@ export class Stream {
   readonly #intake: ReaderIntake;
   /** Created by the first call that needs it: most streams are idle most of the time, and many only read. */
   #writer: StreamWriter | null = null;
-  readonly #serverSide: boolean;
-  readonly #host: string | undefined;
+  /** On the client's side the host that was connected to, if that is known; null on the server's side. */
+  readonly #host: string | undefined | null;
+  /** When it was opened: see `openingTime`. */
+  readonly #opened = openingTime();
   readonly #closeTimeout: number | undefined;
   readonly #maxWriteBuffer: number | undefined;
   /** Ends the handshake of `startTls`; null if there is none. */
@@ -171,8 +174,7 @@ export class Stream {
     this.#usable = this.mode;
     this.#reader = new StreamReader({ limit: options.limit });
     this.#intake = readerIntake(this.#reader);
-    this.#serverSide = options.serverSide ?? false;
-    this.#host = options.host;
+    this.#host = options.serverSide === true ? null : options.host;
     this.#closeTimeout = options.closeTimeout;
     this.#maxWriteBuffer = options.maxWriteBuffer;
     const side = streamSide(this);
@@ -545,9 +547,8 @@ export class Stream {
     const wait = checkedWait(action, options);
     checkOptionNames(action, options);
     this.#bothWays(action);
-    const tls = this.#serverSide
-      ? checkServerTls(action, ssl, options)
-      : checkClientTls(action, ssl, options, this.#host);
+    const host = this.#host;
+    const tls = host === null ? checkServerTls(action, ssl, options) : checkClientTls(action, ssl, options, host);
     const transport = this.#plainTransport(action);
     wait?.signal?.throwIfAborted();
     await withinTime(action, wait, (signal) => startTls(this.#upgradable(transport), tls, signal));
@@ -814,12 +815,24 @@ export class Stream {
 
   /** Whether this is the server's side: a server accepted the connection, or `serverSide` was given. asyncio: `is_server_side` */
   isServerSide(): boolean {
-    return this.#serverSide;
+    return this.#host === null;
   }
 
   /** The error that ended the connection, or null. asyncio: `exception` */
   exception(): Error | null {
     return this.#reader.exception() ?? (this.#writer === null ? null : writerOutlet(this.#writer).loss);
+  }
+
+  /**
+   * Returns the counters of the stream: bytes, frames, and for how long back-pressure has paused reading and blocked writing. Each call returns
+   * a new object, which does not change.
+   *
+   * ```ts
+   * const { bytesRead, bytesWritten, timeBlocked } = stream.stats();
+   * ```
+   */
+  stats(): StreamStats {
+    return streamStats(this, this.#opened, this.#intake, this.#writer === null ? null : writerOutlet(this.#writer));
   }
 
   /** @internal `Stream { mode: READWRITE, buffered: 4, eof, limit: 123, queued: 4, peername: 127.0.0.1:8888 }` */
@@ -888,6 +901,10 @@ export class Stream {
 
       get received(): number {
         return this.stream.#intake.bytesRead;
+      }
+
+      get bytesWritten(): number {
+        return this.stream.bytesWritten;
       }
 
       get accepted(): number {

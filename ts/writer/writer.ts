@@ -25,6 +25,7 @@ import { checkCloseTimeout, checkObject, checkWriteBuffer, isBytes } from '../ch
 import { limitChannel, publishLimit } from '../diagnostics.js';
 import { ConnectionError, StateError, TimeoutError, invalidType } from '../errors.js';
 import { Retain, type Keeper } from '../keeper.js';
+import { Stopwatch } from '../stopwatch.js';
 import { StreamMode, peerName, type Transport } from '../transports/transport.js';
 import { Deferred, handled } from './deferred.js';
 import { encodeFrame, type Payload } from './frame-encoder.js';
@@ -102,6 +103,8 @@ export interface WriterOutlet {
   readonly hasThrown: boolean;
   /** Why the connection is lost, or null. After an overflow it is known before the transport reports it. */
   readonly loss: Error | null;
+  /** See `StreamStats`. */
+  readonly timeBlocked: number;
   /**
    * Reserves the next position in the order of writes, for bytes from another source: a file, a handshake. Everything written before
    * is sent first; everything written from now on waits until the reservation ends.
@@ -158,7 +161,8 @@ export class StreamWriter {
   #bytesWritten = 0;
   #queued = 0;
   #inFlight = 0;
-  #full = false;
+  /** How long the writer was full in all; it is full while it is running. Null until that happens for the first time. */
+  #blocking: Stopwatch | null = null;
   /** Whether this turn of the event loop has had a write, so that later ones are queued until it ends. */
   #turn = false;
   /** The next of the writers that have written in this turn. */
@@ -258,7 +262,7 @@ export class StreamWriter {
     this.#enqueue(data);
     this.#moved(!this.#turn);
     if (isLent(data) && this.writeBufferSize > 0) return this.#untilAccepted('write');
-    return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
+    return this.#isFull() || this.#allowance <= 0 ? this.#wait() : RESOLVED;
   }
 
   /**
@@ -289,7 +293,7 @@ export class StreamWriter {
     for (const piece of pieces) this.#enqueue(piece);
     this.#moved(!this.#turn);
     if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilAccepted(action);
-    return this.#full || this.#allowance <= 0 ? this.#wait() : RESOLVED;
+    return this.#isFull() || this.#allowance <= 0 ? this.#wait() : RESOLVED;
   }
 
   /**
@@ -330,7 +334,7 @@ export class StreamWriter {
     if (refusal !== null) return refusal;
     if (this.#life !== 'open') return this.#connectionRefused('drain');
     this.#allowance -= CALL_COST;
-    if (!this.#full && this.#allowance > 0 && !this.transport.isClosing) return RESOLVED;
+    if (!this.#isFull() && this.#allowance > 0 && !this.transport.isClosing) return RESOLVED;
     return unlessEnded('drain', options, this.#wait());
   }
 
@@ -535,6 +539,11 @@ export class StreamWriter {
         return this.#writer.#loss;
       }
 
+      get timeBlocked(): number {
+        const blocking = this.#writer.#blocking;
+        return blocking === null ? 0 : blocking.total;
+      }
+
       reserve(action: string): Reservation {
         return this.#writer.#reserve(action);
       }
@@ -583,7 +592,7 @@ export class StreamWriter {
     this.#flying = null;
     if (this.#inFlight > 0) this.#dropped = true;
     this.#inFlight = 0;
-    this.#full = false;
+    this.#blocking?.stop();
 
     const drained = this.#drained;
     const flushes = this.#flushes;
@@ -759,11 +768,16 @@ export class StreamWriter {
     this.#releaseIfIdle();
   }
 
+  // A method: see `#canRead` of the stream.
+  #isFull(): boolean {
+    return this.#blocking !== null && this.#blocking.running;
+  }
+
   #measure(): void {
     const blocked = this.#blocked?.bytes ?? 0;
     const size = this.#queued + this.#inFlight + blocked;
-    if (size > this.#high) this.#full = true;
-    else if (this.#full && size <= this.#low) this.#full = false;
+    if (size > this.#high) (this.#blocking ??= new Stopwatch()).start();
+    else if (this.#isFull() && size <= this.#low) this.#blocking!.stop();
     if (this.#drained !== null) this.#wake();
     if (this.#flushes !== null && this.#sending())
       this.#wakeFlushes(this.#flushes, this.#bytesWritten + blocked - size);
@@ -798,7 +812,12 @@ export class StreamWriter {
 
   #wake(): void {
     // If the transport is going down, it is about to report the reason, and the waiting calls must reject with that.
-    if (this.#full || this.#turning || this.#drained === null || (this.transport.isClosing && this.#life === 'open'))
+    if (
+      this.#isFull() ||
+      this.#turning ||
+      this.#drained === null ||
+      (this.transport.isClosing && this.#life === 'open')
+    )
       return;
     const drained = this.#drained;
     this.#drained = null;
