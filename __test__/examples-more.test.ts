@@ -165,3 +165,61 @@ test('child-process-lines runs without arguments', async (t) => {
   t.regex(stdout, /^1: .*\n(\d+: .*\n)+\d+ lines, then exit code 0\n$/);
   t.is(code, 0);
 });
+
+// opentelemetry
+
+interface ExportedSpan {
+  readonly name: string;
+  readonly kind: string;
+  readonly status: string;
+  readonly id: string;
+  readonly parent: string | null;
+  readonly attributes: Record<string, unknown>;
+}
+
+interface ExportedMetric {
+  readonly name: string;
+  readonly value: number;
+  readonly attributes: Record<string, unknown>;
+}
+
+test('opentelemetry exports spans of connects and handlers, in their context, and the counters of the server', async (t) => {
+  const { code, stdout, stderr } = await new Process(t, process.execPath, [example('opentelemetry')]).ended;
+  t.is(stderr, '');
+  t.is(code, 0);
+  const lines = stdout.trimEnd().split('\n');
+  t.is(lines[0], 'HELLO');
+  const exported = <T>(kind: string): T[] =>
+    lines.filter((line) => line.startsWith(`${kind} `)).map((line) => JSON.parse(line.slice(kind.length + 1)) as T);
+
+  const spans = exported<ExportedSpan>('span');
+  const named = (name: string): ExportedSpan[] => spans.filter((span) => span.name === name);
+  const [job] = named('job');
+  const [handler, ...otherHandlers] = named('handler');
+  t.deepEqual(otherHandlers, []);
+  t.is(named('work')[0]!.parent, handler!.id);
+  const [first, second, failed] = named('connect 127.0.0.1');
+  t.deepEqual([first!.parent, second!.parent, failed!.parent], [job!.id, job!.id, null]);
+  t.like(first, { kind: 'CLIENT', status: 'UNSET' });
+  t.like(failed, { kind: 'CLIENT', status: 'ERROR' });
+  t.is(failed!.attributes['error.type'], 'ECONNREFUSED');
+  t.is(handler!.kind, 'SERVER');
+  // The two ends of one connection.
+  const ends = (span: ExportedSpan, end: string): unknown => span.attributes[`network.${end}.port`];
+  t.is(ends(handler!, 'peer'), ends(first!, 'local'));
+  t.is(handler!.attributes['server.port'], first!.attributes['server.port']);
+
+  const metrics = exported<ExportedMetric>('metric').map(({ name, value, attributes }) => ({
+    name: [name, ...Object.values(attributes)].join(' '),
+    value,
+  }));
+  t.deepEqual(Object.fromEntries(metrics.map(({ name, value }) => [name, value])), {
+    'sluice.timeouts timeout ERR_TIMEOUT': 1,
+    'sluice.server.connections': 1,
+    'sluice.server.handlers': 1,
+    'sluice.server.accepted': 2,
+    'sluice.server.dropped maxConnections': 1,
+    'sluice.server.io receive': 6,
+    'sluice.server.io transmit': 6,
+  });
+});

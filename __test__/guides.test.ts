@@ -22,10 +22,11 @@ import { seed } from './seed.js';
 
 // ------------------------------------------------------------------------------------------------ all documents
 
-/** Documents whose programs have tests: in this file, in readme.test.ts, porting.test.ts, framings.test.ts, running-guide.test.ts and testing-guide.test.ts. */
+/** Documents whose programs have tests: in this file, in readme.test.ts, porting.test.ts, framings.test.ts, running-guide.test.ts, testing-guide.test.ts and diagnostics-guide.test.ts. */
 const TESTED = [
   'README.md',
   'docs/behind-a-proxy.md',
+  'docs/diagnostics.md',
   'docs/errors.md',
   'docs/framings.md',
   'docs/porting-from-asyncio.md',
