@@ -58,7 +58,7 @@ import {
 import { sendfile, type SendfileOptions, type SendfileSource } from './sendfile.js';
 import { detach, type Detachable } from './detach.js';
 import { DrainWatch } from './drain-watch.js';
-import type { HandedOver } from './hand-over.js';
+import { handedOverBy, markHandedOver, wasHandedOver, type HandedOver } from './hand-over.js';
 import { openingTime, streamStats, type StreamStats } from './stats.js';
 import { startTls, type GiveUp, type Upgradable } from './start-tls.js';
 import { StreamDuplex } from './to-duplex.js';
@@ -654,7 +654,7 @@ export class Stream {
       return socket ?? new StreamDuplex(source);
     } catch (error) {
       this.#usable = this.mode;
-      handedOver.delete(this);
+      markHandedOver(this, null);
       throw error;
     }
   }
@@ -847,8 +847,8 @@ export class Stream {
     if (this.writeBufferSize > 0) parts.push(`queued: ${this.writeBufferSize}`);
     const peer = peerName(this);
     if (peer !== null) parts.push(`peername: ${peer}`);
-    const by = handedOver.get(this);
-    if (by !== undefined) parts.push(`handed over: ${by}`);
+    const by = handedOverBy(this);
+    if (by !== null) parts.push(`handed over: ${by}`);
     if (this.#life === 'gone') parts.push('closed');
     else if (this.isClosing()) parts.push('closing');
     const error = this.exception();
@@ -1083,7 +1083,7 @@ export class Stream {
       },
     };
     this.#usable = 0;
-    handedOver.set(this, action);
+    markHandedOver(this, action);
     return source;
   }
 }
@@ -1097,16 +1097,6 @@ function modeName(mode: StreamMode): string {
     default:
       return 'READWRITE';
   }
-}
-
-/** Which call has handed a stream over. Few streams are, so that most do not pay for a field. */
-const handedOver = new WeakMap<Stream, string>();
-
-/** The error of a call on a stream that was handed over; null if it was not. */
-function wasHandedOver(stream: Stream, action: string): StateError | null {
-  const by = handedOver.get(stream);
-  if (by === undefined) return null;
-  return new StateError('ERR_STREAM_HANDED_OVER', `${action}: the stream was handed over by ${by}()`);
 }
 
 function writeOnly(action: string): StateError {
