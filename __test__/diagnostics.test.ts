@@ -2,13 +2,17 @@
 // Runs once for each way of reading: it depends on sockets, not on the engine.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { BlockList, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { BlockList, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import {
+  ConnectionError,
   StreamReader,
+  StreamServer,
   connect,
   connectUnix,
+  type ClientHandler,
   type ConnectMessage,
   type HandlerMessage,
   type HandshakeMessage,
@@ -16,11 +20,11 @@ import {
   type ServerDropMessage,
   type Stream,
   type TimeoutMessage,
+  type UnixStreamServer,
 } from 'sluice';
 import { certificates } from './certificates.js';
 import { closedByPeer, echo, listen, sparePort, until } from './loopback.js';
 import { KINDS, serve, type Kind } from './server/servers.js';
-import type { StreamServer, UnixStreamServer } from 'sluice';
 
 /** Subscribes to a channel until the test is over. */
 function listenTo(t: ExecutionContext, name: string, listener: (message: unknown) => void): void {
@@ -294,6 +298,132 @@ test.serial('an address in the blockList is reported with its port', async (t) =
   await closedByPeer(socket);
   t.like(drops[0], { reason: 'blockList', peerAddress: '127.0.0.1', peerPort: localPort!, networkType: 'ipv4' });
 });
+
+test.serial('each option that refuses connections is the reason of its refusals', async (t) => {
+  const drops = messages<ServerDropMessage>(t, 'sluice:server.drop');
+  const failure = new RangeError('out of luck');
+  let decide: () => boolean = () => true;
+  const accept = (): boolean => decide();
+  const { dialPlain } = await serve(t, 'TCP', echo, { accept, maxConnectionsPerAddress: 1, onError() {} } as object);
+  const first = await dialPlain();
+  first.write('hello\n');
+  await once(first, 'data');
+  await closedByPeer(await dialPlain());
+  t.like(drops[0], { reason: 'maxConnectionsPerAddress', peerAddress: '127.0.0.1' });
+  first.destroy();
+  decide = () => false;
+  while (drops.at(-1)!.reason !== 'accept') await closedByPeer(await dialPlain());
+  t.is(drops.at(-1)!.error, undefined);
+  decide = () => {
+    throw failure;
+  };
+  await closedByPeer(await dialPlain());
+  t.like(drops.at(-1), { reason: 'failed', error: failure, errorType: 'RangeError' });
+});
+
+test.serial('a connection that the net.Server of sock refuses is reported without a peer', async (t) => {
+  const drops = messages<ServerDropMessage>(t, 'sluice:server.drop');
+  const sock = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
+  await once(sock, 'listening');
+  sock.maxConnections = 1;
+  const server = new StreamServer(echo, null, 0, { sock, onError() {} });
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const first = await connect('127.0.0.1', port(server));
+  t.teardown(() => first.abort());
+  await first.write('hello\n');
+  await first.readline();
+  const second = await connect('127.0.0.1', port(server));
+  await second.read().catch(() => {});
+  await second.abort();
+  await until(() => drops.length > 0);
+  t.deepEqual(drops, [{ action: 'StreamServer', reason: 'sock' }]);
+  t.is(server.stats().dropped.sock, 1);
+});
+
+for (const [header, code] of [
+  ['GET / HTTP/1.1\r\n\r\n', 'ERR_PROXY_HEADER'],
+  ['PROXY TCP4 nonsense\r\n', 'ERR_PROXY_HEADER'],
+] as const) {
+  test.serial(`a connection without a valid PROXY header is reported with the error: ${header.trim()}`, async (t) => {
+    const drops = messages<ServerDropMessage>(t, 'sluice:server.drop');
+    const trusted = new BlockList();
+    trusted.addAddress('127.0.0.1');
+    const { dialPlain } = await serve(t, 'TCP', echo, { proxyProtocol: { trusted }, onError() {} } as object);
+    const socket = await dialPlain();
+    socket.write(header);
+    await closedByPeer(socket);
+    await until(() => drops.length > 0);
+    t.is(drops.length, 1);
+    t.like(drops[0], { reason: 'proxyProtocol', errorType: code, peerAddress: '127.0.0.1' });
+  });
+}
+
+test.serial('a connection from an untrusted proxy is reported with the error', async (t) => {
+  const drops = messages<ServerDropMessage>(t, 'sluice:server.drop');
+  const { dialPlain } = await serve(t, 'TCP', echo, {
+    proxyProtocol: { trusted: new BlockList() },
+    onError() {},
+  } as object);
+  await closedByPeer(await dialPlain());
+  await until(() => drops.length > 0);
+  t.like(drops[0], { reason: 'proxyProtocol', peerAddress: '127.0.0.1' });
+  t.true(drops[0]!.error instanceof ConnectionError);
+});
+
+const SLOW: readonly {
+  option: string;
+  timeout: number;
+  errorType: string;
+  handler: ClientHandler;
+  talk: (socket: Socket) => void;
+}[] = [
+  {
+    option: 'readTimeout',
+    timeout: 50,
+    errorType: 'ERR_READ_TIMEOUT',
+    handler: async (stream) => {
+      await stream.readline();
+    },
+    talk: (socket) => void socket.write('a part'),
+  },
+  {
+    option: 'writeTimeout',
+    timeout: 100,
+    errorType: 'ERR_WRITE_TIMEOUT',
+    handler: (stream) => stream.write(Buffer.alloc(64 << 20)),
+    talk: (socket) => void socket.pause(),
+  },
+];
+
+for (const kind of KINDS) {
+  for (const { handler, talk, ...expected } of SLOW) {
+    test.serial(`${kind}: a ${expected.option} of a server is reported with its option and its time`, async (t) => {
+      const timeouts = messages<TimeoutMessage>(t, 'sluice:timeout');
+      const options = { [expected.option]: expected.timeout, onError() {} };
+      const { dial: dialNode } = await serve(t, kind, handler, options);
+      talk(await dialNode());
+      await until(() => timeouts.length > 0);
+      t.is(timeouts.length, 1);
+      t.like(timeouts[0], { ...expected, networkTransport: kind === 'Unix' ? 'unix' : 'tcp' });
+      t.is(timeouts[0]!.action, undefined);
+    });
+  }
+
+  test.serial(`${kind}: a maxAge is reported, over TLS also during the handshake`, async (t) => {
+    const timeouts = messages<TimeoutMessage>(t, 'sluice:timeout');
+    const options = { maxAge: 100, onError() {} };
+    const reading: ClientHandler = async (stream) => {
+      await stream.read();
+    };
+    const { dialPlain } = await serve(t, kind, reading, options);
+    await closedByPeer(await dialPlain());
+    await until(() => timeouts.length > 0);
+    t.is(timeouts.length, 1);
+    t.like(timeouts[0], { option: 'maxAge', timeout: 100, errorType: 'ERR_MAX_AGE' });
+    t.is(timeouts[0]!.networkTransport, kind === 'Unix' ? 'unix' : 'tcp');
+  });
+}
 
 test.serial('a subscriber that throws does not affect the connection: the process gets its error', async (t) => {
   const others = process.listeners('uncaughtException');

@@ -17,7 +17,7 @@ import {
 import { certificates } from './certificates.js';
 import { fakeClock } from './fake-clock.js';
 import { closedByPeer, deferred, portOf, quiet, until } from './loopback.js';
-import { KINDS, serve, type Kind } from './server/servers.js';
+import { KINDS, breakOff, serve, type Kind } from './server/servers.js';
 
 type Pair = (t: ExecutionContext, limit: number) => Promise<[client: Stream, server: Stream]>;
 
@@ -238,7 +238,7 @@ for (const kind of KINDS) {
     await until(() => server.stats().bytesRead === 6);
     t.like(server.stats(), { connections: 1, handlers: 0 });
     await kept[0]!.write('bye\n');
-    socket.destroy();
+    breakOff(socket);
     await until(() => server.stats().connections === 0);
     t.like(server.stats(), { bytesRead: 6, bytesWritten: 4 });
   });
