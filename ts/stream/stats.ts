@@ -1,6 +1,4 @@
 /** What `stream.stats()` counts. */
-import type { ReaderIntake } from '../reader/intake.js';
-import type { WriterOutlet } from '../writer/writer.js';
 
 /** The counters of a stream. Times are in milliseconds. After the connection has ended, they stay as they were. */
 export interface StreamStats {
@@ -45,8 +43,8 @@ export function openingTime(): number {
 export function streamStats(
   stream: Counted,
   opened: number,
-  intake: Pick<ReaderIntake, 'framesRead' | 'timePaused'>,
-  outlet: Pick<WriterOutlet, 'timeBlocked'> | null,
+  intake: { readonly framesRead: number; readonly timePaused: number },
+  outlet: { readonly timeBlocked: number } | null,
 ): StreamStats {
   return {
     openedAt: Math.round(performance.timeOrigin + opened),
