@@ -395,6 +395,15 @@ test('lines end at LF only, and one CR before the LF is removed with it', async 
   await everyWay(t, 'a\r\nb\n', ['a\r\n', 'b\n'], { keepEnds: true });
 });
 
+test('a carriage return before a line feed is removed also among many lines without one', async (t) => {
+  const plain = Array.from({ length: 3000 }, (_, i) => `line ${i}`);
+  const ends = plain.map((_, i) => (i === 1500 || i === 2999 ? '\r\n' : '\n'));
+  const data = plain.map((line, i) => line + (ends[i] as string)).join('');
+  t.deepEqual((await all(ended(data).lines().batches())).flat(), plain);
+  const kept = await all(ended(data).lines({ keepEnds: true }).batches());
+  t.is(kept.flat().join(''), data);
+});
+
 test('the bytes after the last LF are the last line, unchanged', async (t) => {
   await everyWay(t, 'a\nb', ['a', 'b']);
   await everyWay(t, 'a\nb\r', ['a', 'b\r']);
