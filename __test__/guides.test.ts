@@ -34,6 +34,7 @@ const TESTED = [
   'docs/testing-a-protocol.md',
   'docs/tuning.md',
   'docs/which-way-to-read.md',
+  'docs/with-other-streams.md',
   'docs/writing-a-protocol-parser.md',
 ];
 

@@ -113,6 +113,9 @@ export interface StreamSide extends ReadingSink, Keeper {
   dropUnread(): void;
 }
 
+/** The protocol by which `node:stream/iter` asks any object for its bytes. */
+const toAsyncStreamable: unique symbol = Symbol.for('Stream.toAsyncStreamable') as never;
+
 /** How many times bytes have arrived, on any stream. */
 let arrivals = 0;
 
@@ -394,6 +397,16 @@ export class Stream {
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
     return this.#canRead() ? this.#reader[Symbol.asyncIterator]() : failing(this.#unreadable('for await'));
+  }
+
+  /**
+   * Iterates over everything until EOF in batches, each with all bytes that are buffered: the protocol of `node:stream/iter`, whose functions
+   * accept this stream. Leaving the loop early leaves the rest unread.
+   *
+   * @internal
+   */
+  async *[toAsyncStreamable](): AsyncGenerator<Uint8Array[], void, undefined> {
+    for await (const chunk of this.chunks()) yield [chunk];
   }
 
   // ---------------------------------------------------------------------------------------------- writing
