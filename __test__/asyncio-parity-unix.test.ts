@@ -3,16 +3,15 @@
 import { stat, unlink, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { connectUnix, UnixStreamServer } from 'sluice';
 import { certificates } from './certificates.js';
-import { directory } from './fifo.js';
+import { unixPath } from './fifo.js';
 import { echo } from './loopback.js';
 import { Process } from './program.js';
 
 function name(t: ExecutionContext): string {
-  return path.join(directory(t), 'sock');
+  return unixPath(t);
 }
 
 function exists(file: string): Promise<boolean> {

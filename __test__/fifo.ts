@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { constants, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 
 /** A directory that is removed when the test is over. */
@@ -11,6 +11,15 @@ export function directory(t: Pick<ExecutionContext, 'teardown'>): string {
   t.teardown(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
+
+/** The path of a Unix socket, in a directory that is removed when the test is over; on Windows the name of a named pipe. */
+export function unixPath(t: Pick<ExecutionContext, 'teardown'>, name = 'sock'): string {
+  const path = directory(t);
+  return process.platform === 'win32' ? `\\\\.\\pipe\\${basename(path)}-${name}` : join(path, name);
+}
+
+/** Whether a connection over a Unix socket can end one direction: a named pipe of Windows cannot. */
+export const UNIX_HALF_CLOSE = process.platform !== 'win32';
 
 /** The two ends of a named pipe, as fds. */
 export function fifo(dir: string, name = 'fifo'): { path: string; reader: number; writer: number } {

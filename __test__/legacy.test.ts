@@ -4,7 +4,6 @@ import test, { type ExecutionContext } from 'ava';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import {
   ConnectionError,
@@ -21,7 +20,7 @@ import {
   type ClientConnectedCallback,
   type StreamPair,
 } from 'sluice';
-import { directory } from './fifo.js';
+import { unixPath } from './fifo.js';
 import { closedByPeer, deferred, dial, gather, listen, portOf, sparePort, turns } from './loopback.js';
 import { root } from './program.js';
 
@@ -249,15 +248,8 @@ test('startServer rejects invalid arguments, and an address in use', async (t) =
 
 // ------------------------------------------------------------------------------------------------ Unix sockets
 
-// eslint-disable-next-line no-restricted-syntax -- Windows has named pipes instead
-const unix = process.platform === 'win32' ? test.skip : test;
-
-function socketPath(t: ExecutionContext): string {
-  return path.join(directory(t), 'socket');
-}
-
-unix('openUnixConnection resolves with the halves of a connection to a Unix socket', async (t) => {
-  const file = socketPath(t);
+test('openUnixConnection resolves with the halves of a connection to a Unix socket', async (t) => {
+  const file = unixPath(t);
   const server = createServer((socket) => socket.end('hello\n')).listen(file);
   await once(server, 'listening');
   const [reader, writer] = await openUnixConnection(file);
@@ -268,8 +260,8 @@ unix('openUnixConnection resolves with the halves of a connection to a Unix sock
   await t.throwsAsync(openUnixConnection(`${file}-none`), { code: 'ENOENT' });
 });
 
-unix('startUnixServer serves pairs at a path', async (t) => {
-  const file = socketPath(t);
+test('startUnixServer serves pairs at a path', async (t) => {
+  const file = unixPath(t);
   const callback: ClientConnectedCallback = async (reader, writer) => {
     void writer.write(await reader.readline());
     await writer.close();

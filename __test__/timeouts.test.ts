@@ -1,12 +1,12 @@
 /** `{ timeout }` of the calls that wait: what they reject with, and what that leaves. */
 import { spawnSync } from 'node:child_process';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createServer } from 'node:net';
 import { getEventListeners, once } from 'node:events';
 import test from 'ava';
 import { StreamReader, TimeoutError, connect, connectUnix } from 'sluice';
 import { Deadline, setDeadline, withdrawDeadline } from '#ts/deadlines.js';
+import { unixPath } from './fifo.js';
 import { deferred, listen, streamAndPeer } from './loopback.js';
 import { LONGEST_MS, root } from './program.js';
 
@@ -174,8 +174,7 @@ test('connect and connectUnix reject with a TimeoutError when the handshake take
     });
   }
   for (const socket of sockets) if (!socket.closed) await once(socket.resume().end(), 'close');
-  if (process.platform === 'win32') return;
-  const file = path.join(tmpdir(), `sluice-timeout-${process.pid}-${Math.random()}`);
+  const file = unixPath(t);
   const server = createServer().listen(file);
   await once(server, 'listening');
   t.teardown(() => server.close());

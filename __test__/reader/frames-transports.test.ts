@@ -1,5 +1,4 @@
 /** Frames, windows, bodies and lines as strings over every transport, with real data and pauses. */
-import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -19,7 +18,7 @@ import {
 import { TUNING } from '#ts/reader/intake.js';
 import { sameBytes } from '../bytes.js';
 import { certificates } from '../certificates.js';
-import { directory, fifo } from '../fifo.js';
+import { directory, fifo, unixPath } from '../fifo.js';
 import { deferred, portOf, until } from '../loopback.js';
 import { seed } from '../seed.js';
 
@@ -65,7 +64,7 @@ const transports: readonly (readonly [string, Dial])[] = [
   [
     'Unix socket',
     async (t, data) => {
-      const file = path.join(directory(t), 'frames.sock');
+      const file = unixPath(t);
       const server = new UnixStreamServer(async (stream) => {
         await stream.write(data);
       }, file);
@@ -144,7 +143,7 @@ async function connected(t: ExecutionContext, kind: Kind, limit: number): Promis
   const options = { limit, ...(encrypted ? { ssl } : {}) };
   const dialed = { limit, ...(encrypted ? { ssl: { ca }, serverHostname: 'localhost' } : {}) };
   if (kind === 'Unix socket') {
-    const file = path.join(directory(t), 'frames.sock');
+    const file = unixPath(t);
     const server = new UnixStreamServer(handler, file, options);
     t.teardown(() => server.abort());
     await server.startServing();
@@ -349,8 +348,10 @@ for (const [name, wire] of WIRES) {
       const header = Buffer.of(0x61, 0, 0x0f, 0x42, 0x3b - 5);
       await sender.write(Buffer.concat([header, Buffer.alloc(size, 'x')]));
       const reading = receiver.readframe(WIDE);
-      await sender.close();
-      const error = await t.throwsAsync<IncompleteReadError>(reading, { instanceOf: IncompleteReadError });
+      const [error] = await Promise.all([
+        t.throwsAsync<IncompleteReadError>(reading, { instanceOf: IncompleteReadError }),
+        sender.close(),
+      ]);
       t.is(error.partial.length, size + header.length);
       t.deepEqual(error.partial.subarray(0, 5), header);
       t.is(error.expected, 5 + header.readUInt32BE(1));

@@ -1,5 +1,4 @@
 /** Leaving a loop while it waits: its read ends, no data is lost, and the stream can be read again. */
-import path from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -14,7 +13,7 @@ import {
 } from 'sluice';
 import { readerIntake } from '#ts/reader/reader.js';
 import { certificates } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import { portOf } from '../loopback.js';
 
 type Source = StreamReader | Stream;
@@ -185,7 +184,7 @@ async function sides(
   let accept!: (stream: Stream) => void;
   const accepted = new Promise<Stream>((resolve) => (accept = resolve));
   const handler = (stream: Stream): void => accept(stream);
-  const file = unix ? path.join(directory(t), 'loops.sock') : '';
+  const file = unix ? unixPath(t) : '';
   const tcp = new StreamServer(handler, '127.0.0.1', 0, ssl);
   const server = unix ? new UnixStreamServer(handler, file, ssl) : tcp;
   await server.startServing();

@@ -3,7 +3,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { BlockList, connect as netConnect, createServer, type AddressInfo, type Socket } from 'node:net';
-import path from 'node:path';
 import tls from 'node:tls';
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
@@ -20,7 +19,7 @@ import {
 } from 'sluice';
 import { Admission, Refusal, RefusalReports, ipPeer, type AddressCount } from '#ts/server/admission.js';
 import { certificates } from '../certificates.js';
-import { directory, openFds } from '../fifo.js';
+import { openFds, unixPath } from '../fifo.js';
 import { closedByPeer, deferred, echo, gather, portOf, quiet, serving, until } from '../loopback.js';
 
 type Report = Error & { readonly code?: string };
@@ -465,7 +464,7 @@ test('accept may close the server: the connection is dropped, and nothing is lef
 test('accept of a Unix server gets a peer without an address', async (t) => {
   const seen: Peer[] = [];
   const errors: Report[] = [];
-  const file = path.join(directory(t), 'sock');
+  const file = unixPath(t);
   let admit = false;
   await using server = new UnixStreamServer(echo, file, {
     accept: (peer) => seen.push(peer) > 0 && admit,

@@ -2,7 +2,6 @@
 // Runs once for each way of reading: both engines receive the same bytes.
 import { once } from 'node:events';
 import { BlockList, connect as netConnect, type Socket } from 'node:net';
-import path from 'node:path';
 import { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
@@ -19,7 +18,7 @@ import {
   type Transport,
 } from 'sluice';
 import { certificates } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import {
   closedByPeer,
   deferred,
@@ -670,7 +669,7 @@ for (const secure of [false, true]) {
 // --- Unix sockets, options
 
 test.serial('a Unix server trusts every peer that can connect', async (t) => {
-  const file = path.join(directory(t), 'sock');
+  const file = unixPath(t);
   const errors: unknown[] = [];
   const server = new UnixStreamServer(
     async (stream) => {
@@ -744,7 +743,7 @@ async function behindTcp(t: ExecutionContext, handler: ClientHandler, options: C
 }
 
 async function behindUnix(t: ExecutionContext, handler: ClientHandler, options: ClientOptions): Promise<Behind> {
-  const file = path.join(directory(t), 'sock');
+  const file = unixPath(t);
   const errors: Error[] = [];
   const onError = (error: unknown): void => void errors.push(error as Error);
   const server = new UnixStreamServer(handler, file, { proxyProtocol: {}, onError, ...options });

@@ -3,7 +3,6 @@
 // Runs once for each way of reading: the engine makes no difference to streams.
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type AddressInfo, type Socket } from 'node:net';
-import { join } from 'node:path';
 import { PassThrough, duplexPair, type Duplex, type DuplexOptions } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
@@ -18,7 +17,7 @@ import {
   type Stream,
 } from 'sluice';
 import { certificates } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import { quiet } from '../loopback.js';
 
 interface Kind {
@@ -43,7 +42,7 @@ async function accept(t: ExecutionContext, at: string | number): Promise<{ accep
 
 const kinds: readonly Kind[] = [
   { name: 'TCP', ends: (t) => accept(t, 0), over: connect },
-  { name: 'a Unix socket', ends: (t) => accept(t, join(directory(t), 'socket')), over: connectUnix },
+  { name: 'a Unix socket', ends: (t) => accept(t, unixPath(t)), over: connectUnix },
   { name: 'a Duplex', ends: () => paired(), over: connect },
   { name: 'a Duplex in object mode', ends: () => paired({ objectMode: true }), over: connect },
 ];

@@ -3,11 +3,10 @@ import type { ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { connect as netConnect } from 'node:net';
-import path from 'node:path';
 import tls from 'node:tls';
 import { StreamServer, UnixStreamServer, type ClientHandler, type ServingOptions } from 'sluice';
 import { certificates } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import { portOf, quiet } from '../loopback.js';
 
 /** What a server listens on, and whether with TLS. */
@@ -42,7 +41,7 @@ export async function serve(
   options: Omit<ServingOptions, 'ssl'> = {},
 ): Promise<Served> {
   const { ca, server: identity } = await certificates();
-  const file = path.join(directory(t), 'sock');
+  const file = unixPath(t);
   const given = { shutdownTimeout: 50, ...options };
   const server =
     kind === 'Unix'

@@ -6,10 +6,7 @@
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, connect as dialPlain, type AddressInfo, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { Duplex, PassThrough } from 'node:stream';
 import tls from 'node:tls';
 import { inspect } from 'node:util';
@@ -27,6 +24,7 @@ import {
   type StreamServerOptions,
 } from 'sluice';
 import { certificates } from '../certificates.js';
+import { unixPath } from '../fifo.js';
 import { closedByPeer, deferred, gather, portOf, quiet, until } from '../loopback.js';
 
 type Kind = 'tcp' | 'unix' | 'tls' | 'startTls';
@@ -42,12 +40,6 @@ const BULK = randomBytes(MUCH);
 
 /** Long enough for a close that is bounded by a second, and shorter than the 30 s of a close without that bound. */
 const FAR_MS = 20_000;
-
-function socketFile(t: ExecutionContext): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'sluice-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  return path.join(folder, 's');
-}
 
 /** A stream, and a peer made with Node that reads nothing and keeps its side open. */
 async function streamAndPeer(
@@ -76,7 +68,7 @@ async function clientOf(t: ExecutionContext, kind: Kind, options: ConnectOptions
       : createServer({ allowHalfOpen: true, pauseOnConnect: true }, accepted.resolve);
   t.teardown(() => server.close());
   if (kind === 'unix') {
-    const file = socketFile(t);
+    const file = unixPath(t);
     await once(server.listen(file), 'listening');
     return [await connectUnix(file, options), await accepted.promise];
   }
@@ -101,7 +93,7 @@ async function servedOf(t: ExecutionContext, kind: Kind, options: StreamServerOp
     // The test closes the stream, not the end of the handler.
     await stream.waitClosed().catch(() => {});
   };
-  const file = socketFile(t);
+  const file = unixPath(t);
   const server =
     kind === 'unix'
       ? new UnixStreamServer(handler, file, plain)
@@ -111,6 +103,8 @@ async function servedOf(t: ExecutionContext, kind: Kind, options: StreamServerOp
   const place = server instanceof UnixStreamServer ? { path: file } : { host: '127.0.0.1', port: portOf(server) };
   const socket = dialPlain({ ...place, allowHalfOpen: true });
   t.teardown(() => socket.destroy());
+  // Before it is connected, because a read that has begun on a named pipe of Windows takes everything.
+  if (kind === 'unix') socket.pause();
   if (kind === 'tcp' || kind === 'unix') return [await served.promise, socket];
   const secured = tls.connect({ socket, ca, host: 'localhost', allowHalfOpen: true } as tls.ConnectionOptions);
   await once(secured, 'secureConnect');

@@ -3,10 +3,7 @@
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect as netConnect, type NetConnectOpts, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -21,6 +18,7 @@ import {
 } from 'sluice';
 import { sameBytes } from '../bytes.js';
 import { certificates } from '../certificates.js';
+import { unixPath } from '../fifo.js';
 import { DepartingPeer } from './departing-peer.js';
 import type { Kind, Place } from './departing-thread.js';
 import { portOf } from '../loopback.js';
@@ -32,9 +30,7 @@ const LIMIT = 1000;
 
 /** A stream to a peer in another thread. */
 async function streamTo(t: ExecutionContext, kind: Kind, side: Side): Promise<[Stream, DepartingPeer]> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'sluice-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  const file = path.join(folder, 's');
+  const file = unixPath(t);
   const peer = new DepartingPeer(t);
   const stream =
     side === 'a client' ? await dialled(kind, await peer.listen(kind, file)) : await accepted(t, kind, file, peer);

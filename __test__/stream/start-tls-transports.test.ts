@@ -2,13 +2,12 @@
 // Runs once for each way of reading: an upgrade concerns the socket, not the ring.
 import { once } from 'node:events';
 import { Socket, connect as netConnect, createServer } from 'node:net';
-import { join } from 'node:path';
 import { Duplex, duplexPair } from 'node:stream';
 import tls from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { ConnectionError, StateError, UnixStreamServer, connect, connectUnix, type Stream } from 'sluice';
 import { certificates } from '../certificates.js';
-import { directory, fifo } from '../fifo.js';
+import { directory, fifo, unixPath } from '../fifo.js';
 import { deferred, quiet, turns, until } from '../loopback.js';
 
 /** One end of a connection as a Node stream, unread so far. */
@@ -27,7 +26,7 @@ interface Kind {
 /** A Unix server, and the stream of its first connection. */
 async function unixServer(t: ExecutionContext): Promise<{ path: string; accepted: Promise<Stream> }> {
   const accepted = deferred<Stream>();
-  const path = join(directory(t), 'socket');
+  const path = unixPath(t);
   const server = new UnixStreamServer((stream) => accepted.resolve(stream), path);
   t.teardown(() => server.abort());
   await server.startServing();
@@ -37,7 +36,7 @@ async function unixServer(t: ExecutionContext): Promise<{ path: string; accepted
 const unix: Kind = {
   name: 'a Unix socket',
   async client(t) {
-    const path = join(directory(t), 'socket');
+    const path = unixPath(t);
     const accepted = deferred<Raw>();
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => accepted.resolve(socket));
     t.teardown(() => server.close());

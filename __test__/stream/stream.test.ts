@@ -2,7 +2,6 @@ import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import { Socket, createServer, type AddressInfo, type Server } from 'node:net';
-import { join } from 'node:path';
 import { PassThrough, Readable, Writable, duplexPair } from 'node:stream';
 import { Server as TlsServer, createServer as createTlsServer } from 'node:tls';
 import { inspect } from 'node:util';
@@ -19,7 +18,7 @@ import {
   connectWritePipe,
 } from 'sluice';
 import { certificates } from '../certificates.js';
-import { directory, fifo } from '../fifo.js';
+import { directory, fifo, unixPath } from '../fifo.js';
 import { gather, quiet, streamAndPeer, turns, until } from '../loopback.js';
 
 /** Whether the error of a failing `await using` is the error itself, not a SuppressedError. */
@@ -526,7 +525,7 @@ test('watermarks can be set on the stream', async (t) => {
 test('writeBufferSize counts the bytes that the kernel has not taken, and inspect shows them as queued', async (t) => {
   const size = 8_000_000;
   const { ca, server } = await certificates();
-  const path = join(directory(t), 'socket');
+  const path = unixPath(t);
   const unix = await accepting(t, createServer({ allowHalfOpen: true }), path);
   const secure = await accepting(t, createTlsServer(server), 0);
   const [near, far] = duplexPair();

@@ -4,7 +4,6 @@ import test from 'ava';
 import { closeSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import path from 'node:path';
 import { Duplex, PassThrough } from 'node:stream';
 import tls from 'node:tls';
 import {
@@ -19,7 +18,7 @@ import {
   type TimeoutOptions,
 } from 'sluice';
 import { certificates } from '../certificates.js';
-import { directory, fifo } from '../fifo.js';
+import { directory, fifo, unixPath } from '../fifo.js';
 import { closedByPeer, dial, listen, listenTls, quiet, streamAndPeer, turns, until } from '../loopback.js';
 
 const LARGE = 32 << 20;
@@ -54,8 +53,8 @@ const OPEN: Record<string, Open> = {
     return stream;
   },
   async Unix(t, timeouts) {
-    const file = path.join(directory(t), 'sock');
-    const server = createServer((socket) => void quiet(socket).pause()).listen(file);
+    const file = unixPath(t);
+    const server = createServer({ pauseOnConnect: true }, quiet).listen(file);
     await once(server, 'listening');
     t.teardown(() => server.close());
     return connectUnix(file, timeouts);

@@ -2,12 +2,11 @@
 // Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
 import { X509Certificate, generateKeyPairSync } from 'node:crypto';
 import { connect as netConnect } from 'node:net';
-import path from 'node:path';
 import { createSecureContext, type ConnectionOptions, type DetailedPeerCertificate, type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { ConnectionError, StreamServer, UnixStreamServer, connect, connectUnix, type Stream } from 'sluice';
 import { certificates, type Identity } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import {
   closedByPeer,
   deferred,
@@ -257,7 +256,7 @@ test('a server without ssl refuses; a closed one accepts the options, and stays 
   };
   const { server: plain } = await serving(t, echo);
   t.throws(() => plain.setSecureContext(identity), refused);
-  const unix = new UnixStreamServer(echo, path.join(directory(t), 'sock'));
+  const unix = new UnixStreamServer(echo, unixPath(t));
   t.throws(() => unix.setSecureContext(identity), refused);
   const { server } = await serving(t, echo, { ssl: identity });
   await server.close();
@@ -268,7 +267,7 @@ test('a server without ssl refuses; a closed one accepts the options, and stays 
 
 test('a Unix server can exchange its certificate, too', async (t) => {
   const { server: old, otherHost: renewed } = await certificates();
-  const file = path.join(directory(t), 'sock');
+  const file = unixPath(t);
   await using server = new UnixStreamServer(echo, file, { ssl: old });
   await server.startServing();
   for (const identity of [old, renewed]) {

@@ -2,12 +2,11 @@
 // Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import tls, { type TLSSocket } from 'node:tls';
 import test from 'ava';
 import { ConnectionError, connect, connectUnix, type ConnectOptions, type Stream } from 'sluice';
 import { certificates } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import { dial, listen, listenTls, resolving, turns } from '../loopback.js';
 
 for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
@@ -77,7 +76,7 @@ test.serial('a dot at the end of a name is neither sent to the server nor compar
   resolving(t, ['127.0.0.1']);
   const compared: string[] = [];
   const checkServerIdentity = (name: string): undefined => void compared.push(name);
-  const path = join(directory(t), 'socket');
+  const path = unixPath(t);
   const unix = tls.createServer({ ...server, SNICallback }, answer);
   t.teardown(() => unix.close());
   await once(unix.listen(path), 'listening');

@@ -2,12 +2,11 @@
 // Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
 import { once } from 'node:events';
 import net, { type Socket } from 'node:net';
-import { join } from 'node:path';
 import test from 'ava';
 import { DuplexTransport } from '#ts/transports/duplex.js';
 import { SocketTransport } from '#ts/transports/socket.js';
 import { secured } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import { transportContract, turns, type Pair, type PairMaker } from '../transport-contract.js';
 
 async function both(client: DuplexTransport, served: DuplexTransport): Promise<Pick<Pair, 'a' | 'b'>> {
@@ -35,7 +34,7 @@ const overUnix: PairMaker = {
   halfClose: false,
   make: async () => {
     const teardowns: (() => unknown)[] = [];
-    const path = join(directory({ teardown: (f) => void teardowns.push(f) }), 'socket');
+    const path = unixPath({ teardown: (f) => void teardowns.push(f) });
     const { client, served, close } = await sockets({ path });
     const pair = await both(SocketTransport.over(client), SocketTransport.accepted(served, { path }));
     const dispose = (): void => {

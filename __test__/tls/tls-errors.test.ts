@@ -3,7 +3,6 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as netConnect, type Socket } from 'node:net';
-import path from 'node:path';
 import tls, { type PeerCertificate, type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -18,7 +17,7 @@ import {
   type Stream,
 } from 'sluice';
 import { certificates } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import {
   closedByPeer,
   deferred,
@@ -306,7 +305,7 @@ function isRefusal(t: ExecutionContext, error: unknown, call: string, name: stri
 test('invalid options are refused with the call and the option, before anything is opened', async (t) => {
   const listener = await listen(t);
   const { port } = listener;
-  const socketPath = path.join(directory(t), 's');
+  const socketPath = unixPath(t);
   const { stream, peer } = await streamAndPeer(t);
   for (const [name, refusal] of Object.entries(await refusals())) {
     const ssl = refusal.ssl as ClientSsl;

@@ -11,7 +11,7 @@ import { ConnectionError, StreamServer, UnixStreamServer, connect, connectUnix }
 import { descriptorOf } from '#ts/transports/node-internals.js';
 import { lastDescriptor } from '#ts/transports/descriptors.js';
 import { certificates } from '../certificates.js';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import { closedByPeer, dial, echo, portOf, quiet, turns } from '../loopback.js';
 import { Process, root } from '../program.js';
 import { KINDS } from '../server/servers.js';
@@ -22,7 +22,7 @@ const posix = process.platform === 'win32' ? test.skip : test;
 for (const kind of KINDS) {
   posix(`the connection that takes the last descriptor is reported, and the server continues (${kind})`, async (t) => {
     const { ca, server: identity } = await certificates();
-    const file = path.join(directory(t), 'sock');
+    const file = unixPath(t);
     const program = `
       import { StreamServer, UnixStreamServer } from ${JSON.stringify(pathToFileURL(path.join(root, 'dist/index.js')))};
       const echo = async (stream) => { for await (const line of stream) await stream.write(line); };
@@ -154,7 +154,7 @@ test('a connection is not reported if descriptors are left, or if its descriptor
 test('connections refused by maxConnections of sock are reported once, until one is accepted again', async (t) => {
   const errors: unknown[] = [];
   const onError = (error: unknown): void => void errors.push(error);
-  const unix = path.join(directory(t), 'sock');
+  const unix = unixPath(t);
   for (const kind of ['TCP', 'Unix'] as const) {
     errors.length = 0;
     const sock = createServer({ allowHalfOpen: true, pauseOnConnect: true });

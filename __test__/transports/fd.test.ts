@@ -8,7 +8,7 @@ import { connect as netConnect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import { root } from '../program.js';
 
 // eslint-disable-next-line no-restricted-syntax -- only Linux shows which fds a process has
@@ -83,7 +83,7 @@ const MAKING = {
 };
 
 onLinux('a listening socket, TCP or Unix, cannot be a stream', async (t) => {
-  const path = join(directory(t), 'socket');
+  const path = unixPath(t);
   for (const place of [{ port: 0, host: '127.0.0.1' }, { path }]) {
     const server = createServer();
     t.teardown(() => server.close());
@@ -120,7 +120,7 @@ onLinux('a datagram socket can be neither a stream nor a listener, and its fd st
 });
 
 onLinux('a connected socket cannot be a listener, and a TCP socket cannot be a Unix socket', async (t) => {
-  const path = join(directory(t), 'socket');
+  const path = unixPath(t);
   const unconnected = 'that is not connected';
   for (const [place, call, expected] of [
     [

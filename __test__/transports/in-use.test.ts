@@ -16,6 +16,7 @@ import {
 } from 'sluice';
 import { StreamMode } from '#ts/transports/transport.js';
 import { checkUnused, claim, markUsed } from '#ts/transports/in-use.js';
+import { unixPath } from '../fifo.js';
 import { listen } from '../loopback.js';
 
 async function refuses(t: ExecutionContext, action: string, made: Promise<unknown>, what = 'used'): Promise<void> {
@@ -89,18 +90,11 @@ test('the socket of a stream made by connect is refused', async (t) => {
 });
 
 test('a Unix socket is refused while its stream is open', async (t) => {
-  const server = createServer((socket) => socket.resume()).listen(`\0sluice-in-use-${process.pid}`);
-  const listening = await Promise.race([
-    once(server, 'listening').then(() => true),
-    once(server, 'error').then(() => false),
-  ]);
-  if (!listening) {
-    t.log('this system has no abstract names');
-    t.false(server.listening);
-    return;
-  }
+  const path = unixPath(t);
+  const server = createServer((socket) => socket.resume()).listen(path);
+  await once(server, 'listening');
   t.teardown(() => server.close());
-  const sock = netConnect({ path: `\0sluice-in-use-${process.pid}` });
+  const sock = netConnect({ path });
   const stream = await connectUnix({ sock });
   await refuses(t, 'connectUnix', connectUnix({ sock }));
   await stream.abort();

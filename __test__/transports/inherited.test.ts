@@ -1,10 +1,9 @@
 /** Sockets that another process made and handed over as fds, as a supervisor does by socket activation. */
 // Runs once: it is about which fds are accepted.
 import { stat } from 'node:fs/promises';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
-import { directory } from '../fifo.js';
+import { unixPath } from '../fifo.js';
 import { Process, installed } from '../program.js';
 
 /**
@@ -49,7 +48,7 @@ async function run(t: ExecutionContext, scenario: string): Promise<{ outcome: un
     return null;
   }
   if (!installed(t, 'python3')) return null;
-  const file = path.join(directory(t), 's');
+  const file = unixPath(t);
   const program = fileURLToPath(new URL('./inherited.js', import.meta.url));
   const child = new Process(t, 'python3', ['-c', LAUNCHER, file, process.execPath, program, scenario]);
   const { code, stdout, stderr } = await child.ended;

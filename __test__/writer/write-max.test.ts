@@ -23,7 +23,7 @@ import {
 } from 'sluice';
 import { StreamWriter, writerOutlet } from '#ts/writer/writer.js';
 import { certificates } from '../certificates.js';
-import { directory, fifo } from '../fifo.js';
+import { directory, fifo, unixPath } from '../fifo.js';
 import { deferred, gather, listen, listenTls, quiet, turns, until } from '../loopback.js';
 import { FakeTransport, make } from './fake-transport.js';
 
@@ -269,7 +269,7 @@ const KINDS: Readonly<Record<string, (t: ExecutionContext, options: Options) => 
     return { stream, peer: await accepted.promise };
   },
   async Unix(t, options) {
-    const path = join(directory(t), 's');
+    const path = unixPath(t);
     const accepted = deferred<Socket>();
     const server = createServer((socket) => accepted.resolve(quiet(socket)));
     t.teardown(() => server.close());
