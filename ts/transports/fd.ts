@@ -20,6 +20,15 @@ export function statsOf(action: string, name: string, fd: number): Stats {
   }
 }
 
+/** The bits of `mode` that say what kind of file it is, and their value for a pipe. Node has no constants for them on Windows. */
+const KIND_BITS = 0o170000;
+const PIPE_BITS = 0o010000;
+
+/** Whether a file is a pipe. On Windows, `isFIFO()` is false for every file. */
+export function isPipe(stats: Pick<Stats, 'isFIFO'> & { readonly mode: number | bigint }): boolean {
+  return stats.isFIFO() || (Number(stats.mode) & KIND_BITS) === PIPE_BITS;
+}
+
 /** @throws TypeError `ERR_INVALID_FD_TYPE` if the fd is not a socket; and the errors of {@link statsOf} */
 export function checkSocketFd(action: string, name: string, fd: number): void {
   const stats = statsOf(action, name, fd);
@@ -94,13 +103,13 @@ export function kindOf(
   stats: Pick<
     Stats,
     'isFile' | 'isDirectory' | 'isBlockDevice' | 'isCharacterDevice' | 'isFIFO' | 'isSocket' | 'isSymbolicLink'
-  >,
+  > & { readonly mode: number | bigint },
 ): string {
   if (stats.isFile()) return 'a regular file';
   if (stats.isDirectory()) return 'a directory';
   if (stats.isBlockDevice()) return 'a block device';
   if (stats.isCharacterDevice()) return 'a character device';
-  if (stats.isFIFO()) return 'a pipe';
+  if (isPipe(stats)) return 'a pipe';
   if (stats.isSocket()) return 'a socket';
   if (stats.isSymbolicLink()) return 'a symbolic link';
   return 'of another kind';

@@ -18,7 +18,7 @@ import { isMainThread } from 'node:worker_threads';
 import { invalidKind, invalidType } from '../errors.js';
 import { directReads, type DirectReads } from './direct-reads.js';
 import { DuplexTransport, type ConnectionInfo } from './duplex.js';
-import { checkPipeEnd, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
+import { checkPipeEnd, isPipe, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
 import { claim } from './in-use.js';
 import { Lent } from './lent.js';
 import { lacks } from './node-internals.js';
@@ -108,10 +108,10 @@ function overFd(action: string, fd: number, mode: OneWay): Transport {
   const reading = mode === StreamMode.READ;
   const stats = statsOf(action, 'pipe', fd);
   const terminal = isatty(fd);
-  if (!terminal && !stats.isFIFO() && !stats.isSocket() && !stats.isCharacterDevice()) {
+  if (!terminal && !isPipe(stats) && !stats.isSocket() && !stats.isCharacterDevice()) {
     throw wrongFd(action, fd, kindOf(stats), PIPE);
   }
-  if (stats.isFIFO()) checkPipeEnd(action, fd, reading ? 'reading' : 'writing');
+  if (isPipe(stats)) checkPipeEnd(action, fd, reading ? 'reading' : 'writing');
   if (isMainThread) {
     if (fd === 0 && reading) return over(action, process.stdin, mode, fd);
     if (fd === 1 && !reading) return overWritable(action, process.stdout, fd);
