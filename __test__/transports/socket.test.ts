@@ -3,11 +3,11 @@ import net, { type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { mkdtemp, rm } from 'node:fs/promises';
 import test from 'ava';
 import type { SocketAddress } from '#ts/transports/socket-info.js';
 import { SocketTransport, type ConnectSocketOptions } from '#ts/transports/socket.js';
 import { DuplexTransport } from '#ts/transports/duplex.js';
+import { UNIX_HALF_CLOSE, unixPath } from '../fifo.js';
 import { until } from '../loopback.js';
 import {
   RecordingSink,
@@ -71,9 +71,10 @@ function tcp(name: string, reads: 'data' | 'direct', swapped: boolean): PairMake
 const unix: PairMaker = {
   name: 'Unix socket',
   connected: true,
+  halfClose: UNIX_HALF_CLOSE,
   make: async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'sluice-'));
-    const path = join(folder, 's');
+    const teardowns: (() => unknown)[] = [];
+    const path = unixPath({ teardown: (f) => void teardowns.push(f) });
     const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true }).listen(path);
     await once(server, 'listening');
     const [[socket], a] = await Promise.all([
@@ -82,7 +83,7 @@ const unix: PairMaker = {
     ]);
     const dispose = async (): Promise<void> => {
       await closed(server);
-      await rm(folder, { recursive: true });
+      for (const f of teardowns) await f();
     };
     return { a, b: SocketTransport.accepted(socket, { path }), dispose };
   },
@@ -173,7 +174,7 @@ test('getExtraInfo gives the addresses of a TCP connection, also after it was cl
 test('getExtraInfo gives the path of a Unix socket', async (t) => {
   const pair = await unix.make();
   const path = pair.a.getExtraInfo('peername');
-  t.true(typeof path === 'string' && path.endsWith('/s'));
+  t.true(typeof path === 'string' && path.endsWith('sock'));
   t.is(pair.a.getExtraInfo('sockname'), '');
   t.is(pair.b.getExtraInfo('peername'), '');
   t.is(pair.b.getExtraInfo('sockname'), path);

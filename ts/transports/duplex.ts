@@ -196,8 +196,10 @@ export class DuplexTransport implements Transport, Receiver {
   }
 
   get canWriteEof(): boolean {
+    if (this.#writable === null) return false;
+    if (this.#readable !== null && this.#kind.hasHalfClose?.(this.#stream) === false) return false;
     // The end of one direction of TLS ends the connection.
-    return this.#writable !== null && (this.#writable as Writable & { encrypted?: boolean }).encrypted !== true;
+    return (this.#writable as Writable & { encrypted?: boolean }).encrypted !== true;
   }
 
   get isClosing(): boolean {

@@ -15,6 +15,14 @@ export interface UnixPaths {
   readonly sockname: string;
 }
 
+/**
+ * Whether a connected socket is a named pipe of Windows. It has no half-close: libuv closes the pipe 50 ms after the end of one direction,
+ * and whatever the peer sends later is lost.
+ */
+export function isNamedPipe(socket: Socket): boolean {
+  return process.platform === 'win32' && socket.localAddress === undefined;
+}
+
 /** Answers `getExtraInfo` for a socket. */
 export class SocketInfo implements ConnectionInfo {
   readonly #socket: Socket;

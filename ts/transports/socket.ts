@@ -26,7 +26,7 @@ import {
   writeAtOnce,
 } from './node-internals.js';
 import { networkDenied } from './permission.js';
-import { SocketInfo } from './socket-info.js';
+import { SocketInfo, isNamedPipe } from './socket-info.js';
 import type { StreamKind } from './stream-kind.js';
 import { StreamMode, hostAndPort } from './transport.js';
 
@@ -62,6 +62,7 @@ export const SOCKET: StreamKind = {
   write(socket, data, written) {
     socket.write(data, written);
   },
+  hasHalfClose: (socket: Socket) => !isNamedPipe(socket),
   accepted: bytesAccepted,
   unsent(socket: Socket) {
     const fd = descriptorOf(socket);

@@ -35,6 +35,8 @@ export interface StreamKind {
    * {@link write} with the same bytes immediately.
    */
   writeAtOnce?(stream: Writable, data: Uint8Array): boolean;
+  /** Whether a stream that is used in both directions can end one of them. Absent if it always can. */
+  hasHalfClose?(stream: NodeStream): boolean;
   /** How many of the bytes written the kernel has accepted, or null if that is not known. */
   accepted(stream: NodeStream): number | null;
   /** How many bytes the kernel still has to send, or null if it cannot be asked. */

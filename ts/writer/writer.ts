@@ -425,7 +425,10 @@ export class StreamWriter {
     this.#max = max;
   }
 
-  /** Whether the transport supports {@link writeEof}. asyncio: `can_write_eof()` */
+  /**
+   * Whether the transport supports {@link writeEof}: not over TLS, and not over a named pipe of Windows.
+   * asyncio: `can_write_eof()`
+   */
   canWriteEof(): boolean {
     return this.transport.canWriteEof;
   }
