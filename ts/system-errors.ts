@@ -25,6 +25,10 @@ export function lossOf(reason: unknown): Error {
 export function connectionError(error: Error, peer?: string): Error {
   const { code, errno, syscall } = error as NodeJS.ErrnoException;
   if (error instanceof ConnectionError || typeof code !== 'string' || typeof errno !== 'number') return error;
+  // On Windows, libuv reports EOF for a write that was waiting when the reader of the pipe went away.
+  if (code === 'EOF' && syscall === 'write') {
+    return connectionError(Object.assign(systemError('write', 'EPIPE'), { cause: error }), peer);
+  }
   const words = systemWords(error);
   const where = [syscall, peer === undefined ? '' : showUnixPath(peer)].filter(Boolean).join(' ');
   return new ConnectionError(code, where === '' ? words : `${where}: ${words}`, { cause: error });

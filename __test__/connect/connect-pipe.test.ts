@@ -19,12 +19,17 @@ import {
   socketpair,
   type Stream,
 } from 'sluice';
-import { directory, fifo, openFds } from '../fifo.js';
+import { directory, fifo, openFds, unixPath } from '../fifo.js';
 import { turns, until } from '../loopback.js';
 import { root } from '../program.js';
 
-function child(t: ExecutionContext, command: string, args: readonly string[] = []): ChildProcess {
-  const started = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+/** What a child does with its standard input. */
+const COPY = 'process.stdin.pipe(process.stdout);';
+const IGNORE = 'setInterval(() => {}, 60_000);';
+const READ_ONCE = "process.stdin.once('data', () => process.exit());";
+
+function child(t: ExecutionContext, body: string): ChildProcess {
+  const started = spawn(process.execPath, ['-e', body], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.teardown(() => started.kill('SIGKILL'));
   return started;
 }
@@ -204,7 +209,7 @@ test('a process that writes to a pipe waits while its stream is not read, and no
 });
 
 test('the stdout of a child is read line by line, its stdin is written to', async (t) => {
-  const cat = child(t, 'cat');
+  const cat = child(t, COPY);
   const lines = await connectReadPipe(cat.stdout as NonNullable<typeof cat.stdout>);
   const input = await connectWritePipe(cat.stdin as NonNullable<typeof cat.stdin>);
   const got: string[] = [];
@@ -220,7 +225,7 @@ test('the stdout of a child is read line by line, its stdin is written to', asyn
 });
 
 test('a child that does not read causes back-pressure; one that was killed, EPIPE', async (t) => {
-  const sleeper = child(t, 'sleep', ['60']);
+  const sleeper = child(t, IGNORE);
   const input = await connectWritePipe(sleeper.stdin as NonNullable<typeof sleeper.stdin>);
   let taken = false;
   const writing = input.write(Buffer.alloc(4 * 1024 * 1024)).then(() => (taken = true));
@@ -232,7 +237,7 @@ test('a child that does not read causes back-pressure; one that was killed, EPIP
 });
 
 test('a pipe that is destroyed during a write rejects with EPIPE, whatever error Node gives', async (t) => {
-  const sleeper = child(t, 'sleep', ['60']);
+  const sleeper = child(t, IGNORE);
   const stdin = sleeper.stdin as NonNullable<typeof sleeper.stdin>;
   const input = await connectWritePipe(stdin);
   const writing = input.write(Buffer.alloc(4 * 1024 * 1024));
@@ -243,11 +248,25 @@ test('a pipe that is destroyed during a write rejects with EPIPE, whatever error
   await t.throwsAsync(input.write('more'), { instanceOf: ConnectionError, code: 'EPIPE' });
 });
 
+test('a write that fails with EOF, as on Windows when the reader of a pipe goes away, rejects with EPIPE', async (t) => {
+  for (const both of [false, true]) {
+    const stream = new Duplex({ read: () => {}, write: () => {} });
+    const writing = both ? await connect({ sock: stream }) : await connectWritePipe(stream);
+    const pending = writing.write(Buffer.alloc(4 * 1024 * 1024));
+    await turns(5);
+    stream.destroy(Object.assign(new Error('write EOF'), { code: 'EOF', errno: -4095, syscall: 'write' }));
+    const broken = { instanceOf: ConnectionError, code: 'EPIPE', message: /^write: .*broken pipe$/ };
+    await t.throwsAsync(pending, broken);
+    await t.throwsAsync(writing.write('more'), broken);
+    t.is((writing.exception() as ConnectionError).message, 'write: broken pipe');
+  }
+});
+
 test('after a child has read everything and ended, close resolves and a write rejects with EPIPE', async (t) => {
   // One child leaves data unread, which the system reports as a reset.
   for (const unread of [false, true]) {
     for (const writes of [false, true]) {
-      const done = unread ? child(t, 'sleep', ['60']) : child(t, 'head', ['-1']);
+      const done = unread ? child(t, IGNORE) : child(t, READ_ONCE);
       const input = await connectWritePipe(done.stdin as NonNullable<typeof done.stdin>);
       const gone = Promise.all([once(done, 'exit'), once(done.stdin as NonNullable<typeof done.stdin>, 'close')]);
       await input.write('x\n');
@@ -318,7 +337,7 @@ test('fs streams of a named pipe are accepted', async (t) => {
 });
 
 test('a connected Unix socket can be a read pipe', async (t) => {
-  const path = join(directory(t), 'socket');
+  const path = unixPath(t);
   const program = script(
     t,
     `const net = await import('node:net');
