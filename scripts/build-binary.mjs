@@ -18,7 +18,8 @@ import { binaryFile, ownPlatform, platformOf } from './platforms.mjs';
 import { outcomeOf, outputOf } from './processes.mjs';
 import { main, root, SetupError } from './setup.mjs';
 
-const CROSS = path.join(root, 'build', 'cross');
+/** What the builds of binaries share: tools, compilers and their output. */
+export const CROSS = path.join(root, 'build', 'cross');
 const TOOLS = ['cargo-zigbuild==0.24.0', 'ziglang==0.17.1'];
 
 /**
@@ -80,7 +81,8 @@ async function linkedHere({ os, target, title }) {
   return path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, 'target'), target, 'release', name);
 }
 
-const options = (target) => ['--release', '--locked', '--package', 'sluice-addon', '--target', target];
+/** The arguments of cargo. */
+export const options = (target) => ['--release', '--locked', '--package', 'sluice-addon', '--target', target];
 
 async function installTools(folder) {
   const stamp = path.join(folder, 'tools.txt');
@@ -92,7 +94,7 @@ async function installTools(folder) {
   fs.writeFileSync(stamp, wanted);
 }
 
-async function hasStandardLibrary(target) {
+export async function hasStandardLibrary(target) {
   const { code, stdout } = await outcomeOf('rustc', ['--print', 'target-libdir', '--target', target]);
   if (code !== 0) return false;
   const folder = stdout.trim();
@@ -106,7 +108,7 @@ function check(platform, file) {
 }
 
 /** A hash of everything that a binary is built from. */
-function sourcesHash() {
+export function sourcesHash() {
   const sum = createHash('sha256').update(TOOLS.join());
   const folders = ['crates/ring/src', 'crates/addon/src'];
   const files = folders.flatMap((folder) =>

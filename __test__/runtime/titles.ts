@@ -2,15 +2,10 @@
  * `titles.js FILE ...`: prints the titles of the tests in compiled test files, as a JSON object from file to titles. The tests are
  * registered with `./ava.js` in place of ava, and do not run. For Node, whose resolver this replaces; run by `left-out.test.ts`.
  */
-import { register } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { takeTitles } from './ava.js';
-
-const standIn = JSON.stringify(new URL('./ava.js', import.meta.url).href);
-const hook = `export const resolve = (specifier, context, next) =>
-  specifier === 'ava' ? { url: ${standIn}, shortCircuit: true } : next(specifier, context);`;
-register(`data:text/javascript,${encodeURIComponent(hook)}`);
+import './node.js';
 
 const titles: Record<string, readonly string[]> = {};
 for (const file of process.argv.slice(2)) {
