@@ -11,6 +11,7 @@ import { idleMemory } from './cases/idle-memory.js';
 import { lengthAwait } from './cases/length-await.js';
 import { lengthFrames } from './cases/length-frames.js';
 import { linesBatches } from './cases/lines-batches.js';
+import { pipings } from './cases/piping.js';
 import { amqp } from './cases/protocols/amqp.js';
 import { http } from './cases/protocols/http.js';
 import { mqtt } from './cases/protocols/mqtt.js';
@@ -49,6 +50,7 @@ export const cases: readonly Case[] = [
   idleTimeGrowth,
   cores,
   ...ways,
+  ...pipings,
   // The group `protocols`
   ...resp,
   ...amqp,

@@ -1,0 +1,50 @@
+import { type Case, otherEngine, Receivers } from '../case.js';
+import { node, sluice } from '../toolchain.js';
+import { chopped, text } from '../workload.js';
+
+const FRAME_BYTES = 1024 * 1024;
+
+/** A stream as another kind of stream, piped into a sink, compared with Node's own way. */
+function piping(name: string, title: string, contender: string, [what, own]: [string, string], atLeast: number): Case {
+  return {
+    name,
+    title,
+    unit: 'GB/s',
+    ratio: 'ours / theirs',
+    group: 'piping',
+    plan(settings) {
+      const { entry, sender } = new Receivers(
+        {
+          block: chopped(text(2 * FRAME_BYTES), FRAME_BYTES),
+          repeats: settings.quick ? 4 : 1024,
+          verifyRepeats: 4,
+          value: ({ bytes }, { seconds }) => bytes / seconds / 1e9,
+        },
+        settings,
+      );
+      return {
+        ours: entry('sluice', sluice(contender, settings.engine)),
+        against: [{ ...entry(what, node(own)), bound: { atLeast } }],
+        also: otherEngine(settings, entry, contender),
+        sender: sender(),
+      };
+    },
+  };
+}
+
+export const pipings: readonly Case[] = [
+  piping(
+    'pipe-duplex',
+    'a connection piped into a sink: pipeline(stream.toDuplex(), sink)',
+    'sluice-pipeline',
+    ['pipeline(socket, sink)', 'node-pipeline'],
+    0.9,
+  ),
+  piping(
+    'pipe-web',
+    'the same by web streams: stream.toWeb().readable.pipeTo(sink)',
+    'sluice-pipe-to',
+    ['Duplex.toWeb(socket)', 'node-pipe-to'],
+    1,
+  ),
+];
