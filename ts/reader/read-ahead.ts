@@ -8,6 +8,11 @@ export class ReadAhead {
   readonly tuning: ReaderTuning;
   readonly #limit: number;
   #bytes = 0;
+  /**
+   * Whether all reads take what arrives in the pieces in which it arrives, and keep it. If the source is busy, the transport then reads into
+   * new memory each time, which becomes the result.
+   */
+  handsOut = false;
 
   /** @param limit - the limit of the reader: a small one is meant to keep memory small */
   constructor(limit: number, tuning: ReaderTuning = TUNING) {

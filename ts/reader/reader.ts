@@ -231,6 +231,10 @@ export class StreamReader {
         this.#reader.#unlockReads();
       }
 
+      handOut(): void {
+        this.#reader.#readsAhead().handsOut = true;
+      }
+
       preview(n: number): Buffer {
         return this.#reader.#preview(n);
       }
@@ -345,6 +349,14 @@ export class StreamReader {
     }
     const readAhead = this.#readAhead;
     if (!ahead || readAhead === null || readAhead.bytes === 0) return null;
+    if (readAhead.handsOut && buffer.length === 0) {
+      try {
+        return buffer.targetFill(Fill.of(directRead));
+      } catch {
+        // Memory has run out. The shared block needs none.
+        return null;
+      }
+    }
     // Another large read is likely to follow, and then bytes that the ring gets now have to be copied once more.
     return buffer.targetRing(directRead, afterFill ? directRead : readAhead.bytes, readAhead.room);
   }
@@ -368,12 +380,31 @@ export class StreamReader {
       this.#bytesRead += count;
       this.#readsAhead().stored(count, this.buffered);
       scanner.commit(count);
+    } else if (buffer.targetsFill && this.#handOut(target, count)) {
+      return this.#flowing();
     } else {
       // The read was cancelled, or the ring replaced, since the transport got this memory. The bytes still count.
       return this.#feed(target.subarray(0, count));
     }
     this.#wake();
     return this.#flowing();
+  }
+
+  /** Resolves the waiting read with memory that the transport has read into, without a copy; see `ReadAhead.handsOut`. */
+  #handOut(target: Uint8Array, count: number): boolean {
+    const pending = this.#pending;
+    const most = pending?.bypass?.most ?? 0;
+    const scanner = this.#receive();
+    if (pending === null || count > most || !this.#readsAhead().handsOut) return false;
+    if (scanner.skips || scanner.buffer.length > 0) return false;
+    // The result would keep much more memory alive than it has bytes.
+    if (count < target.length / 2) return false;
+    this.#bytesRead += count;
+    this.#readsAhead().filled(count === target.length);
+    scanner.buffer.dropTarget();
+    this.#finish(pending);
+    pending.resolve(pending.bypass!.deliver(Buffer.from(target.buffer, target.byteOffset, count)) as never);
+    return true;
   }
 
   #feed(chunk: Uint8Array): boolean {

@@ -11,7 +11,7 @@
  */
 import type { Socket } from 'node:net';
 import { Duplex, type DuplexOptions } from 'node:stream';
-import type { StreamReader } from '../reader/reader.js';
+import { readerIntake, type StreamReader } from '../reader/reader.js';
 import type { HandedOver } from './hand-over.js';
 
 /** How many bytes one chunk has at most, and how many the duplex buffers in each direction. */
@@ -41,6 +41,7 @@ export class StreamDuplex extends Duplex {
     };
     super(options);
     this.#source = source;
+    if (source.reader !== null) readerIntake(source.reader).handOut();
     source.whenEnded().then(
       () => this.#end(null),
       (error: unknown) => this.#end(error as Error),

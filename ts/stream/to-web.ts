@@ -9,7 +9,7 @@ import { ReadableStream, WritableStream } from 'node:stream/web';
 import type { ReadableByteStreamController, WritableStreamDefaultController } from 'node:stream/web';
 import { isBytes } from '../checks.js';
 import { ConnectionError, ignore, invalidType } from '../errors.js';
-import type { StreamReader } from '../reader/reader.js';
+import { readerIntake, type StreamReader } from '../reader/reader.js';
 import type { HandedOver } from './hand-over.js';
 
 /** The most bytes of one chunk that is read without BYOB, and how many bytes can be queued before `desiredSize` is 0 or less. */
@@ -41,6 +41,7 @@ class WebHalves {
 
   constructor(source: HandedOver) {
     this.#source = source;
+    if (source.reader !== null) readerIntake(source.reader).handOut();
     this.readable = new ReadableStream(
       {
         type: 'bytes',
