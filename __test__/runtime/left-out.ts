@@ -388,6 +388,43 @@ export const leftOut: Readonly<Record<'bun' | 'deno' | 'windows', readonly LeftO
   ],
   deno: [
     {
+      file: 'to-duplex',
+      tests: ['TLS 1.3', 'TLS 1.2'].flatMap((kind) => [
+        `${kind}: a pipeline through two duplexes carries every byte in both directions`,
+        `${kind}: a reader that is paused stops the peer`,
+        `${kind}: a writer that waits for 'drain' buffers a bounded number of bytes`,
+      ]),
+      reason: 'over TLS, reading that was paused does not always resume',
+      blocks: true,
+    },
+    {
+      file: 'to-web',
+      tests: ['TLS 1.3', 'TLS 1.2'].flatMap((kind) => [
+        `${kind}: a readable that is not read stops the peer`,
+        `${kind}: a writer that does not wait sees desiredSize fall, and waits for a peer that does not read`,
+      ]),
+      reason: 'over TLS, reading that was paused does not always resume',
+      blocks: true,
+    },
+    {
+      file: 'to-web',
+      tests: ['a reader that is released while it waits loses no bytes'],
+      reason: 'a byte stream does not pass on what arrives after its BYOB reader was released',
+      blocks: true,
+    },
+    {
+      file: 'to-duplex-users',
+      tests: ['an http.Agent connects by duplexes, and an http.Server serves them; keepAlive: true'],
+      reason: 'an http.Agent does not use the duplex for a second request',
+      blocks: true,
+    },
+    {
+      file: 'detach',
+      tests: ['a plain stream that was detached can be encrypted by Node'],
+      reason: 'TLS is not stacked on the handle, whose reads still go to the option onread',
+      blocks: true,
+    },
+    {
       file: 'contexts',
       tests: ['a store that is bound to sluice:connect is seen during the connect only'],
       reason: 'checkServerIdentity is not called in the context of the connect',
