@@ -167,7 +167,7 @@ for (const { name, connected } of KINDS) {
       await turn();
     }
     t.true(duplex.readableLength <= 2 * 65536, `${duplex.readableLength}`);
-    t.true(client.buffered <= 4 * 65536, `${client.buffered}`);
+    t.true(client.buffered <= 8 * 65536, `${client.buffered}`);
     let got = 0;
     duplex.on('data', ({ length }: Buffer) => (got += length));
     await until(() => got === sent);

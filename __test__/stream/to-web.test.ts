@@ -138,7 +138,7 @@ for (const { name, connected } of KINDS) {
       }
       await turn();
     }
-    t.true(client.buffered <= 4 * 65536, `${client.buffered}`);
+    t.true(client.buffered <= 8 * 65536, `${client.buffered}`);
     const [all] = await Promise.all([gather(readable), server.close()]);
     t.is(all.length, sent);
   });
