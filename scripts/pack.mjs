@@ -23,6 +23,8 @@ const PUBLISHED = [
   'keywords',
   'license',
   'repository',
+  'bugs',
+  'homepage',
   'type',
   'engines',
   'exports',

@@ -3,8 +3,8 @@
  * scripts/pack.mjs writes: the platforms first, then the library that depends on them. A package that the registry already has in
  * this version is skipped, so that an interrupted release can be repeated.
  *
- * NPM_TOKEN is the token for the registry that npm is configured with. In a workflow that can request an identity token,
- * provenance is added.
+ * NPM_TOKEN is the token for the registry that npm is configured with. Without it, a workflow that can request an identity token publishes as
+ * a trusted publisher, for which npm 11.5.1 is the oldest version. Such a workflow also adds provenance.
  */
 import * as fs from 'node:fs';
 import os from 'node:os';
