@@ -57,6 +57,7 @@ export const GROUPS = {
   'reads-interop': ['http-peers', 'interop-curl', 'interop-openssl', 'interop-tcp', 'interop-unix'],
   'reads-protocols': ['http-server', 'mqtt-broker', 'mqtt-client', 'postgres-client', 'websocket-conformance'],
   'reads-server': ['closing-reads', 'server', 'server-side', 'server-timeouts'],
+  'reads-streams': ['detach', 'stream-iter', 'to-duplex', 'to-duplex-users', 'to-web'],
   'reads-tls': ['start-tls', 'start-tls-transports', 'tls', 'tls-close'],
 };
 
