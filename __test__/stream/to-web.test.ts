@@ -253,6 +253,23 @@ test('a reader that is released while it waits loses no bytes', async (t) => {
   }
 });
 
+test('a chunk that arrives after a reader was released is read before the loss of the connection', async (t) => {
+  const [client, server] = streampair();
+  const { readable } = client.toWeb();
+  const first = readable.getReader();
+  const waiting = first.read();
+  await turn();
+  first.releaseLock();
+  await t.throwsAsync(waiting, { instanceOf: TypeError });
+  await server.write('last words');
+  await server.abort();
+  await client.waitClosed().catch(() => {});
+  for (let i = 0; i < 5; i++) await turn();
+  const second = readable.getReader();
+  t.is(Buffer.from((await second.read()).value!).toString(), 'last words');
+  await t.throwsAsync(second.read(), { instanceOf: ConnectionError, code: 'ECONNRESET' });
+});
+
 test('tee() gives both branches every byte', async (t) => {
   const [client, server] = await tcp(t);
   const [one, other] = client.toWeb().readable.tee();

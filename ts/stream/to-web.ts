@@ -143,8 +143,10 @@ class WebHalves {
     const { stream, reader } = this.#source;
     // Has no effect on a writable that was closed.
     this.#writing.error(reason ?? new ConnectionError('ECONNRESET', 'toWeb: the stream was closed'));
-    // What was received is read first, then the reader reports how the connection has ended.
-    if (reason === null || this.#readOver || reader === null || stream.buffered > 0) return;
+    // What was received is read first, then the reader reports how the connection has ended. A chunk may be queued if a reader was released
+    // while it waited: an error would drop it.
+    if (reason === null || this.#readOver || reader === null) return;
+    if (stream.buffered > 0 || (this.#reading.desiredSize ?? 0) < 0) return;
     this.#readOver = true;
     this.#reading.error(reason);
   }
