@@ -87,7 +87,8 @@ async function makeDependencies() {
   console.log('Installing the dependencies ...');
   // npm_execpath is set if npm runs this script. Otherwise use the npm on PATH.
   const cli = process.env.npm_execpath;
-  const args = ['ci', '--include=dev', '--no-audit', '--no-fund'];
+  // No dependency needs its install scripts: those of ssh2 would only compile optional addons.
+  const args = ['ci', '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'];
   const result =
     cli !== undefined && /npm-cli\.[cm]?js$/.test(cli)
       ? await run(process.execPath, [cli, ...args])

@@ -13,6 +13,9 @@ import { main, root, SetupError } from './setup.mjs';
 const FILE = path.join(root, 'THIRD-PARTY.md');
 const ADDON = 'sluice-addon';
 
+/** The licences of packages that declare them in the old form, `licenses`, which lock files lack. */
+const OLD_FORM = { buildcheck: 'MIT', 'cpu-features': 'MIT', ssh2: 'MIT' };
+
 await main(async () => {
   const text = await document();
   const before = fs.existsSync(FILE) ? fs.readFileSync(FILE, 'utf8') : '';
@@ -86,8 +89,9 @@ function npmPackages() {
   };
 }
 
-function describePackage(place, { version, license, dev = false, devOptional = false, peer = false }) {
+function describePackage(place, { version, license: declared, dev = false, devOptional = false, peer = false }) {
   const name = place.slice(place.lastIndexOf('node_modules/') + 'node_modules/'.length);
+  const license = declared ?? OLD_FORM[name];
   if (typeof license !== 'string') throw new SetupError(`The package ${name} ${version} does not declare a licence`);
   // Node's types are a peer dependency that users install themselves if they use TypeScript.
   return { name, version, license, dev: dev || devOptional || peer };

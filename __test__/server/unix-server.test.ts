@@ -52,7 +52,7 @@ async function who(file: string): Promise<string> {
 // ------------------------------------------------------------------------------------------------ the server
 
 test('address() is the path while the server is bound, otherwise null', async (t) => {
-  const file = path.join(directory(t), 'socket');
+  const file = unixPath(t);
   const server = await started(t, file);
   t.is(server.address(), file);
   await server.close();
