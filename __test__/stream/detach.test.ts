@@ -330,6 +330,32 @@ test('the server forgets a detached connection: it does not count, close or wait
   t.is((await client.readline()).toString(), 'still here\n');
 });
 
+test('the server forgets a connection that is detached after the peer has ended its side', async (t) => {
+  const answered = deferred();
+  const server = new StreamServer(
+    async (stream) => {
+      await stream.peek(4);
+      await until(() => inspect(stream).includes('eof'));
+      const duplex = await stream.detach();
+      void turn().then(async () => {
+        for (let i = 0; i < 10; i++) await turn();
+        duplex.end('answer');
+        answered.resolve();
+      });
+    },
+    '127.0.0.1',
+    0,
+  );
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const client = await connect('127.0.0.1', portOf(server));
+  await client.write('question');
+  await client.writeEof();
+  await until(() => inspect(server).includes('clients: 0') && client.bytesWritten === 8);
+  t.is((await client.read(-1)).toString(), 'answer');
+  await answered.promise;
+});
+
 test('timeouts of a detached connection have ended', async (t) => {
   const [client, server] = await tcp(t);
   client.setTimeouts({ idleTimeout: 5 });

@@ -24,6 +24,17 @@ test('the protocol iterates over batches until EOF, and leaves the rest when it 
   t.is(Buffer.concat(all).toString(), 'rest');
 });
 
+test('leaving the iteration while it waits consumes nothing', async (t) => {
+  const [client, server] = await tcp(t);
+  const batches = (client as unknown as Streamable)[PROTOCOL]!()[Symbol.asyncIterator]();
+  const waiting = batches.next();
+  await batches.return?.();
+  t.true((await waiting).done);
+  const next = client.read(100);
+  await server.write('kept');
+  t.is((await next).toString(), 'kept');
+});
+
 const PROGRAM = `
 import { from, bytes, pipeTo, pull, text } from 'node:stream/iter';
 import { streampair } from 'sluice';

@@ -501,6 +501,21 @@ test('a duplex that nothing reads is destroyed when the connection is lost', asy
   t.regex((await failed)[0].code ?? '', /^(ECONNRESET|EPIPE)$/);
 });
 
+test('a connection that has ended in order before anything consumes the duplex ends it in order', async (t) => {
+  for (const { connected } of KINDS.filter(({ name }) => name !== 'a Duplex')) {
+    const [client, server] = await connected(t);
+    const duplex = client.toDuplex();
+    duplex.end('question');
+    t.is((await server.read(-1)).toString(), 'question');
+    await server.close();
+    await client.waitClosed();
+    await turn();
+    const chunks: unknown[] = [];
+    for await (const chunk of duplex) chunks.push(chunk);
+    t.deepEqual(chunks, []);
+  }
+});
+
 test('the callback of a write that fails is called with the error', async (t) => {
   const [client] = await tcp(t);
   const duplex = duplexOf(client);

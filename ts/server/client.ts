@@ -86,6 +86,7 @@ export class Client implements StreamOwner {
    * could be sent. The errors that this causes in the handler are not reported.
    */
   end(hard: boolean): void {
+    if (!this.open) return;
     if (this.running) this.#ended = true;
     const { stream } = this;
     if (stream !== null) streamSide(stream).dropUnread();
@@ -99,7 +100,7 @@ export class Client implements StreamOwner {
    */
   drain(): void {
     const { stream } = this;
-    if (stream === null) return;
+    if (stream === null || !this.open) return;
     const side = streamSide(stream);
     side.whenIdle(() => {
       if (this.running) {
@@ -119,6 +120,8 @@ export class Client implements StreamOwner {
 
   /** Closes the stream without waiting. Errors of the connection are ignored from then on. */
   close(): void {
+    // Its handler may have detached the stream, which is not ours any more.
+    if (!this.open) return;
     const { stream } = this;
     if (stream === null) this.#link.transport.abort();
     else stream.close().catch(ignore);
@@ -126,6 +129,7 @@ export class Client implements StreamOwner {
 
   /** Aborts the stream without waiting. */
   abort(): void {
+    if (!this.open) return;
     const { stream } = this;
     if (stream === null) this.#link.transport.abort();
     else void stream.abort();

@@ -61,7 +61,7 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
   #ending = false;
   /** The stream's `readsAhead` after the last chunk. */
   #readsAhead = false;
-  readonly #owner: StreamOwner | undefined;
+  #owner: StreamOwner | undefined;
 
   /**
    * @param stream - an open stream
@@ -97,6 +97,14 @@ export class StreamLink<S extends ReadingSink = ReadingSink> implements Transpor
   /** The owner no longer retains the stream. */
   disown(): void {
     this.release(Retain.HANDLER);
+  }
+
+  /** The stream continues without its owner, for which it has ended, and without timeouts. */
+  leaveOwner(): void {
+    forgetStream(this);
+    const owner = this.#owner;
+    this.#owner = undefined;
+    owner?.streamClosed(null, this.stream);
   }
 
   /** The program closes the stream: it is not abandoned, and stays alive until it is closed. */

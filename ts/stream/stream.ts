@@ -405,8 +405,21 @@ export class Stream {
    *
    * @internal
    */
-  async *[toAsyncStreamable](): AsyncGenerator<Uint8Array[], void, undefined> {
-    for await (const chunk of this.chunks()) yield [chunk];
+  [toAsyncStreamable](): AsyncIterableIterator<Uint8Array[], undefined> {
+    // Not a generator: that could not be left while it waits.
+    const chunks = this.chunks();
+    const batches: AsyncIterableIterator<Uint8Array[], undefined> = {
+      next: async () => {
+        const { done, value } = await chunks.next();
+        return done === true ? { done, value: undefined } : { done: false, value: [value] };
+      },
+      return: async () => {
+        await chunks.return?.();
+        return { done: true, value: undefined };
+      },
+      [Symbol.asyncIterator]: () => batches,
+    };
+    return batches;
   }
 
   // ---------------------------------------------------------------------------------------------- writing
@@ -629,7 +642,7 @@ export class Stream {
   /**
    * Gives the Node socket of this stream back, with the bytes that are unread put back into it: for a connection whose protocol another
    * package continues, such as `http.Server#emit('connection')`, or `ws` after an upgrade. After that, the socket is as if sluice had never
-   * used it: it is not paused, its `allowHalfOpen` is false, no listener is left, and errors are yours to handle.
+   * used it: nothing consumes it yet, its `allowHalfOpen` is false, no listener is left, and errors are yours to handle.
    *
    * ```ts
    * const head = await stream.peek(4);
@@ -643,7 +656,8 @@ export class Stream {
    * **Waits** until the kernel has accepted everything that was written. Reads that start meanwhile are refused, and so are writes.
    *
    * Afterwards this stream is closed: calls that read or write are refused with a StateError `ERR_STREAM_HANDED_OVER`, `close` and
-   * `waitClosed` resolve, timeouts have ended. Its server no longer counts the connection, and neither waits for it nor closes it.
+   * `waitClosed` resolve, timeouts have ended. Its server no longer counts the connection, and neither waits for it nor closes it, also if the result is a `Duplex` over the
+   * stream. That one is then the only way to close the connection.
    *
    * **Errors** (as a rejection; the stream is as before). ConnectionError if the connection is closing or is lost; StateError
    * `ERR_STREAM_HANDED_OVER` if the stream was handed over before, `ERR_CONCURRENT_READ` while a read waits, `ERR_TLS_STATE` during `startTls`.
@@ -660,11 +674,14 @@ export class Stream {
     const source = this.#handOver(action);
     const { transport } = this;
     if (!(transport instanceof DuplexTransport) || this.mode !== StreamMode.READWRITE) {
+      this.#link.leaveOwner();
       return new StreamDuplex(source);
     }
     try {
       const socket = await withinTime(action, wait, (signal) => detach(this.#detachable(transport), signal));
-      return socket ?? new StreamDuplex(source);
+      if (socket !== null) return socket;
+      this.#link.leaveOwner();
+      return new StreamDuplex(source);
     } catch (error) {
       this.#usable = this.mode;
       markHandedOver(this, null);

@@ -177,7 +177,9 @@ export class StreamDuplex extends Duplex {
   get #delivers(): boolean {
     if (this.#isDelivered) return false;
     if (this.readableFlowing !== null || this.listenerCount('readable') > 0) return true;
-    // Nothing consumes it. Something may do so later, unless a write needs an answer now.
+    // Nothing consumes it. Something may do so later, and then expects the end; unless the connection is lost and nothing is unread, or a
+    // write needs an answer now.
+    if (this.#ending === null) return true;
     return this.#failedWrite === null && this.readableLength + this.#source.reader!.buffered > 0;
   }
 

@@ -112,7 +112,7 @@ class WebHalves {
     try {
       data = dataOf(chunk);
     } catch (error) {
-      // The message lacks a part, so its end must not look like one.
+      // The message lacks a part, so it must not be ended in order.
       this.#abort(error);
       throw error;
     }
