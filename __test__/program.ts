@@ -133,6 +133,8 @@ export function installed(t: ExecutionContext, ...names: readonly string[]): boo
   });
   if (missing.length === 0) return true;
   t.log(`not installed here: ${missing.join(', ')}`);
-  t.falsy(process.env['CI'], `${missing.join(', ')} must be installed in CI`);
+  // Those that CI installs run on its own system, not under Wine.
+  const required = Boolean(process.env['CI']) && process.platform !== 'win32';
+  t.false(required, `${missing.join(', ')} must be installed in CI`);
   return false;
 }
