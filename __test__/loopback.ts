@@ -5,6 +5,7 @@ import dns from 'node:dns/promises';
 import { once } from 'node:events';
 import { syncBuiltinESMExports } from 'node:module';
 import { createServer, connect as netConnect, type Socket, type AddressInfo } from 'node:net';
+import type { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import tls, { type TLSSocket } from 'node:tls';
 import {
@@ -112,8 +113,8 @@ export async function streamAndPeer(
   return { stream, peer: await peer };
 }
 
-/** Everything that a socket receives up to EOF; unlike iteration, this does not destroy the socket. */
-export function gather(socket: Socket): Promise<Buffer> {
+/** Everything that a socket, or another stream, receives up to EOF; unlike iteration, this does not destroy it. */
+export function gather(socket: Readable): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));

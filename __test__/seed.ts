@@ -8,3 +8,12 @@ export function seed(t: ExecutionContext): number {
   t.log(`SLUICE_SEED=${value}`);
   return value;
 }
+
+/** Returns a generator of integers from 0 up to, but not including, its argument: always the same ones for one seed. */
+export function randomFrom(first: number): (below: number) => number {
+  let state = first >>> 0;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}

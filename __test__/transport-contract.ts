@@ -8,7 +8,7 @@ import type { ExecutionContext, TestFn } from 'ava';
 import { forbidDirectReads } from '#ts/transports/direct-reads.js';
 import type { Transport, TransportSink } from '#ts/transports/transport.js';
 import { sameBytes } from './bytes.js';
-import { seed } from './seed.js';
+import { randomFrom, seed } from './seed.js';
 
 /** Two connected transports, and how to clean up after them. */
 export interface Pair {
@@ -491,11 +491,7 @@ export function transportContract(test: TestFn, makers: readonly PairMaker[]): v
     });
 
     run('random batches in both directions arrive unchanged while reading pauses and resumes', async (t, pair) => {
-      let state = seed(t) >>> 0;
-      const random = (below: number): number => {
-        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-        return Math.floor((state / 2 ** 32) * below);
-      };
+      const random = randomFrom(seed(t));
       const { a, b } = started(pair);
       const total = 4 * 1024 * 1024;
       const sends = [

@@ -145,9 +145,9 @@ export function needs(action: string, name: string, other: string): TypeError {
   return coded(new TypeError(`${action}: ${name} can only be used together with ${other}`), 'ERR_INVALID_ARG_TYPE');
 }
 
-/** The error for `sock` together with the arguments that it replaces. */
-export function exclusive(action: string, others: string): TypeError {
-  return coded(new TypeError(`${action}: sock cannot be combined with ${others}`), 'ERR_INVALID_ARG_TYPE');
+/** The error for `sock`, or another option in its place, together with the arguments that it replaces. */
+export function exclusive(action: string, others: string, name = 'sock'): TypeError {
+  return coded(new TypeError(`${action}: ${name} cannot be combined with ${others}`), 'ERR_INVALID_ARG_TYPE');
 }
 
 const NAMES: readonly (readonly [asyncio: string, sluice: string])[] = [

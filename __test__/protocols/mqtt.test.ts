@@ -15,7 +15,7 @@ import {
   type Version,
 } from '../../examples/protocols/mqtt/mqtt.js';
 import { TopicTree, isFilter, isTopic, matches } from '../../examples/protocols/mqtt/topics.js';
-import { seed } from '../seed.js';
+import { randomFrom, seed } from '../seed.js';
 
 // ------------------------------------------------------------------------------------------------ samples
 
@@ -239,17 +239,8 @@ test('packets are the same in one piece, byte by byte, cut in two at every posit
   }
 });
 
-/** A generator of numbers below `n`, the same for the same seed. */
-function random(t: ExecutionContext): (n: number) => number {
-  let state = seed(t) >>> 0;
-  return (n) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * n);
-  };
-}
-
 test('packets are the same in random pieces', async (t) => {
-  const below = random(t);
+  const below = randomFrom(seed(t));
   const samples = SAMPLES.filter(([version]) => version === 4).map(([, packet]) => encode(packet, 4));
   const expected = Buffer.concat(samples);
   for (let round = 0; round < 3; round++) {
@@ -360,7 +351,7 @@ test('a packet that is cut at any byte, or has any byte changed, is read or refu
 });
 
 test('random bytes are read or refused', (t) => {
-  const below = random(t);
+  const below = randomFrom(seed(t));
   let refused = 0;
   for (let round = 0; round < 20_000; round++) {
     const body = Buffer.from(Array.from({ length: below(30) }, () => below(below(2) === 0 ? 256 : 4)));
@@ -446,7 +437,7 @@ test('names and filters are valid as in the examples of the specification', (t) 
 });
 
 test('a tree of filters finds what comparing each of them finds, while subscriptions come and go', (t) => {
-  const below = random(t);
+  const below = randomFrom(seed(t));
   const pick = (of: readonly string[]): string =>
     Array.from({ length: 1 + below(4) }, () => of[below(of.length)]).join('/');
   const tree = new TopicTree<{ filter: string }, readonly { filter: string }[]>((found) => found);

@@ -20,17 +20,13 @@ import { sameBytes } from '../bytes.js';
 import { certificates } from '../certificates.js';
 import { directory, fifo, unixPath } from '../fifo.js';
 import { deferred, portOf, until } from '../loopback.js';
-import { seed } from '../seed.js';
+import { randomFrom, seed } from '../seed.js';
 
 const MUCH = 2 * 1024 * 1024;
 
 /** Lines of all lengths, most of them short, some of them not ASCII. */
 function lines(first: number): Buffer {
-  let state = first;
-  const random = (n: number): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * n);
-  };
+  const random = randomFrom(first);
   const parts: string[] = [];
   for (let bytes = 0; bytes < MUCH;) {
     const length = random(50) === 0 ? random(30_000) : random(100);
@@ -212,11 +208,7 @@ const BODY = Buffer.from(Uint32Array.from({ length: 2_500_000 }, (_, i) => Math.
 
 for (const [name, wire] of WIRES) {
   test(`${name}: frames of all sizes, also above 64 KiB, arrive whole and in order`, async (t) => {
-    let state = seed(t);
-    const random = (n: number): number => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return Math.floor((state / 2 ** 32) * n);
-    };
+    const random = randomFrom(seed(t));
     for (const [read, frames] of Object.entries(READS)) {
       const [sender, receiver] = await wire(t, LIMIT);
       const sizes = Array.from({ length: 1000 }, () => 1 + (random(100) === 0 ? random(300_000) : random(100)));

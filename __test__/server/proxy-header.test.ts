@@ -3,7 +3,7 @@
 import { isIPv6 } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { parseProxyHeader, type ProxyInfo } from '#ts/server/proxy-header.js';
-import { seed } from '../seed.js';
+import { randomFrom, seed } from '../seed.js';
 import {
   CLIENT,
   IPV4,
@@ -290,11 +290,7 @@ test('IPv6 addresses have the form that systems print, whichever way they were s
 });
 
 test('random and mutated bytes never throw, and more bytes never change a verdict', (t) => {
-  let state = seed(t);
-  const random = (below: number): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
+  const random = randomFrom(seed(t));
   const verdicts = { incomplete: 0, complete: 0, malformed: 0 };
   for (let round = 0; round < 2000; round++) {
     const base = HEADERS[random(HEADERS.length)]!;

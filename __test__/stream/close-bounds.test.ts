@@ -314,7 +314,7 @@ test('a write pipe has no closeTimeout by default', async (t) => {
   void stream.write(sent.subarray(0, 500));
   void stream.write(sent.subarray(500));
   const closing = stream.close();
-  t.true((await gather(pipe as never)).equals(sent));
+  t.true((await gather(pipe)).equals(sent));
   await closing;
 
   const stuck = new PassThrough({ highWaterMark: 10 });

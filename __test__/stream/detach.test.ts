@@ -15,15 +15,8 @@ import { ConnectionError, StateError, StreamServer, connect, connectReadPipe, st
 import { WebSocket, WebSocketServer } from 'ws';
 import { sameBytes } from '../bytes.js';
 import { certificates } from '../certificates.js';
-import { deferred, listen, portOf, until } from '../loopback.js';
+import { deferred, gather, listen, portOf, until } from '../loopback.js';
 import { KINDS, tcp } from './connected.js';
-
-async function gather(stream: Duplex): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  await once(stream, 'end');
-  return Buffer.concat(chunks);
-}
 
 for (const { name, connected } of KINDS) {
   for (const side of ['client', 'server'] as const) {

@@ -12,8 +12,8 @@ import { inspect } from 'node:util';
 import test from 'ava';
 import { ConnectionError, StateError, connect, connectReadPipe, connectWritePipe, type Stream } from 'sluice';
 import { sameBytes } from '../bytes.js';
-import { listen, until } from '../loopback.js';
-import { seed } from '../seed.js';
+import { gather, listen, until } from '../loopback.js';
+import { randomFrom, seed } from '../seed.js';
 import { KINDS, tcp } from './connected.js';
 
 /** The types of Node 20 lack it. */
@@ -31,42 +31,23 @@ function closed(duplex: Duplex): Promise<void> {
   return new Promise((resolve) => duplex.once('close', () => resolve()));
 }
 
-/** Everything that a stream delivers until its end. (`toArray()` destroys a duplex that can still be written to.) */
-async function gather(stream: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  await once(stream, 'end');
-  return Buffer.concat(chunks);
-}
-
 function digest(data: Uint8Array): string {
   return createHash('sha256').update(data).digest('hex');
 }
 
 /** Pieces of random sizes, empty ones included. */
-function* pieces(data: Buffer, random: () => number): Generator<Buffer> {
+function* pieces(data: Buffer, random: (below: number) => number): Generator<Buffer> {
   for (let at = 0; at < data.length;) {
-    const size = random() < 0.1 ? 0 : Math.ceil(random() * (random() < 0.5 ? 100 : 100_000));
+    const size = random(10) === 0 ? 0 : 1 + random(random(2) === 0 ? 100 : 100_000);
     yield data.subarray(at, at + size);
     at += size;
   }
 }
 
-/** Random numbers from 0 to 1, always the same for one seed. */
-function generator(start: number): () => number {
-  let state = start >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
-}
-
 for (const { name, connected } of KINDS) {
   test(`${name}: a pipeline through two duplexes carries every byte in both directions`, async (t) => {
     const [client, server] = await connected(t);
-    const random = generator(seed(t));
+    const random = randomFrom(seed(t));
     const near = duplexOf(client);
     const far = duplexOf(server);
     const echo = pipeline(far, new PassThrough(), far);

@@ -1,8 +1,6 @@
-import { type Case, otherEngine, Receivers } from '../case.js';
+import { type Case, otherEngine } from '../case.js';
 import { node, sluice } from '../toolchain.js';
-import { chopped, text } from '../workload.js';
-
-const FRAME_BYTES = 1024 * 1024;
+import { ofLargeFrames } from './exactly-1m.js';
 
 /** A stream as another kind of stream, piped into a sink, compared with Node's own way. */
 function piping(name: string, title: string, contender: string, [what, own]: [string, string], atLeast: number): Case {
@@ -13,15 +11,7 @@ function piping(name: string, title: string, contender: string, [what, own]: [st
     ratio: 'ours / theirs',
     group: 'piping',
     plan(settings) {
-      const { entry, sender } = new Receivers(
-        {
-          block: chopped(text(2 * FRAME_BYTES), FRAME_BYTES),
-          repeats: settings.quick ? 4 : 1024,
-          verifyRepeats: 4,
-          value: ({ bytes }, { seconds }) => bytes / seconds / 1e9,
-        },
-        settings,
-      );
+      const { entry, sender } = ofLargeFrames(settings, 1024);
       return {
         ours: entry('sluice', sluice(contender, settings.engine)),
         against: [{ ...entry(what, node(own)), bound: { atLeast } }],

@@ -375,7 +375,8 @@ function checkSock(action: string, options: ConnectSockOptions | ConnectWebOptio
   const sock = web ?? given.sock;
   for (const name of OF_AN_ADDRESS) {
     if (given[name] === undefined) continue;
-    throw sock === undefined ? ownArgument(action, name) : exclusive(action, name);
+    if (sock === undefined) throw ownArgument(action, name);
+    throw exclusive(action, name, web === undefined ? 'sock' : 'web');
   }
   if (web !== undefined) {
     if (!isWebStreams(web)) throw invalidType(action, 'web', '{ readable, writable } of web streams', web);

@@ -1,27 +1,18 @@
 /**
  * Giving the Node socket of a stream back to the caller.
  *
- *     lock     no read can start, and writes are refused
- *     flush    wait until the kernel has accepted everything that was written before
+ *     quiesce  stop the use of the connection, and wait for what was written
  *     release  the transport leaves the socket, with the unread bytes put back into it
  *     leave    for the stream, and for its server, the connection has ended
  */
 import type { Duplex } from 'node:stream';
-import { unlessAborted } from '../abort.js';
-import { ConnectionError, ignore } from '../errors.js';
-import type { ReaderIntake } from '../reader/intake.js';
-import type { DuplexTransport } from '../transports/duplex.js';
-import type { Reservation } from '../writer/reservation.js';
+import { ignore } from '../errors.js';
+import { quiesce, type Quiescent } from './quiesce.js';
 
 const ACTION = 'detach';
 
 /** The parts of a stream that are needed for this. */
-export interface Detachable {
-  readonly intake: ReaderIntake;
-  readonly transport: DuplexTransport;
-  /** See `WriterOutlet.reserve`. */
-  reserve(action: string): Reservation;
-  isClosing(): boolean;
+export interface Detachable extends Quiescent {
   /** The connection has ended for the stream. */
   leave(): void;
 }
@@ -33,19 +24,7 @@ export interface Detachable {
  */
 export async function detach(stream: Detachable, signal: AbortSignal | undefined): Promise<Duplex | null> {
   const { intake, transport } = stream;
-  intake.lockReads(ACTION);
-  let reservation: Reservation | null = null;
-  try {
-    transport.pauseReading();
-    reservation = stream.reserve(ACTION);
-    await unlessAborted(signal, reservation.ready);
-    signal?.throwIfAborted();
-    if (stream.isClosing()) throw new ConnectionError('ECONNRESET', `${ACTION}: the connection is closing`);
-  } catch (error) {
-    reservation?.end();
-    intake.unlockReads();
-    throw error;
-  }
+  const { reservation } = await quiesce(stream, ACTION, signal, () => null);
   reservation.end();
   if (intake.eof) {
     intake.unlockReads();

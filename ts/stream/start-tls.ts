@@ -1,22 +1,19 @@
 /**
  * Upgrading the connection of a stream to TLS.
  *
- *     lock      no read can start; a position in the order of writes is reserved: later writes are never sent as plaintext
- *     flush     wait until the kernel has accepted everything that was written before
+ *     quiesce   stop the use of the connection, and wait for what was written: later writes are never sent as plaintext
  *     refuse    if unread bytes do not begin a TLS handshake, or reading has ended
  *     handshake over the Node stream, which the plain transport gives up, with the unread bytes put back into it
  *     move      both halves continue over the new transport, and the reservation ends
  *
  * From the handshake on, a failure closes the connection.
  */
-import { onAbort, unlessAborted } from '../abort.js';
+import { onAbort } from '../abort.js';
 import { ConnectionError, StateError, TimeoutError, count, showUnixPath } from '../errors.js';
-import type { ReaderIntake } from '../reader/intake.js';
 import type { Tls } from '../tls/handshake.js';
 import type { TlsTransport } from '../tls/transport.js';
-import type { DuplexTransport } from '../transports/duplex.js';
 import { peerName } from '../transports/transport.js';
-import type { Reservation } from '../writer/reservation.js';
+import { quiesce, type Quiescent } from './quiesce.js';
 
 const ACTION = 'startTls';
 
@@ -24,15 +21,9 @@ const ACTION = 'startTls';
 export type GiveUp = (reason?: Error) => void;
 
 /** The parts of a stream that an upgrade needs. */
-export interface Upgradable {
-  readonly intake: ReaderIntake;
+export interface Upgradable extends Quiescent {
   /** The number of unread bytes. */
   unread(): number;
-  /** The plain transport. */
-  readonly transport: DuplexTransport;
-  /** See `WriterOutlet.reserve`. */
-  reserve(action: string): Reservation;
-  isClosing(): boolean;
   /** Whether this side has ended reading, because its server is closing. */
   readingEnded(): boolean;
   /** Sets what closing the stream calls during the handshake; null: nothing. */
@@ -45,26 +36,7 @@ export interface Upgradable {
 
 /** See `Stream.startTls`. */
 export async function startTls(stream: Upgradable, tls: Tls, signal: AbortSignal | undefined): Promise<void> {
-  const { intake, transport } = stream;
-  intake.lockReads(ACTION);
-  let reservation: Reservation | null = null;
-  let refusal: Error | null;
-  try {
-    transport.pauseReading();
-    // Even if the upgrade is refused, later writes must never be sent as plaintext.
-    reservation = stream.reserve(ACTION);
-    refusal = upgradeRefusal(stream);
-    if (refusal === null) {
-      await unlessAborted(signal, reservation.ready);
-      signal?.throwIfAborted();
-      if (stream.isClosing()) throw new ConnectionError('ECONNRESET', `${ACTION}: the connection is closing`);
-      refusal = upgradeRefusal(stream);
-    }
-  } catch (error) {
-    reservation?.end();
-    intake.unlockReads();
-    throw error;
-  }
+  const { reservation, refusal } = await quiesce(stream, ACTION, signal, () => upgradeRefusal(stream));
   await shakeHands(stream, tls, signal, refusal);
   reservation.end();
 }

@@ -60,6 +60,7 @@ import { detach, type Detachable } from './detach.js';
 import { DrainWatch } from './drain-watch.js';
 import { handedOverBy, markHandedOver, wasHandedOver, type HandedOver } from './hand-over.js';
 import { openingTime, streamStats, type StreamStats } from './stats.js';
+import type { Quiescent } from './quiesce.js';
 import { startTls, type GiveUp, type Upgradable } from './start-tls.js';
 import { StreamDuplex } from './to-duplex.js';
 import { toWeb, type ByteStreams } from './to-web.js';
@@ -650,14 +651,14 @@ export class Stream {
    * ```
    *
    * The result is the socket that sluice made, a `TLSSocket` over TLS, or the `Duplex` that was passed as `sock`. It is a `Duplex` over this
-   * stream, as from {@link toDuplex}, if there is no such object (`streampair`, pipes), or if the peer has already ended
-   * its side, because nothing can be put back into a socket that has ended.
+   * stream, as from {@link toDuplex}, if there is no such object (`streampair`, pipes), or if the peer has already ended its side, because
+   * nothing can be put back into a socket that has ended.
    *
-   * **Waits** until the kernel has accepted everything that was written. Reads that start meanwhile are refused, and so are writes.
+   * **Waits** until the kernel has accepted everything that was written. Reads and writes that start meanwhile are refused.
    *
-   * Afterwards this stream is closed: calls that read or write are refused with a StateError `ERR_STREAM_HANDED_OVER`, `close` and
-   * `waitClosed` resolve, timeouts have ended. Its server no longer counts the connection, and neither waits for it nor closes it, also if the result is a `Duplex` over the
-   * stream. That one is then the only way to close the connection.
+   * Afterwards calls of this stream that read or write are refused with a StateError `ERR_STREAM_HANDED_OVER`, and its timeouts have ended. Its
+   * server does not count the connection any more, and neither waits for it nor closes it. Unless the result is a `Duplex` over this stream,
+   * the stream is closed: `close` and `waitClosed` resolve.
    *
    * **Errors** (as a rejection; the stream is as before). ConnectionError if the connection is closing or is lost; StateError
    * `ERR_STREAM_HANDED_OVER` if the stream was handed over before, `ERR_CONCURRENT_READ` while a read waits, `ERR_TLS_STATE` during `startTls`.
@@ -668,25 +669,21 @@ export class Stream {
     const action = 'detach';
     const wait = checkedWait(action, options);
     wait?.signal?.throwIfAborted();
-    const refusal = wasHandedOver(this, action);
-    if (refusal !== null) throw refusal;
-    if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
     const source = this.#handOver(action);
-    const { transport } = this;
-    if (!(transport instanceof DuplexTransport) || this.mode !== StreamMode.READWRITE) {
-      this.#link.leaveOwner();
-      return new StreamDuplex(source);
-    }
     try {
-      const socket = await withinTime(action, wait, (signal) => detach(this.#detachable(transport), signal));
-      if (socket !== null) return socket;
-      this.#link.leaveOwner();
-      return new StreamDuplex(source);
+      if (this.isClosing()) throw new ConnectionError('ECONNRESET', `${action}: the connection is closing`);
+      const { transport } = this;
+      if (transport instanceof DuplexTransport && this.mode === StreamMode.READWRITE) {
+        const socket = await withinTime(action, wait, (signal) => detach(this.#detachable(transport), signal));
+        if (socket !== null) return socket;
+      }
     } catch (error) {
       this.#usable = this.mode;
       markHandedOver(this, null);
       throw error;
     }
+    this.#link.leaveOwner();
+    return new StreamDuplex(source);
   }
 
   /** The reading half. Throws if there is none. */
@@ -697,11 +694,8 @@ export class Stream {
 
   #upgradable(transport: DuplexTransport): Upgradable {
     return {
-      intake: this.#intake,
+      ...this.#quiescent(transport),
       unread: () => this.#reader.buffered,
-      transport,
-      reserve: (action) => this.#outlet().reserve(action),
-      isClosing: () => this.isClosing(),
       readingEnded: () => this.#drainWatch?.wasIdle === true,
       onClose: (giveUp) => {
         this.#giveUp = giveUp;
@@ -720,11 +714,17 @@ export class Stream {
 
   #detachable(transport: DuplexTransport): Detachable {
     return {
+      ...this.#quiescent(transport),
+      leave: () => this.#link.closed(null),
+    };
+  }
+
+  #quiescent(transport: DuplexTransport): Quiescent {
+    return {
       intake: this.#intake,
       transport,
       reserve: (action) => this.#outlet().reserve(action),
       isClosing: () => this.isClosing(),
-      leave: () => this.#link.closed(null),
     };
   }
 

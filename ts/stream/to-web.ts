@@ -7,9 +7,9 @@
 import { Buffer } from 'node:buffer';
 import { ReadableStream, WritableStream } from 'node:stream/web';
 import type { ReadableByteStreamController, WritableStreamDefaultController } from 'node:stream/web';
-import { isBytes } from '../checks.js';
-import { ConnectionError, ignore, invalidType } from '../errors.js';
+import { ConnectionError, ignore } from '../errors.js';
 import { readerIntake, type StreamReader } from '../reader/reader.js';
+import { notAChunk, viewOf } from '../transports/web.js';
 import type { HandedOver } from './hand-over.js';
 
 /** The most bytes of one chunk that is read without BYOB, and how many bytes can be queued before `desiredSize` is 0 or less. */
@@ -108,11 +108,10 @@ class WebHalves {
   // ---------------------------------------------------------------------------------------------- writing
 
   async #write(chunk: unknown): Promise<void> {
-    let data: Uint8Array | string;
-    try {
-      data = dataOf(chunk);
-    } catch (error) {
+    const data = typeof chunk === 'string' ? chunk : viewOf(chunk);
+    if (data === null) {
       // The message lacks a part, so it must not be ended in order.
+      const error = notAChunk('toWeb', 'a chunk', chunk);
       this.#abort(error);
       throw error;
     }
@@ -158,15 +157,7 @@ function owned(chunk: Buffer): Uint8Array {
   return byteOffset === 0 && byteLength === buffer.byteLength ? new Uint8Array(buffer) : new Uint8Array(chunk);
 }
 
-function dataOf(chunk: unknown): Uint8Array | string {
-  if (typeof chunk === 'string' || isBytes(chunk)) return chunk;
-  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
-  throw invalidType('toWeb', 'a chunk', 'a string, an ArrayBuffer or a view of one', chunk);
-}
-
 /** The size of a chunk in bytes; that of one which is refused does not matter. */
 function sizeOf(chunk: unknown): number {
-  if (typeof chunk === 'string') return Buffer.byteLength(chunk);
-  return ArrayBuffer.isView(chunk) || chunk instanceof ArrayBuffer ? chunk.byteLength : 1;
+  return typeof chunk === 'string' ? Buffer.byteLength(chunk) : (viewOf(chunk)?.byteLength ?? 1);
 }

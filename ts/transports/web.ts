@@ -80,11 +80,9 @@ class WebDuplex extends Duplex {
   }
 
   #received(value: unknown): void {
-    let bytes: Buffer;
-    try {
-      bytes = bytesOf(value);
-    } catch (error) {
-      this.destroy(error as Error);
+    const bytes = typeof value === 'string' ? Buffer.from(value) : viewOf(value);
+    if (bytes === null) {
+      this.destroy(notAChunk('read', 'a chunk of web.readable', value));
       return;
     }
     // Node takes an empty chunk for an answer without bytes, and does not ask again.
@@ -125,9 +123,14 @@ class WebDuplex extends Duplex {
   }
 }
 
-function bytesOf(value: unknown): Buffer {
-  if (typeof value === 'string') return Buffer.from(value);
-  if (isBytes(value) || ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  if (value instanceof ArrayBuffer) return Buffer.from(value);
-  throw invalidType('read', 'a chunk of web.readable', 'a string, an ArrayBuffer or a view of one', value);
+/** The bytes of a chunk, in its own memory; null if it has none. */
+export function viewOf(chunk: unknown): Uint8Array | null {
+  if (isBytes(chunk)) return chunk;
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  return chunk instanceof ArrayBuffer ? new Uint8Array(chunk) : null;
+}
+
+/** The error for a chunk that is neither bytes nor a string. */
+export function notAChunk(action: string, name: string, chunk: unknown): TypeError {
+  return invalidType(action, name, 'a string, an ArrayBuffer or a view of one', chunk);
 }
