@@ -84,8 +84,12 @@ export interface ReaderIntake extends LineSource, Spacious {
    */
   lockReads(action: string): void;
   unlockReads(): void;
-  /** From now on all reads are {@link StreamReader.read}: see `ReadAhead.handsOut`. */
-  handOut(): void;
+  /**
+   * From now on all reads are {@link StreamReader.read}: see `ReadAhead.handsOut`.
+   *
+   * @returns the most bytes that a chunk can have
+   */
+  handOut(): number;
   /** A copy of the first `n` unread bytes, or of fewer. They stay unread. */
   preview(n: number): Buffer;
   /** Takes back all unread bytes and the EOF, as if they had never arrived. */

@@ -27,7 +27,7 @@ export class ReadAhead {
 
   /** The size of a ring that is created now: room for what the transport is about to read into it. */
   get room(): number {
-    return this.#bytes > 0 ? this.#most() : 0;
+    return this.#bytes > 0 ? this.most : 0;
   }
 
   /** A chunk of `size` bytes was fed. */
@@ -40,17 +40,17 @@ export class ReadAhead {
     this.#bytes = full ? this.tuning.directRead : 0;
   }
 
-  /** The transport has read `count` bytes into the ring, where `buffered` bytes were unread before. */
+  /** The transport has read `count` bytes into the ring, where `buffered` bytes were unread before, or into a chunk that is handed out. */
   stored(count: number, buffered: number): void {
     const { directRead } = this.tuning;
     // The source is no longer busy.
     if (count < directRead / 2) this.#bytes = 0;
     // Read more at once only if the caller keeps up; otherwise it would only add to the unread data.
-    else this.#bytes = buffered <= directRead ? this.#most() : directRead;
+    else this.#bytes = buffered <= directRead ? this.most : directRead;
   }
 
   /** The most that the transport reads at once. */
-  #most(): number {
+  get most(): number {
     const { directMost, directRead } = this.tuning;
     return Math.min(directMost, Math.max(directRead, 4 * this.#limit));
   }

@@ -231,8 +231,10 @@ export class StreamReader {
         this.#reader.#unlockReads();
       }
 
-      handOut(): void {
-        this.#reader.#readsAhead().handsOut = true;
+      handOut(): number {
+        const readAhead = this.#reader.#readsAhead();
+        readAhead.handsOut = true;
+        return readAhead.most;
       }
 
       preview(n: number): Buffer {
@@ -351,7 +353,7 @@ export class StreamReader {
     if (!ahead || readAhead === null || readAhead.bytes === 0) return null;
     if (readAhead.handsOut && buffer.length === 0) {
       try {
-        return buffer.targetFill(Fill.of(directRead));
+        return buffer.targetFill(Fill.of(readAhead.bytes));
       } catch {
         // Memory has run out. The shared block needs none.
         return null;
@@ -400,7 +402,7 @@ export class StreamReader {
     // The result would keep much more memory alive than it has bytes.
     if (count < target.length / 2) return false;
     this.#bytesRead += count;
-    this.#readsAhead().filled(count === target.length);
+    this.#readsAhead().stored(count, 0);
     scanner.buffer.dropTarget();
     this.#finish(pending);
     pending.resolve(pending.bypass!.deliver(Buffer.from(target.buffer, target.byteOffset, count)) as never);

@@ -594,7 +594,8 @@ export class Stream {
    * await pipeline(stream.toDuplex(), createGunzip(), createWriteStream('dump'));
    * ```
    *
-   * - **Back-pressure** works in both directions. The duplex buffers 64 KiB in each, in addition to the buffers of the stream.
+   * - **Back-pressure** works in both directions. The duplex has a high watermark of 64 KiB in each, in addition to the buffers of the stream.
+   *   While the peer sends much, a chunk has up to 256 KiB.
    * - **Half-close**: `end()` ends the writing side after everything that was written, also over TLS; reading continues. When the peer ends
    *   its side, the duplex emits `'end'`, and can be written to. Set its `allowHalfOpen` to false to end it then.
    * - **Closing**: the connection is closed once both sides have ended. `destroy()` before that aborts it.

@@ -14,14 +14,16 @@ import { Duplex, type DuplexOptions } from 'node:stream';
 import { readerIntake, type StreamReader } from '../reader/reader.js';
 import type { HandedOver } from './hand-over.js';
 
-/** How many bytes one chunk has at most, and how many the duplex buffers in each direction. */
-const CHUNK_BYTES = 65536;
+/** With this many bytes buffered in a direction, the duplex stops reading, or asks to wait for `'drain'`. */
+const HIGH_WATERMARK = 65536;
 
 type Callback = (error?: Error | null) => void;
 
 /** See the top of this file. */
 export class StreamDuplex extends Duplex {
   readonly #source: HandedOver;
+  /** The most bytes that one chunk has. */
+  readonly #most: number = 0;
   /** Why the connection has ended: null if this side has closed it. Undefined while it is open. */
   #ending: Error | null | undefined = undefined;
   /** Whether a read has rejected: everything that was received is in the buffer of the duplex. */
@@ -36,12 +38,12 @@ export class StreamDuplex extends Duplex {
     const options: DuplexOptions & { readable: boolean; writable: boolean } = {
       readable: source.reader !== null,
       writable: source.writer !== null,
-      readableHighWaterMark: CHUNK_BYTES,
-      writableHighWaterMark: CHUNK_BYTES,
+      readableHighWaterMark: HIGH_WATERMARK,
+      writableHighWaterMark: HIGH_WATERMARK,
     };
     super(options);
     this.#source = source;
-    if (source.reader !== null) readerIntake(source.reader).handOut();
+    if (source.reader !== null) this.#most = readerIntake(source.reader).handOut();
     source.whenEnded().then(
       () => this.#end(null),
       (error: unknown) => this.#end(error as Error),
@@ -54,7 +56,7 @@ export class StreamDuplex extends Duplex {
     const reader = this.#source.reader!;
     let chunk: Buffer | undefined;
     try {
-      chunk = reader.tryRead(CHUNK_BYTES);
+      chunk = reader.tryRead(this.#most);
     } catch (error) {
       this.#lost(error as Error);
       return;
@@ -65,7 +67,7 @@ export class StreamDuplex extends Duplex {
   }
 
   #waitForChunk(reader: StreamReader): void {
-    reader.read(CHUNK_BYTES).then(
+    reader.read(this.#most).then(
       (chunk) => this.#deliver(chunk),
       (error: unknown) => this.#lost(error as Error),
     );

@@ -12,8 +12,8 @@ import { readerIntake, type StreamReader } from '../reader/reader.js';
 import { notAChunk, viewOf } from '../transports/web.js';
 import type { HandedOver } from './hand-over.js';
 
-/** The most bytes of one chunk that is read without BYOB, and how many bytes can be queued before `desiredSize` is 0 or less. */
-const CHUNK_BYTES = 65536;
+/** How many bytes can be queued for writing before `desiredSize` is 0 or less. */
+const HIGH_WATERMARK = 65536;
 
 /** What `Stream.toWeb` returns. A direction that the stream does not have is closed. */
 export interface ByteStreams {
@@ -33,6 +33,8 @@ class WebHalves {
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<ArrayBuffer | ArrayBufferView | string>;
   readonly #source: HandedOver;
+  /** The most bytes of one chunk that is read without BYOB. */
+  readonly #most: number = 0;
   #reading!: ReadableByteStreamController;
   #writing!: WritableStreamDefaultController;
   /** Whether each direction has ended: the connection is closed when both have. */
@@ -41,7 +43,7 @@ class WebHalves {
 
   constructor(source: HandedOver) {
     this.#source = source;
-    if (source.reader !== null) readerIntake(source.reader).handOut();
+    if (source.reader !== null) this.#most = readerIntake(source.reader).handOut();
     this.readable = new ReadableStream(
       {
         type: 'bytes',
@@ -63,7 +65,7 @@ class WebHalves {
         close: () => this.#close(),
         abort: (reason) => this.#abort(reason),
       },
-      { highWaterMark: CHUNK_BYTES, size: sizeOf },
+      { highWaterMark: HIGH_WATERMARK, size: sizeOf },
     );
     if (source.writer === null) {
       this.#writeOver = true;
@@ -81,7 +83,7 @@ class WebHalves {
     const request = this.#reading.byobRequest;
     const view = request?.view ?? null;
     if (request === null || view === null) {
-      const chunk = await reader.read(CHUNK_BYTES);
+      const chunk = await reader.read(this.#most);
       if (this.#readOver) return;
       if (chunk.length === 0) this.#endReading();
       else this.#reading.enqueue(owned(chunk));
