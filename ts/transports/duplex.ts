@@ -556,8 +556,11 @@ export class DuplexTransport implements Transport, Receiver {
       return;
     }
     // A failure that is already known, but not reported yet, stays the reason.
-    if (reason !== undefined) this.#reason = this.#failure ?? reason;
-    else if (this.#life === 'open' || this.#life === 'closing')
+    if (reason !== undefined) {
+      this.#reason = this.#failure ?? reason;
+      // Bun emits 'end' when a stream is destroyed without an error. That is not the end of the peer.
+      this.#readable?.off('end', DuplexTransport.#onEnd);
+    } else if (this.#life === 'open' || this.#life === 'closing')
       this.#life = this.#failure === null ? 'aborted' : 'closing';
     this.#destroy();
   }
