@@ -4,7 +4,9 @@
  * The path of a byte. `write` puts it into the queue: small pieces are copied, one after another, into a slab; large ones are kept by
  * reference. The queue goes to the transport as one batch: immediately for the first write of a turn, so that a single request is not
  * delayed; at the end of the turn for later writes, so that a hundred replies are one system call; and in between if the queue
- * reaches the high watermark. One batch is in flight at a time. The next one is sent when the kernel has accepted it.
+ * reaches the high watermark. After a turn with several writes, another such turn is expected, whose first write waits for the others: sent
+ * alone, it would take as long as all the others together. One batch is in flight at a time. The next one is sent when the kernel has
+ * accepted it.
  *
  * Buffered bytes are those in the queue and those in flight. Above the high watermark the writer is *full*, until they are down to the
  * low one: `drain()` and the result of `write()` wait for that. A write that would make them more than the max aborts the connection.
@@ -78,6 +80,9 @@ const HOW: Readonly<Record<Life, string>> = {
  */
 const TURN_ALLOWANCE = 1024 * 1024;
 const CALL_COST = 256;
+
+/** How many writes in a turn make the first write of the next turn wait for the end of that turn. */
+const BURST_WRITES = 4;
 
 /** The result of every call that does not have to wait. */
 const RESOLVED: Promise<void> = Promise.resolve();
@@ -163,8 +168,10 @@ export class StreamWriter {
   #inFlight = 0;
   /** How long the writer was full in all; it is full while it is running. Null until that happens for the first time. */
   #blocking: Stopwatch | null = null;
-  /** Whether this turn of the event loop has had a write, so that later ones are queued until it ends. */
-  #turn = false;
+  /** How many writes this turn of the event loop has had. Later ones than the first are queued until it ends. */
+  #turnWrites = 0;
+  /** Whether the last turn with writes had so many that the first write of the next one is queued, too. */
+  #bursts = false;
   /** The next of the writers that have written in this turn. */
   #nextInTurn: StreamWriter | null = null;
   /** The arrival of bytes after which a turn has ended early: see `#endTurnLater`. */
@@ -234,7 +241,8 @@ export class StreamWriter {
 
   /**
    * Writes bytes, or a string as UTF-8. The first write of a turn of the event loop is sent at once; what the kernel does not accept,
-   * and later writes of the same turn, are queued and sent together.
+   * and later writes of the same turn, are queued and sent together. After a turn with four writes or more, the first write of the next turn
+   * is queued, too. {@link flush} sends what is queued without waiting for the end of the turn.
    *
    * Data of up to 4 KiB is copied. Larger data is sent from the caller's memory: do not change it until the result, or a `flush`, has
    * resolved. After an awaited `write` the memory can be reused.
@@ -260,7 +268,7 @@ export class StreamWriter {
       if (this.#exceedsMax(size)) return this.#overflow('write', size);
     }
     this.#enqueue(data);
-    this.#moved(!this.#turn);
+    this.#moved(this.#turnWrites === 0 && (!this.#bursts || isLent(data)));
     if (isLent(data) && this.writeBufferSize > 0) return this.#untilAccepted('write');
     return this.#isFull() || this.#allowance <= 0 ? this.#wait() : RESOLVED;
   }
@@ -291,8 +299,9 @@ export class StreamWriter {
       if (this.#exceedsMax(size)) return this.#overflow(action, size);
     }
     for (const piece of pieces) this.#enqueue(piece);
-    this.#moved(!this.#turn);
-    if (pieces.some(isLent) && this.writeBufferSize > 0) return this.#untilAccepted(action);
+    const lent = pieces.some(isLent);
+    this.#moved(this.#turnWrites === 0 && (!this.#bursts || lent));
+    if (lent && this.writeBufferSize > 0) return this.#untilAccepted(action);
     return this.#isFull() || this.#allowance <= 0 ? this.#wait() : RESOLVED;
   }
 
@@ -573,7 +582,8 @@ export class StreamWriter {
     };
 
     const end = (writer: StreamWriter): void => {
-      writer.#turn = false;
+      writer.#bursts = writer.#turnWrites >= BURST_WRITES;
+      writer.#turnWrites = 0;
       if (writer.#queued > 0 && writer.#inFlight === 0) writer.#progress();
     };
 
@@ -695,10 +705,7 @@ export class StreamWriter {
   /** Sends the queue if it is time to, and updates whether the writer is full. */
   #moved(atOnce: boolean): void {
     if (this.#queued > 0) {
-      if (!this.#turn) {
-        this.#turn = true;
-        this.#endTurnLater();
-      }
+      if (this.#turnWrites++ === 0) this.#endTurnLater();
       if (this.#inFlight === 0 && (atOnce || this.#queued >= this.#high)) this.#send();
     }
     this.#measure();
@@ -725,11 +732,13 @@ export class StreamWriter {
    * whether it did. If the handler writes more after all, that is another turn, which is not ended early.
    */
   #endTurnEarly(): boolean {
-    if (this.#queued > 0 || this.#keeper === null) return false;
+    if (this.#turnWrites > 1 || this.#inFlight > 0 || this.#keeper === null) return false;
     const { answered } = this.#keeper;
     if (answered === 0 || answered === this.#answered) return false;
     this.#answered = answered;
-    this.#turn = false;
+    this.#bursts = false;
+    this.#turnWrites = 0;
+    if (this.#queued > 0) this.#progress();
     return true;
   }
 
