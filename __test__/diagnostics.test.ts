@@ -12,6 +12,7 @@ import {
   StreamServer,
   connect,
   connectUnix,
+  streampair,
   type ClientHandler,
   type ConnectMessage,
   type HandlerMessage,
@@ -423,7 +424,52 @@ for (const kind of KINDS) {
     t.like(timeouts[0], { option: 'maxAge', timeout: 100, errorType: 'ERR_MAX_AGE' });
     t.is(timeouts[0]!.networkTransport, kind === 'Unix' ? 'unix' : 'tcp');
   });
+
+  test.serial(`${kind}: a closeTimeout is reported`, async (t) => {
+    const timeouts = messages<TimeoutMessage>(t, 'sluice:timeout');
+    const options = { closeTimeout: 100, onError() {} };
+    const ending: ClientHandler = (stream) => {
+      void stream.write(Buffer.alloc(64 << 20));
+      return Promise.resolve();
+    };
+    const { dial: dialNode } = await serve(t, kind, ending, options);
+    (await dialNode()).pause();
+    await until(() => timeouts.length > 0);
+    t.is(timeouts.length, 1);
+    t.like(timeouts[0], { option: 'closeTimeout', timeout: 100, errorType: 'ETIMEDOUT' });
+    t.is(timeouts[0]!.networkTransport, kind === 'Unix' ? 'unix' : 'tcp');
+  });
 }
+
+test.serial('in memory: a closeTimeout is reported', async (t) => {
+  const timeouts = messages<TimeoutMessage>(t, 'sluice:timeout');
+  const [stream, peer] = streampair({ closeTimeout: 50 });
+  peer.transport.pauseReading();
+  void stream.write(Buffer.alloc(1 << 20));
+  const closed = t.throwsAsync(stream.close(), { code: 'ETIMEDOUT' });
+  // Streams in memory do not keep the process alive.
+  await until(() => timeouts.length > 0);
+  const error = await closed;
+  t.like(timeouts, [{ option: 'closeTimeout', timeout: 50, errorType: 'ETIMEDOUT' }]);
+  t.is(timeouts[0]!.error, error);
+  await peer.abort();
+});
+
+test.serial('an sslHandshakeTimeout is reported, by a client and by a server', async (t) => {
+  const timeouts = messages<TimeoutMessage>(t, 'sluice:timeout');
+  const { port: silent } = await listen(t, (socket) => socket.pause());
+  const options = { ssl: { rejectUnauthorized: false }, sslHandshakeTimeout: 50 };
+  const error = await t.throwsAsync(connect('127.0.0.1', silent, options), { code: 'ETIMEDOUT' });
+  const expected = { option: 'sslHandshakeTimeout', timeout: 50, errorType: 'ETIMEDOUT', networkTransport: 'tcp' };
+  t.is(timeouts.length, 1);
+  t.like(timeouts[0], { ...expected, peerAddress: '127.0.0.1', peerPort: silent });
+  t.is(timeouts[0]!.error, error);
+  const { dialPlain } = await serve(t, 'TLS', echo, { sslHandshakeTimeout: 50, onError() {} });
+  await closedByPeer(await dialPlain());
+  await until(() => timeouts.length > 1);
+  t.is(timeouts.length, 2);
+  t.like(timeouts[1], expected);
+});
 
 test.serial('a subscriber that throws does not affect the connection: the process gets its error', async (t) => {
   const others = process.listeners('uncaughtException');

@@ -108,7 +108,10 @@ export interface LimitMessage extends ConnectionAttributes {
 
 /** The messages of `sluice:timeout`: a timeout of a connection is over, or of a call with `timeout`. */
 export interface TimeoutMessage extends ConnectionAttributes {
-  /** The name of the option: `idleTimeout`, `readTimeout`, `writeTimeout`, `maxAge`; for a call `timeout`. */
+  /**
+   * The name of the option: `idleTimeout`, `readTimeout`, `writeTimeout`, `maxAge`, `closeTimeout`, `sslHandshakeTimeout`; for a call
+   * `timeout`.
+   */
   option: string;
   /** The name of the call, if it was the timeout of a call. */
   action?: string;

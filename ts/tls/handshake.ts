@@ -17,7 +17,13 @@ import {
   type TlsOptions,
 } from 'node:tls';
 import { onAbort } from '../abort.js';
-import { attributesOf, handshakeTracing, type HandshakeMessage } from '../diagnostics.js';
+import {
+  attributesOf,
+  handshakeTracing,
+  publishTimeout,
+  timeoutChannel,
+  type HandshakeMessage,
+} from '../diagnostics.js';
 import { ConnectionError, ignore, showUnixPath } from '../errors.js';
 import type { DuplexTransport } from '../transports/duplex.js';
 import { afterPoll } from '../transports/linger.js';
@@ -272,7 +278,7 @@ function handshake(
   target: HandshakeTarget,
   begin: (done: (transport: TlsTransport) => void, failed: (error: Error | null) => void) => void,
 ): Promise<TlsTransport> {
-  const { raw, signal, peer } = target;
+  const { raw, facts, signal, peer } = target;
   const name = showUnixPath(peer ?? '');
   const where = `${action}: TLS handshake${name === '' || action.endsWith(` ${name}`) ? '' : ` with ${name}`}`;
   return new Promise((resolve, reject) => {
@@ -292,7 +298,11 @@ function handshake(
     const abort = (): void => fail(signal?.reason);
     const forget = onAbort(signal, abort);
     const timer = setTimeout(() => {
-      fail(new ConnectionError('ETIMEDOUT', `${where}: timed out after ${timeout} ms`));
+      const error = new ConnectionError('ETIMEDOUT', `${where}: timed out after ${timeout} ms`);
+      if (timeoutChannel.hasSubscribers) {
+        publishTimeout({ option: 'sslHandshakeTimeout', timeout }, error, { getExtraInfo: facts });
+      }
+      fail(error);
     }, timeout);
 
     raw.on('error', ignore);

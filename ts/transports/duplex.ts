@@ -514,7 +514,7 @@ export class DuplexTransport implements Transport, Receiver {
     giveUp(timeout: number): void {
       const transport = this.#transport;
       const message = `close${transport.#where}: the peer has accepted nothing for ${timeout} ms while data was waiting to be sent`;
-      transport.#reason ??= closeTimeoutError(message);
+      transport.#reason ??= closeTimeoutError(message, timeout, transport);
       transport.#destroy();
     }
 

@@ -12,7 +12,9 @@
  */
 import { afterPoll, clock, type Clock } from '../clock.js';
 import { shared } from '../context.js';
+import { publishTimeout, timeoutChannel } from '../diagnostics.js';
 import { ConnectionError } from '../errors.js';
+import type { Transport } from './transport.js';
 
 export { afterPoll };
 
@@ -29,10 +31,15 @@ const CHECK_MS = 1000;
 /** The errors of {@link closeTimeoutError}. Others have the same code, such as that of a handshake that takes too long. */
 const closeTimeouts = new WeakSet<Error>();
 
-/** The error of a close that has given up on its peer. */
-export function closeTimeoutError(message: string): ConnectionError {
+/** A close gives up on its peer after `timeout` ms: returns the error, and reports it. */
+export function closeTimeoutError(
+  message: string,
+  timeout: number,
+  connection: Pick<Transport, 'getExtraInfo'>,
+): ConnectionError {
   const error = new ConnectionError('ETIMEDOUT', message);
   closeTimeouts.add(error);
+  if (timeoutChannel.hasSubscribers) publishTimeout({ option: 'closeTimeout', timeout }, error, connection);
   return error;
 }
 

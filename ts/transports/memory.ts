@@ -423,7 +423,7 @@ export class MemoryTransport implements Transport {
 
     giveUp(timeout: number): void {
       const message = `close: the peer has accepted nothing for ${timeout} ms while data was waiting to be sent`;
-      this.#end.abort(closeTimeoutError(message));
+      this.#end.abort(closeTimeoutError(message, timeout, this.#end));
     }
 
     lost(): boolean {
