@@ -1,7 +1,7 @@
 /** The parts of a benchmark case, and the ways to measure its contenders. */
 import type { Bound, RatioOf } from './judge.js';
 import { type Program, run, withPrograms } from './programs.js';
-import { type Engine, loopback, type Locate, python, sluice, tooManyFiles } from './toolchain.js';
+import { type Engine, loopback, type Locate, onPath, python, sluice, tooManyFiles } from './toolchain.js';
 import {
   type Answer,
   type Block,
@@ -168,6 +168,33 @@ export class Receivers {
       return output;
     });
   }
+}
+
+/** Measures receivers that read stdin: a shell makes the pipe, and `cat` sends the block `repeats` times. */
+export function pipedFromCat(
+  { block, repeats, verifyRepeats, value }: Stream,
+  { blocks }: Settings,
+): (name: string, locate: Locate) => Entry {
+  const receive = async (program: Program, times: number, words: readonly string[]): Promise<string> => {
+    const path = await blocks.file(block.bytes);
+    const script = `cat ${Array<string>(times).fill('"$0"').join(' ')} | exec "$@"`;
+    const { command, args, env } = program;
+    return run({ command: 'sh', args: ['-c', script, path, command, ...args, '0'], ...(env && { env }) }, ...words);
+  };
+  return (name, locate) => ({
+    name,
+    locate: async () => {
+      for (const needed of ['sh', 'cat']) if (!(await onPath(needed))) return { missing: `no ${needed} on PATH` };
+      return locate();
+    },
+    verify: async (program) => {
+      checkAnswer(name, await receive(program, verifyRepeats, ['verify']), verifiableOf(block, verifyRepeats));
+    },
+    time: async (program) => {
+      const answer = checkAnswer(name, await receive(program, repeats, []), expectedOf(block, repeats));
+      return value({ frames: block.contents.length * repeats, bytes: block.bytes.length * repeats }, answer);
+    },
+  });
 }
 
 /** A program that needs no sender, because it feeds itself. */

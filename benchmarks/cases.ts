@@ -21,6 +21,7 @@ import { smtp } from './cases/protocols/smtp.js';
 import { websocket } from './cases/protocols/websocket.js';
 import { readlineAwait } from './cases/readline-await.js';
 import { readlineTry } from './cases/readline-try.js';
+import { stdinLines } from './cases/stdin-lines.js';
 import { sweep } from './cases/sweep.js';
 import { timeouts } from './cases/timeouts.js';
 import { untilCrlfCrlf } from './cases/until-crlfcrlf.js';
@@ -33,6 +34,7 @@ export const cases: readonly Case[] = [
   readlineTry,
   timeouts,
   linesBatches,
+  stdinLines,
   frames,
   lengthFrames,
   lengthAwait,

@@ -1,12 +1,10 @@
 /** `node:readline`, `for await (const line of reader)`: strings. */
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 
-import { answer, digest, now, port } from './program.js';
+import { answer, digest, now } from './program.js';
+import { source } from './source.js';
 
-const socket = connect({ host: '127.0.0.1', port });
-await once(socket, 'connect');
+const socket = await source();
 const start = now();
 let lines = 0;
 let bytes = 0;
