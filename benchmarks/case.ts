@@ -1,7 +1,8 @@
 /** The parts of a benchmark case, and the ways to measure its contenders. */
 import type { Bound, RatioOf } from './judge.js';
-import { type Program, run, withPrograms } from './programs.js';
-import { type Engine, loopback, type Locate, onPath, python, sluice, tooManyFiles } from './toolchain.js';
+import { OPENSSL } from './identity.js';
+import { type Program, run, type Running, withPrograms } from './programs.js';
+import { type Engine, loopback, type Locate, onPath, python, sluice, tlsSender, tooManyFiles } from './toolchain.js';
 import {
   type Answer,
   type Block,
@@ -101,6 +102,8 @@ export interface Stream {
   readonly chunk?: number;
   /** How many connections the receiver opens. Each of them receives all of the bytes. Default 1. */
   readonly connections?: number;
+  /** Whether the sender uses TLS. It then has one connection, and its writes have the size of the block. */
+  readonly tls?: boolean;
   /** Arguments for the contenders, after the port. */
   readonly words?: readonly (string | number)[];
   /** `sent` is the sum over all connections, including separators. */
@@ -118,10 +121,10 @@ export class Receivers {
   }
 
   readonly entry = (name: string, locate: Locate, words = this.#stream.words ?? []): Entry => {
-    const { block, repeats, verifyRepeats, connections = 1 } = this.#stream;
+    const { block, repeats, verifyRepeats, connections = 1, tls = false } = this.#stream;
     return {
       name,
-      locate,
+      locate: tls ? ifOnPath([OPENSSL], locate) : locate,
       verify: async (program) => {
         const output = await this.#receive(program, verifyRepeats, [...words, 'verify']);
         checkAnswer(name, output, verifiableOf(block, verifyRepeats, connections));
@@ -159,11 +162,20 @@ export class Receivers {
 
   #receive(program: Program, repeats: number, words: readonly (string | number)[]): Promise<string> {
     return withPrograms(async (start) => {
-      const { block, chunk = 0, connections = 1 } = this.#stream;
+      const { block, chunk = 0, connections = 1, tls = false } = this.#stream;
       const path = await this.#blocks.file(block.bytes);
-      const sender = start(await loopback(), 'send', path, block.bytes.length * repeats, chunk, connections);
+      const total = block.bytes.length * repeats;
+      let receiver = program;
+      let sender: Running;
+      if (tls) {
+        const { cert, key } = await this.#blocks.identity();
+        sender = start(tlsSender, path, total, cert, key);
+        receiver = { ...program, env: { ...program.env, SLUICE_BENCH_CA: cert } };
+      } else {
+        sender = start(await loopback(), 'send', path, total, chunk, connections);
+      }
       const port = await sender.firstLine();
-      const output = await start(program, port, ...words).output();
+      const output = await start(receiver, port, ...words).output();
       await sender.output();
       return output;
     });
@@ -183,10 +195,7 @@ export function pipedFromCat(
   };
   return (name, locate) => ({
     name,
-    locate: async () => {
-      for (const needed of ['sh', 'cat']) if (!(await onPath(needed))) return { missing: `no ${needed} on PATH` };
-      return locate();
-    },
+    locate: ifOnPath(['sh', 'cat'], locate),
     verify: async (program) => {
       checkAnswer(name, await receive(program, verifyRepeats, ['verify']), verifiableOf(block, verifyRepeats));
     },
@@ -195,6 +204,14 @@ export function pipedFromCat(
       return value({ frames: block.contents.length * repeats, bytes: block.bytes.length * repeats }, answer);
     },
   });
+}
+
+/** Finds a contender that also needs other programs. */
+function ifOnPath(needed: readonly string[], locate: Locate): Locate {
+  return async () => {
+    for (const command of needed) if (!(await onPath(command))) return { missing: `no ${command} on PATH` };
+    return locate();
+  };
 }
 
 /** A program that needs no sender, because it feeds itself. */

@@ -24,6 +24,7 @@ import { readlineTry } from './cases/readline-try.js';
 import { stdinLines } from './cases/stdin-lines.js';
 import { sweep } from './cases/sweep.js';
 import { timeouts } from './cases/timeouts.js';
+import { tlsLines } from './cases/tls-lines.js';
 import { untilCrlfCrlf } from './cases/until-crlfcrlf.js';
 import { ways } from './cases/ways.js';
 import { windowResp } from './cases/window-resp.js';
@@ -35,6 +36,7 @@ export const cases: readonly Case[] = [
   timeouts,
   linesBatches,
   stdinLines,
+  tlsLines,
   frames,
   lengthFrames,
   lengthAwait,

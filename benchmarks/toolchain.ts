@@ -274,6 +274,9 @@ export const loopback = once(async (): Promise<Program> => {
   return { command: process.execPath, args: [join(contenders, '..', 'loopback.js')] };
 });
 
+/** The sender of cases whose receivers use TLS. */
+export const tlsSender: Program = { command: process.execPath, args: [join(contenders, '..', 'tls-sender.js')] };
+
 async function isNewer(target: string, source: string): Promise<boolean> {
   try {
     return (await stat(target)).mtimeMs > (await stat(source)).mtimeMs;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { Digest } from './contenders/digest.js';
+import { type Identity, makeIdentity } from './identity.js';
 
 /** A contender's report of what it received. */
 export interface Answer {
@@ -213,6 +214,7 @@ export class Blocks {
   readonly #directory: string;
   // Stores the promise, not the path, because two contenders may request a file before it is written.
   readonly #files = new Map<Buffer, Promise<string>>();
+  #identity: Promise<Identity> | undefined;
   readonly #removeAtExit = (): void => rmSync(this.#directory, { recursive: true, force: true });
 
   private constructor(directory: string) {
@@ -222,6 +224,11 @@ export class Blocks {
 
   static async create(): Promise<Blocks> {
     return new Blocks(await mkdtemp(join(tmpdir(), 'sluice-bench-')));
+  }
+
+  /** A certificate and its key for servers on 127.0.0.1. */
+  identity(): Promise<Identity> {
+    return (this.#identity ??= makeIdentity(this.#directory));
   }
 
   /** The path of a file with exactly these bytes. */

@@ -24,6 +24,8 @@ export const stdinLines: Case = {
       against: [{ ...entry("node:readline, 'line' event", node('node-readline')), bound: { atLeast: 2.5 } }],
       also: [
         ...otherEngine(settings, entry, 'sluice-batches'),
+        entry('sluice, in place', sluice('sluice-frames', settings.engine)),
+        entry("hand-written, split on 'data'", node('hand-lines')),
         entry('node:readline, for await', node('node-readline-for-await')),
       ],
     };

@@ -3,19 +3,18 @@
  * Only a line that spans two chunks is copied, and no byte is searched twice.
  */
 import { once } from 'node:events';
-import { connect } from 'node:net';
 
-import { answer, digest, now, port } from './program.js';
+import { answer, digest, now } from './program.js';
+import { source } from './source.js';
 
 const LF = 10;
 
-const socket = connect({ host: '127.0.0.1', port });
-await once(socket, 'connect');
+const socket = await source();
 const start = now();
 let lines = 0;
 let bytes = 0;
 let rest: Buffer | null = null;
-socket.on('data', (chunk) => {
+socket.on('data', (chunk: Buffer) => {
   const from = rest === null ? 0 : rest.length;
   const buffer: Buffer = rest === null ? chunk : Buffer.concat([rest, chunk]);
   let begin = 0;

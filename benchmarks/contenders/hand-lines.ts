@@ -3,13 +3,12 @@
  * text after the last line end waits for the next chunk.
  */
 import { once } from 'node:events';
-import { connect } from 'node:net';
 
-import { answer, digest, now, port } from './program.js';
+import { answer, digest, now } from './program.js';
+import { source } from './source.js';
 
-const socket = connect({ host: '127.0.0.1', port });
+const socket = await source();
 socket.setEncoding('utf8');
-await once(socket, 'connect');
 const start = now();
 let lines = 0;
 let bytes = 0;

@@ -3,7 +3,7 @@
  *
  *     node contender.js PORT [NUMBER ...] [verify]
  *
- * A receiver connects to PORT on 127.0.0.1, starts its clock when the connection is established, reads to the end, stops its
+ * A receiver connects to PORT on 127.0.0.1, or reads stdin if PORT is 0. It starts its clock when it is connected, reads to the end, stops its
  * clock, and prints one line of JSON. With `verify` it also computes a digest of every frame, so that the runner can detect a
  * wrong answer; this run is not timed. With `--expose-gc` it also reports its memory.
  */

@@ -1,9 +1,8 @@
 /** sluice: `for await (const batch of stream.lines().batches())`: strings, all buffered lines at once. */
-import { connect, connectReadPipe } from 'sluice';
+import { answer, digest, now } from './program.js';
+import { sluiceSource } from './sluice-source.js';
 
-import { answer, digest, now, port } from './program.js';
-
-const stream = port === 0 ? await connectReadPipe(0) : await connect('127.0.0.1', port);
+const stream = await sluiceSource();
 const start = now();
 let lines = 0;
 let bytes = 0;

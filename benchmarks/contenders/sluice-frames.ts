@@ -1,7 +1,8 @@
 /** sluice: `await stream.readframes()`, the frames processed in place with `bytes` and `ends`. */
-import { connect, type Frames } from 'sluice';
+import type { Frames } from 'sluice';
 
-import { answer, digest, now, port } from './program.js';
+import { answer, digest, now } from './program.js';
+import { sluiceSource } from './sluice-source.js';
 
 /**
  * The total length of all frames, in integer arithmetic, because an end is below 2^31. A separate function, so that V8 compiles the loop
@@ -20,7 +21,7 @@ function visit({ bytes, ends }: Frames): number {
   return total;
 }
 
-const stream = await connect('127.0.0.1', port);
+const stream = await sluiceSource();
 const start = now();
 let lines = 0;
 let total = 0;
