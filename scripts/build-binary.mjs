@@ -29,13 +29,13 @@ const TOOLS = ['cargo-zigbuild==0.24.0', 'ziglang==0.17.1'];
  */
 export async function buildBinary(platform) {
   const file = binaryFile(platform);
-  const stamp = path.join(CROSS, `${platform.name}.stamp`);
-  const sources = sourcesHash();
-  if (fs.existsSync(file) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === sources) return file;
+  if (isUpToDate(platform)) return file;
 
+  const stamp = stampFile(platform);
+  const sources = sourcesHash();
   fs.mkdirSync(CROSS, { recursive: true });
   fs.rmSync(stamp, { force: true });
-  const built = platform.os === 'linux' ? await linkedByZig(platform) : await linkedHere(platform);
+  const built = ['linux', 'freebsd'].includes(platform.os) ? await linkedByZig(platform) : await linkedHere(platform);
   fs.mkdirSync(path.dirname(file), { recursive: true });
   // Rename instead of overwriting, so that a process that has mapped the old binary is not affected.
   fs.copyFileSync(built, `${file}.draft`);
@@ -45,12 +45,22 @@ export async function buildBinary(platform) {
   return file;
 }
 
+const stampFile = ({ name }) => path.join(CROSS, `${name}.stamp`);
+
+/** Whether the binary of a platform has been built here from these sources. */
+export function isUpToDate(platform) {
+  const stamp = stampFile(platform);
+  return (
+    fs.existsSync(binaryFile(platform)) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === sourcesHash()
+  );
+}
+
 /** Whether this machine can build a binary. */
 export async function canBuild() {
   return (await outcomeOf('cargo', ['--version'])).code === 0;
 }
 
-async function linkedByZig({ target, libc }) {
+async function linkedByZig({ target, libc, glibc = GLIBC_FLOOR }) {
   const python = path.join(CROSS, 'python');
   await installTools(python);
   const env = { ...process.env, CARGO_ZIGBUILD_ZIG_PATH: path.join(python, 'ziglang', 'zig') };
@@ -58,7 +68,7 @@ async function linkedByZig({ target, libc }) {
   if (!(await hasStandardLibrary(target))) {
     const rust = await debianRust(path.join(CROSS, 'debian'));
     Object.assign(env, rust.env);
-    // Debian has only the sources of the standard library for musl.
+    // Of the other targets, Debian has only the sources of the standard library.
     if (!rust.has(target)) {
       args.push('-Zbuild-std=std,panic_unwind');
       env.RUSTC_BOOTSTRAP = '1';
@@ -68,7 +78,7 @@ async function linkedByZig({ target, libc }) {
   }
   // A library that Node loads must use Node's C library.
   if (libc === 'musl') env.RUSTFLAGS = '-C target-feature=-crt-static';
-  const wanted = libc === 'glibc' ? `${target}.${GLIBC_FLOOR}` : target;
+  const wanted = libc === 'glibc' ? `${target}.${glibc}` : target;
   const zigbuild = path.join(python, 'bin', 'cargo-zigbuild');
   await outputOf(zigbuild, ['zigbuild', ...args, ...options(wanted)], { cwd: root, env });
   return path.join(env.CARGO_TARGET_DIR ?? path.join(root, 'target'), target, 'release', 'libsluice_addon.so');

@@ -18,20 +18,20 @@ export const GLIBC_FLOOR = '2.17';
 
 /** The parts of the C library, which every Node process has already loaded. */
 const LIBRARIES = {
-  glibc: /^(lib(c|m|dl|pthread|rt)\.so\.\d+|ld-linux-[\w-]+\.so\.\d+|libgcc_s\.so\.1)$/,
+  glibc: /^(lib(c|m|dl|pthread|rt)\.so\.\d+|ld-linux-[\w-]+\.so\.\d+|ld64\.so\.\d+|libgcc_s\.so\.1)$/,
   musl: /^(libc\.so|libc\.musl-\w+\.so\.1|ld-musl-\w+\.so\.1|libgcc_s\.so\.1)$/,
 };
 
 /** @returns what is wrong with a binary, as sentences; empty if nothing is */
-export function faultsOf(file, { cpu, libc = 'glibc' } = {}) {
+export function faultsOf(file, { cpu, libc = 'glibc', glibc: floor = GLIBC_FLOOR } = {}) {
   const elf = readElf(file);
   const faults = [];
   if (cpu !== undefined && elf.cpu !== cpu) faults.push(`it is for ${elf.cpu}, not ${cpu}`);
   const glibc = neededGlibc(elf);
   if (libc === 'musl' && glibc !== null) faults.push(`it needs glibc ${glibc}, but is for musl`);
   if (libc === 'glibc' && glibc === null) faults.push('it names no version of glibc, so its requirements are unknown');
-  if (libc === 'glibc' && glibc !== null && isAbove(glibc, GLIBC_FLOOR)) {
-    faults.push(`it needs glibc ${glibc}, and the minimum is ${GLIBC_FLOOR}`);
+  if (libc === 'glibc' && glibc !== null && isAbove(glibc, floor)) {
+    faults.push(`it needs glibc ${glibc}, and the minimum is ${floor}`);
   }
   const other = elf.libraries.filter((name) => !LIBRARIES[libc].test(name));
   if (other.length > 0) faults.push(`it needs ${other.join(', ')}, which may be missing`);

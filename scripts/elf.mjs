@@ -1,12 +1,26 @@
 /**
- * Reads what a shared library for Linux needs. This is a small ELF reader for 64-bit little-endian files, because the project has
- * no other binaries.
+ * Reads what a shared library for Linux or FreeBSD needs. This is a small ELF reader, for 32 and 64 bits and both byte orders, because
+ * the project has no other binaries.
  */
 import * as fs from 'node:fs';
 
-const MACHINES = { 62: 'x64', 183: 'arm64' };
+/** By the number of the machine, the size of a word in bits, and the byte order. */
+const MACHINES = {
+  '62/64/LE': 'x64',
+  '183/64/LE': 'arm64',
+  '40/32/LE': 'arm',
+  '22/64/BE': 's390x',
+  '21/64/LE': 'ppc64',
+  '243/64/LE': 'riscv64',
+};
 const SECTION = { SYMTAB: 2, STRTAB: 3, DYNAMIC: 6, VERNEED: 0x6ffffffe };
 const DT_NEEDED = 1;
+
+/** Where the fields are in a file with words of 32 and of 64 bits. */
+const LAYOUTS = {
+  1: { bits: 32, sections: 32, entry: 46, count: 48, offset: 16, size: 20, link: 24 },
+  2: { bits: 64, sections: 40, entry: 58, count: 60, offset: 24, size: 32, link: 40 },
+};
 
 /**
  * @returns the machine, the required libraries, the required symbol versions of each, and whether the file still has debugging
@@ -15,8 +29,23 @@ const DT_NEEDED = 1;
 export function readElf(file) {
   const bytes = fs.readFileSync(file);
   if (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46) throw new Error(`${file} is not an ELF file`);
-  if (bytes[4] !== 2 || bytes[5] !== 1) throw new Error(`${file} is not a 64-bit little-endian file`);
-  const sections = sectionsOf(bytes);
+  const layout = LAYOUTS[bytes[4]];
+  const order = { 1: 'LE', 2: 'BE' }[bytes[5]];
+  if (layout === undefined || order === undefined) throw new Error(`${file} has an unknown word size or byte order`);
+  const half = (at) => bytes[`readUInt16${order}`](at);
+  const word = (at) => bytes[`readUInt32${order}`](at);
+  const long = (at) => (layout.bits === 32 ? word(at) : Number(bytes[`readBigUInt64${order}`](at)));
+
+  const first = long(layout.sections);
+  const sections = Array.from({ length: half(layout.count) }, (_, index) => {
+    const at = first + index * half(layout.entry);
+    return {
+      type: word(at + 4),
+      offset: long(at + layout.offset),
+      size: long(at + layout.size),
+      link: word(at + layout.link),
+    };
+  });
   const strings = (section) => {
     const { offset } = sections[section.link];
     return (at) => bytes.toString('latin1', offset + at, bytes.indexOf(0, offset + at));
@@ -25,8 +54,9 @@ export function readElf(file) {
   const libraries = [];
   for (const section of sections.filter(({ type }) => type === SECTION.DYNAMIC)) {
     const text = strings(section);
-    for (let at = section.offset; at < section.offset + section.size; at += 16) {
-      if (bytes.readBigUInt64LE(at) === BigInt(DT_NEEDED)) libraries.push(text(Number(bytes.readBigUInt64LE(at + 8))));
+    const step = layout.bits / 8;
+    for (let at = section.offset; at < section.offset + section.size; at += 2 * step) {
+      if (long(at) === DT_NEEDED) libraries.push(text(long(at + step)));
     }
   }
 
@@ -36,37 +66,23 @@ export function readElf(file) {
     // A list of libraries, each with a list of versions. Each entry contains the distance to the next one; the last one contains
     // 0.
     for (let at = section.offset, next = -1; next !== 0; at += next) {
-      next = bytes.readUInt32LE(at + 12);
+      next = word(at + 12);
       const needed = [];
       let step = -1;
-      for (let entry = at + bytes.readUInt32LE(at + 8); step !== 0; entry += step) {
-        step = bytes.readUInt32LE(entry + 12);
-        needed.push(text(bytes.readUInt32LE(entry + 8)));
+      for (let entry = at + word(at + 8); step !== 0; entry += step) {
+        step = word(entry + 12);
+        needed.push(text(word(entry + 8)));
       }
-      versions[text(bytes.readUInt32LE(at + 4))] = needed.sort(byVersion);
+      versions[text(word(at + 4))] = needed.sort(byVersion);
     }
   }
-  const machine = bytes.readUInt16LE(18);
+  const machine = `${half(18)}/${layout.bits}/${order}`;
   return {
     cpu: MACHINES[machine] ?? `machine ${machine}`,
     libraries,
     versions,
     hasSymbols: sections.some(({ type }) => type === SECTION.SYMTAB),
   };
-}
-
-function sectionsOf(bytes) {
-  const start = Number(bytes.readBigUInt64LE(40));
-  const size = bytes.readUInt16LE(58);
-  return Array.from({ length: bytes.readUInt16LE(60) }, (_, index) => {
-    const at = start + index * size;
-    return {
-      type: bytes.readUInt32LE(at + 4),
-      offset: Number(bytes.readBigUInt64LE(at + 24)),
-      size: Number(bytes.readBigUInt64LE(at + 32)),
-      link: bytes.readUInt32LE(at + 40),
-    };
-  });
 }
 
 /** The newest glibc version whose symbols a file needs, such as `2.17`; null if it needs none. */

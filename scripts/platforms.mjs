@@ -7,13 +7,20 @@ import path from 'node:path';
 import { root, SetupError } from './setup.mjs';
 
 /**
- * A platform. It has `libc` only if a package manager has to distinguish two packages. `title` completes the phrase "for ...".
+ * A platform. `libc` is only for Linux. `glibc` is the first version that supports the processor, if that is newer than the
+ * minimum of the other binaries. `title` completes the phrase "for ...".
  */
 export const platforms = [
   linux('x64', 'gnu', 'x86_64-unknown-linux-gnu'),
   linux('x64', 'musl', 'x86_64-unknown-linux-musl'),
   linux('arm64', 'gnu', 'aarch64-unknown-linux-gnu'),
   linux('arm64', 'musl', 'aarch64-unknown-linux-musl'),
+  linux('arm', 'gnueabihf', 'armv7-unknown-linux-gnueabihf'),
+  linux('s390x', 'gnu', 's390x-unknown-linux-gnu'),
+  // Node calls both byte orders ppc64. On the big-endian one, which Node no longer supports, this binary cannot be loaded.
+  { ...linux('ppc64', 'gnu', 'powerpc64le-unknown-linux-gnu'), glibc: '2.19' },
+  { ...linux('riscv64', 'gnu', 'riscv64gc-unknown-linux-gnu'), glibc: '2.27' },
+  { name: 'freebsd-x64', os: 'freebsd', cpu: 'x64', target: 'x86_64-unknown-freebsd', title: 'FreeBSD on x64' },
   { name: 'darwin-x64', os: 'darwin', cpu: 'x64', target: 'x86_64-apple-darwin', title: 'macOS on x64' },
   { name: 'darwin-arm64', os: 'darwin', cpu: 'arm64', target: 'aarch64-apple-darwin', title: 'macOS on arm64' },
   { name: 'win32-x64-msvc', os: 'win32', cpu: 'x64', target: 'x86_64-pc-windows-msvc', title: 'Windows on x64' },
@@ -21,7 +28,7 @@ export const platforms = [
 ];
 
 function linux(cpu, abi, target) {
-  const libc = abi === 'gnu' ? 'glibc' : 'musl';
+  const libc = abi === 'musl' ? 'musl' : 'glibc';
   return { name: `linux-${cpu}-${abi}`, os: 'linux', cpu, libc, target, title: `Linux on ${cpu} with ${libc}` };
 }
 

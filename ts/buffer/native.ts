@@ -145,6 +145,16 @@ function loadPackage(name: string): unknown {
   return require(name) as unknown;
 }
 
+/** The ABIs of Linux for which there are binaries. The two byte orders of ppc64 have one name, and the other one refuses the binary. */
+const LINUX_ABIS: Readonly<Record<string, readonly string[]>> = {
+  x64: ['gnu', 'musl'],
+  arm64: ['gnu', 'musl'],
+  arm: ['gnueabihf'],
+  s390x: ['gnu'],
+  ppc64: ['gnu'],
+  riscv64: ['gnu'],
+};
+
 /**
  * The packages that may have the binary for this platform, the likeliest first.
  *
@@ -156,22 +166,26 @@ export function platformPackages(
   arch: string = process.arch,
   musl: () => boolean = isMusl,
   installed: (name: string) => boolean = isInstalled,
+  armVersion: () => number = ownArmVersion,
 ): readonly string[] {
-  if (arch !== 'x64' && arch !== 'arm64') return [];
-  switch (platform) {
-    case 'linux': {
-      const names = [`sluice-linux-${arch}-gnu`, `sluice-linux-${arch}-musl`];
-      const present = names.filter(installed);
-      if (present.length === 1) return present;
-      return present.length === 2 && musl() ? names.reverse() : names;
-    }
-    case 'darwin':
-      return [`sluice-darwin-${arch}`];
-    case 'win32':
-      return [`sluice-win32-${arch}-msvc`];
-    default:
-      return [];
+  if (platform === 'linux') {
+    // The binary has instructions that an ARMv6, such as the first Raspberry Pi, does not have.
+    if (arch === 'arm' && armVersion() < 7) return [];
+    const names = (LINUX_ABIS[arch] ?? []).map((abi) => `sluice-linux-${arch}-${abi}`);
+    const present = names.filter(installed);
+    if (present.length === 1) return present;
+    return present.length === 2 && musl() ? names.reverse() : names;
   }
+  if (platform === 'freebsd') return arch === 'x64' ? ['sluice-freebsd-x64'] : [];
+  if (arch !== 'x64' && arch !== 'arm64') return [];
+  if (platform === 'darwin') return [`sluice-darwin-${arch}`];
+  return platform === 'win32' ? [`sluice-win32-${arch}-msvc`] : [];
+}
+
+/** For which version of the architecture this Node is built, if it is built for Arm with 32 bits. */
+function ownArmVersion(): number {
+  const config = process.config as { variables?: { arm_version?: unknown } } | undefined;
+  return Number(config?.variables?.arm_version ?? 0);
 }
 
 function isInstalled(name: string): boolean {

@@ -7,12 +7,18 @@
 
 use std::io;
 
+#[cfg(all(unix, not(all(target_os = "linux", target_env = "gnu"))))]
+use libc::lseek as lseek64;
+// On 32 bits, positions of `lseek` have 32 bits in glibc.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use libc::lseek64;
+
 /// Sets the position at which the next read of an open file begins if the read itself gives none.
 #[cfg(unix)]
 pub fn seek(fd: u32, position: i64) -> io::Result<()> {
     // SAFETY: the call takes and returns numbers and accesses no memory. If no file is open under
     // the number, it returns a system error.
-    match unsafe { libc::lseek(fd.cast_signed(), position, libc::SEEK_SET) } {
+    match unsafe { lseek64(fd.cast_signed(), position, libc::SEEK_SET) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
