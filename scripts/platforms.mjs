@@ -8,7 +8,7 @@ import { root, SetupError } from './setup.mjs';
 
 /**
  * A platform. `libc` is only for Linux. `glibc` is the first version that supports the processor, if that is newer than the
- * minimum of the other binaries. `title` completes the phrase "for ...".
+ * minimum of the other binaries. `untested` is true if no Node is known to run it on. `title` completes the phrase "for ...".
  */
 export const platforms = [
   linux('x64', 'gnu', 'x86_64-unknown-linux-gnu'),
@@ -19,8 +19,15 @@ export const platforms = [
   linux('s390x', 'gnu', 's390x-unknown-linux-gnu'),
   // Node calls both byte orders ppc64. On the big-endian one, which Node no longer supports, this binary cannot be loaded.
   { ...linux('ppc64', 'gnu', 'powerpc64le-unknown-linux-gnu'), glibc: '2.19' },
-  { ...linux('riscv64', 'gnu', 'riscv64gc-unknown-linux-gnu'), glibc: '2.27' },
-  { name: 'freebsd-x64', os: 'freebsd', cpu: 'x64', target: 'x86_64-unknown-freebsd', title: 'FreeBSD on x64' },
+  { ...linux('riscv64', 'gnu', 'riscv64gc-unknown-linux-gnu'), glibc: '2.27', untested: true },
+  {
+    name: 'freebsd-x64',
+    os: 'freebsd',
+    cpu: 'x64',
+    target: 'x86_64-unknown-freebsd',
+    title: 'FreeBSD on x64',
+    untested: true,
+  },
   { name: 'darwin-x64', os: 'darwin', cpu: 'x64', target: 'x86_64-apple-darwin', title: 'macOS on x64' },
   { name: 'darwin-arm64', os: 'darwin', cpu: 'arm64', target: 'aarch64-apple-darwin', title: 'macOS on arm64' },
   { name: 'win32-x64-msvc', os: 'win32', cpu: 'x64', target: 'x86_64-pc-windows-msvc', title: 'Windows on x64' },

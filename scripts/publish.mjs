@@ -1,7 +1,8 @@
 /**
- * `node scripts/publish.mjs [--dry-run] [FOLDER]`: publishes the packages in a folder, by default build/packages, into which
+ * `node scripts/publish.mjs [--dry-run] [--built] [FOLDER]`: publishes the packages in a folder, by default build/packages, into which
  * scripts/pack.mjs writes: the platforms first, then the library that depends on them. A package that the registry already has in
- * this version is skipped, so that an interrupted release can be repeated.
+ * this version is skipped, so that an interrupted release can be repeated. Every platform must be there; `--built`, for rehearsals, takes
+ * those that are.
  *
  * NPM_TOKEN is the token for the registry that npm is configured with. Without it, a workflow that can request an identity token publishes as
  * a trusted publisher, for which npm 11.5.1 is the oldest version. Such a workflow also adds provenance.
@@ -18,15 +19,16 @@ const [npm, npmArgs] = npmCommand();
 
 await main(async () => {
   const { values, positionals } = parseArgs({
-    options: { 'dry-run': { type: 'boolean', default: false } },
+    options: { 'dry-run': { type: 'boolean', default: false }, built: { type: 'boolean', default: false } },
     allowPositionals: true,
   });
   const folder = path.resolve(positionals[0] ?? path.join('build', 'packages'));
   const { version } = readManifest();
-  const files = [...platforms.map(packageName), 'sluice'].map((name) => ({
+  const all = [...platforms.map(packageName), 'sluice'].map((name) => ({
     name,
     file: path.join(folder, `${name}-${version}.tgz`),
   }));
+  const files = all.filter(({ name, file }) => !values.built || name === 'sluice' || fs.existsSync(file));
   const missing = files.filter(({ file }) => !fs.existsSync(file)).map(({ file }) => path.basename(file));
   if (missing.length > 0)
     throw new SetupError(`${folder} has no ${missing.join(', ')}; run node scripts/pack.mjs --all first`);

@@ -69,10 +69,10 @@ export class User {
   }
 
   /** Runs the publishing script and returns its output. */
-  async publish(script, folder) {
+  async publish(script, folder, ...options) {
     // npm requires a token to publish, even if the registry does not.
     const env = { npm_execpath: this.#npm.at(-1), NPM_TOKEN: 'nobody' };
-    return (await this.node(folder, [script, folder], env)).stdout;
+    return (await this.node(folder, [script, ...options, folder], env)).stdout;
   }
 
   async node(cwd, args, env) {
