@@ -28,11 +28,19 @@ export const machines = {
   },
 };
 
-/** Why qemu-user cannot be used here; null if it can. */
+/** Why qemu-user cannot be used here; null if it can. It is unpacked then. */
 export async function whyNoQemu() {
   const missing = await whyNoDebian();
-  return missing === null ? null : `qemu-user comes from the packages of Debian for x64, and ${missing}`;
+  if (missing !== null) return `qemu-user comes from the packages of Debian for x64, and ${missing}`;
+  try {
+    await qemuFolder();
+    return null;
+  } catch (error) {
+    return `qemu-user cannot be downloaded: ${error.message.split('\n', 1)[0]}`;
+  }
 }
+
+const qemuFolder = () => unpacked(path.join(cache, 'qemu'), ['qemu-user-static']);
 
 /**
  * Unpacks the emulator and the C library of a machine.
@@ -42,7 +50,7 @@ export async function whyNoQemu() {
  */
 export async function underQemu(name, node) {
   const { emulator, triple, debian } = machines[name];
-  const qemu = await unpacked(path.join(cache, 'qemu'), ['qemu-user-static']);
+  const qemu = await qemuFolder();
   const libraries = ['libc6', 'libgcc-s1', 'libstdc++6', 'libatomic1'].map((library) => `${library}-${debian}-cross`);
   const system = await unpacked(path.join(cache, `${name}-libraries`), libraries);
 
