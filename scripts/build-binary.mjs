@@ -2,17 +2,17 @@
  * `node scripts/build-binary.mjs [PLATFORM ...]`: builds the binaries of the given platforms, by default of this one, into
  * npm/PLATFORM, and checks them. Binaries that are up to date are not built again.
  *
- * Binaries for Linux are linked with zig, which has the symbols of every glibc version and of musl, so that they run on systems
- * older than the one that builds them. cargo-zigbuild and zig are installed from PyPI into build/cross. Binaries for macOS and
- * Windows can only be built on those systems. The standard library of a target comes from rustup, or, on Linux if rustup does not
- * have it, from Debian (scripts/debian-rust.mjs).
+ * Binaries for Linux and FreeBSD are linked with zig, which has the symbols of every glibc version, of musl and of FreeBSD's C library, so
+ * that they run on systems older than the one that builds them. cargo-zigbuild and zig are installed from PyPI into build/cross.
+ * Binaries for macOS and Windows can only be built on those systems. The standard library of a target comes from rustup, or, on Linux if
+ * rustup does not have it, from Debian (scripts/debian-rust.mjs).
  */
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { faultsOf, GLIBC_FLOOR } from './check-binary.mjs';
+import { faultsOf, GLIBC_FLOOR, isChecked } from './check-binary.mjs';
 import { debianRust } from './debian-rust.mjs';
 import { binaryFile, ownPlatform, platformOf } from './platforms.mjs';
 import { outcomeOf, outputOf } from './processes.mjs';
@@ -112,7 +112,7 @@ export async function hasStandardLibrary(target) {
 }
 
 function check(platform, file) {
-  const faults = platform.os === 'linux' ? faultsOf(file, platform) : [];
+  const faults = isChecked(platform) ? faultsOf(file, platform) : [];
   if (faults.length > 0) throw new SetupError(`${path.relative(root, file)}: ${faults.join('; ')}`);
   if (platform.name === ownPlatform()?.name) createRequire(import.meta.url)(file);
 }

@@ -1,5 +1,5 @@
 /**
- * `node scripts/check-binary.mjs [PLATFORM | FILE ...]`: checks that binaries for Linux run on old systems: for the right
+ * `node scripts/check-binary.mjs [PLATFORM | FILE ...]`: checks that binaries for Linux and FreeBSD run on old systems: for the right
  * machine, without symbols of a newer glibc than the minimum, without libraries that may be missing, and stripped. Without
  * arguments it checks every binary that has been built. A FILE is checked as a binary for glibc.
  */
@@ -19,16 +19,23 @@ export const GLIBC_FLOOR = '2.17';
 /** The parts of the C library, which every Node process has already loaded. */
 const LIBRARIES = {
   glibc: /^(lib(c|m|dl|pthread|rt)\.so\.\d+|ld-linux-[\w-]+\.so\.\d+|ld64\.so\.\d+|libgcc_s\.so\.1)$/,
+  freebsd: /^(libc\.so\.7|libthr\.so\.3|libm\.so\.5|libgcc_s\.so\.1)$/,
   musl: /^(libc\.so|libc\.musl-\w+\.so\.1|ld-musl-\w+\.so\.1|libgcc_s\.so\.1)$/,
 };
 
+/** Whether the binary of a platform can be checked: it is an ELF file. */
+export const isChecked = ({ os }) => os === 'linux' || os === 'freebsd';
+
 /** @returns what is wrong with a binary, as sentences; empty if nothing is */
-export function faultsOf(file, { cpu, libc = 'glibc', glibc: floor = GLIBC_FLOOR } = {}) {
+export function faultsOf(
+  file,
+  { cpu, os, libc = os === 'freebsd' ? 'freebsd' : 'glibc', glibc: floor = GLIBC_FLOOR } = {},
+) {
   const elf = readElf(file);
   const faults = [];
   if (cpu !== undefined && elf.cpu !== cpu) faults.push(`it is for ${elf.cpu}, not ${cpu}`);
   const glibc = neededGlibc(elf);
-  if (libc === 'musl' && glibc !== null) faults.push(`it needs glibc ${glibc}, but is for musl`);
+  if (libc !== 'glibc' && glibc !== null) faults.push(`it needs glibc ${glibc}, but is for ${libc}`);
   if (libc === 'glibc' && glibc === null) faults.push('it names no version of glibc, so its requirements are unknown');
   if (libc === 'glibc' && glibc !== null && isAbove(glibc, floor)) {
     faults.push(`it needs glibc ${glibc}, and the minimum is ${floor}`);
@@ -41,7 +48,7 @@ export function faultsOf(file, { cpu, libc = 'glibc', glibc: floor = GLIBC_FLOOR
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href) {
   await main(async () => {
-    const built = platforms.filter((platform) => platform.os === 'linux' && fs.existsSync(binaryFile(platform)));
+    const built = platforms.filter((platform) => isChecked(platform) && fs.existsSync(binaryFile(platform)));
     const named = process.argv.slice(2).map((name) => (fs.existsSync(name) ? { file: name } : platformOf(name)));
     const wanted = named.length > 0 ? named : built;
     if (wanted.length === 0)

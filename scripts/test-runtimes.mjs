@@ -35,7 +35,7 @@ const compiled = path.join(root, 'out', '__test__');
 
 /** The files that `--core` runs: everything that depends on the runtime, and the most important of the rest. */
 const CORE = [
-  'connect',
+  'connect-unix',
   'engine',
   'node-internals',
   'permissions',
@@ -55,7 +55,7 @@ const EMULATED = ['engine', 'frames', 'lengths', 'pool', 'reader', 'ring', 'sepa
 
 /** What also runs there on the native engine: the binary itself, and what depends on the system. */
 const EMULATED_NATIVE = [
-  'connect',
+  'connect-unix',
   'fd',
   'frame-scanner',
   'framing',
@@ -65,6 +65,7 @@ const EMULATED_NATIVE = [
   'receive-buffer',
   'sendfile',
   'socket',
+  'write-at-once',
 ];
 
 /** How long one of these files may take. */
