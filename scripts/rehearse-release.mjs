@@ -1,7 +1,7 @@
 /**
  * `node scripts/rehearse-release.mjs [VERSION]`: goes through a release, from the tag to the installation by a user, with a registry on this
- * machine. It runs the scripts of the release workflow in a clone of the last commit, in build/rehearsal, with the binaries in npm/ that are built. Of
- * platforms without one, it publishes no package.
+ * machine. It runs the scripts of the release workflow in a clone of the last commit, in build/rehearsal, with the binaries in npm/ that
+ * are built. Of platforms without one, it publishes no package.
  *
  * The clone gets a version, its commit and tag, and stand-ins for what only the owner of the repository can fill in.
  */

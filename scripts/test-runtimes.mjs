@@ -1,8 +1,9 @@
 /**
  * `npm run test:runtimes [-- RUNTIME ...] [-- FILE ...] [--core] [--fetch]`: runs the tests on other versions of Node, on Bun, on
- * Deno, on Node for Windows under Wine, and on Node for other processors under qemu-user, each with the native engine (if there is an addon) and with the TypeScript engine.
+ * Deno, on Node for Windows under Wine, and on Node for other processors under qemu-user, each with the native engine (if there is an
+ * addon) and with the TypeScript engine.
  *
- *     npm run test:runtimes                         everything; takes most of an hour
+ *     npm run test:runtimes                         everything; takes two hours
  *     npm run test:runtimes -- node22 bun           only these runtimes
  *     npm run test:runtimes -- s390x                Node for this processor, under qemu
  *     npm run test:runtimes -- deno socket server   only these test files
@@ -10,9 +11,9 @@
  *     npm run test:runtimes -- --fetch              only downloads the runtimes; fails if it cannot
  *
  * The runtimes come from npm, in the versions listed below, into `build/runtimes`; their install scripts are not run. On Node the
- * tests run as in `npm test`. ava does not run on Bun and Deno, and not under Wine and qemu: there each test file runs in a separate process,
- * in which `__test__/runtime/ava.ts` replaces ava. The tests that are excluded there are listed in `__test__/runtime/left-out.ts`;
- * if a listed test passes, the run fails. SLUICE_ENGINE selects one engine.
+ * tests run as in `npm test`. ava does not run on Bun and Deno, and not under Wine and qemu: there each test file runs in a separate
+ * process, in which `__test__/runtime/ava.ts` replaces ava. The tests that are excluded there are listed in
+ * `__test__/runtime/left-out.ts`; if a listed test passes, the run fails. SLUICE_ENGINE selects one engine.
  *
  * Windows needs Wine, and for the native engine also cargo and MinGW-w64, which build the addon for it. The other
  * processors need Debian's package manager, and cargo for the native engine. What is missing is skipped with a line that says so.
@@ -50,7 +51,10 @@ const CORE = [
 /** How long one test file may take. Unless it hangs, it takes seconds. */
 const FILE_TIMEOUT_MS = 150_000;
 
-/** What runs under qemu: what depends on the order of bytes and the size of a word. The other tests would take hours. */
+/**
+ * What runs under qemu: what depends on the order of bytes and the size of a word. The other tests would take hours, and those that
+ * import `duplexPair` from node:stream need a newer Node than there is for these processors.
+ */
 const EMULATED = ['engine', 'frames', 'lengths', 'pool', 'reader', 'ring', 'separator', 'slab', 'window'];
 
 /** What also runs there on the native engine: the binary itself, and what depends on the system. */

@@ -1,7 +1,7 @@
 /**
- * The tests that are left out on Bun and Deno, on Windows under Wine and on other processors under qemu, and why. `npm run test:runtimes` compares this list with the results: a
- * listed test that passes is a failure. A title that no test has is one, too; `left-out.test.ts` finds it without those
- * runtimes.
+ * The tests that are left out on Bun and Deno, on Windows under Wine and on other processors under qemu, and why. `npm run
+ * test:runtimes` compares this list with the results: a listed test that passes is a failure. A title that no test has is one, too;
+ * `left-out.test.ts` finds it without those runtimes.
  */
 
 export interface LeftOut {
