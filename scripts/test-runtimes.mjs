@@ -15,8 +15,8 @@
  * process, in which `__test__/runtime/ava.ts` replaces ava. The tests that are excluded there are listed in
  * `__test__/runtime/left-out.ts`; if a listed test passes, the run fails. SLUICE_ENGINE selects one engine.
  *
- * Windows needs Wine, and for the native engine also cargo and MinGW-w64, which build the addon for it. The other
- * processors need Debian's package manager, and cargo for the native engine. What is missing is skipped with a line that says so.
+ * Windows needs Wine, and for the native engine also cargo and MinGW-w64, which build the addon for it. The other processors need
+ * Debian's package manager, and for the native engine cargo. What is missing is skipped with a line that says so.
  *
  * The last line is `N passed, N failed`.
  */
@@ -36,7 +36,7 @@ const compiled = path.join(root, 'out', '__test__');
 
 /** The files that `--core` runs: everything that depends on the runtime, and the most important of the rest. */
 const CORE = [
-  'connect-unix',
+  'connect',
   'engine',
   'node-internals',
   'permissions',
