@@ -23,6 +23,7 @@ export class MessageError extends Error {
 export class IncomingMessage implements AsyncIterable<Buffer> {
   readonly #stream: Stream;
   readonly #reader: MessageReader;
+  readonly #maxSize: number;
   readonly #wait: WaitOptions;
   #complete = false;
   #failure: { readonly error: unknown } | null = null;
@@ -30,6 +31,7 @@ export class IncomingMessage implements AsyncIterable<Buffer> {
   constructor(stream: Stream, maxSize: number, wait: WaitOptions) {
     this.#stream = stream;
     this.#reader = new MessageReader(maxSize);
+    this.#maxSize = maxSize;
     this.#wait = wait;
   }
 
@@ -47,9 +49,17 @@ export class IncomingMessage implements AsyncIterable<Buffer> {
     this.#check();
   }
 
-  /** Drops what was not read. Resolves with why the message is refused, or null. */
+  /** Whether its last line was received. */
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  /**
+   * Drops what was not read, but of a message that is too large no more than it may have: the client may never end it. Resolves with why
+   * the message is refused, or null.
+   */
   async end(): Promise<Problem | null> {
-    while (!this.#complete) await this.#next();
+    while (!this.#complete && this.size <= 2 * this.#maxSize) await this.#next();
     return this.#reader.problem;
   }
 

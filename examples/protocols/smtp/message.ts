@@ -4,13 +4,14 @@ const DOT = 0x2e;
 const CR = 0x0d;
 
 /** Why a message is refused. */
-export type Problem = 'too large' | 'bare line feed';
+export type Problem = 'too large' | 'bare line end';
 
 export class MessageReader {
   /** The bytes of the message so far. */
   size = 0;
   readonly #maxSize: number;
-  #bareLineFeed = false;
+  /** Whether there was a line feed without a carriage return before it, or a carriage return without a line feed after it. */
+  #bareLineEnd = false;
 
   constructor(maxSize: number) {
     this.#maxSize = maxSize;
@@ -18,7 +19,7 @@ export class MessageReader {
 
   /** Null while the message is valid. */
   get problem(): Problem | null {
-    if (this.#bareLineFeed) return 'bare line feed';
+    if (this.#bareLineEnd) return 'bare line end';
     return this.size > this.#maxSize ? 'too large' : null;
   }
 
@@ -37,7 +38,7 @@ export class MessageReader {
     let from = 0;
     for (let i = 0; i < count; i++) {
       const end = (ends[i] as number) | 0;
-      if (bytes[end - 2] !== CR || end - start < 2) this.#bareLineFeed = true;
+      if (end - start < 2 || bytes.indexOf(CR, start) !== end - 2) this.#bareLineEnd = true;
       else if (bytes[start] === DOT) {
         this.#add(bytes, from, start, pieces);
         from = start + 1;

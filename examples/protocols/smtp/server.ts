@@ -20,7 +20,10 @@ export interface SmtpOptions {
   readonly maxSize?: number;
   /** For STARTTLS. Without it, it is not offered. */
   readonly ssl?: { readonly cert: string | Buffer; readonly key: string | Buffer };
-  /** Checks a password; resolves with the name of the user, or null. Without it, AUTH is not offered. */
+  /**
+   * Checks a password; resolves with the name of the user, or null. If it rejects, the client is asked to try again later. Without it, AUTH
+   * is not offered.
+   */
   readonly authenticate?: (user: string, password: string) => Promise<string | null>;
   /** Whether a client must log in before it sends. */
   readonly loginRequired?: boolean;
@@ -33,6 +36,7 @@ export interface SmtpOptions {
 }
 
 const CR = 0x0d;
+const TIMEOUT_MS = 300_000;
 
 /** One client. */
 class Connection {
@@ -46,7 +50,7 @@ class Connection {
     const {
       hostname = 'localhost',
       maxSize = 32 * 2 ** 20,
-      timeout = 300_000,
+      timeout = TIMEOUT_MS,
       ssl,
       authenticate,
       loginRequired,
@@ -66,7 +70,7 @@ class Connection {
     for (let frames; (frames = await stream.readframes(LINES, this.#wait)).length > 0;) {
       // A client that pipelines sends many commands at once. Their replies leave together, when this function waits.
       if (!(await this.#commands(frames))) return;
-      await stream.drain();
+      await stream.drain(this.#wait);
     }
   }
 
@@ -103,7 +107,12 @@ class Connection {
         this.#session.secured();
         return true;
       case 'authenticate': {
-        const user = await this.#options.authenticate!(next.user, next.password);
+        let user: string | null | undefined;
+        try {
+          user = await this.#options.authenticate!(next.user, next.password);
+        } catch {
+          // Not an error of this connection, although it may look like one.
+        }
         return this.#answer(this.#session.authenticated(user));
       }
       default:
@@ -120,13 +129,14 @@ class Connection {
       refusal = '451 4.3.0 The message could not be stored';
     }
     const problem = await message.end();
-    if (problem === 'bare line feed') {
+    if (problem === 'bare line end') {
       // What follows may be a part of the message, and must not be taken for commands.
       void this.#stream.write('521 5.5.2 Lines end with CR LF\r\n');
       return false;
     }
     if (problem === 'too large') refusal = tooLarge(this.#maxSize);
-    return this.#answer(this.#session.received(refusal));
+    const answered = this.#answer(this.#session.received(refusal));
+    return answered && message.complete;
   }
 
   #answer({ reply, next }: Step): boolean {
@@ -143,15 +153,17 @@ export function receiver(options: SmtpOptions): (stream: Stream) => Promise<void
     } catch (error) {
       if (error instanceof IncompleteReadError) return;
       if (error instanceof LimitOverrunError) void stream.write('500 5.5.2 The line is too long\r\n');
-      else if (error instanceof TimeoutError) void stream.write('421 4.4.2 Nothing was received for too long\r\n');
-      else throw error;
+      else if (!(error instanceof TimeoutError)) throw error;
+      else if (stream.writeBufferSize === 0) void stream.write('421 4.4.2 Nothing was received for too long\r\n');
+      else void stream.abort(); // the client reads no answers
     }
   };
 }
 
 /** A server that receives mail, not started yet. */
 export function smtpServer(options: SmtpOptions, host: string, port: number): StreamServer {
-  return new StreamServer(receiver(options), host, port, { maxConnections: 1000, maxConnectionsPerAddress: 100 });
+  const limits = { maxConnections: 1000, maxConnectionsPerAddress: 100, writeTimeout: options.timeout ?? TIMEOUT_MS };
+  return new StreamServer(receiver(options), host, port, limits);
 }
 
 async function main([port = '2525', host = '127.0.0.1', certFile, keyFile]: readonly string[]): Promise<void> {

@@ -4,8 +4,8 @@
  * {@link SmtpSession} is the dialogue. Each command line has a reply, and may have something to do after it: read the message, change
  * to TLS, check a password, close. {@link MessageReader} is the message itself, with the dots removed that SMTP adds.
  *
- * A line ends with CR LF and nothing else. A message that has a line feed without a carriage return is refused, because servers that
- * disagree about where a message ends can be made to accept forged ones ("SMTP smuggling").
+ * A line ends with CR LF and nothing else. A message that has one of these without the other is refused, because servers that disagree
+ * about where a message ends can be made to accept forged ones ("SMTP smuggling").
  */
 
 /** What the server does after the reply. */
@@ -76,9 +76,13 @@ export class SmtpSession {
   line(bytes: Uint8Array): Step {
     if (bytes.length > MAX_COMMAND) return this.#refuse('500 5.5.2 The line is too long');
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
-    if (/[\0\r\n]/.test(text)) return this.#refuse('500 5.5.2 A command must not contain control characters');
+    // Addresses are shown to people, and U+2028 and U+2029 are line ends for some programs.
+    if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(text))
+      return this.#refuse('500 5.5.2 A command must not contain control characters');
     if (this.#awaits !== null) return this.#credentials(text);
-    const [, verb = '', argument = ''] = /^(\S*)\s*(.*?)\s*$/.exec(text) ?? [];
+    const space = text.indexOf(' ');
+    const verb = space === -1 ? text : text.slice(0, space);
+    const argument = space === -1 ? '' : text.slice(space).trim();
     switch (verb.toUpperCase()) {
       case 'EHLO':
       case 'HELO':
@@ -117,8 +121,9 @@ export class SmtpSession {
     this.#reset();
   }
 
-  /** The answer to the action `authenticate`. */
-  authenticated(user: string | null): Step {
+  /** The answer to the action `authenticate`; undefined if the password could not be checked. */
+  authenticated(user: string | null | undefined): Step {
+    if (user === undefined) return ok('454 4.7.0 The password cannot be checked now');
     this.#user = user;
     return user === null ? this.#refuse('535 5.7.8 Wrong name or password') : ok('235 2.7.0 Logged in');
   }
@@ -154,6 +159,7 @@ export class SmtpSession {
   }
 
   #auth(argument: string): Step {
+    if (!this.#greeted) return this.#refuse('503 5.5.1 EHLO first');
     if (!this.#offersLogin) return this.#refuse('503 5.5.1 AUTH is not available');
     if (this.#user !== null || this.#from !== null) return this.#refuse('503 5.5.1 AUTH is not possible now');
     const [method = '', initial] = argument.split(/\s+/);
