@@ -434,6 +434,49 @@ test('a head that is not complete in time ends the connection, however it drips 
   t.is(errors[0]!.code, 'ERR_READ_TIMEOUT');
 });
 
+const DRIPS: readonly [string, string, Handler][] = [
+  ['with a length, read as a whole', 'Content-Length: 100\r\n', show],
+  [
+    'with a length, read in pieces',
+    'Content-Length: 100\r\n',
+    async (_, body) => {
+      for await (const piece of body) if (piece.length === 0) break;
+      return { status: 200 };
+    },
+  ],
+  ['in chunks', 'Transfer-Encoding: chunked\r\n', show],
+];
+
+for (const [kind, field, handler] of DRIPS) {
+  test(`a body that drips in for too long is answered with 408, and the connection is closed: ${kind}`, async (t) => {
+    const { port, errors, thrown } = await serve(t, handler, { bodyTimeout: 300 });
+    const socket = await dial(t, port);
+    const received = collected(socket);
+    socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${field}\r\n`);
+    const dripping = setInterval(() => socket.write(field.startsWith('T') ? '1\r\nx\r\n' : 'x'), 20);
+    t.teardown(() => clearInterval(dripping));
+    socket.on('error', () => {});
+    await new Promise((resolve) => socket.once('close', resolve));
+    t.regex(
+      received(),
+      /^HTTP\/1\.1 408 Request Timeout\r\n[^]*Connection: close\r\n\r\nthe body has taken more than 300 ms\n$/,
+    );
+    t.deepEqual([...errors, ...thrown], []);
+  });
+}
+
+test('a header can be sent more than once', async (t) => {
+  const { port } = await serve(t, () => ({ status: 204, headers: { 'Set-Cookie': ['a=1', 'b=2'], Vary: 'x' } }));
+  const text = 'HTTP/1.1 204 No Content\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nVary: x\r\nConnection: close\r\n\r\n';
+  t.is(await exchange(t, port, get('/', LAST)), text);
+  const { port: bad, thrown } = await serve(t, () => ({
+    status: 200,
+    headers: { 'Set-Cookie': ['a=1', 'b\r\nc: d'] },
+  }));
+  t.regex(await exchange(t, bad, get('/', LAST)), /^HTTP\/1\.1 500 /);
+  t.regex(String(thrown[0]), /TypeError: the header Set-Cookie cannot be/);
+});
+
 test('the program answers its four paths', async (t) => {
   const { port } = await serve(t, answer);
   const post = (path: string): string => `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc`;

@@ -1,5 +1,5 @@
 /** The body of a request, read from the connection only when the handler wants it. */
-import { IncompleteReadError, type Stream } from 'sluice';
+import { IncompleteReadError, TimeoutError, type Stream, type WaitOptions } from 'sluice';
 import { ChunkedDecoder } from './chunked.js';
 import { HttpError, type RequestHead } from './http.js';
 
@@ -17,11 +17,18 @@ export class RequestBody implements AsyncIterable<Buffer> {
   #left: number;
   #waitsForContinue: boolean;
   #failed = false;
+  readonly #timeout: number;
+  /** When the time for the body is over; 0 until it is read for the first time. */
+  #deadline = 0;
 
-  /** @param most - the default maximum of {@link bytes} */
-  constructor(stream: Stream, { length, expectsContinue }: RequestHead, most: number) {
+  /**
+   * @param most - the default maximum of {@link bytes}
+   * @param timeout - how long the whole body may take, in ms, from when it is read for the first time
+   */
+  constructor(stream: Stream, { length, expectsContinue }: RequestHead, most: number, timeout: number) {
     this.#stream = stream;
     this.#most = most;
+    this.#timeout = timeout;
     this.#chunked = length === null ? new ChunkedDecoder() : null;
     this.#left = length ?? 0;
     this.#waitsForContinue = expectsContinue;
@@ -49,7 +56,7 @@ export class RequestBody implements AsyncIterable<Buffer> {
       const length = this.#left;
       this.begin();
       try {
-        const all = this.#stream.tryReadexactly(length) ?? (await this.#stream.readexactly(length));
+        const all = this.#stream.tryReadexactly(length) ?? (await this.#stream.readexactly(length, this.#wait()));
         this.#left = 0;
         return all;
       } catch (error) {
@@ -103,7 +110,7 @@ export class RequestBody implements AsyncIterable<Buffer> {
 
   async #some(): Promise<Buffer> {
     const n = Math.min(this.#left, 65536);
-    const piece = this.#stream.tryRead(n) ?? (await this.#stream.read(n));
+    const piece = this.#stream.tryRead(n) ?? (await this.#stream.read(n, this.#wait()));
     if (piece.length === 0) throw new HttpError(400, `the body ended with ${this.#left} bytes missing`);
     this.#left -= piece.length;
     return piece;
@@ -112,7 +119,7 @@ export class RequestBody implements AsyncIterable<Buffer> {
   async #decoded(decoder: ChunkedDecoder): Promise<Buffer[]> {
     const pieces: Buffer[] = [];
     for (let need = 1; pieces.length === 0 && !decoder.finished;) {
-      const bytes = this.#stream.tryWindow(need) ?? (await this.#stream.window(need));
+      const bytes = this.#stream.tryWindow(need) ?? (await this.#stream.window(need, this.#wait()));
       if (bytes.length < need) throw new HttpError(400, 'the body ended before its last chunk');
       const consumed = decoder.decode(bytes, pieces);
       const all = Buffer.concat(pieces); // the window is borrowed
@@ -123,8 +130,18 @@ export class RequestBody implements AsyncIterable<Buffer> {
     return [];
   }
 
+  #wait(): WaitOptions {
+    const now = performance.now();
+    if (this.#deadline === 0) this.#deadline = now + this.#timeout;
+    return { timeout: Math.max(this.#deadline - now, 0) };
+  }
+
   #failure(error: unknown): unknown {
     this.#failed = true;
+    // The timeouts of the connection have codes of their own.
+    if (error instanceof TimeoutError && error.code === 'ERR_TIMEOUT') {
+      return new HttpError(408, `the body has taken more than ${this.#timeout} ms`);
+    }
     if (error instanceof IncompleteReadError) return new HttpError(400, `the body ended early: ${error.message}`);
     return error;
   }

@@ -9,8 +9,11 @@ export type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 /** What a handler returns. */
 export interface Answer {
   readonly status: number;
-  /** Printable ASCII. The server adds `Date`, `Connection`, `Content-Length` and `Transfer-Encoding`. */
-  readonly headers?: Readonly<Record<string, string>>;
+  /**
+   * Printable ASCII; a list makes several headers, such as `Set-Cookie`. The server adds `Date`, `Connection`, `Content-Length` and
+   * `Transfer-Encoding`.
+   */
+  readonly headers?: Readonly<Record<string, string | readonly string[]>>;
   /** Pieces are sent as they come: in chunks, or with a `length` as they are. */
   readonly body?: string | Uint8Array | Pieces;
   /** The length, in bytes, of a body that comes in pieces. */
@@ -60,8 +63,8 @@ export function encodeHead(answer: Answer, { minor, upgrade }: Asked, last: bool
     for (const name of Object.keys(headers)) {
       const value = headers[name]!;
       if (!NAME.test(name)) throw new TypeError(`a header cannot have the name ${JSON.stringify(name)}`);
-      if (!VALUE.test(value)) throw new TypeError(`the header ${name} cannot be ${JSON.stringify(value)}`);
-      text += `${name}: ${value}\r\n`;
+      if (typeof value === 'string') text += header(name, value);
+      else for (const each of value) text += header(name, each);
     }
   }
   if (status >= 200 && status !== 204 && status !== 304) {
@@ -72,6 +75,11 @@ export function encodeHead(answer: Answer, { minor, upgrade }: Asked, last: bool
   if (status === 101) return `${text}Connection: Upgrade\r\n\r\n`;
   if (last) return `${text}Connection: close\r\n\r\n`;
   return minor === 1 ? `${text}\r\n` : `${text}Connection: keep-alive\r\n\r\n`;
+}
+
+function header(name: string, value: string): string {
+  if (!VALUE.test(value)) throw new TypeError(`the header ${name} cannot be ${JSON.stringify(value)}`);
+  return `${name}: ${value}\r\n`;
 }
 
 function lengthOf({ body, length }: Answer): number | undefined {

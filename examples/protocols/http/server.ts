@@ -34,6 +34,8 @@ export type Handler = (request: RequestHead, body: RequestBody, context: Handler
 export interface HttpOptions extends HeadLimits {
   /** The default maximum of `body.bytes()`, in bytes. Status 413. Default 1 MiB. */
   readonly maxBody?: number;
+  /** How long a body may take, in ms, from when the handler begins to read it. Status 408. Default 5 minutes. */
+  readonly bodyTimeout?: number;
   /** Receives what the handler throws, except an `HttpError`. Default `console.error`. */
   readonly onError?: (error: unknown, request: RequestHead) => void;
 }
@@ -88,7 +90,8 @@ class Connection {
         return;
       }
       if (head === null) return;
-      const body = new RequestBody(stream, head, this.#options.maxBody ?? 1024 * 1024);
+      const { maxBody = 1024 * 1024, bodyTimeout = 300_000 } = this.#options;
+      const body = new RequestBody(stream, head, maxBody, bodyTimeout);
       let answer: Answer;
       let end: BodyEnd;
       let last: boolean;
@@ -180,7 +183,8 @@ export function answer(request: RequestHead, body: RequestBody): Answer | Promis
   if (path === '') return { status: 200, headers: TEXT, body: 'hello, world\n' };
   if (path === 'echo') return { status: 200, headers: { 'Content-Type': 'application/octet-stream' }, body };
   if (path === 'length') return length(body);
-  if (path === 'count') return { status: 200, headers: TEXT, body: count(Number(argument)) };
+  if (path === 'count' && /^\d{1,9}$/.test(argument))
+    return { status: 200, headers: TEXT, body: count(Number(argument)) };
   throw new HttpError(404, `nothing at ${request.target}`);
 }
 
@@ -198,7 +202,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     backlog: 511,
     maxConnections: 10_000,
     idleTimeout: 60_000,
-    readTimeout: 10_000, // of a head, from its first byte on
+    maxConnectionsPerAddress: 1000,
+    readTimeout: 10_000, // of a head, or of a body that is read as a whole, from its first byte on
     writeTimeout: 30_000,
     onError(error) {
       console.error(error instanceof Error ? error.message : error);

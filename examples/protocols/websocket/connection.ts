@@ -93,7 +93,11 @@ export class WebSocketConnection implements AsyncIterable<Message> {
     return this.#sender.fragments(parts);
   }
 
-  /** Sends a ping of up to 125 bytes. Resolves when the answer arrives, for which you must be receiving. */
+  /**
+   * Sends a ping of up to 125 bytes. Resolves when the answer arrives, for which you must be receiving. It need not be awaited.
+   *
+   * @throws RangeError, not as a rejection, if it has more bytes
+   */
   ping(data: string | Uint8Array = ''): Promise<void> {
     const bytes = Buffer.from(data);
     if (bytes.length > 125) throw new RangeError(`ping: ${bytes.length} bytes, the maximum is 125`);
