@@ -121,7 +121,7 @@ test('a message is the same at every split, and the bytes after it stay unread',
   }
 });
 
-test('a line feed or a carriage return alone refuses the message and ends the session, so nothing can be smuggled', async (t) => {
+test('a line feed alone, or a carriage return alone next to a dot, refuses the message and ends the session, so nothing can be smuggled', async (t) => {
   const { port, messages } = await receiving(t);
   const smuggled = 'MAIL FROM:<root@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nforged\r\n.\r\n';
   const start = 'EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\ntext';
@@ -141,6 +141,13 @@ test('a line feed or a carriage return alone refuses the message and ends the se
   }
   t.is(codes(await transcript(t, port, ['EHLO x\nNOOP\r\n'])), '220 521', 'a command');
   t.deepEqual(messages, []);
+});
+
+test('a carriage return alone within a line is a part of the message', async (t) => {
+  const { port, messages } = await receiving(t);
+  const dialogue = 'EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\na\rb.\rc\r\n.\r\nQUIT\r\n';
+  t.is(codes(await transcript(t, port, [dialogue])), '220 250 250 250 354 250 221');
+  t.is(messages[0]?.text, 'a\rb.\rc\r\n');
 });
 
 test('a message over the size is refused: by what MAIL announces, and by what arrives', async (t) => {

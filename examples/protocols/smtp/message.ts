@@ -2,6 +2,7 @@
 
 const DOT = 0x2e;
 const CR = 0x0d;
+const CR_DOT = Buffer.from('\r.');
 
 /** Why a message is refused. */
 export type Problem = 'too large' | 'bare line end';
@@ -10,7 +11,7 @@ export class MessageReader {
   /** The bytes of the message so far. */
   size = 0;
   readonly #maxSize: number;
-  /** Whether there was a line feed without a carriage return before it, or a carriage return without a line feed after it. */
+  /** Whether there was a line feed without a carriage return before it, or one of these alone next to a dot that could end a message. */
   #bareLineEnd = false;
 
   constructor(maxSize: number) {
@@ -38,16 +39,27 @@ export class MessageReader {
     let from = 0;
     for (let i = 0; i < count; i++) {
       const end = (ends[i] as number) | 0;
-      if (end - start < 2 || bytes.indexOf(CR, start) !== end - 2) this.#bareLineEnd = true;
+      if (bytes[end - 2] !== CR || end - start < 2) this.#bareLineEnd = true;
       else if (bytes[start] === DOT) {
         this.#add(bytes, from, start, pieces);
         from = start + 1;
-        if (end - start === 3) return i + 1;
+        if (end - start === 3) {
+          this.#searchDots(bytes, end);
+          return i + 1;
+        }
+        if (bytes[from] === CR) this.#bareLineEnd = true;
       }
       start = end;
     }
+    this.#searchDots(bytes, start);
     this.#add(bytes, from, start, pieces);
     return -1;
+  }
+
+  /** After a dot, the carriage return has been checked. Each line ends with a line feed, so none of these is cut in two. */
+  #searchDots(bytes: Buffer, end: number): void {
+    const at = bytes.indexOf(CR_DOT);
+    if (at !== -1 && at < end) this.#bareLineEnd = true;
   }
 
   #add(bytes: Buffer, from: number, to: number, pieces: Buffer[]): void {

@@ -4,8 +4,8 @@
  * {@link SmtpSession} is the dialogue. Each command line has a reply, and may have something to do after it: read the message, change
  * to TLS, check a password, close. {@link MessageReader} is the message itself, with the dots removed that SMTP adds.
  *
- * A line ends with CR LF and nothing else. A message that has one of these without the other is refused, because servers that disagree
- * about where a message ends can be made to accept forged ones ("SMTP smuggling").
+ * A line ends with CR LF and nothing else. A message that has a line feed alone is refused, and so is one that has a carriage return alone
+ * next to a dot: servers that disagree about where a message ends can be made to accept forged ones ("SMTP smuggling").
  */
 
 /** What the server does after the reply. */
