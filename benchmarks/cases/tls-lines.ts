@@ -4,12 +4,15 @@ import { lines } from '../workload.js';
 
 const LINE_BYTES = 64;
 
-/** The rival makes no strings, as in the first measurements of this library, which the bound comes from. */
+/**
+ * The sender has to encrypt, which takes as long as to receive, so it limits the throughput, and the processor time is compared. The rival
+ * makes no strings, as in the first measurements of this library, which the bound comes from.
+ */
 export const tlsLines: Case = {
   name: 'tls-lines',
-  title: '64-byte lines over TLS 1.3 and loopback as strings, all buffered lines at once',
-  unit: 'Ml/s',
-  ratio: 'ours / theirs',
+  title: 'processor time of 64-byte lines over TLS 1.3 and loopback as strings, all buffered lines at once',
+  unit: 'ns',
+  ratio: 'theirs / ours',
   plan(settings) {
     const { entry } = new Receivers(
       {
@@ -17,7 +20,7 @@ export const tlsLines: Case = {
         repeats: settings.quick ? 16 : 512,
         verifyRepeats: 3,
         tls: true,
-        value: ({ frames }, { seconds }) => frames / seconds / 1e6,
+        value: ({ frames }, { cpu }) => (cpu! / frames) * 1e9,
       },
       settings,
     );

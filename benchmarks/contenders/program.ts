@@ -24,8 +24,12 @@ export const digest = verify ? new Digest() : null;
 /** The first argument after the port, for a contender that can do its work in several ways. */
 export const word = process.argv[3] as string;
 
+/** The processor time when the clock was started, with the first call of {@link now}. */
+let cpuAtStart: NodeJS.CpuUsage | undefined;
+
 /** Seconds since an arbitrary moment. */
 export function now(): number {
+  cpuAtStart ??= process.cpuUsage();
   return performance.now() / 1000;
 }
 
@@ -52,8 +56,13 @@ function memory(): { readonly peak: number; readonly resident: number } | null {
  * @param frames the number of frames received
  * @param bytes the number of bytes in them, without separators
  * @param seconds from the established connection to EOF
- * @param cpu seconds of processor time, if that is what the case is about
+ * @param cpu seconds of processor time; by default since the first call of {@link now}
  */
-export function answer(frames: number, bytes: number, seconds: number, cpu?: number): void {
+export function answer(
+  frames: number,
+  bytes: number,
+  seconds: number,
+  cpu = cpuAtStart === undefined ? undefined : cpuSince(cpuAtStart),
+): void {
   console.log(JSON.stringify({ frames, bytes, seconds, cpu, ...memory(), ...(digest && { digest: String(digest) }) }));
 }
