@@ -334,6 +334,8 @@ test('messages and subscriptions take no more than the memory of the broker, and
   t.is(await retain('a', 6000), Reason.success);
   t.is(await retain('b', 6000), Reason.quotaExceeded);
   t.is(await retain('a', 9000), Reason.success, 'it replaces the first one');
+  t.is(await retain('a', 9900), Reason.quotaExceeded);
+  t.is(await retain('b', 1000), Reason.quotaExceeded, 'the one before is still kept');
   t.is(await client.subscribe(t, 'x/y/z'), Reason.quotaExceeded);
   t.is(await retain('a', 0), Reason.success);
   for (let round = 0; round < 100; round++) {
@@ -355,6 +357,21 @@ test('messages and subscriptions take no more than the memory of the broker, and
     t.is(await subscriber.next(), null);
   }
   t.is(await retain('a', 9000), Reason.success);
+});
+
+test('a client that is subscribed to its own will leaves no memory in use', async (t) => {
+  const { port } = await serving(t, new Broker({ memory: 10_000 }).serve);
+  const payload = Buffer.alloc(3000);
+  const will = { topic: 'w', payload, qos: 1, retain: false, properties: NO_PROPERTIES } as const;
+  for (let round = 0; round < 4; round++) {
+    const client = await raw(t, port, { will });
+    t.is(await client.subscribe(t, 'w'), 1);
+    client.send({ type: 'disconnect', reason: Reason.disconnectWithWill, properties: NO_PROPERTIES });
+    t.is(await client.next(), null);
+  }
+  const last = await raw(t, port);
+  last.publish('a', 'x'.repeat(9000), 1, 1, { retain: true });
+  t.like(await last.next(), { type: 'puback', reason: Reason.success });
 });
 
 // ------------------------------------------------------------------------------------------------ what clients must not do

@@ -129,15 +129,15 @@ export class Broker {
     else session.send(encodePublish({ ...message, properties, qos: 0 }, 0, false, session.version));
   }
 
-  /** Keeps the last message of a topic, or with an empty payload none. */
+  /** Keeps the last message of a topic, or with an empty payload none. Keeps the one before if there is no room. */
   #retain(message: Message): boolean {
     const { topic } = message;
+    const removes = message.payload.length === 0;
     const old = this.retained.get(topic);
-    if (old !== undefined) this.#budget.release(cost(old));
+    const freed = old === undefined ? 0 : cost(old);
+    if (!this.#budget.reserve((removes ? 0 : cost(message)) - freed)) return false;
     this.retained.delete(topic);
-    if (message.payload.length === 0) return true;
-    if (!this.#budget.reserve(cost(message))) return false;
-    this.retained.set(topic, keep(message));
+    if (!removes) this.retained.set(topic, keep(message));
     return true;
   }
 
@@ -209,10 +209,11 @@ export class Broker {
   }
 
   #end(session: Session): void {
-    session.clear();
-    this.#publishWill(session);
     for (const subscription of session.subscriptions.values()) this.unsubscribe(subscription);
     this.#sessions.delete(session.clientId);
+    session.clear();
+    // Last, because the session must not get it: nothing would release the memory.
+    this.#publishWill(session);
   }
 
   #publishWill(session: Session): void {
