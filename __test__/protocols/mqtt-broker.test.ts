@@ -23,7 +23,7 @@ import {
 } from '../../examples/protocols/mqtt/mqtt.js';
 import { Broker } from '../../examples/protocols/mqtt/server.js';
 import { certificates } from '../certificates.js';
-import { serving, until } from '../loopback.js';
+import { serving, turns, until } from '../loopback.js';
 
 /** A client that sends and receives one packet at a time, whatever the specification says. */
 class Raw {
@@ -320,6 +320,25 @@ test('a subscriber who does not read misses messages, and the others get them al
     if (packet?.type === 'publish') again = packet;
   }
   t.pass();
+});
+
+test('a publisher waits for all slow subscribers at once', async (t) => {
+  const broker = new Broker({ patience: 60_000, maximumPacket: 1 << 26 });
+  let waiting = 0;
+  const { port } = await serving(t, (stream, context) => {
+    const drain = stream.drain.bind(stream);
+    stream.drain = (options) => {
+      if (options?.timeout === 60_000) waiting++;
+      return drain(options);
+    };
+    return broker.serve(stream, context);
+  });
+  for (let i = 0; i < 3; i++) await (await raw(t, port)).subscribe(t, 'a', { qos: 0 });
+  const publisher = await raw(t, port);
+  publisher.publish('a', 'x'.repeat(1 << 25)); // more than the buffers of the kernel take
+  await until(() => waiting > 0);
+  await turns(10);
+  t.is(waiting, 3);
 });
 
 test('messages and subscriptions take no more than the memory of the broker, and give it back', async (t) => {

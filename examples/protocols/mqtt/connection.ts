@@ -60,7 +60,7 @@ export class Connection {
       }
       // Back-pressure: as long as this waits, nothing is read from the client.
       await stream.drain();
-      for (const session of this.#behind) await session.catchUp(this.#broker.patience);
+      await Promise.all(Array.from(this.#behind, (session) => session.catchUp(this.#broker.patience)));
       this.#behind.clear();
     }
   }
