@@ -393,6 +393,35 @@ test('a client that is subscribed to its own will leaves no memory in use', asyn
   t.like(await last.next(), { type: 'puback', reason: Reason.success });
 });
 
+test('a client whose session and will do not fit the memory is refused, and what they take is given back', async (t) => {
+  const { port } = await serving(t, new Broker({ memory: 10_000 }).serve);
+  const payload = Buffer.alloc(4000);
+  const will = { topic: 'w', payload, qos: 0, retain: false, properties: NO_PROPERTIES } as const;
+  const ends: Packet[] = [
+    { type: 'disconnect', reason: Reason.success, properties: NO_PROPERTIES },
+    { type: 'disconnect', reason: Reason.disconnectWithWill, properties: NO_PROPERTIES },
+  ];
+  for (let round = 0; round < 6; round++) {
+    const clients = [await raw(t, port, { will }), await raw(t, port, { will })];
+    const refused = await dialed(t, port);
+    refused.send({ ...HELLO, will });
+    t.like(await refused.next(), { type: 'connack', reason: Reason.quotaExceeded });
+    t.is(await refused.next(), null);
+    for (const [i, client] of clients.entries()) {
+      client.send(ends[i]!);
+      t.is(await client.next(), null);
+    }
+  }
+  const session = { clientId: 'x'.repeat(4000), cleanStart: false, properties: { sessionExpiry: 60 } };
+  for (let round = 0; round < 6; round++) {
+    const client = await raw(t, port, { ...session, will: { ...will, properties: { willDelay: 60 } } });
+    t.is(client.present, round > 0);
+    client.send({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES });
+    t.is(await client.next(), null);
+  }
+  t.false((await raw(t, port, { ...session, cleanStart: true, properties: NO_PROPERTIES })).present);
+});
+
 // ------------------------------------------------------------------------------------------------ what clients must not do
 
 test('a packet that is not allowed ends only its connection, with the reason and one error', async (t) => {

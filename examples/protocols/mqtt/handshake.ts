@@ -27,9 +27,9 @@ const RETURN_CODES = new Map<number, number>([
 /**
  * Reads CONNECT. A client that is not welcome gets an answer, and the error says why. Resolves with null if the peer has sent nothing.
  *
- * @param check - throws an {@link MqttError} to refuse the client
+ * @param accept - answers a client that is welcome, or throws an {@link MqttError} to refuse it
  */
-export async function handshake(stream: Stream, check: (connect: Connect) => Promise<void>): Promise<Connect | null> {
+export async function handshake<T>(stream: Stream, accept: (connect: Connect) => Promise<T>): Promise<T | null> {
   const first = await stream.readframe(CONNECT, { timeout: TIMEOUT_MS });
   if (first === null) return null;
   let version: Version | null = null;
@@ -38,8 +38,7 @@ export async function handshake(stream: Stream, check: (connect: Connect) => Pro
     if (connect.type !== 'connect') throw new MqttError(Reason.protocolError, `${connect.type} before connect`);
     ({ version } = connect);
     checkFields(connect);
-    await check(connect);
-    return connect;
+    return await accept(connect);
   } catch (error) {
     const reason = error instanceof MqttError ? error.reason : Reason.unspecified;
     if (reason === Reason.unsupportedVersion) version = 4; // which every client understands

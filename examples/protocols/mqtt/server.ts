@@ -27,7 +27,18 @@ import {
   type Message,
   type Properties,
 } from './mqtt.js';
-import { Budget, Session, cost, keep, targets, weight, type Kept, type Subscription, type Target } from './session.js';
+import {
+  Budget,
+  Session,
+  base,
+  cost,
+  keep,
+  targets,
+  weight,
+  type Kept,
+  type Subscription,
+  type Target,
+} from './session.js';
 import { TopicTree, isTopic } from './topics.js';
 
 const MAX_SESSIONS = 10_000;
@@ -42,7 +53,7 @@ export interface BrokerOptions {
   authenticate?: (connect: Connect) => boolean | Promise<boolean>;
   /** The longest packet in bytes. Default 1 MiB. */
   maximumPacket?: number;
-  /** The most bytes that all retained messages, unacknowledged messages and subscriptions may take. Default 256 MiB. */
+  /** The most bytes that all sessions, wills, retained messages, unacknowledged messages and subscriptions may take. Default 256 MiB. */
   memory?: number;
   /** How long publishers wait for a subscriber who does not keep up, in ms. Default 5000. */
   patience?: number;
@@ -68,9 +79,9 @@ export class Broker {
   readonly serve = async (stream: Stream, { draining }: HandlerContext): Promise<void> => {
     stream.setTimeouts(TIMEOUTS);
     stream.setWriteBufferLimits({ max: MAX_WRITE_BUFFER });
-    const connect = await handshake(stream, (connect) => this.#check(connect));
-    if (connect === null) return;
-    const session = this.#open(connect, stream);
+    const opened = await handshake(stream, (connect) => this.#accept(connect, stream));
+    if (opened === null) return;
+    const { session, connect } = opened;
     draining.addEventListener('abort', () => {
       if (session.stream === stream) void session.disconnect(Reason.shuttingDown);
     });
@@ -159,17 +170,16 @@ export class Broker {
 
   // ---------------------------------------------------------------------------------------------- sessions
 
-  async #check(connect: Connect): Promise<void> {
-    if (this.#sessions.size >= MAX_SESSIONS && !this.#sessions.has(connect.clientId))
-      throw new MqttError(Reason.quotaExceeded, `more than ${MAX_SESSIONS} sessions`);
+  async #accept(connect: Connect, stream: Stream): Promise<{ connect: Connect; session: Session }> {
     const { authenticate } = this.#options;
     if (authenticate !== undefined && !(await authenticate(connect)))
       throw new MqttError(Reason.notAuthorized, `${JSON.stringify(connect.username)} is not authorized`);
+    return { connect, session: this.#open(connect, stream) };
   }
 
   /** Answers CONNECT, and moves the session to this connection. */
   #open(connect: Connect, stream: Stream): Session {
-    const { version, cleanStart, properties } = connect;
+    const { version, cleanStart, will, properties } = connect;
     const clientId = connect.clientId || randomUUID();
     const old = this.#sessions.get(clientId);
     if (old !== undefined) {
@@ -180,12 +190,17 @@ export class Broker {
       if (cleanStart) this.#end(old);
     }
     const found = this.#sessions.get(clientId);
+    if (found === undefined && this.#sessions.size >= MAX_SESSIONS)
+      throw new MqttError(Reason.quotaExceeded, `more than ${MAX_SESSIONS} sessions`);
+    const needed = (found === undefined ? base(clientId) : 0) + (will === null ? 0 : cost(will));
+    if (!this.#budget.reserve(needed))
+      throw new MqttError(Reason.quotaExceeded, 'no memory for a session and its will');
     const session = found ?? new Session(clientId, this.#budget);
     this.#sessions.set(clientId, session);
     session.stopTimers();
     const wished = version === 5 ? (properties.sessionExpiry ?? 0) : cleanStart ? 0 : Infinity;
     session.expiry = Math.min(wished, MAX_EXPIRY_S);
-    session.will = connect.will;
+    session.will = will;
     const limits: Properties = { maximumQos: 1, maximumPacketSize: this.framing.limit, sharedAvailable: 0 };
     if (connect.clientId === '') limits.assignedClientId = clientId;
     if (session.expiry < wished) limits.sessionExpiry = session.expiry;

@@ -66,7 +66,7 @@ export function cost({ topic, payload, properties }: Message): number {
   return 200 + topic.length + payload.length + more;
 }
 
-/** Bounds the memory of all messages and subscriptions together. */
+/** Bounds the memory of all sessions, messages and subscriptions together. */
 export class Budget {
   #left: number;
 
@@ -91,6 +91,12 @@ export function weight({ filter }: Subscription): number {
   return 200 + filter.length + 400 * filter.split('/').length;
 }
 
+/** About how much memory a session takes without its will, its messages and its subscriptions. */
+export function base(clientId: string): number {
+  return 200 + clientId.length;
+}
+
+/** A session, whose {@link base} is reserved, and so is its will. */
 export class Session {
   readonly clientId: string;
   readonly subscriptions = new Map<string, Subscription>();
@@ -99,7 +105,7 @@ export class Session {
   version: Version = 4;
   /** Seconds that the session outlives its connection. */
   expiry = 0;
-  will: Message | null = null;
+  #will: Message | null = null;
   /** Run while there is no connection: the first publishes the will, the second ends the session. */
   willTimer: NodeJS.Timeout | null = null;
   endTimer: NodeJS.Timeout | null = null;
@@ -150,6 +156,16 @@ export class Session {
     this.#sendQueued();
   }
 
+  /** Replaces the will by another one, for which memory is reserved. */
+  set will(will: Message | null) {
+    if (this.#will !== null) this.#budget.release(cost(this.#will));
+    this.#will = will;
+  }
+
+  get will(): Message | null {
+    return this.#will;
+  }
+
   acknowledge(id: number): void {
     const message = this.#unacknowledged.get(id);
     if (message === undefined) return;
@@ -184,10 +200,11 @@ export class Session {
     return this.#lastId;
   }
 
-  /** The session ends. */
+  /** The session ends. Its will is left. */
   clear(): void {
     this.stopTimers();
     this.#release(this.#keptBytes);
+    this.#budget.release(base(this.clientId));
     this.#unacknowledged.clear();
     this.#queue.clear();
   }
