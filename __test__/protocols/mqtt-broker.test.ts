@@ -256,6 +256,59 @@ test('retained messages are sent as the subscription wishes, and replaced or rem
   await client.roundTrip(t);
 });
 
+const every = { filter: '#', qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+
+test('filters of one packet deliver a retained message once, and there may not be too many of them', async (t) => {
+  const { port, errors } = await start(t);
+  const client = await raw(t, port);
+  client.publish('r/1', 'one', 1, 1, { retain: true });
+  t.like(await client.next(), { type: 'puback' });
+  const filters = [every, { ...every, filter: 'r/+', qos: 0 }, every, every] as const;
+  client.send({ type: 'subscribe', id: 1, filters, properties: { subscriptionIds: [7] } });
+  t.like(await client.next(), { type: 'suback', reasons: [1, 0, 1, 1] });
+  t.like(await client.nextPublish(t), { topic: 'r/1', qos: 1, properties: { subscriptionIds: [7, 7] } });
+  await client.roundTrip(t);
+  const many = Array.from({ length: 1001 }, () => every);
+  client.send({ type: 'subscribe', id: 2, filters: many, properties: NO_PROPERTIES });
+  t.like(await client.next(), { type: 'disconnect', reason: Reason.quotaExceeded });
+  t.is(await client.next(), null);
+  await client.stream.close();
+  await until(() => errors.length === 1);
+});
+
+test('others get their turn between the subscriptions of a client, and what is too much for its buffer ends them', async (t) => {
+  const broker = new Broker();
+  const { port, errors } = await serving(t, broker.serve);
+  broker.publish('r', 'x', { retain: true });
+  const client = await raw(t, port);
+  let turn = 0;
+  const searches: number[] = [];
+  let seen = 0;
+  const values = broker.retained.values.bind(broker.retained);
+  broker.retained.values = function* () {
+    searches.push(turn);
+    setImmediate(() => turn++);
+    for (const message of values()) {
+      seen++;
+      yield message;
+    }
+  } as typeof values;
+  const packet = encode({ type: 'subscribe', id: 1, filters: [every], properties: NO_PROPERTIES }, 5);
+  void client.stream.write(Buffer.concat([packet, packet, packet]));
+  for (let i = 0; i < 3; i++) {
+    t.like(await client.next(), { type: 'suback' });
+    t.is(String((await client.nextPublish(t)).payload), 'x');
+  }
+  t.deepEqual(searches, [0, 1, 2]);
+
+  for (let i = 0; i < 100; i++) broker.publish(`r/${i}`, Buffer.alloc(1 << 20), { retain: true });
+  seen = 0;
+  void client.stream.write(packet);
+  await until(() => errors.length === 1);
+  t.like(errors[0], { code: 'ERR_WRITE_OVERFLOW' });
+  t.true(seen < 100, `${seen}`);
+});
+
 test('overlapping subscriptions deliver a message once, with the higher QoS and every identifier', async (t) => {
   const { port } = await start(t);
   const [client, other] = [await raw(t, port), await raw(t, port, { version: 4 })];

@@ -1,4 +1,5 @@
 /** The connection of a client to the broker: what the client sends after its CONNECT packet, and what it gets for it. */
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Stream } from 'sluice';
 import {
   MqttError,
@@ -14,8 +15,8 @@ import {
   type Unsubscribe,
 } from './mqtt.js';
 import type { Broker } from './server.js';
-import { current, type Session } from './session.js';
-import { isFilter, isTopic, matches } from './topics.js';
+import { current, targets, type Session, type Subscription, type Target } from './session.js';
+import { TopicTree, isFilter, isTopic } from './topics.js';
 
 const MAX_SUBSCRIPTIONS = 1000;
 const MAX_FILTER = 1024;
@@ -55,6 +56,10 @@ export class Connection {
         else if (packet.type === 'disconnect') {
           this.#disconnect(packet.reason, packet.properties.sessionExpiry);
           return;
+        } else if (packet.type === 'subscribe') {
+          // Each one looks at all retained messages: others get their turn before the next one.
+          if (this.#subscribe(packet)) await turn();
+          if (stream.isClosing()) break;
         } else this.#handle(packet);
         start = end;
       }
@@ -69,14 +74,10 @@ export class Connection {
     void this.#stream.write(encode(packet, this.#connect.version));
   }
 
-  #handle(packet: Exclude<Packet, Publish>): void {
+  #handle(packet: Exclude<Packet, Publish | Subscribe>): void {
     switch (packet.type) {
       case 'puback': {
         this.#session.acknowledge(packet.id);
-        return;
-      }
-      case 'subscribe': {
-        this.#subscribe(packet);
         return;
       }
       case 'unsubscribe': {
@@ -107,15 +108,23 @@ export class Connection {
     }
   }
 
-  #subscribe({ id, filters, properties }: Subscribe): void {
-    const before = new Set(this.#session.subscriptions.keys());
+  /** Returns whether it has looked at the retained messages. */
+  #subscribe({ id, filters, properties }: Subscribe): boolean {
+    if (filters.length > MAX_SUBSCRIPTIONS)
+      throw new MqttError(Reason.quotaExceeded, `subscribe: more than ${MAX_SUBSCRIPTIONS} filters`);
+    const { subscriptions } = this.#session;
+    const before = new Set(subscriptions.keys());
     const reasons = filters.map((filter) => this.#add(filter, properties.subscriptionIds?.[0] ?? 0));
     this.#reply({ type: 'suback', id, reasons, properties: NO_PROPERTIES });
-    for (const [i, { filter, retainHandling }] of filters.entries()) {
-      const granted = reasons[i]!;
+    const granted = filters.filter(({ filter, retainHandling }, i) => {
       const wanted = retainHandling === 0 || (retainHandling === 1 && !before.has(filter));
-      if (granted < 128 && wanted) this.#sendRetained(filter, granted);
-    }
+      return wanted && reasons[i]! < 128;
+    });
+    if (granted.length === 0 || this.#broker.retained.size === 0) return false;
+    const tree = new TopicTree<Subscription, readonly Target[]>(targets);
+    for (const { filter } of granted) tree.add(subscriptions.get(filter)!);
+    this.#sendRetained(tree);
+    return true;
   }
 
   /** Returns the granted QoS, or a reason why not. */
@@ -134,14 +143,15 @@ export class Connection {
     return subscription.qos;
   }
 
-  #sendRetained(filter: string, granted: number): void {
-    const { id } = this.#session.subscriptions.get(filter)!;
+  /** Sends each message once, whatever the number of filters that match it. */
+  #sendRetained(subscriptions: TopicTree<Subscription, readonly Target[]>): void {
     for (const message of this.#broker.retained.values()) {
-      if (!matches(filter, message.topic)) continue;
-      const now = current(message);
-      if (now === null) continue;
-      const qos = Math.min(message.qos, granted);
-      this.#broker.send({ ...message, ...now, retain: true }, this.#session, qos, id === 0 ? [] : [id]);
+      for (const { qos, ids } of subscriptions.match(message.topic)) {
+        const now = current(message);
+        if (now === null) continue;
+        this.#broker.send({ ...message, ...now, retain: true }, this.#session, Math.min(message.qos, qos), ids);
+      }
+      if (this.#stream.isClosing()) return; // it was too much for the write buffer
     }
   }
 
