@@ -446,6 +446,29 @@ test('a client that is subscribed to its own will leaves no memory in use', asyn
   t.like(await last.next(), { type: 'puback', reason: Reason.success });
 });
 
+test('a session more than there may be replaces the one that has been without a connection for longest', async (t) => {
+  const { port } = await serving(t, new Broker({ sessions: 3 }).serve);
+  const properties = { sessionExpiry: 60 };
+  const session = (clientId: string): Partial<Connect> => ({ clientId, cleanStart: false, properties });
+  const leave = async (client: Raw): Promise<void> => {
+    client.send({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES });
+    t.is(await client.next(), null);
+  };
+  const [one, two] = [await raw(t, port, session('one')), await raw(t, port, session('two'))];
+  await leave(two);
+  await leave(one);
+  const three = await raw(t, port, session('three'));
+  const four = await raw(t, port, session('four'));
+  const again = await raw(t, port, session('one'));
+  t.true(again.present, 'it was two that had to go');
+  const refused = await dialed(t, port);
+  refused.send(HELLO);
+  t.like(await refused.next(), { type: 'connack', reason: Reason.quotaExceeded });
+  await leave(four);
+  t.false((await raw(t, port, session('two'))).present);
+  await three.roundTrip(t);
+});
+
 test('a client whose session and will do not fit the memory is refused, and what they take is given back', async (t) => {
   const { port } = await serving(t, new Broker({ memory: 10_000 }).serve);
   const payload = Buffer.alloc(4000);

@@ -41,7 +41,6 @@ import {
 } from './session.js';
 import { TopicTree, isTopic } from './topics.js';
 
-const MAX_SESSIONS = 10_000;
 const MAX_EXPIRY_S = 7 * 86_400;
 
 /** For clients that do not complete what they send, and for those that do not read. */
@@ -55,6 +54,8 @@ export interface BrokerOptions {
   maximumPacket?: number;
   /** The most bytes that all sessions, wills, retained messages, unacknowledged messages and subscriptions may take. Default 256 MiB. */
   memory?: number;
+  /** The most sessions. Beyond it, a new one replaces the one that has been without a connection for longest. Default 10 000. */
+  sessions?: number;
   /** How long publishers wait for a subscriber who does not keep up, in ms. Default 5000. */
   patience?: number;
 }
@@ -66,11 +67,15 @@ export class Broker {
   readonly retained = new Map<string, Kept>();
   readonly #budget: Budget;
   readonly #sessions = new Map<string, Session>();
+  readonly #maxSessions: number;
+  /** The sessions without a connection, the oldest first. */
+  readonly #idle = new Set<Session>();
   readonly #options: BrokerOptions;
 
   constructor(options: BrokerOptions = {}) {
     this.#options = options;
     this.#budget = new Budget(options.memory ?? 256 * 1024 * 1024);
+    this.#maxSessions = options.sessions ?? 10_000;
     this.patience = options.patience ?? 5000;
     this.framing = { ...MQTT, limit: options.maximumPacket ?? 1024 * 1024 };
   }
@@ -190,13 +195,17 @@ export class Broker {
       if (cleanStart) this.#end(old);
     }
     const found = this.#sessions.get(clientId);
-    if (found === undefined && this.#sessions.size >= MAX_SESSIONS)
-      throw new MqttError(Reason.quotaExceeded, `more than ${MAX_SESSIONS} sessions`);
+    if (found === undefined && this.#sessions.size >= this.#maxSessions) {
+      const [oldest] = this.#idle;
+      if (oldest === undefined) throw new MqttError(Reason.quotaExceeded, `more than ${this.#maxSessions} sessions`);
+      this.#end(oldest);
+    }
     const needed = (found === undefined ? base(clientId) : 0) + (will === null ? 0 : cost(will));
     if (!this.#budget.reserve(needed))
       throw new MqttError(Reason.quotaExceeded, 'no memory for a session and its will');
     const session = found ?? new Session(clientId, this.#budget);
     this.#sessions.set(clientId, session);
+    this.#idle.delete(session);
     session.stopTimers();
     const wished = version === 5 ? (properties.sessionExpiry ?? 0) : cleanStart ? 0 : Infinity;
     session.expiry = Math.min(wished, MAX_EXPIRY_S);
@@ -217,6 +226,7 @@ export class Broker {
       this.#end(session);
       return;
     }
+    this.#idle.add(session);
     session.endTimer = setTimeout(() => this.#end(session), 1000 * expiry).unref();
     const delay = will?.properties.willDelay ?? 0;
     if (delay === 0) this.#publishWill(session);
@@ -226,6 +236,7 @@ export class Broker {
   #end(session: Session): void {
     for (const subscription of session.subscriptions.values()) this.unsubscribe(subscription);
     this.#sessions.delete(session.clientId);
+    this.#idle.delete(session);
     session.clear();
     // Last, because the session must not get it: nothing would release the memory.
     this.#publishWill(session);
