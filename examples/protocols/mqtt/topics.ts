@@ -26,16 +26,6 @@ export function isFilter(filter: string): boolean {
   });
 }
 
-export function matches(filter: string, topic: string): boolean {
-  const [wanted, levels] = [filter.split('/'), topic.split('/')];
-  if (topic.startsWith('$') && (wanted[0] === '+' || wanted[0] === '#')) return false;
-  for (const [i, level] of wanted.entries()) {
-    if (level === '#') return true;
-    if (i >= levels.length || (level !== '+' && level !== levels[i])) return false;
-  }
-  return wanted.length === levels.length;
-}
-
 interface Node<S> {
   readonly children: Map<string, Node<S>>;
   readonly subscriptions: Set<S>;
