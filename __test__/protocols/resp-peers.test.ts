@@ -3,10 +3,10 @@
 import { Redis as IoRedis } from 'ioredis';
 import { createClient, RESP_TYPES } from 'redis';
 import test, { type ExecutionContext } from 'ava';
-import { connect, type StreamServer } from 'sluice';
+import { connect, type Stream, StreamServer } from 'sluice';
 import { ConnectionLostError, RespClient, type ClientOptions } from '../../examples/protocols/resp/client.js';
 import { ReplyError } from '../../examples/protocols/resp/replies.js';
-import { respServer } from '../../examples/protocols/resp/server.js';
+import { RespServer, respServer } from '../../examples/protocols/resp/server.js';
 import { deferred, listen, portOf, sparePort, until } from '../loopback.js';
 import { example, installed, Process, Program } from '../program.js';
 import { dataFolder, peer } from './peers.js';
@@ -157,6 +157,31 @@ for (const RESP of [2, 3] as const) {
     t.deepEqual(await message.promise, ['hello', 'news']);
   });
 }
+
+test('large words come back as they were sent, however late the client reads', async (t) => {
+  let serving: Stream | undefined;
+  const { handler } = new RespServer();
+  const server = new StreamServer((stream, context) => handler((serving = stream), context), '127.0.0.1', 0);
+  t.teardown(() => server.abort());
+  await server.startServing();
+  const stream = await connect('127.0.0.1', portOf(server), { limit: 1024 });
+  t.teardown(() => stream.abort());
+  const expected: string[] = [];
+  const requests = Array.from({ length: 200 }, (_, i) => {
+    const word = `$60000\r\n${String.fromCharCode(97 + (i % 26)).repeat(60_000)}\r\n`;
+    const config = i % 3 === 0;
+    expected.push(config ? `*2\r\n${word}$0\r\n\r\n` : word);
+    return config
+      ? `*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n${word}`
+      : `*2\r\n$4\r\n${i % 3 === 1 ? 'PING' : 'ECHO'}\r\n${word}`;
+  });
+  const sending = stream.write(requests.join(''));
+  // The system takes no more from the server until the client reads.
+  await until(() => serving !== undefined && serving.writeBufferSize > 0);
+  const replies = await stream.readexactly(expected.join('').length);
+  t.true(replies.equals(Buffer.from(expected.join(''))));
+  await sending;
+});
 
 test('a client that sends garbage gets the earlier replies, one error and the end of the connection', async (t) => {
   const { port, errors } = await server(t);

@@ -53,6 +53,12 @@ export class Output {
     this.#end += length;
   }
 
+  /** Adds bytes that are already RESP and will change, such as those of a window: however many there are, they are copied. */
+  borrowed(source: Uint8Array, start: number, end: number): void {
+    if (end - start > LENT_BYTES) this.#lend(Buffer.from(source.subarray(start, end)));
+    else this.bytes(source, start, end);
+  }
+
   /** Adds a line with a number: `line('*', 3)` is `*3\r\n`. */
   line(type: string, value: number): void {
     this.#reserve(24);

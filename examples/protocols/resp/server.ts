@@ -98,11 +98,11 @@ export class RespServer {
     commands.add('PING', 1, 2, (request, output, client) => {
       const subscribed = client.protocol === 2 && client.channels.size > 0;
       if (subscribed) output.latin1('*2\r\n$4\r\npong\r\n');
-      if (request.count === 2) output.bytes(request.bytes, request.encoded(1), request.end(1) + 2);
+      if (request.count === 2) output.borrowed(request.bytes, request.encoded(1), request.end(1) + 2);
       else output.latin1(subscribed ? '$0\r\n\r\n' : '+PONG\r\n');
     });
     commands.add('ECHO', 2, 2, (request, output) =>
-      output.bytes(request.bytes, request.encoded(1), request.end(1) + 2),
+      output.borrowed(request.bytes, request.encoded(1), request.end(1) + 2),
     );
     commands.add('HELLO', 1, Infinity, (request, output, client) => this.#hello(request, output, client));
     commands.add('QUIT', 1, Infinity, (_request, output, client) => {
@@ -124,7 +124,7 @@ export class RespServer {
     commands.add('INFO', 1, Infinity, (_request, output) => output.bulk('redis_version:7.0.0\r\nloading:0\r\n'));
     commands.add('CONFIG', 3, 3, (request, output, { protocol }) => {
       output.line(protocol === 3 ? '%' : '*', protocol === 3 ? 1 : 2);
-      output.bytes(request.bytes, request.encoded(2), request.end(2) + 2);
+      output.borrowed(request.bytes, request.encoded(2), request.end(2) + 2);
       output.bulk('');
     });
     commands.add('SUBSCRIBE', 2, Infinity, (request, output, client) => {
