@@ -183,6 +183,32 @@ test('large words come back as they were sent, however late the client reads', a
   await sending;
 });
 
+test('a reply that is too long is one error, and those before and after it arrive', async (t) => {
+  const { port, errors } = await server(t);
+  const redis = await client(t, port);
+  const value = 'v'.repeat(16_000);
+  const large = 'x'.repeat(30_000);
+  const calls = [
+    redis.call('MSET', 'key', value, 'large', large),
+    redis.call('GET', 'large'),
+    redis.call('MGET', ...Array<string>(65_000).fill('key')),
+    redis.call('MGET', ...Array<string>(65_000).fill('large')),
+    redis.call('MGET', 'key', 'large'),
+  ];
+  const settled = await Promise.allSettled(calls);
+  t.deepEqual(
+    settled.map((result) => (result.status === 'fulfilled' ? result.value : (result.reason as Error).message)),
+    [
+      'OK',
+      large,
+      'ERR the reply is longer than 100663296 bytes',
+      'ERR the reply is longer than 100663296 bytes',
+      [value, large],
+    ],
+  );
+  t.deepEqual(errors, []);
+});
+
 test('a client that sends garbage gets the earlier replies, one error and the end of the connection', async (t) => {
   const { port, errors } = await server(t);
   for (const garbage of ['*1\r\n$-5\r\n', '*99999999\r\n', '*1\r\n:1\r\n', '*1\r\n$9999999999\r\n']) {

@@ -318,6 +318,23 @@ test('an output encodes what a parser reads', async (t) => {
   t.is(output.length, 0);
 });
 
+test('an output is truncated at any length', async (t) => {
+  const parts = [10, 40_000, 20_000, 30_000, 10, 12_000, 12_000, 12_000, 12_000, 12_000, 12_000].map((n, i) =>
+    Buffer.alloc(n, 97 + i),
+  );
+  const all = Buffer.concat(parts);
+  for (const length of [0, 1, 10, 11, 40_010, 40_011, 60_010, 75_000, 90_015, 140_000, all.length - 1, all.length]) {
+    const kept: Buffer[] = [];
+    const output = new Output();
+    for (const part of parts) output.bytes(part);
+    output.truncate(length);
+    t.is(output.length, length);
+    output.latin1('end');
+    await output.send(sink(kept, 0));
+    t.true(Buffer.concat(kept).equals(Buffer.concat([all.subarray(0, length), Buffer.from('end')])), `${length} bytes`);
+  }
+});
+
 test('an output writes numbers, and keeps errors in one line', async (t) => {
   const kept: Buffer[] = [];
   const output = new Output();

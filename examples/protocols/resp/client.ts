@@ -151,10 +151,17 @@ export class RespClient {
       call.reject(new ConnectionLostError(`${String(words[0])}: no connection`));
       return;
     }
-    this.#calls.push(call);
     const output = this.#output;
-    output.line('*', words.length);
-    for (const word of words) output.bulk(typeof word === 'number' ? String(word) : word);
+    const before = output.begin();
+    try {
+      output.line('*', words.length);
+      for (const word of words) output.bulk(typeof word === 'number' ? String(word) : word);
+    } catch (error) {
+      output.truncate(before);
+      call.reject(error as Error);
+      return;
+    }
+    this.#calls.push(call);
     if (output.length > MOST_AT_ONCE) void output.send(this.#stream);
     else if (!this.#scheduled) {
       this.#scheduled = true;

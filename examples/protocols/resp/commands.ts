@@ -1,5 +1,5 @@
 /** The commands of a server, found by their name in place: no string is made of it. */
-import type { Output } from './output.js';
+import { MAX_MESSAGE, type Output, OverflowError } from './output.js';
 import type { RequestParser } from './requests.js';
 
 /** Executes a request, and adds the reply to the output. `client` is what the server knows about the connection. */
@@ -40,11 +40,14 @@ export class Commands<Client> {
     else if (count < command.least || count > command.most)
       output.simple('-', `ERR wrong number of arguments for '${command.name.toLowerCase()}' command`);
     else {
+      const before = output.begin();
       try {
         command.run(request, output, client);
       } catch (error) {
-        if (!(error instanceof CommandError)) throw error;
-        output.simple('-', error.message);
+        if (!(error instanceof CommandError || error instanceof OverflowError)) throw error;
+        output.truncate(before);
+        const tooLong = `ERR the reply is longer than ${MAX_MESSAGE} bytes`;
+        output.simple('-', error instanceof CommandError ? error.message : tooLong);
       }
     }
   }

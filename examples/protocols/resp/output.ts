@@ -10,12 +10,17 @@ const BLOCK_BYTES = 64 * 1024;
 export const LENT_BYTES = 16 * 1024;
 /** `stream.write` copies up to this many bytes. */
 const WRITE_COPIES = 4096;
-/** What a single turn may make this server or client send. */
-const MAX_OUTPUT = 1024 * 1024 * 1024;
+/** The longest reply or request: more than any command can be, so that a server can always repeat what it was sent. */
+export const MAX_MESSAGE = 96 * 1024 * 1024;
 /** The longest string whose characters are worth a loop instead of a call. */
 const SHORT = 64;
 
 const [ZERO, CR, LF] = [0x30, 0x0d, 0x0a];
+
+/** A reply or request is longer than {@link MAX_MESSAGE}. */
+export class OverflowError extends RangeError {
+  override readonly name = 'OverflowError';
+}
 
 export class Output {
   #block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
@@ -24,12 +29,39 @@ export class Output {
   #pieces: Uint8Array[] = [];
   #start = 0;
   #size = 0;
+  /** The most bytes that may be in the pieces. */
+  #most = MAX_MESSAGE;
   /** What was sent last, in the block: the next replies often have the same length. */
   #sent = this.#block.subarray(0, 0);
 
   /** How many bytes are to be sent. */
   get length(): number {
     return this.#size + this.#end - this.#start;
+  }
+
+  /** Begins a reply or request, and returns where: what {@link truncate} needs to drop it. */
+  begin(): number {
+    const { length } = this;
+    this.#most = length + MAX_MESSAGE;
+    return length;
+  }
+
+  /** Drops everything after the first `length` bytes. */
+  truncate(length: number): void {
+    if (length >= this.#size) {
+      this.#end = this.#start + length - this.#size;
+      return;
+    }
+    this.#endPiece();
+    while (this.#size > length) {
+      const last = this.#pieces.pop()!;
+      this.#size -= last.length;
+      if (this.#size < length) this.#lend(last.subarray(0, length - this.#size));
+    }
+    if (length === 0) {
+      this.#start = 0;
+      this.#end = 0;
+    }
   }
 
   /** Adds a short text that is already RESP, such as `+OK\r\n`, with one byte for each character. */
@@ -189,7 +221,7 @@ export class Output {
   }
 
   #check(): void {
-    if (this.#size > MAX_OUTPUT) throw new RangeError(`more than ${MAX_OUTPUT} bytes to send at once`);
+    if (this.#size > this.#most) throw new OverflowError(`more than ${MAX_MESSAGE} bytes in one message`);
   }
 }
 

@@ -21,8 +21,8 @@ import { Store } from './store.js';
 /** What is sent before the server looks again whether the client reads, and before it serves other clients. */
 const MOST_AT_ONCE = 256 * 1024;
 
-/** A subscriber that does not read is cut off when this much waits for it. */
-const MAX_WRITE_BUFFER = 64 * 1024 * 1024;
+/** A subscriber that does not read is cut off when this much waits for it. The longest reply and what precedes it are less. */
+const MAX_WRITE_BUFFER = 128 * 1024 * 1024;
 
 /** A connection. */
 class Client {
