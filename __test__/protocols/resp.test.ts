@@ -183,6 +183,16 @@ test('replies of every type are the same however their bytes arrive', (t) => {
   });
 });
 
+test('the items of one reply do not count for the next', (t) => {
+  const bytes = Buffer.from(`*${MAX_ITEMS}\r\n${':1\r\n'.repeat(MAX_ITEMS)}`);
+  const { values, idle } = replies([bytes, bytes, Buffer.from('%1\r\n+a\r\n*1\r\n:1\r\n')]);
+  t.deepEqual(
+    values.map((value) => (Array.isArray(value) ? value.length : value)),
+    [MAX_ITEMS, MAX_ITEMS, new Map<Reply, Reply>([['a', [1]]])],
+  );
+  t.true(idle);
+});
+
 test('a reply that is cut short leaves bytes, or the parser is not idle', (t) => {
   const bytes = Buffer.from('*2\r\n$3\r\nabc\r\n*2\r\n:1\r\n:2\r\n');
   for (let cut = 1; cut < bytes.length; cut++) {
@@ -222,6 +232,8 @@ for (const [name, text] of [
   ['a word that is too long', `*1\r\n$${MAX_BYTES + 1}\r\n`],
   ['a length without end', `*1\r\n$${'9'.repeat(20)}`],
   ['a line without end', 'x'.repeat(100_000)],
+  ['the method of HTTP that carries a body', 'POST / HTTP/1.1\r\n'],
+  ['the header that every method of HTTP has', 'host: example\r\n'],
 ] as const) {
   test(`${name} in a request is a protocol error, as soon as it has arrived`, (t) => {
     t.throws(() => requests([Buffer.from(text)]), { instanceOf: ProtocolError });
@@ -237,6 +249,7 @@ for (const [name, text] of [
   ['a length that is not a number', '$x\r\n'],
   ['a string that is too long', `$${MAX_BYTES + 1}\r\n`],
   ['too many items', `*${MAX_ITEMS + 1}\r\n`],
+  ['too many nested items', `*2\r\n*${MAX_ITEMS / 2}\r\n${'%0\r\n'.repeat(MAX_ITEMS / 2)}*${MAX_ITEMS / 2}\r\n`],
   ['too many pairs', `%${MAX_ITEMS}\r\n`],
   ['a null map', '%-1\r\n'],
   ['no CR LF after a string', '$1\r\nabc'],

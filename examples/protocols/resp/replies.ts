@@ -53,6 +53,8 @@ export class ReplyParser extends LengthParser {
   #depth = 0;
   /** The bytes of the value so far that are consumed. */
   #size = 0;
+  /** The items of the value so far, nested ones included. An empty map of four bytes takes a hundred times its size as a `Map`. */
+  #items = 0;
   /** How many bytes of an incomplete line have no LF. */
   #searched = 0;
   /** A decoded piece of the window, from `#from` to `#to`; null if it is not ASCII. */
@@ -85,6 +87,7 @@ export class ReplyParser extends LengthParser {
         break;
       }
       this.#size = this.#open === null ? 0 : this.#size + this.at - start;
+      if (this.#open === null) this.#items = 0;
       if (this.#size > MAX_BYTES) throw tooLarge('reply', this.#size);
       start = this.at;
     }
@@ -140,7 +143,9 @@ export class ReplyParser extends LengthParser {
 
   #begin(type: number, length: number): void {
     const items = type === PERCENT || type === BAR ? 2 * length : length;
-    if (items > MAX_ITEMS) throw new ProtocolError(`a reply of ${items} items; the maximum is ${MAX_ITEMS}`);
+    this.#items += items;
+    if (this.#items > MAX_ITEMS)
+      throw new ProtocolError(`a reply of ${this.#items} items; the maximum is ${MAX_ITEMS}`);
     if (type === GREATER && this.#open !== null) throw new ProtocolError('a push inside of a reply');
     if (++this.#depth > MAX_DEPTH) throw new ProtocolError(`a reply nested more than ${MAX_DEPTH} deep`);
     this.#open = { type, items: [], outer: this.#open, missing: items };

@@ -132,6 +132,8 @@ export class RequestParser extends LengthParser {
       .toString('latin1', start, end)
       .split(/[ \t\r]+/)
       .filter(Boolean);
+    // A web page can make a browser send commands in the body of a request of HTTP, which begins with these words.
+    if (/^(?:post|host:)$/i.test(words[0] ?? '')) throw new ProtocolError('a request of HTTP');
     const encoded = words.map((word) => `$${word.length}\r\n${word}\r\n`).join('');
     this.next(Buffer.from(`*${words.length}\r\n${encoded}`, 'latin1'), 0);
     return end + 1;

@@ -7,7 +7,7 @@
 
 /** The most bytes of a request or reply, including everything nested in it. */
 export const MAX_BYTES = 64 * 1024 * 1024;
-/** The most items of an array, and the most words of a request. */
+/** The most items of a reply, those of nested arrays included, and the most words of a request. */
 export const MAX_ITEMS = 1024 * 1024;
 /** How deep arrays may be nested. */
 export const MAX_DEPTH = 16;
