@@ -209,6 +209,48 @@ test('a reply that is too long is one error, and those before and after it arriv
   t.deepEqual(errors, []);
 });
 
+test('commands in a request of HTTP are not executed', async (t) => {
+  const { port, errors } = await server(t);
+  const redis = await client(t, port);
+  await redis.call('SET', 'key', 'value');
+  for (const head of ['POST / HTTP/1.1\r\n', 'PUT / HTTP/1.1\r\nHost: x\r\n']) {
+    const stream = await connect('127.0.0.1', port);
+    await stream.write(`${head}Content-Length: 10\r\n\r\nFLUSHALL\r\n`);
+    t.regex((await stream.read()).toString(), /-ERR Protocol error: [^\r\n]+\r\n$/);
+    await stream.close();
+  }
+  t.is(await redis.call('GET', 'key'), 'value');
+  t.deepEqual(errors, []);
+});
+
+test('in RESP 2, a client that is subscribed can only change that, PING and QUIT', async (t) => {
+  const { port } = await server(t);
+  const stream = await connect('127.0.0.1', port);
+  t.teardown(() => stream.abort());
+  await stream.write('SUBSCRIBE news\r\nSET key value\r\nHELLO 3\r\nPING\r\nUNSUBSCRIBE\r\nGET key\r\nQUIT\r\n');
+  const refused = (name: string): string =>
+    `-ERR Can't execute '${name}': only (UN)SUBSCRIBE, PING and QUIT are allowed in this context\r\n`;
+  const subscribed = '*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n';
+  const pong = '*2\r\n$4\r\npong\r\n$0\r\n\r\n';
+  const unsubscribed = '*3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n';
+  const replies = [subscribed, refused('set'), refused('hello'), pong, unsubscribed, '$-1\r\n', '+OK\r\n'];
+  t.is((await stream.read()).toString(), replies.join(''));
+
+  const redis = await client(t, port);
+  await redis.subscribe('news', () => {});
+  t.is(await redis.call('SET', 'key', 'value'), 'OK');
+});
+
+test('a connection has one id, and no two have the same', async (t) => {
+  const { port } = await server(t);
+  const clients = await Promise.all([client(t, port), client(t, port)]);
+  const ids = await Promise.all(
+    clients.map((redis) => Promise.all([redis.call('CLIENT', 'ID'), redis.call('CLIENT', 'ID')])),
+  );
+  for (const [first, second] of ids) t.is(first, second);
+  t.not(ids[0]![0], ids[1]![0]);
+});
+
 test('a client that sends garbage gets the earlier replies, one error and the end of the connection', async (t) => {
   const { port, errors } = await server(t);
   for (const garbage of ['*1\r\n$-5\r\n', '*99999999\r\n', '*1\r\n:1\r\n', '*1\r\n$9999999999\r\n']) {

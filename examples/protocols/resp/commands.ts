@@ -25,6 +25,12 @@ const SLOTS = 1024;
 
 export class Commands<Client> {
   readonly #slots: Command<Client>[][] = Array.from({ length: SLOTS }, () => []);
+  readonly #check: (name: string, client: Client) => void;
+
+  /** @param check - throws a {@link CommandError} if the client may not call the command now */
+  constructor(check: (name: string, client: Client) => void) {
+    this.#check = check;
+  }
 
   /** Adds a command. `least` and `most` are how many words a request has, its name included. */
   add(name: string, least: number, most: number, run: Run<Client>): void {
@@ -42,6 +48,7 @@ export class Commands<Client> {
     else {
       const before = output.begin();
       try {
+        this.#check(command.name, client);
         command.run(request, output, client);
       } catch (error) {
         if (!(error instanceof CommandError || error instanceof OverflowError)) throw error;

@@ -24,21 +24,30 @@ const MOST_AT_ONCE = 256 * 1024;
 /** A subscriber that does not read is cut off when this much waits for it. The longest reply and what precedes it are less. */
 const MAX_WRITE_BUFFER = 128 * 1024 * 1024;
 
+/** What a client of RESP 2 may call while it is subscribed: it could not tell other replies from messages. */
+const WHILE_SUBSCRIBED = new Set(['SUBSCRIBE', 'UNSUBSCRIBE', 'PING', 'QUIT']);
+
 /** A connection. */
 class Client {
   readonly stream: Stream;
+  readonly id: number;
   readonly channels = new Set<string>();
   protocol: 2 | 3 = 2;
   quit = false;
 
-  constructor(stream: Stream) {
+  constructor(stream: Stream, id: number) {
     this.stream = stream;
+    this.id = id;
+  }
+
+  get onlyMessages(): boolean {
+    return this.protocol === 2 && this.channels.size > 0;
   }
 }
 
 /** The handler of a `StreamServer`, and the data that it serves. */
 export class RespServer {
-  readonly #commands = new Commands<Client>();
+  readonly #commands = new Commands<Client>(checkSubscribed);
   readonly #channels = new Map<string, Set<Client>>();
   /** Shared by all connections: it is empty whenever the server waits. */
   readonly #output = new Output();
@@ -50,7 +59,7 @@ export class RespServer {
   }
 
   readonly handler: ClientHandler = async (stream) => {
-    const client = new Client(stream);
+    const client = new Client(stream, ++this.#ids);
     try {
       await this.#serve(client);
     } finally {
@@ -96,7 +105,7 @@ export class RespServer {
 
   #addCommands(commands: Commands<Client>): void {
     commands.add('PING', 1, 2, (request, output, client) => {
-      const subscribed = client.protocol === 2 && client.channels.size > 0;
+      const subscribed = client.onlyMessages;
       if (subscribed) output.latin1('*2\r\n$4\r\npong\r\n');
       if (request.count === 2) output.borrowed(request.bytes, request.encoded(1), request.end(1) + 2);
       else output.latin1(subscribed ? '$0\r\n\r\n' : '+PONG\r\n');
@@ -113,9 +122,9 @@ export class RespServer {
       if (request.text(1) !== '0') throw new CommandError('ERR DB index is out of range');
       output.latin1('+OK\r\n');
     });
-    commands.add('CLIENT', 2, Infinity, (request, output) => {
+    commands.add('CLIENT', 2, Infinity, (request, output, client) => {
       const subcommand = request.text(1).toUpperCase();
-      if (subcommand === 'ID') output.line(':', ++this.#ids);
+      if (subcommand === 'ID') output.line(':', client.id);
       else if (subcommand.startsWith('SET')) output.latin1('+OK\r\n');
       else throw new CommandError('ERR unknown subcommand');
     });
@@ -178,6 +187,12 @@ export class RespServer {
     }
     output.line(':', receivers);
   }
+}
+
+function checkSubscribed(name: string, client: Client): void {
+  if (!client.onlyMessages || WHILE_SUBSCRIBED.has(name)) return;
+  const allowed = 'only (UN)SUBSCRIBE, PING and QUIT are allowed in this context';
+  throw new CommandError(`ERR Can't execute '${name.toLowerCase()}': ${allowed}`);
 }
 
 /** A message that is published, as RESP 2 (`*`) or RESP 3 (`>`) has it; `message` is its channel and its content. */
