@@ -210,7 +210,13 @@ function confirm(output: Output, client: Client, what: string, channel: string |
 
 /** A server that listens; `options` are those of a `StreamServer`. */
 export function respServer(host: string, port: number, options: StreamServerOptions = {}): StreamServer {
-  return new StreamServer(new RespServer().handler, host, port, { maxWriteBuffer: MAX_WRITE_BUFFER, ...options });
+  return new StreamServer(new RespServer().handler, host, port, {
+    maxWriteBuffer: MAX_WRITE_BUFFER,
+    maxConnections: 10_000,
+    readTimeout: 60_000, // of a request, from its first byte on: clients and subscribers may be idle
+    writeTimeout: 30_000,
+    ...options,
+  });
 }
 
 async function main(port = '6379', host = '127.0.0.1'): Promise<void> {
