@@ -18,7 +18,9 @@ const LIBRARIES = /^(libstd-rust-web-[\d.]+|libllvm[\d.]+)$/;
  */
 export async function debianRust(folder) {
   if ((await whyNoDebian()) !== null) {
-    throw new SetupError('rustup has no standard library for this target: rustup target add TARGET');
+    throw new SetupError(
+      'There is no standard library of Rust for the target of this platform (scripts/platforms.mjs): rustup target add',
+    );
   }
   const packages = async (dependencies) => {
     const libraries = (await dependencies('rustc-web')).filter((line) => LIBRARIES.test(line));

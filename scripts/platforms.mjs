@@ -53,7 +53,7 @@ export function platformOf(name) {
 /** The platform of this process; undefined if there is no binary for it. */
 export function ownPlatform() {
   const candidates = platforms.filter(({ os, cpu }) => os === process.platform && cpu === process.arch);
-  if (candidates.length < 2) return candidates[0];
+  if (process.platform !== 'linux') return candidates[0];
   const libc = process.report.getReport().header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
   return candidates.find((candidate) => candidate.libc === libc);
 }

@@ -7,21 +7,21 @@ import path from 'node:path';
 import { CROSS, buildBinary, canBuild, isUpToDate } from './build-binary.mjs';
 import { unpacked, whyNoDebian } from './debian.mjs';
 import { platformOf } from './platforms.mjs';
-import { root } from './setup.mjs';
+import { SetupError, root } from './setup.mjs';
 
 const cache = path.join(root, 'build', 'runtimes');
 
 /** By the name of the runtime: the emulator, Debian's names for the processor, and the platform of its binary. */
 export const machines = {
   armv7: {
-    emulator: 'qemu-arm-static',
+    emulator: 'arm',
     triple: 'arm-linux-gnueabihf',
     debian: 'armhf',
     platform: 'linux-arm-gnueabihf',
   },
-  s390x: { emulator: 'qemu-s390x-static', triple: 's390x-linux-gnu', debian: 's390x', platform: 'linux-s390x-gnu' },
+  s390x: { emulator: 's390x', triple: 's390x-linux-gnu', debian: 's390x', platform: 'linux-s390x-gnu' },
   ppc64le: {
-    emulator: 'qemu-ppc64le-static',
+    emulator: 'ppc64le',
     triple: 'powerpc64le-linux-gnu',
     debian: 'ppc64el',
     platform: 'linux-ppc64-gnu',
@@ -33,14 +33,33 @@ export async function whyNoQemu() {
   const missing = await whyNoDebian();
   if (missing !== null) return `qemu-user comes from the packages of Debian for x64, and ${missing}`;
   try {
-    await qemuFolder();
+    await emulators();
     return null;
   } catch (error) {
-    return `qemu-user cannot be downloaded: ${error.message.split('\n', 1)[0]}`;
+    return `qemu-user cannot be downloaded: ${error.message.trim().replaceAll('\n', '; ')}`;
   }
 }
 
-const qemuFolder = () => unpacked(path.join(cache, 'qemu'), ['qemu-user-static']);
+/** Newer systems have the emulators in another package, without the end of their names. */
+const PACKAGES = [
+  { name: 'qemu-user-static', end: '-static' },
+  { name: 'qemu-user', end: '' },
+];
+
+/** Unpacks the emulators; returns a function that returns the path of the one for a processor. */
+async function emulators() {
+  let failure = new SetupError('the packages of qemu have no emulators');
+  for (const { name, end } of PACKAGES) {
+    const program = (machine, folder) => path.join(folder, 'usr', 'bin', `qemu-${machine}${end}`);
+    try {
+      const folder = await unpacked(path.join(cache, name), [name]);
+      if (fs.existsSync(program('s390x', folder))) return (machine) => program(machine, folder);
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}
 
 /**
  * Unpacks the emulator and the C library of a machine.
@@ -50,25 +69,25 @@ const qemuFolder = () => unpacked(path.join(cache, 'qemu'), ['qemu-user-static']
  */
 export async function underQemu(name, node) {
   const { emulator, triple, debian } = machines[name];
-  const qemu = await qemuFolder();
+  const program = await emulators();
   const libraries = ['libc6', 'libgcc-s1', 'libstdc++6', 'libatomic1'].map((library) => `${library}-${debian}-cross`);
   const system = await unpacked(path.join(cache, `${name}-libraries`), libraries);
 
   const folder = path.join(cache, `${name}-program`);
   fs.mkdirSync(folder, { recursive: true });
-  const program = path.join(folder, 'node');
+  const script = path.join(folder, 'node');
   const preload = path.join(folder, 'exec-path.cjs');
   // The kernel can run this script, but not the program that Node would name.
-  write(preload, `process.execPath = ${JSON.stringify(program)};\n`);
-  const words = [path.join(qemu, 'usr', 'bin', emulator), '-L', path.join(system, 'usr', triple), node];
+  write(preload, `process.execPath = ${JSON.stringify(script)};\n`);
+  const words = [program(emulator), '-L', path.join(system, 'usr', triple), node];
   write(
-    program,
+    script,
     `#!/bin/sh
 NODE_OPTIONS="--require ${preload}\${NODE_OPTIONS:+ $NODE_OPTIONS}" exec ${words.map(quoted).join(' ')} "$@"
 `,
   );
-  fs.chmodSync(program, 0o755);
-  return program;
+  fs.chmodSync(script, 0o755);
+  return script;
 }
 
 const quoted = (word) => `'${word.replaceAll("'", `'\\''`)}'`;

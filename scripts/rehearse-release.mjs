@@ -1,6 +1,6 @@
 /**
  * `node scripts/rehearse-release.mjs [VERSION]`: goes through a release, from the tag to the installation by a user, with a registry on this
- * machine. It runs the scripts of the release workflow in a clone of the last commit, in build/rehearsal, with the binaries in npm/ that
+ * machine; VERSION is by default that of package.json, which must not be released yet. It runs the scripts of the release workflow in a clone of the last commit, in build/rehearsal, with the binaries in npm/ that
  * are built. Of platforms without one, it publishes no package.
  *
  * The clone gets a version, its commit and tag, and stand-ins for what only the owner of the repository can fill in.
@@ -18,7 +18,7 @@ const PLACE = path.join(root, 'build', 'rehearsal');
 const tree = path.join(PLACE, 'tree');
 
 await main(async () => {
-  const version = process.argv[2] ?? readManifest().version.replace(/\d+(-.*)?$/, (last) => String(parseInt(last) + 1));
+  const version = process.argv[2] ?? readManifest().version;
   const tag = `v${version}`;
   const built = platforms.filter((platform) => fs.existsSync(binaryFile(platform)));
   if (built.length === 0) throw new SetupError('There is no binary; run node scripts/build-binary.mjs first');
@@ -59,7 +59,13 @@ async function tagged(version, tag) {
   const home = 'https://example.invalid/sluice';
   const owners = { repository: { type: 'git', url: `git+${home}.git` }, bugs: { url: home }, homepage: home };
   fs.writeFileSync(file, JSON.stringify({ ...owners, ...JSON.parse(fs.readFileSync(file, 'utf8')) }, null, 2));
-  const as = ['-c', 'user.name=rehearsal', '-c', 'user.email=rehearsal@example.invalid'];
+  const settings = [
+    'user.name=rehearsal',
+    'user.email=rehearsal@example.invalid',
+    'commit.gpgSign=false',
+    'tag.gpgSign=false',
+  ];
+  const as = settings.flatMap((setting) => ['-c', setting]);
   await outputOf('git', [...as, 'commit', '--quiet', '--all', '--message', tag], { cwd: tree });
   await outputOf('git', [...as, 'tag', '--annotate', tag, '--message', tag], { cwd: tree });
   await outputOf('git', ['-c', 'advice.detachedHead=false', 'checkout', '--quiet', tag], { cwd: tree });

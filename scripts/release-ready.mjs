@@ -14,7 +14,7 @@ await main(() => {
   const manifest = JSON.parse(fs.readFileSync(file, 'utf8'));
   const missing = OWNERS.filter((name) => {
     const value = manifest[name];
-    return !(typeof value === 'string' ? value : value?.url);
+    return !(typeof value === 'string' ? value : value?.url)?.trim();
   });
   if (missing.length > 0) {
     throw new SetupError(`Before the first release, fill in ${missing.join(', ')} in ${path.basename(file)}`);

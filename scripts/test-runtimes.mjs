@@ -16,7 +16,8 @@
  * `__test__/runtime/left-out.ts`; if a listed test passes, the run fails. SLUICE_ENGINE selects one engine.
  *
  * Windows needs Wine, and for the native engine also cargo and MinGW-w64, which build the addon for it. The other processors need
- * Debian's package manager, and for the native engine cargo. What is missing is skipped with a line that says so.
+ * Debian's package manager, and for the native engine cargo. What is missing is skipped with a line that says so;
+ * that is an error only for a runtime that is named.
  *
  * The last line is `N passed, N failed`.
  */
@@ -139,7 +140,7 @@ function node(version) {
 }
 
 await main(async () => {
-  const { names, files, core, fetchOnly } = chosen(process.argv.slice(2));
+  const { names, all, files, core, fetchOnly } = chosen(process.argv.slice(2));
   fs.mkdirSync(cache, { recursive: true });
   const programs = new Map();
   for (const name of names) {
@@ -150,7 +151,11 @@ await main(async () => {
       if (program !== null) programs.set(name, program);
     } else programs.set(name, await fetched(name));
   }
-  if (fetchOnly || programs.size === 0) return 0;
+  if (fetchOnly) return 0;
+  // A release depends on the tests of a runtime that it names.
+  if (!all && programs.size < names.length)
+    throw new SetupError('Not all of the runtimes that were named could be tested');
+  if (programs.size === 0) return 0;
 
   const { addon } = await setup();
   const wantedOn = (name) => {
@@ -193,6 +198,7 @@ The runtimes are ${Object.keys(runtimes).join(', ')}.`);
   }
   return {
     names: names.length > 0 ? names : Object.keys(runtimes),
+    all: names.length === 0,
     files,
     core: flags.includes('--core'),
     fetchOnly: flags.includes('--fetch'),

@@ -2,7 +2,7 @@
  * `node scripts/version.mjs [VERSION | --check]`: writes the version of package.json, or a new version, to every file that
  * contains it, and the manifests in npm/. With `--check` it writes nothing, and fails if anything would change.
  *
- * A new version also closes the section [Unreleased] of the changelog.
+ * A version that the changelog does not have yet also closes its section [Unreleased].
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -48,7 +48,8 @@ await main(async () => {
     const text = JSON.stringify(manifestOf(platform, { ...manifest, version: wanted }), null, 2);
     put(`npm/${platform.name}/package.json`, `${text}\n`);
   }
-  if (wanted !== manifest.version) {
+  const changelog = fs.readFileSync(path.join(root, 'CHANGELOG.md'), 'utf8');
+  if (argument === wanted && !changelog.includes(`\n## [${wanted}] - `)) {
     const today = new Date().toISOString().slice(0, 10);
     replace('CHANGELOG.md', /^## \[Unreleased\]$/m, `## [Unreleased]\n\n## [${wanted}] - ${today}`);
   }
