@@ -8,6 +8,7 @@ import * as fs from 'node:fs';
 import path from 'node:path';
 import { CROSS, canBuild, hasStandardLibrary, options, sourcesHash } from './build-binary.mjs';
 import { debianRust } from './debian-rust.mjs';
+import { whyNoDebian } from './debian.mjs';
 import { outcomeOf, outputOf } from './processes.mjs';
 import { root } from './setup.mjs';
 
@@ -28,8 +29,11 @@ export function isBuilt() {
 /** Why this machine cannot build the addon for Windows; null if it can. */
 export async function whyNotBuilt() {
   if (!(await canBuild())) return 'there is no cargo';
-  if ((await outcomeOf(LINKER, ['--version'])).code === 0) return null;
-  return `there is no ${LINKER} (Debian: apt-get install gcc-mingw-w64-x86-64)`;
+  if ((await outcomeOf(LINKER, ['--version'])).code !== 0) {
+    return `there is no ${LINKER} (Debian: apt-get install gcc-mingw-w64-x86-64)`;
+  }
+  if ((await hasStandardLibrary(TARGET)) || (await whyNoDebian()) === null) return null;
+  return `there is no standard library of Rust for it (rustup target add ${TARGET})`;
 }
 
 /** Builds the addon for Windows unless it is up to date. */
