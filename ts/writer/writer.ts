@@ -268,9 +268,7 @@ export class StreamWriter {
       if (this.#exceedsMax(size)) return this.#overflow('write', size);
     }
     this.#enqueue(data);
-    this.#moved(this.#turnWrites === 0 && (!this.#bursts || isLent(data)));
-    if (isLent(data) && this.writeBufferSize > 0) return this.#untilAccepted('write');
-    return this.#isFull() || this.#allowance <= 0 ? this.#wait() : RESOLVED;
+    return this.#written('write', isLent(data));
   }
 
   /**
@@ -299,7 +297,15 @@ export class StreamWriter {
       if (this.#exceedsMax(size)) return this.#overflow(action, size);
     }
     for (const piece of pieces) this.#enqueue(piece);
-    const lent = pieces.some(isLent);
+    return this.#written(action, pieces.some(isLent));
+  }
+
+  /**
+   * Data was queued: sends it, if it is time to, and returns the result of the call.
+   *
+   * @param lent - whether some of it is in the caller's memory, which is needed until the kernel has accepted it
+   */
+  #written(action: string, lent: boolean): Promise<void> {
     this.#moved(this.#turnWrites === 0 && (!this.#bursts || lent));
     if (lent && this.writeBufferSize > 0) return this.#untilAccepted(action);
     return this.#isFull() || this.#allowance <= 0 ? this.#wait() : RESOLVED;
