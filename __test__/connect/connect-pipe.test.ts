@@ -289,16 +289,20 @@ for (const kind of ['sockets', 'Duplexes']) {
     test(`one stream for each direction of a Duplex, ${first} closed first: ${kind}`, async (t) => {
       const [a, b] = await bothEnds(t, kind === 'sockets');
       const peer = await connect({ sock: b });
-      const streams = { reading: await connectReadPipe(a), writing: await connectWritePipe(a) };
+      const streams = { reading: await connectReadPipe(a, { limit: 1000 }), writing: await connectWritePipe(a) };
       const { reading, writing } = streams;
       await peer.write('to a\n');
       t.is(String(await reading.readline()), 'to a\n');
       if (first === 'reading') {
         const big = Buffer.alloc(5_000_000, 'big');
         const sent = writing.write(big);
+        // Far more than the limit, so reading is paused when it is closed; and the peer sends on.
+        const dropped = Array.from({ length: 10 }, () => peer.write(Buffer.alloc(1_000_000)));
+        await until(() => peer.writeBufferSize > 0);
         await reading.close();
         t.false(a.destroyed);
-        await peer.write('dropped');
+        await Promise.all(dropped);
+        await peer.drain();
         t.true((await peer.readexactly(big.length)).equals(big));
         await sent;
         await writing.write('more\n');

@@ -3,15 +3,18 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readSync, readdirSync, readlinkSync, rmSync, writeSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { Socket, connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duplex, PassThrough, Readable, type DuplexOptions } from 'node:stream';
-import test from 'ava';
+import { pathToFileURL } from 'node:url';
+import test, { type ExecutionContext } from 'ava';
 import { ConnectionError } from '#ts/errors.js';
 import { readPipe, writePipe } from '#ts/transports/pipe.js';
+import { SocketTransport } from '#ts/transports/socket.js';
 import { StreamMode, type Transport, type TransportSink } from '#ts/transports/transport.js';
 import { directory, fifo } from '../fifo.js';
+import { root } from '../program.js';
 import { RecordingSink, transportContract, turns, withReads, written, type PairMaker } from '../transport-contract.js';
 
 /**
@@ -270,6 +273,81 @@ test('a read error is reported as the loss of the pipe', async (t) => {
   t.is(sink.eofs, 0);
   t.is(sink.closes.length, 1);
   t.like(sink.closes[0], { name: 'ConnectionError', code: 'ECONNRESET' });
+});
+
+/** Where a pipe can be read into reused memory, it is. */
+const directly = process.versions['bun'] === undefined && process.platform !== 'win32';
+const path = directly && process.env['SLUICE_READS'] !== 'data' ? 'direct' : 'data';
+
+function asSocket(stream: unknown): Socket {
+  if (!(stream instanceof Socket)) throw new TypeError('not a net.Socket');
+  return stream;
+}
+
+function readPathOf(transport: Transport): string {
+  if (!(transport instanceof SocketTransport)) throw new TypeError('not over a net.Socket');
+  return transport.readPath;
+}
+
+/** A child that writes 300,000 bytes, each the number of its 1,000. */
+function writer(t: ExecutionContext): { stdout: Socket; everything: Buffer; exited: Promise<unknown> } {
+  const body =
+    'process.stdout.write(Buffer.concat(Array.from({ length: 300 }, (_, i) => Buffer.alloc(1000, i % 256))))';
+  const child = spawn(process.execPath, ['-e', body], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const everything = Buffer.concat(Array.from({ length: 300 }, (_, i) => Buffer.alloc(1000, i % 256)));
+  return { stdout: asSocket(child.stdout), everything, exited: once(child, 'exit') };
+}
+
+test('the stdout of a child is read into reused memory; what it leaves when it exits is read although reading is paused', async (t) => {
+  const { stdout, everything, exited } = writer(t);
+  const source = readPipe('test', stdout);
+  t.is(readPathOf(source), path);
+  const sink = new RecordingSink();
+  sink.goOn = false;
+  source.start(sink);
+  await sink.until(() => sink.bytes > 0);
+  // A pipe holds 64 KiB, so the child can only exit if this goes on; Node then resumes streams that are paused.
+  while (sink.eofs === 0) {
+    await turns(1);
+    source.resumeReading();
+  }
+  await exited;
+  await sink.until(() => sink.isClosed);
+  t.true(everything.equals(sink.data));
+  t.deepEqual(sink.closes, [null]);
+});
+
+const EARLIER: Record<string, (stdout: Socket) => Promise<unknown> | void> = {
+  'a listener for data': (stdout) => {
+    stdout.on('data', () => {});
+    stdout.pause();
+  },
+  'something read': async (stdout) => {
+    while (stdout.readableLength === 0) await turns(1);
+    stdout.pause();
+  },
+};
+for (const [what, before] of Object.entries(EARLIER)) {
+  test(`the stdout of a child with ${what} before is read by 'data', and no byte is lost`, async (t) => {
+    const { stdout, everything } = writer(t);
+    await before(stdout);
+    const source = readPipe('test', stdout);
+    t.is(readPathOf(source), 'data');
+    const sink = new RecordingSink();
+    source.start(sink);
+    await sink.until(() => sink.isClosed);
+    t.true(everything.equals(sink.data));
+  });
+}
+
+test('process.stdin is read into reused memory', async (t) => {
+  const library = pathToFileURL(join(root, 'dist', 'transports', 'pipe.js')).href;
+  const body = `import { readPipe } from ${JSON.stringify(library)}; console.log(readPipe('test', process.stdin).readPath);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', body], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const [answer] = (await once(child.stdout, 'data')) as [Buffer];
+  t.is(answer.toString(), `${path}\n`);
 });
 
 test('a stream of the wrong direction is refused, one that has ended is not', async (t) => {

@@ -376,7 +376,7 @@ export class DuplexTransport implements Transport, Receiver {
     setImmediate(() => {
       this.#streamClosed(reason);
       // Received bytes are dropped. A peer that cannot get rid of them might not read what the other transport writes.
-      this.#readable?.resume();
+      this.#reads?.resume();
     });
     return true;
   }

@@ -2,7 +2,7 @@
  * Everything that uses undocumented parts of Node: `_handle`, the symbols in which a socket keeps its option `onread`, `_sharedCreds`,
  * `_readableState`, `_writableState`.
  *
- *     readDirectly                     direct reads for accepted sockets
+ *     readDirectly                     direct reads for sockets that others have made
  *     readPastEnd                      an end of file that may be a reset
  *     readRest                         what the kernel still holds for a socket on which a write has failed
  *     bytesAccepted, descriptorOf      how much the kernel has accepted; the file descriptor
@@ -92,9 +92,9 @@ function findOnReadKeys(): OnReadKeys | null {
 }
 
 /**
- * Lets a socket that a server has just accepted, and of which nothing was read yet, read through `onread`, and pauses it. Node documents
- * this option only for sockets that the program makes itself; a second socket around the same handle would have it, but takes as long to
- * make as the first. Also allows half-open connections.
+ * Lets a socket of which nothing was read yet, and that nothing listens to, read through `onread`, and pauses it. Node documents this option
+ * only for sockets that the program makes itself; a second socket around the same handle would have it, but takes as long to make as the
+ * first.
  *
  * @returns false, with the socket unchanged, if the runtime does not allow this
  */
@@ -102,8 +102,10 @@ export function readDirectly(socket: Socket, { buffer, callback }: OnRead): bool
   const insides = socket as unknown as Insides;
   const handle = insides._handle;
   if (!isHandle(handle) || socket.constructor !== Socket) return false;
-  if (socket.destroyed || socket.connecting || !socket.readable || !socket.writable) return false;
+  if (socket.destroyed || socket.connecting || !socket.readable) return false;
   if (socket.bytesRead !== 0 || socket.bytesWritten !== 0 || socket.readableLength !== 0) return false;
+  if (socket.readableEncoding !== null) return false;
+  if (socket.listenerCount('data') > 0 || socket.listenerCount('readable') > 0) return false;
   // A read that has begun on Windows fills memory of the socket.
   if (handle.reading === true && process.platform === 'win32') return false;
   const keys = (onReadKeys ??= findOnReadKeys());
@@ -123,7 +125,6 @@ export function readDirectly(socket: Socket, { buffer, callback }: OnRead): bool
   insides[keys.buffer] = buffer;
   insides[keys.callback] = callback;
   handle.useUserBuffer(memory);
-  socket.allowHalfOpen = true;
   return true;
 }
 

@@ -1,11 +1,14 @@
 /**
  * Transports for one direction: over a file descriptor, or over a `Readable` or `Writable` of Node.
  *
- *     fd of a FIFO, a pipe or a socket     a net.Socket made for it; reads go into reused memory
+ *     fd of a FIFO, a pipe or a socket     a net.Socket made for it
  *     fd of a terminal                     a tty stream
  *     fd of another character device       an fs stream, for which a thread of the pool waits, because it cannot be polled
  *     fd 0, 1 and 2 of the main thread     process.stdin, stdout, stderr; a second handle for the same fd would get no events
  *     anything else (a file, a directory)  refused, because it is always ready and nothing can wait for it
+ *
+ * Sockets read into reused memory: those made here, and others (`process.stdin` if it is a pipe, the `stdout` of a child) unless something
+ * was read from them, or listens to them, before.
  *
  * `process.stdout` and `process.stderr` are lent ({@link Lent}). They belong to the process, which may log to them at any time, so closing
  * a stream over one of them flushes it and leaves it open.
@@ -21,7 +24,7 @@ import { DuplexTransport, type ConnectionInfo } from './duplex.js';
 import { checkPipeEnd, isPipe, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
 import { claim } from './in-use.js';
 import { Lent } from './lent.js';
-import { lacks } from './node-internals.js';
+import { lacks, readDirectly } from './node-internals.js';
 import { SocketInfo } from './socket-info.js';
 import { SocketTransport } from './socket.js';
 import { StreamMode, type Transport } from './transport.js';
@@ -121,11 +124,15 @@ function overFd(action: string, fd: number, mode: OneWay): Transport {
   if (stats.isCharacterDevice()) {
     return overStream(reading ? createReadStream('', { fd }) : createWriteStream('', { fd }), mode, fd);
   }
-  // On Windows, a read is handed to the system ahead of time, which must not get memory that is reused.
-  const reads = reading && process.platform !== 'win32' ? directReads() : null;
+  const reads = reading ? pipeReads() : null;
   const onread = reads === null ? {} : { onread: reads };
   const socket = socketOver(action, fd, PIPE, { readable: reading, writable: !reading, ...onread });
   return overSocket(socket, reads, mode, fd);
+}
+
+/** On Windows, a read is handed to the system ahead of time, which must not get memory that is reused. */
+function pipeReads(): DirectReads | null {
+  return process.platform === 'win32' ? null : directReads();
 }
 
 /** What the fd of a pipe can be. */
@@ -135,7 +142,10 @@ const PIPE = 'a pipe, a FIFO, a socket or a character device';
 function over(action: string, stream: Readable | Writable, mode: OneWay, pipe: unknown): Transport {
   const giveBack = claim(action, 'pipe', stream, mode);
   try {
-    return stream instanceof Socket ? overSocket(stream, null, mode, pipe) : overStream(stream, mode, pipe);
+    if (!(stream instanceof Socket)) return overStream(stream, mode, pipe);
+    const offered = mode === StreamMode.READ ? pipeReads() : null;
+    const reads = offered !== null && readDirectly(stream, offered) ? offered : null;
+    return overSocket(stream, reads, mode, pipe);
   } catch (error) {
     giveBack();
     throw error;
