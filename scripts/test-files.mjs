@@ -35,30 +35,46 @@ const DECLARATIONS = {
  */
 export const GROUPS = {
   // In every pass.
-  'all-readers': ['ending', 'frame-cut', 'loops', 'pending-read', 'read-ahead', 'timeouts'],
+  'all-readers': [...['ending', 'frame-cut', 'loops', 'pending-read', 'read-ahead', 'short-lines', 'timeouts']],
   // Once.
+  'once-attacks': ['attacks-connections', 'attacks-flood', 'attacks-proxy', 'attacks-slow', 'attacks-unread'],
+  'once-children': ['cluster', 'cluster-unix', 'fd', 'inherited'],
+  'once-guides': ['diagnostics-guide', 'running-guide', 'streams-guide', 'testing-guide'],
   'once-memory': [
-    ...['asyncio-cases', 'bench-protocols', 'errors', 'fill', 'happy-eyeballs', 'http', 'lengths'],
-    ...['option-names', 'proxy-header', 'readme', 'resp', 'separator', 'slab', 'smtp', 'test-files'],
-    'websocket-handshake',
+    ...['asyncio-cases', 'bench-lasting', 'bench-protocols', 'errors', 'fill', 'happy-eyeballs', 'http', 'lengths'],
+    ...['memory', 'option-names', 'proxy-header', 'readme', 'release-ready', 'resp', 'resp-timeouts', 'separator'],
+    ...['slab', 'smtp', 'test-files', 'turns', 'websocket-handshake', 'write-at-once'],
   ],
+  'once-parsers': ['amqp', 'ring'],
   'once-sockets': [
     ...['asyncio-parity-unix', 'connect-options', 'duplex', 'in-use', 'linger', 'node-internals', 'object-mode'],
     ...['server-options', 'server-ports', 'smtp-peers', 'socketpair'],
   ],
-  'once-tls': ['negotiated', 'set-secure-context', 'tls-client'],
+  'once-tls': ['negotiated', 'set-secure-context', 'tls-client', 'tls-contract-more', 'tls-errors'],
   // Once for each engine.
   'engine-memory': [
-    ...['frame-measurer', 'frame-scanner', 'frame-search', 'framings', 'mqtt', 'postgres', 'reader', 'receive-buffer'],
-    ...['tries', 'window'],
+    ...[
+      'frame-measurer',
+      'frame-scanner',
+      'frame-search',
+      'frames-read',
+      'framings',
+      'impairments',
+      'memory-protocols',
+    ],
+    ...['mqtt', 'pool', 'postgres', 'reader', 'reader-model', 'receive-buffer', 'splits', 'tries', 'window'],
   ],
+  'engine-streams': ['detached', 'frame-costs', 'streampair', 'testing-clock'],
   // Once for each way of reading.
   'reads-connect': ['asyncio-parity', 'connect', 'connect-unix', 'last-words', 'timeouts-transports', 'write-max'],
   'reads-interop': ['http-peers', 'interop-curl', 'interop-openssl', 'interop-tcp', 'interop-unix'],
+  'reads-limits': ['drain', 'proxy-protocol'],
+  'reads-peers': ['interop-asyncio', 'interop-haproxy', 'resp-peers', 'websocket-connection', 'websocket-peers'],
   'reads-protocols': ['http-server', 'mqtt-broker', 'mqtt-client', 'postgres-client', 'websocket-conformance'],
   'reads-server': ['closing-reads', 'server', 'server-side', 'server-timeouts'],
   'reads-streams': ['detach', 'stream-iter', 'to-duplex', 'to-duplex-users', 'to-web'],
   'reads-tls': ['start-tls', 'start-tls-transports', 'tls', 'tls-close'],
+  'reads-transports': ['pipe', 'socket', 'tls-contract'],
 };
 
 /** The passes that the environment selects, including the variables that it sets for each of them. */
