@@ -11,7 +11,8 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { binaryFile, binaryName, manifestOf, packageName, platforms, readManifest } from './platforms.mjs';
-import { reachable, trimDeclarations } from './declarations.mjs';
+import { bundle } from './bundle.mjs';
+import { trimDeclarations } from './declarations.mjs';
 import { npmCommand, outputOf } from './processes.mjs';
 import { binOf, main, root, SetupError } from './setup.mjs';
 
@@ -109,32 +110,39 @@ function repository() {
 }
 
 /**
- * Compiles the library for publishing: without source maps, because the package does not contain the sources; without `@internal`
- * declarations, and without declaration files that the public ones do not reach. The programs of the installation test show that
- * the result compiles on its own.
+ * Compiles the library for publishing: as one file, and without source maps, because the package does not contain the sources; without
+ * `@internal` declarations, and without declaration files that the public ones do not reach. The programs of the installation test show
+ * that the result compiles on its own.
  */
 export async function compileInto(dist) {
   const tsc = binOf('typescript', 'tsc');
+  const modules = fs.mkdtempSync(`${dist}-modules-`);
+  const places = ['--outDir', modules, '--declarationDir', dist];
   const shipped = ['--stripInternal', '--sourceMap', 'false', '--declarationMap', 'false'];
   const anew = ['--incremental', 'false', '--tsBuildInfoFile', 'null'];
-  await outputOf(process.execPath, [tsc, '-p', inRoot('tsconfig.json'), '--outDir', dist, ...shipped, ...anew]);
+  await outputOf(process.execPath, [tsc, '-p', inRoot('tsconfig.json'), ...places, ...shipped, ...anew]);
 
   const declared = trimDeclarations(
     dist,
     ENTRIES.map((entry) => `${entry}.d.ts`),
   );
-  const programs = reachable(
-    ENTRIES.map((entry) => path.join(dist, `${entry}.js`)),
-    '.js',
-  );
-  for (const name of fs.readdirSync(dist, { recursive: true })) {
-    if (name.endsWith('.js') && !programs.has(path.join(dist, name))) {
-      throw new SetupError(`${ENTRIES.join(' and ')} do not reach ${name}`);
-    }
-  }
   for (const file of declared) {
     if (/@internal\b/.test(fs.readFileSync(file, 'utf8'))) throw new SetupError(`${file} still contains @internal`);
   }
+
+  const { contains } = await bundle(
+    modules,
+    dist,
+    ENTRIES.map((entry) => `${entry}.js`),
+    { sourcemap: false },
+  );
+  for (const name of fs.readdirSync(modules, { recursive: true })) {
+    const module = name.split(path.sep).join('/');
+    if (module.endsWith('.js') && !contains.includes(module)) {
+      throw new SetupError(`${ENTRIES.join(' and ')} do not reach ${module}`);
+    }
+  }
+  fs.rmSync(modules, { recursive: true });
 }
 
 const inRoot = (...parts) => path.join(root, ...parts);

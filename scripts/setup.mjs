@@ -166,7 +166,15 @@ function firstError(output) {
  * The compilations. Each one compiles one folder of sources and has its own stamp, so that an error in one folder does not affect
  * programs that do not need it.
  */
-const library = { name: 'the library', config: 'tsconfig.json', source: 'ts', output: 'dist', needs: [] };
+const library = {
+  name: 'the library',
+  config: 'tsconfig.json',
+  source: 'ts',
+  output: 'dist',
+  needs: [],
+  /** Where the compiler writes the modules, which `bundle.mjs` then joins. It writes the declarations into `output`. */
+  modules: 'dist/.modules',
+};
 export const examples = {
   name: 'the examples',
   config: 'tsconfig.examples.json',
@@ -195,9 +203,10 @@ function inOrder(compilations) {
   return [...new Set(compilations.flatMap((compilation) => [...inOrder(compilation.needs), compilation]))];
 }
 
-function sourcesHash({ config, source, needs }) {
+function sourcesHash({ config, source, needs, modules }) {
   const sources = filesUnder(source, (file) => /\.[cm]?ts$/.test(file));
   const settings = ['tsconfig.base.json', config, 'package.json', 'package-lock.json'];
+  if (modules !== undefined) settings.push('scripts/bundle.mjs');
   return hash([...settings, ...sources], needs.map(sourcesHash).join());
 }
 
@@ -211,14 +220,30 @@ function isCompiled(compilation) {
 }
 
 async function compile(compilation) {
-  const { name, config, source, output } = compilation;
+  const { name, config, source, output, modules } = compilation;
   console.log(`Compiling ${name} ...`);
   const before = sourcesHash(compilation);
   const result = await run(process.execPath, [binOf('typescript', 'tsc'), '-p', inRoot(config), '--pretty', 'false']);
   if (result.code !== 0) fail(`Compiling ${name} failed`, result.output);
-  removeOrphans(output, source);
+  if (modules === undefined) removeOrphans(output, source);
+  else await bundleModules(modules, output, source);
   // If the sources were edited during the compilation, do not write a stamp.
   if (sourcesHash(compilation) === before) writeStamp(inRoot(output, '.stamp'), compilationStamp(compilation));
+}
+
+/** Joins the modules, and deletes everything in the output that does not belong to them. */
+async function bundleModules(compiled, output, source) {
+  removeOrphans(compiled, source);
+  const { bundle } = await import('./bundle.mjs');
+  const modules = filesUnder(compiled, (file) => file.endsWith('.js')).map((file) =>
+    path.posix.relative(compiled, file),
+  );
+  const { files } = await bundle(inRoot(compiled), inRoot(output), modules, { sourcemap: true });
+  const kept = new Set(files);
+  for (const module of modules) for (const kind of ['d.ts', 'd.ts.map']) kept.add(module.replace(/js$/, kind));
+  for (const file of filesUnder(output, (name) => !/\/\.(?:modules|tsbuildinfo|stamp)/.test(name))) {
+    if (!kept.has(path.posix.relative(output, file))) fs.rmSync(inRoot(file));
+  }
 }
 
 /** Deletes the output of deleted sources, so that a deleted test no longer runs. */

@@ -504,7 +504,7 @@ function fakePackage(t: ExecutionContext): string {
   const home = join(dirname(require.resolve('#ts/buffer/native.js')), '..');
   mkdirSync(join(root, 'dist'));
   cpSync(join(home, 'buffer'), join(root, 'dist', 'buffer'), { recursive: true });
-  cpSync(join(home, 'errors.js'), join(root, 'dist', 'errors.js'));
+  cpSync(join(home, 'sluice.js'), join(root, 'dist', 'sluice.js'));
   writeFileSync(join(root, 'package.json'), JSON.stringify({ name: 'sluice', type: 'module' }));
   mkdirSync(join(root, 'node_modules'));
   cpSync(dirname(require.resolve('node-gyp-build/package.json')), join(root, 'node_modules', 'node-gyp-build'), {

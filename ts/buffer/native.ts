@@ -70,8 +70,8 @@ const FUNCTIONS = ['Separator', 'Lengths', 'append', 'commit', 'list', 'reserve'
 /** This file, or the bundle that contains it: bundlers that generate CommonJS leave `import.meta` empty. */
 const HERE = (import.meta as Partial<ImportMeta>).url ?? pathToFileURL(__filename).href;
 const require = createRequire(HERE);
-/** The root of the package, relative to `dist/buffer/`. */
-const PACKAGE_ROOT = fileURLToPath(new URL('../..', HERE));
+/** The root of the package, relative to `dist/sluice.js`, which contains this module. */
+const PACKAGE_ROOT = fileURLToPath(new URL('..', HERE));
 
 interface Location {
   readonly name: string;
@@ -133,7 +133,7 @@ function* locations(): Generator<Location> {
 
 function loadLocalBuild(): unknown {
   // A bundle is part of another package, and the binaries of that package must not be loaded.
-  if ((require('../../package.json') as { name?: unknown }).name !== 'sluice')
+  if ((require('../package.json') as { name?: unknown }).name !== 'sluice')
     throw new Error('not the package sluice');
   return (require('node-gyp-build') as (root: string) => unknown)(PACKAGE_ROOT);
 }
