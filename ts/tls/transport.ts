@@ -11,6 +11,7 @@ import { DuplexTransport, type ConnectionInfo } from '../transports/duplex.js';
 import { SocketInfo } from '../transports/socket-info.js';
 import { SOCKET } from '../transports/socket.js';
 import { StreamMode } from '../transports/transport.js';
+import { decryptedReads } from './decrypted-reads.js';
 import { tlsFailure } from './errors.js';
 
 /** Answers `getExtraInfo` for a connection. */
@@ -29,7 +30,12 @@ export class TlsTransport extends DuplexTransport {
   /** @param shutdownTimeout - how long a close waits for the peer's end: it shows that the peer has read everything before it */
   constructor(socket: TLSSocket, context: SecureContext | undefined, { facts }: Below, shutdownTimeout: number) {
     super(socket, StreamMode.READWRITE, {
-      kind: { ...SOCKET, endTimeout: shutdownTimeout, lossError: tlsLoss },
+      kind: {
+        ...SOCKET,
+        reads: (_, receiver) => decryptedReads(socket, receiver),
+        endTimeout: shutdownTimeout,
+        lossError: tlsLoss,
+      },
       info: new TlsInfo(socket, context, facts),
     });
   }

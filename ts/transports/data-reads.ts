@@ -45,7 +45,6 @@ export interface Receiver {
 }
 
 export class DataReads implements Reads {
-  readonly path = 'data';
   readonly #readable: Readable;
   readonly #receiver: Receiver;
   /** null before the start, and after the end, of reading. */
@@ -56,12 +55,16 @@ export class DataReads implements Reads {
     this.#receiver = receiver;
   }
 
+  get path(): Reads['path'] {
+    return 'data';
+  }
+
   start(): void {
     this.#onData = (chunk) => {
-      if (!this.#received(chunk)) this.#readable.pause();
+      if (!this.#received(chunk)) this.pause();
     };
     this.#readable.on('data', this.#onData);
-    this.#readable.resume();
+    this.resume();
   }
 
   pause(): void {
@@ -70,6 +73,11 @@ export class DataReads implements Reads {
 
   resume(): void {
     this.#readable.resume();
+  }
+
+  /** Whether the next bytes would be delivered at once: nothing has arrived before them that was not delivered. */
+  protected get flows(): boolean {
+    return this.#onData !== null && this.#readable.readableFlowing === true && this.#readable.readableLength === 0;
   }
 
   deliver(): void {
@@ -97,7 +105,7 @@ export class DataReads implements Reads {
 
   putBack(rest: Uint8Array): void {
     this.stop();
-    this.#readable.pause();
+    this.pause();
     if (rest.length > 0) this.#readable.unshift(rest);
   }
 

@@ -179,6 +179,11 @@ export function forbidDirectReads(forbid: boolean): boolean {
   return before;
 }
 
+/** Whether the environment, or a test, forbids them. */
+export function directReadsForbidden(): boolean {
+  return forbidden;
+}
+
 /** Direct reads for a new socket, or null if the environment forbids them. */
 export function directReads(): DirectReads | null {
   return forbidden ? null : new DirectReads();

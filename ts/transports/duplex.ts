@@ -2,7 +2,7 @@
  * The transport over any stream of Node: plain streams, sockets and TLS. It is composed of:
  *
  *     StreamKind    how the stream below behaves: `stream-kind.ts`; `socket.ts` and `tls/` have kinds of their own
- *     Reads         how bytes come in: `data-reads.ts`, or `direct-reads.ts` for sockets
+ *     Reads         how bytes come in: `data-reads.ts`, `direct-reads.ts` for sockets, or `tls/decrypted-reads.ts`
  *     BatchSender   how bytes go out: `batch-sender.ts`
  *
  * This file has the rest: the life of the connection, and why it was lost.
@@ -65,7 +65,7 @@ export interface ConnectionInfo {
 export interface DuplexTransportOptions {
   /** Default: {@link NODE_STREAM}. */
   kind?: StreamKind;
-  /** The direct reads that a socket was made with; without them `'data'` events are used. */
+  /** The direct reads that a socket was made with; without them the kind decides. */
   reads?: DirectReads | null;
   /** Answers `getExtraInfo`. */
   info?: ConnectionInfo;
@@ -121,7 +121,9 @@ export class DuplexTransport implements Transport, Receiver {
     this.#kind = kind;
     this.#info = info;
     reads?.join(stream as Socket, this);
-    this.#reads = reads ?? (this.#readable === null ? null : new DataReads(this.#readable, this));
+    this.#reads =
+      reads ??
+      (this.#readable === null ? null : (kind.reads?.(this.#readable, this) ?? new DataReads(this.#readable, this)));
     this.#listen(mode);
     markUsed(stream, mode);
     if (stream.destroyed) {

@@ -3,6 +3,7 @@
  * `_readableState`, `_writableState`.
  *
  *     readDirectly                     direct reads for sockets that others have made
+ *     readDecrypted                    what TLS has decrypted, in memory that is reused
  *     readPastEnd                      an end of file that may be a reset
  *     readRest                         what the kernel still holds for a socket on which a write has failed
  *     bytesAccepted, descriptorOf      how much the kernel has accepted; the file descriptor
@@ -17,7 +18,7 @@
  */
 import { readSync } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
-import type { SecureContext, Server as TlsServer } from 'node:tls';
+import type { SecureContext, Server as TlsServer, TLSSocket } from 'node:tls';
 
 interface Handle {
   /** With it, one stream can be stacked on another inside Node. */
@@ -123,6 +124,34 @@ export function readDirectly(socket: Socket, { buffer, callback }: OnRead): bool
   }
   insides[keys.memory] = memory;
   insides[keys.buffer] = buffer;
+  insides[keys.callback] = callback;
+  handle.useUserBuffer(memory);
+  return true;
+}
+
+/**
+ * Lets a TLS socket read through `onread`, into `memory`, instead of into a new `ArrayBuffer` for each record. Nothing else changes: it
+ * reads on until `callback` returns false, or something calls its `pause`.
+ *
+ * The memory can be shared by all TLS sockets of the thread: the TLS engine copies into it and calls back without interruption.
+ *
+ * @returns false, with the socket unchanged, if the runtime does not allow this
+ */
+export function readDecrypted(socket: TLSSocket, memory: Uint8Array, callback: OnRead['callback']): boolean {
+  const insides = socket as unknown as Insides;
+  const handle = insides._handle;
+  // Only a handle that can be stacked decrypts inside Node, and only TLS can be passed bytes to decrypt.
+  if (
+    socket.destroyed ||
+    !isHandle(handle) ||
+    handle._externalStream === undefined ||
+    typeof handle.receive !== 'function'
+  )
+    return false;
+  const keys = (onReadKeys ??= findOnReadKeys());
+  // Without a function for the memory of the next read, Node continues with the same memory.
+  if (keys === null || insides[keys.memory] !== null || insides[keys.buffer] !== null) return false;
+  insides[keys.memory] = memory;
   insides[keys.callback] = callback;
   handle.useUserBuffer(memory);
   return true;

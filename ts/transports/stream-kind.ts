@@ -5,6 +5,7 @@
  */
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { connectionError, lossOf } from '../system-errors.js';
+import type { Reads, Receiver } from './data-reads.js';
 
 /** A stream that a transport can use. */
 export type NodeStream = Duplex | Readable | Writable;
@@ -23,6 +24,8 @@ export function isBroken(stream: NodeStream): boolean {
 
 /** See the top of this file. */
 export interface StreamKind {
+  /** How the stream is read. Absent: through `'data'` events. */
+  reads?(stream: Readable, receiver: Receiver): Reads;
   /**
    * Writes bytes whose memory is reused once `written` has been called. `Writable.write` does not report when a stream has stopped using
    * a chunk, so this must know.
