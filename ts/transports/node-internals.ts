@@ -18,7 +18,7 @@
  */
 import { readSync } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
-import type { SecureContext, Server as TlsServer, TLSSocket } from 'node:tls';
+import type { SecureContext, Server as TlsServer } from 'node:tls';
 
 interface Handle {
   /** With it, one stream can be stacked on another inside Node. */
@@ -137,7 +137,7 @@ export function readDirectly(socket: Socket, { buffer, callback }: OnRead): bool
  *
  * @returns false, with the socket unchanged, if the runtime does not allow this
  */
-export function readDecrypted(socket: TLSSocket, memory: Uint8Array, callback: OnRead['callback']): boolean {
+export function readDecrypted(socket: Socket, memory: Uint8Array, callback: OnRead['callback']): boolean {
   const insides = socket as unknown as Insides;
   const handle = insides._handle;
   // Only a handle that can be stacked decrypts inside Node, and only TLS can be passed bytes to decrypt.
