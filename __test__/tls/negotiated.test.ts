@@ -1,5 +1,5 @@
 /** What both sides of TLS have negotiated: the protocol of ALPN, and the name that the client has sent. */
-// Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
+// Runs once: how TLS is read makes no difference to handshakes; tls.test.ts and decrypted-reads.test.ts have each way of reading.
 import { connect as netConnect } from 'node:net';
 import test from 'ava';
 import { connect, type Stream } from 'sluice';

@@ -1,5 +1,5 @@
 /** Exchanging the certificate of a running server. */
-// Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
+// Runs once: how TLS is read makes no difference to handshakes; tls.test.ts and decrypted-reads.test.ts have each way of reading.
 import { X509Certificate, generateKeyPairSync } from 'node:crypto';
 import { connect as netConnect } from 'node:net';
 import { createSecureContext, type ConnectionOptions, type DetailedPeerCertificate, type TLSSocket } from 'node:tls';

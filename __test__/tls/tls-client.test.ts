@@ -1,5 +1,5 @@
 /** A TLS client of ours with a Node server: no data is lost at the start, and the certificate must match the name. */
-// Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
+// Runs once: how TLS is read makes no difference to handshakes; tls.test.ts and decrypted-reads.test.ts have each way of reading.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';

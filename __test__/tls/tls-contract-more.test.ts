@@ -1,5 +1,5 @@
 /** The transport contract for TLS over other streams than TCP sockets. */
-// Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
+// Runs once for each way of reading: the sink is not a reader.
 import { once } from 'node:events';
 import net, { type Socket } from 'node:net';
 import test from 'ava';

@@ -1,5 +1,5 @@
 /** The errors when TLS fails: one typed error that names the call or the peer, and the option at fault. */
-// Runs once: TLS reads through 'data' events in every pass; tls.test.ts has sockets of each way of reading below it.
+// Runs once for each way of reading: the engine makes no difference to errors of TLS.
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as netConnect, type Socket } from 'node:net';
