@@ -20,7 +20,6 @@ let memory: Uint8Array | null = null;
 class DecryptedReads extends DataReads {
   readonly #socket: TLSSocket;
   readonly #receiver: Receiver;
-  #path: Reads['path'] = 'data';
 
   constructor(socket: TLSSocket, receiver: Receiver) {
     super(socket, receiver);
@@ -29,20 +28,7 @@ class DecryptedReads extends DataReads {
   }
 
   override get path(): Reads['path'] {
-    return this.#path;
-  }
-
-  /** Replaces the way that bytes take after they were decrypted, if the runtime allows it. */
-  shorten(): void {
-    const bytes = (memory ??= Buffer.allocUnsafeSlow(RECORD_BYTES));
-    const decrypted = (count: number): boolean => {
-      const chunk = count === RECORD_BYTES ? bytes : bytes.subarray(0, count);
-      // What the Readable half is passed can stay there.
-      if (!this.flows) return this.#socket.push(Buffer.from(chunk));
-      if (!this.#receiver.received(chunk)) this.pause();
-      return true;
-    };
-    if (readDecrypted(this.#socket, bytes, decrypted)) this.#path = 'direct';
+    return 'direct';
   }
 
   // A socket that reads through `onread` stops reading from the connection in its own `pause`.
@@ -53,11 +39,21 @@ class DecryptedReads extends DataReads {
   override resume(): void {
     Duplex.prototype.resume.call(this.#socket);
   }
+
+  /** A record was decrypted. Returns whether Node is to read on. */
+  decrypted(chunk: Uint8Array): boolean {
+    // What the Readable half is passed can stay there.
+    if (!this.flows) return this.#socket.push(Buffer.from(chunk));
+    if (!this.#receiver.received(chunk)) this.pause();
+    return true;
+  }
 }
 
-/** The reads of a TLS socket whose handshake is complete. */
+/** The reads of a TLS socket whose handshake is complete: through `'data'` events alone if the runtime allows nothing else. */
 export function decryptedReads(socket: TLSSocket, receiver: Receiver): Reads {
+  if (directReadsForbidden()) return new DataReads(socket, receiver);
+  const bytes = (memory ??= Buffer.allocUnsafeSlow(RECORD_BYTES));
   const reads = new DecryptedReads(socket, receiver);
-  if (!directReadsForbidden()) reads.shorten();
-  return reads;
+  const onread = (count: number): boolean => reads.decrypted(count === RECORD_BYTES ? bytes : bytes.subarray(0, count));
+  return readDecrypted(socket, bytes, onread) ? reads : new DataReads(socket, receiver);
 }

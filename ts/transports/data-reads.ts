@@ -1,6 +1,6 @@
 /**
- * Reading through `'data'` events, which every stream of Node has; and the interface of all ways of reading, of which `direct-reads.ts` has
- * the other one.
+ * Reading through `'data'` events, which every stream of Node has; and the interface of all ways of reading; the others are in
+ * `direct-reads.ts` and `tls/decrypted-reads.ts`.
  */
 import type { Readable } from 'node:stream';
 import { bytesOf, sizeOf } from './object-mode.js';

@@ -4,7 +4,7 @@
  * A socket is read in one of two ways. *Direct*: through its `onread` option, libuv reads into memory that is reused for every read, which
  * has three times the throughput. The option must be set when the socket is made. So direct reads are for sockets that sluice connects,
  * and for accepted ones if `node-internals.ts` can move their handles. *Data*: through `'data'` events, for all other sockets.
- * `SLUICE_READS=data` in the environment forces the second way.
+ * `SLUICE_READS=data` in the environment forces the second way. TLS has a way of its own: `tls/decrypted-reads.ts`.
  *
  * A socket that is read directly is also written to directly, past its `Writable` half, as long as the kernel accepts everything at once:
  * `writeAtOnce` in `node-internals.ts`.
