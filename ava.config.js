@@ -16,7 +16,6 @@ export const LONGEST = [
   'reads-transports',
   'engine-memory',
   'once-guides',
-  'once-tls',
   'examples',
   'close-bounds',
   'reads-streams',

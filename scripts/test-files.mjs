@@ -50,7 +50,7 @@ export const GROUPS = {
     ...['asyncio-parity-unix', 'connect-options', 'duplex', 'in-use', 'linger', 'node-internals', 'object-mode'],
     ...['server-options', 'server-ports', 'smtp-peers', 'socketpair'],
   ],
-  'once-tls': ['negotiated', 'set-secure-context', 'tls-client', 'tls-contract-more', 'tls-errors'],
+  'once-tls': ['negotiated', 'set-secure-context', 'tls-client'],
   // Once for each engine.
   'engine-memory': [
     ...[
@@ -73,8 +73,8 @@ export const GROUPS = {
   'reads-protocols': ['http-server', 'mqtt-broker', 'mqtt-client', 'postgres-client', 'websocket-conformance'],
   'reads-server': ['closing-reads', 'server', 'server-side', 'server-timeouts'],
   'reads-streams': ['detach', 'stream-iter', 'to-duplex', 'to-duplex-users', 'to-web'],
-  'reads-tls': ['start-tls', 'start-tls-transports', 'tls', 'tls-close'],
-  'reads-transports': ['pipe', 'socket', 'tls-contract'],
+  'reads-tls': ['start-tls', 'start-tls-transports', 'tls', 'tls-close', 'tls-errors'],
+  'reads-transports': ['pipe', 'socket', 'tls-contract', 'tls-contract-more'],
 };
 
 /** The passes that the environment selects, including the variables that it sets for each of them. */
