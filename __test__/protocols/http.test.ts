@@ -262,6 +262,14 @@ test('the connection is kept as HTTP/1.1 and Connection say', (t) => {
   t.true(kept('1.3', ''));
 });
 
+test('a list with very many spaces does not keep the process busy', (t) => {
+  // A search for a comma after each of the spaces would not come to its end within the time of a test.
+  const value = `close${' \t'.repeat(1_000_000)}x, close`;
+  const head = headOf(`GET / HTTP/1.1\r\nHost: a\r\nConnection: ${value}\r\n\r\n`, { maxHead: 2 ** 22 });
+  t.false(head.keepAlive);
+  t.true(headOf('GET / HTTP/1.1\r\nHost: a\r\nConnection: ,x close,, \t\r\n\r\n').keepAlive);
+});
+
 test('the host of a URL as target takes precedence over Host', (t) => {
   t.is(headOf('GET http://b:81/c HTTP/1.1\r\nHost: a\r\n\r\n').host, 'b:81');
   t.is(headOf('GET /http://b/ HTTP/1.1\r\nHost: a\r\n\r\n').host, 'a');

@@ -238,9 +238,13 @@ function unexpected(where: string, bytes: Buffer, at: number): HttpError {
   return new HttpError(400, `${where}: unexpected byte 0x${byte} at ${at}`);
 }
 
-/** The members of a list that is separated by commas, in lower case. Not with `trim`, which removes other characters than HTTP allows. */
+/**
+ * The members of a list that is separated by commas, in lower case. Not with `trim`, which removes other characters than HTTP allows, and
+ * not split at commas with spaces around them: that would look through a long run of spaces once for each of them.
+ */
 function members(value: string): string[] {
-  return value.toLowerCase().split(/[ \t]*,[ \t]*/);
+  const list = value.toLowerCase().split(',');
+  return list.map((member) => /[^ \t](?:.*[^ \t])?/.exec(member)?.[0] ?? '');
 }
 
 function effectiveHost(method: string, target: string, minor: number, host: string | undefined): string {

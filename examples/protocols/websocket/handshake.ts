@@ -30,7 +30,12 @@ export class HandshakeError extends Error {
 }
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/;
-const FIELD = /^([!#$%&'*+\-.^_`|~\dA-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
+/**
+ * A value begins and ends with another character than a space, so that there is only one way to match it. If spaces could belong to the
+ * value or follow it, a few thousand of them and an invalid character would keep the process busy for a minute.
+ */
+const FIELD =
+  /^([!#$%&'*+\-.^_`|~\dA-Za-z]+):[ \t]*(?:([!-~\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[!-~\x80-\xff])?)[ \t]*)?$/;
 
 /** Fields that may be sent once: two different values could mean one thing to us and another thing to a proxy before us. */
 const SINGLE = [
@@ -73,7 +78,7 @@ export function parseRequest(head: Buffer): UpgradeRequest {
   if (!/^[A-Za-z\d+/]{21}[AQgw]==$/.test(key))
     throw new HandshakeError(400, 'Sec-WebSocket-Key is not 16 bytes in Base64');
   const protocols = items(headers, 'sec-websocket-protocol');
-  if (!protocols.every((name, i) => TOKEN.test(name) && protocols.indexOf(name) === i)) {
+  if (!areProtocols(protocols)) {
     throw new HandshakeError(400, 'invalid Sec-WebSocket-Protocol');
   }
   return { target, headers, key, protocols, origin: headers.get('origin') };
@@ -112,7 +117,7 @@ export function upgradeRequest(
 ): string {
   const fields = [`Host: ${url.host}`, 'Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Key: ${key}`];
   fields.push('Sec-WebSocket-Version: 13');
-  if (!protocols.every((name, i) => TOKEN.test(name) && protocols.indexOf(name) === i)) {
+  if (!areProtocols(protocols)) {
     throw new TypeError(`invalid subprotocols: ${JSON.stringify(protocols)}`);
   }
   if (protocols.length > 0) fields.push(`Sec-WebSocket-Protocol: ${protocols.join(', ')}`);
@@ -147,14 +152,19 @@ function parseHead(head: Buffer, status: number): [line: string, headers: Map<st
   const [line = '', ...fields] = head.toString('latin1').slice(0, -4).split('\r\n');
   const headers = new Map<string, string>();
   for (const field of fields) {
-    const [, name, value] = FIELD.exec(field) ?? [];
-    if (name === undefined || value === undefined) throw new HandshakeError(status, 'invalid header');
+    const [, name, value = ''] = FIELD.exec(field) ?? [];
+    if (name === undefined) throw new HandshakeError(status, 'invalid header');
     const known = name.toLowerCase();
     const before = headers.get(known);
     if (before !== undefined && SINGLE.includes(known)) throw new HandshakeError(status, `${name} was sent twice`);
     headers.set(known, before === undefined ? value : `${before}, ${value}`);
   }
   return [line, headers];
+}
+
+/** Whether these are names of subprotocols, each of them once. */
+function areProtocols(names: readonly string[]): boolean {
+  return names.every((name) => TOKEN.test(name)) && new Set(names).size === names.length;
 }
 
 function items(headers: ReadonlyMap<string, string>, name: string): string[] {
