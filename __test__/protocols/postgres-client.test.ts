@@ -294,6 +294,7 @@ test('the data of a COPY is not sent any more once the server has refused it', a
     }
   }
   await t.throwsAsync(client.copyIn('COPY t FROM STDIN', source()), { instanceOf: PostgresError, code: '22P02' });
+  await turns(2);
   t.true(left);
   await client.close();
 });
@@ -317,6 +318,147 @@ test('a reply that is malformed while the data of a COPY is sent is one error', 
   }
   const error = await t.throwsAsync(client.copyIn('COPY t FROM STDIN', source()), { instanceOf: ProtocolError });
   t.is(await t.throwsAsync(client.query('SELECT 1')), error);
+});
+
+/** Answers each message of the client, by its type, with what the function returns, and ends the connection if that is null. */
+async function answering(
+  t: ExecutionContext,
+  answer: (type: string, count: number) => Buffer | null,
+): Promise<{ options: Options; sockets: Socket[] }> {
+  const sockets: Socket[] = [];
+  const { port } = await listen(t, (socket) => {
+    sockets.push(socket);
+    socket.once('data', () => {
+      socket.write(WELCOME);
+      let bytes = Buffer.alloc(0);
+      let count = 0;
+      socket.on('data', (piece: Buffer) => {
+        bytes = Buffer.concat([bytes, piece]);
+        while (bytes.length >= 5 && bytes.length > bytes.readInt32BE(1)) {
+          const answered = answer(String.fromCharCode(bytes[0]!), count++);
+          if (answered === null) socket.end();
+          else socket.write(answered);
+          bytes = bytes.subarray(1 + bytes.readInt32BE(1));
+        }
+      });
+      socket.once('end', () => socket.end());
+    });
+  });
+  return { options: { port, user: 'tester' }, sockets };
+}
+
+const NOTHING = Buffer.alloc(0);
+const COPY_IN = message('G', '\0', int16(1), int16(0));
+
+test('if the connection ends while the rest of unread rows is dropped, the requests after it reject', async (t) => {
+  const rows = Buffer.concat([columns(INT4), row('1')]);
+  const { options, sockets } = await answering(t, (type, count) => (type === 'E' && count < 4 ? rows : NOTHING));
+  const client = await Client.connect(options);
+  const left = (async (): Promise<void> => {
+    for await (const batch of client.rows('SELECT 1')) {
+      t.deepEqual(batch, [[1]]);
+      setImmediate(() => sockets[0]!.end());
+      break;
+    }
+  })();
+  const next = t.throwsAsync(client.query('SELECT 2'));
+  const closed = client.close();
+  t.is(await t.throwsAsync(left, { message: /closed the connection/ }), await next);
+  await closed;
+});
+
+test('abort() and close() do not wait for rows that the program does not read', async (t) => {
+  const rows = Buffer.concat([columns(INT4), row('1')]);
+  const { options } = await answering(t, (type) => (type === 'E' ? rows : NOTHING));
+  const client = await Client.connect(options);
+  const batches = client.rows('SELECT 1');
+  t.deepEqual((await batches.next()).value, [[1]]);
+  const next = client.query('SELECT 2');
+  const closed = client.close();
+  client.abort();
+  await t.throwsAsync(next, { message: /aborted/ });
+  await closed;
+  await t.throwsAsync(batches.next(), { message: /aborted/ });
+});
+
+test('a COPY whose source is waiting ends with the connection, or when the server refuses the data', async (t) => {
+  const refusal = Buffer.concat([failure('57014', 'canceled'), READY]);
+  for (const [answer, reason] of [
+    [null, /closed the connection/],
+    [refusal, /canceled/],
+    ['abort', /aborted/],
+  ] as const) {
+    const { options } = await answering(t, (type) =>
+      type === 'Q' ? COPY_IN : type !== 'd' || answer === 'abort' ? NOTHING : answer,
+    );
+    const client = await Client.connect(options);
+    const never = deferred<undefined>();
+    let left = false;
+    const source = async function* (): AsyncGenerator<string> {
+      try {
+        yield 'x\n';
+        if (answer === 'abort') setImmediate(() => client.abort());
+        await never.promise;
+      } finally {
+        left = true;
+      }
+    };
+    await t.throwsAsync(client.copyIn('COPY t FROM STDIN', source()), { message: reason });
+    t.false(left);
+    never.resolve(undefined);
+    await turns(1);
+    t.true(left);
+    await client.close();
+  }
+});
+
+test('a source that fails after the COPY is over is no unhandled rejection', async (t) => {
+  const { options } = await answering(t, (type) => (type === 'Q' ? COPY_IN : type === 'd' ? null : NOTHING));
+  const client = await Client.connect(options);
+  const never = deferred<undefined>();
+  const source = async function* (): AsyncGenerator<string> {
+    yield 'x\n';
+    await never.promise;
+  };
+  await t.throwsAsync(client.copyIn('COPY t FROM STDIN', source()), { message: /closed the connection/ });
+  never.reject(new Error('too late'));
+  await turns(2);
+});
+
+test('maxMessage does not bound what a COPY sends', async (t) => {
+  let sent = 0;
+  const done = Buffer.concat([complete('COPY 1'), READY]);
+  const { options } = await answering(t, (type) => {
+    if (type === 'd') sent++;
+    return type === 'Q' ? COPY_IN : type === 'c' ? done : NOTHING;
+  });
+  await using client = await Client.connect({ ...options, maxMessage: 1000 });
+  t.is((await client.copyIn('COPY t FROM STDIN', ['x'.repeat(3_000_000)])).count, 1);
+  t.is(sent, 3);
+});
+
+test('close() also waits for requests that have waited for a COPY', async (t) => {
+  const done = Buffer.concat([complete('COPY 1'), READY]);
+  const { options } = await answering(t, (type, count) => {
+    if (type === 'S') return REPLY;
+    return type === 'Q' && count === 0 ? COPY_IN : type === 'c' ? done : NOTHING;
+  });
+  const client = await Client.connect(options);
+  const copied = client.copyIn('COPY t FROM STDIN', ['1\n']);
+  const queries = [client.query('SELECT 1'), client.query('SELECT 2')];
+  await client.close();
+  t.is((await copied).count, 1);
+  for (const query of queries) t.is((await query).count, 2);
+});
+
+test('the timeout of a login is one for all messages of the server', async (t) => {
+  const { port } = await listen(t, (socket) => {
+    socket.once('data', () => {
+      const drip = setInterval(() => socket.write(message('N', 'SNOTICE\0Mwait\0\0')), 5);
+      socket.once('close', () => clearInterval(drip));
+    });
+  });
+  await t.throwsAsync(Client.connect({ port, user: 'tester', timeout: 100 }), { code: 'ERR_TIMEOUT' });
 });
 
 test('a URL names the user, the password, the server, the database and TLS', (t) => {

@@ -125,6 +125,14 @@ test('the data of a COPY is put together without its messages', (t) => {
   t.is(reply.results[0]?.count, 3);
 });
 
+test('rows where a COPY is expected are checked, and not kept', (t) => {
+  for (const copy of ['in', 'out'] as const) {
+    const { reply } = read([REPLY], copy);
+    t.true(reply.results.some(({ command }) => command.startsWith('SELECT')));
+    for (const { rows } of reply.results) t.deepEqual(rows, []);
+  }
+});
+
 for (const [what, bytes, copy] of [
   ['rows', REPLY, null],
   ['a COPY', COPIED, 'out'],

@@ -15,10 +15,10 @@
  * Leaves out: LISTEN, values of other types than in `rows.ts`, binary results, cursors, pools of connections, and reconnecting.
  */
 import { Buffer } from 'node:buffer';
-import type { LengthFraming, Stream } from 'sluice';
+import type { Stream } from 'sluice';
 import { DEFAULT_TIMEOUT_MS, open, openSession, type Connection, type Options } from './connection.js';
 import { Pipeline } from './pipeline.js';
-import { COPY_DATA, ProtocolError, messages, type Field } from './postgres.js';
+import { COPY_DATA, HEADER, ProtocolError, messages, type Field } from './postgres.js';
 import { Reply, type Result, type Session } from './reply.js';
 import * as requests from './requests.js';
 import { RowDecoder, type Row } from './rows.js';
@@ -28,6 +28,8 @@ const DEFAULT_MAX_RESULT = 1024 * 1024 * 1024;
 /** COPY FROM STDIN: longer pieces are sent in several messages. */
 const MAX_PIECE = 1024 * 1024;
 const COPY_DATA_TYPE = Buffer.of(COPY_DATA);
+/** Of what is sent: `maxMessage` concerns what is received. */
+const COPY_FRAMING = messages(HEADER + MAX_PIECE);
 
 /** A statement that the server has parsed. It belongs to its connection. */
 export interface Statement {
@@ -42,7 +44,6 @@ export class Client {
   readonly #options: Options;
   readonly #connection: Connection;
   readonly #stream: Stream;
-  readonly #framing: LengthFraming;
   readonly #pipeline: Pipeline;
   #statements = 0;
 
@@ -55,8 +56,7 @@ export class Client {
     this.#options = options;
     this.#connection = connection;
     this.#stream = connection.stream;
-    this.#framing = messages(options.maxMessage ?? DEFAULT_MAX_MESSAGE);
-    this.#pipeline = new Pipeline(this.#stream, this.#framing);
+    this.#pipeline = new Pipeline(this.#stream, messages(options.maxMessage ?? DEFAULT_MAX_MESSAGE));
   }
 
   /** The server's parameters, such as `server_version`, and the state of the transaction. */
@@ -96,22 +96,27 @@ export class Client {
   /** The data of a `COPY ... TO STDOUT` as it arrives. Each piece ends where a row ends. As for leaving the loop early, see {@link rows}. */
   async *copyOut(sql: string): AsyncGenerator<Buffer, void> {
     const reply = new Reply(this.session, 'out');
-    yield* this.#pieces(requests.simpleQuery(sql), reply, () => reply.chunks.splice(0));
+    yield* this.#pieces(requests.simpleQuery(sql), reply, () => {
+      reply.results.length = 0;
+      return reply.chunks.splice(0);
+    });
     if (!reply.copied) throw new TypeError('copyOut: the statement is not a COPY TO STDOUT');
   }
 
   /**
    * Runs a `COPY ... FROM STDIN` with data in pieces, which may end anywhere. Other requests are sent when it is over. If the source fails,
-   * the server drops everything, and this rejects with the error of the source.
+   * the server drops everything, and this rejects with the error of the source. If the server refuses the data or the connection is lost,
+   * the source is left, and not waited for.
    */
   async copyIn(sql: string, source: CopySource): Promise<Result> {
-    const leave = await this.#pipeline.enterAlone();
+    const leave = await this.#pipeline.enter(null);
     try {
       const reply = new Reply(this.session, 'in');
       void this.#stream.write(requests.simpleQuery(sql));
-      while (!reply.ready && !reply.copying) await this.#pipeline.step(reply);
-      const failure = reply.copying ? await this.#send(source, reply) : null;
-      await this.#pipeline.finish(reply);
+      while (!reply.ready && !reply.copying) await this.#pipeline.step(reply, this.#maxResult);
+      const over = this.#pipeline.finish(reply, this.#maxResult);
+      const failure = reply.copying ? await this.#send(source, over) : null;
+      await over;
       if (failure !== null) throw failure.error;
       const result = this.#only(resultsOf(reply));
       if (!reply.copied) throw new TypeError('copyIn: the statement is not a COPY FROM STDIN');
@@ -159,6 +164,10 @@ export class Client {
     return this.close();
   }
 
+  get #maxResult(): number {
+    return this.#options.maxResult ?? DEFAULT_MAX_RESULT;
+  }
+
   #request(
     statement: string | Statement,
     parameters: readonly requests.Parameter[],
@@ -173,7 +182,7 @@ export class Client {
   async #complete(request: Buffer, reply: Reply): Promise<Result[]> {
     const leave = await this.#pipeline.enter(request);
     try {
-      await this.#pipeline.finish(reply, this.#options.maxResult ?? DEFAULT_MAX_RESULT);
+      await this.#pipeline.finish(reply, this.#maxResult);
       return resultsOf(reply);
     } finally {
       leave();
@@ -189,24 +198,46 @@ export class Client {
       }
       resultsOf(reply);
     } finally {
-      while (!reply.ready && !this.#pipeline.failed) {
-        await this.#pipeline.step(reply);
-        take();
+      try {
+        while (!reply.ready && !this.#pipeline.failed) {
+          await this.#pipeline.step(reply);
+          take();
+        }
+      } finally {
+        leave();
       }
-      leave();
     }
   }
 
-  /** Sends the data of a COPY. Returns the error of the source. */
-  async #send(source: CopySource, reply: Reply): Promise<{ error: unknown } | null> {
+  /** Sends the data of a COPY, unless the request is over before. Returns the error of the source. */
+  async #send(source: CopySource, over: Promise<void>): Promise<{ error: unknown } | null> {
+    let isOver = false;
+    let stop = (): void => {};
+    const end = (): void => {
+      isOver = true;
+      stop();
+    };
+    over.then(end, end);
+    // `Promise.race` would keep every piece in memory until the request is over.
+    const unlessOver = <T>(result: T | PromiseLike<T>): Promise<T | null> =>
+      new Promise((resolve, reject) => {
+        stop = (): void => resolve(null);
+        Promise.resolve(result).then(resolve, reject);
+      });
+    const pieces = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
     try {
-      for await (const piece of source) {
+      for (;;) {
+        const next = await unlessOver(pieces.next());
+        if (next?.done === true) break;
+        const piece = next?.value ?? '';
         const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
-        for (let at = 0; at < bytes.length; at += MAX_PIECE) {
-          await this.#stream.writeframe([COPY_DATA_TYPE, bytes.subarray(at, at + MAX_PIECE)], this.#framing);
+        for (let at = 0; at < bytes.length && !isOver; at += MAX_PIECE) {
+          const frame = [COPY_DATA_TYPE, bytes.subarray(at, at + MAX_PIECE)];
+          await unlessOver(this.#stream.writeframe(frame, COPY_FRAMING));
         }
-        this.#pipeline.poll(reply);
-        if (!reply.copying) return null; // the server has refused the data
+        if (!isOver) continue;
+        void (async () => pieces.return?.())().catch(() => {});
+        return null;
       }
       void this.#stream.write(requests.message('c')); // CopyDone
       return null;

@@ -94,7 +94,10 @@ async function logIn(stream: Stream, options: Options): Promise<Connection> {
   const login = new Login(options, ssl !== undefined);
   let [pid, key] = [0, 0];
   void stream.write(startup({ user, database, client_encoding: 'UTF8' }));
-  for (let frame; (frame = await stream.readframe(STARTUP, { timeout })) !== null;) {
+  // A server may send notices and parameters for ever: the timeout is one for all messages.
+  const until = Date.now() + timeout;
+  const next = (): Promise<Buffer | null> => stream.readframe(STARTUP, { timeout: Math.max(0, until - Date.now()) });
+  for (let frame; (frame = await next()) !== null;) {
     const type = String.fromCharCode(frame[0]!);
     const body = new Body(`message ${JSON.stringify(type)}`, frame, HEADER, frame.length);
     if (type === 'E') throw new PostgresError(errorFields(body));

@@ -121,7 +121,8 @@ export class Reply {
       const { start, index } = batch;
       const type = bytes[start];
       if (type === pg.DATA_ROW && this.#decoder !== null) {
-        batch.advance(this.#decoder.decode(bytes, ends, index, start, this.rows));
+        const rows = this.#copy === null ? this.rows : []; // a caller that expects a COPY does not take rows
+        batch.advance(this.#decoder.decode(bytes, ends, index, start, rows));
       } else if (type === pg.COPY_DATA && this.copying && this.#copy === 'out') {
         this.#takeData(batch);
       } else {
