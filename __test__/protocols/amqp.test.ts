@@ -279,6 +279,38 @@ test('a frame that the broker would not accept is not sent', (t) => {
 
 // ---------------------------------------------------------------------------------------------- settlement
 
+test('a message in many short frames takes no more memory than its bytes, and at most twice as much while it arrives', (t) => {
+  const bodies: Buffer[] = [];
+  const assembler = new Assembler({ method: () => {}, message: (_, __, body) => void bodies.push(body) }, 1 << 20);
+  const one = frame(BODY, 1, Buffer.of(7));
+  const many = Buffer.concat(new Array<Buffer>(1000).fill(one));
+  const ends = Uint32Array.from({ length: 1000 }, (_, i) => (i + 1) * one.length);
+  const whole = (size: number): void => {
+    for (const bytes of [deliver(1, 1), frame(HEADER, 1, header(size))]) {
+      divide(bytes, Uint32Array.of(bytes.length), () => assembler);
+    }
+  };
+  whole(1_000_000);
+  const before = process.memoryUsage();
+  for (let i = 0; i < 999; i++) divide(many, ends, () => assembler);
+  const after = process.memoryUsage();
+  t.true(after.heapUsed - before.heapUsed < 30e6, `${after.heapUsed - before.heapUsed} bytes`);
+  t.deepEqual(bodies, []);
+  divide(many, ends, () => assembler);
+  t.deepEqual(bodies, [Buffer.alloc(1_000_000, 7)]);
+  t.true(bodies[0]!.buffer.byteLength < 1_100_000);
+  whole(0);
+  t.is(bodies[1]?.length, 0);
+});
+
+test('messages with equal headers share them, so they cannot be changed', (t) => {
+  const from = new Decoder();
+  const to = new Encoder();
+  to.table({ a: { b: [1] } });
+  const table = from.over(to.bytes, 0, to.at).table();
+  t.true(Object.isFrozen(table) && Object.isFrozen(table['a']) && Object.isFrozen((table['a'] as Table)['b']));
+});
+
 test('acknowledgements in order wait for each other; the others are sent at once', (t) => {
   const messages = new Acknowledgements();
   for (let tag = 1; tag <= 6; tag++) messages.received(tag, false);
@@ -291,6 +323,16 @@ test('acknowledgements in order wait for each other; the others are sent at once
   t.is(messages.ack(5), 'first');
   for (const tag of [2, 5, 7]) t.throws(() => messages.ack(tag), { instanceOf: RangeError });
   t.throws(() => messages.received(8, false), { instanceOf: ProtocolError });
+});
+
+test('after a recovery no message waits for an answer, and the next ones are acknowledged together again', (t) => {
+  const acknowledgements = new Acknowledgements();
+  for (let tag = 1; tag <= 4; tag++) acknowledgements.received(tag, false);
+  t.is(acknowledgements.ack(3), 'now');
+  acknowledgements.recovered();
+  for (const tag of [1, 2, 3, 4]) t.throws(() => acknowledgements.ack(tag), { instanceOf: RangeError });
+  for (const tag of [5, 6]) acknowledgements.received(tag, false);
+  t.deepEqual([acknowledgements.ack(5), acknowledgements.ack(6), acknowledgements.flush()], ['first', 'later', 6]);
 });
 
 test('confirms in any order, of one or many messages; a refusal is reported once', async (t) => {
@@ -608,4 +650,81 @@ test('what a consumer throws closes the connection, and is the error that others
   t.is(await errorOf(connection.closed), bug);
   t.is(channel.error, bug);
   t.deepEqual(said, ['close 541']);
+});
+
+test('a call with a value that cannot be sent rejects, and the next call gets its own answer', async (t) => {
+  const { port } = await broker(t, [...OPENED, [method(1, 'queue.purge-ok', { messageCount: 3 }), 0]]);
+  const connection = await Connection.open({ host: '127.0.0.1', port });
+  const channel = await connection.channel();
+  const long = 'x'.repeat(256);
+  await t.throwsAsync(channel.call('queue.purge', { queue: long }), { instanceOf: RangeError });
+  await t.throwsAsync(channel.get(long), { instanceOf: RangeError });
+  await t.throwsAsync(
+    channel.consume(long, () => {}),
+    { instanceOf: RangeError },
+  );
+  await t.throwsAsync(channel.prefetch(-1), { instanceOf: RangeError });
+  t.deepEqual(await channel.call('queue.purge', { queue: 'work' }), { messageCount: 3 });
+  await errorOf(connection.close());
+});
+
+test('a channel reports that it is closed, also to a program that only consumes', async (t) => {
+  const reason = { code: 406, text: 'PRECONDITION_FAILED' };
+  const { port } = await broker(t, [...SCRIPT, [method(1, 'channel.close', reason), 0]]);
+  const connection = await Connection.open({ host: '127.0.0.1', port });
+  const channel = await connection.channel();
+  await channel.consume('work', () => {});
+  t.is(await errorOf(channel.closed), channel.error);
+  t.true(channel.error instanceof AmqpError);
+  await errorOf(connection.close());
+
+  const other = await Connection.open({ host: '127.0.0.1', port: (await broker(t, SCRIPT)).port });
+  const lost = await other.channel();
+  await lost.consume('work', () => {});
+  t.is(await errorOf(lost.closed), await errorOf(other.closed));
+
+  const agreed = [...OPENED, [method(1, 'channel.close-ok'), 0]] as const;
+  const third = await Connection.open({ host: '127.0.0.1', port: (await broker(t, agreed)).port });
+  const closed = await third.channel();
+  await closed.close();
+  await closed.closed;
+  await errorOf(third.close());
+});
+
+test('what was acknowledged is sent before the next method', async (t) => {
+  const sent: string[] = [];
+  const [last, frames] = SCRIPT.at(-1)!;
+  const { port } = await broker(t, [...OPENED, [last, frames]], async (stream) => {
+    for await (const each of stream.frames(FRAMING)) {
+      sent.push(decoded(each.subarray(7, -1), methods.decodeMethod).name);
+      if (sent.at(-1) === 'tx.commit') return;
+    }
+  });
+  const connection = await Connection.open({ host: '127.0.0.1', port });
+  const channel = await connection.channel();
+  const committed = new Promise<unknown>((resolve) => {
+    void channel.consume('work', (message) => {
+      message.ack();
+      resolve(errorOf(channel.call('tx.commit', {})));
+    });
+  });
+  await committed;
+  await errorOf(connection.close());
+  t.deepEqual(sent, ['basic.ack', 'tx.commit']);
+});
+
+test('a broker that asks without an end and does not read the answers is given up', async (t) => {
+  const asks = Buffer.concat(new Array<Buffer>(20_000).fill(method(1, 'channel.flow', { active: true })));
+  const opened = [...OPENED.slice(0, -1), [Buffer.concat([CHANNEL_OK, asks]), 0]] as const;
+  const { port, said } = await broker(t, opened);
+  const connection = await Connection.open({ host: '127.0.0.1', port });
+  await connection.channel();
+  await t.throwsAsync(connection.closed, { instanceOf: ProtocolError, message: /does not read the answers/ });
+  t.is(said.at(-1), 'close 504');
+});
+
+test('options that are undefined have their defaults', async (t) => {
+  const { port } = await broker(t, SCRIPT);
+  const none = { user: undefined, password: undefined, heartbeat: undefined, frameMax: undefined, timeout: undefined };
+  t.is(await session(port, { ...none, virtualHost: undefined, maxMessage: undefined }), 'hi');
 });

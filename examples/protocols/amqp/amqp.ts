@@ -61,6 +61,7 @@ export function divide(bytes: Buffer, ends: Uint32Array, channel: (number: numbe
 
 const DELIVER = METHODS['basic.deliver'].id;
 const from = new Decoder();
+const EMPTY: Buffer = Buffer.alloc(0);
 
 /** One channel: its methods, and its messages, each put together from its frames. */
 export class Assembler {
@@ -70,8 +71,10 @@ export class Assembler {
   #carrier: Carrier | null = null;
   /** Null until the header of the message has come. */
   #properties: Properties | null = null;
-  #missing = 0;
-  #pieces: Buffer[] = [];
+  /** The length of its body, how much of it has arrived, and the memory for it, which grows. */
+  #size = 0;
+  #arrived = 0;
+  #memory = EMPTY;
   // Most messages of a channel have these in common with the one before.
   readonly #consumerTag = new Repeated<string>();
   readonly #exchange = new Repeated<string>();
@@ -136,33 +139,35 @@ export class Assembler {
     }
     const { bytes, at, end } = from;
     this.#properties = this.#header.find(bytes, at, end) ?? this.#header.set(Object.freeze(decodeProperties(from)));
-    this.#missing = size;
-    if (size === 0) this.#finish(Buffer.alloc(0));
+    this.#size = size;
+    if (size === 0) this.#finish();
   }
 
   #body(bytes: Buffer, start: number, end: number): void {
-    const length = end - start;
-    if (length > this.#missing) {
-      throw new ProtocolError(`${length} bytes of a message that lacks ${this.#missing}`, 501);
+    const missing = this.#size - this.#arrived;
+    if (end - start > missing) {
+      throw new ProtocolError(`${end - start} bytes of a message that lacks ${missing}`, 501);
     }
-    // Memory is claimed for what has arrived, not for what was announced.
-    const piece = Buffer.allocUnsafe(length);
-    bytes.copy(piece, 0, start, end);
-    this.#missing -= length;
-    if (this.#pieces.length === 0 && this.#missing === 0) {
-      this.#finish(piece);
-      return;
+    const arrived = this.#arrived + end - start;
+    // Memory is claimed for what has arrived, not for what was announced. A buffer for each frame would need much more if they are short.
+    if (arrived > this.#memory.length) {
+      const larger = Buffer.allocUnsafe(Math.min(this.#size, Math.max(arrived, 2 * this.#memory.length)));
+      this.#memory.copy(larger, 0, 0, this.#arrived);
+      this.#memory = larger;
     }
-    if (length > 0) this.#pieces.push(piece);
-    if (this.#missing === 0) this.#finish(Buffer.concat(this.#pieces));
+    bytes.copy(this.#memory, this.#arrived, start, end);
+    this.#arrived = arrived;
+    if (arrived === this.#size) this.#finish();
   }
 
-  #finish(body: Buffer): void {
+  #finish(): void {
     const carrier = this.#carrier!;
     const properties = this.#properties!;
+    const body = this.#memory;
     this.#carrier = null;
     this.#properties = null;
-    this.#pieces = [];
+    this.#arrived = 0;
+    this.#memory = EMPTY;
     this.#receiver.message(carrier, properties, body);
   }
 }

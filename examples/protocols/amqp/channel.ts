@@ -10,6 +10,8 @@ import { Acknowledgements, Confirms } from './settlement.js';
 export interface Link {
   readonly encoder: FrameEncoder;
   send(bytes: Buffer): void;
+  /** Sends what the broker has asked for. */
+  answer(bytes: Buffer): void;
   drain(): Promise<void>;
   /** The channel is closed on both sides. */
   remove(channel: Channel): void;
@@ -31,6 +33,11 @@ export class Channel implements Receiver {
   readonly number: number;
   /** @internal */
   readonly assembler: Assembler;
+  /**
+   * Resolves when the channel, or the connection, was closed on this side. Rejects with the reason if the broker has closed it or the
+   * connection is lost: then a consumer receives nothing more.
+   */
+  readonly closed: Promise<void>;
   /** Called with a message published as `mandatory` that no queue receives. It is confirmed afterwards. */
   onReturn: (message: Message, code: number, text: string) => void = () => {};
   readonly #link: Link;
@@ -41,12 +48,17 @@ export class Channel implements Receiver {
   #confirms: Confirms | null = null;
   #error: Error | null = null;
   #ended = false;
+  #settle!: (error: Error) => void;
 
   /** Use `connection.channel()`. */
   constructor(link: Link, number: number, maxMessage: number) {
     this.#link = link;
     this.number = number;
     this.assembler = new Assembler(this, maxMessage);
+    this.closed = new Promise((resolve, reject) => {
+      this.#settle = (error): void => (error instanceof ClosedError ? resolve() : reject(error));
+    });
+    this.closed.catch(() => {});
   }
 
   /** Why the channel cannot be used, or null while it is open. */
@@ -135,15 +147,14 @@ export class Channel implements Receiver {
         this.#acknowledgements.received(method.fields.deliveryTag, noAck);
         resolve(new Message(this.#answers, method.fields, properties!, body!));
       };
-      this.#wait({ expected: ['basic.get-ok', 'basic.get-empty'], resolve: found, reject });
       this.#send('basic.get', { queue, noAck });
+      this.#wait({ expected: ['basic.get-ok', 'basic.get-empty'], resolve: found, reject });
     });
   }
 
   /** Closes the channel, after what was acknowledged and published. */
   async close(): Promise<void> {
     if (this.#error !== null) return;
-    this.flush();
     const reply = this.#call('channel.close', { code: 200, text: 'closed by the client' });
     this.#error = new ClosedError('The channel is closed');
     await reply;
@@ -153,7 +164,7 @@ export class Channel implements Receiver {
   /** @internal Sends the acknowledgements that are due. */
   readonly flush = (): void => {
     const deliveryTag = this.#acknowledgements.flush();
-    if (deliveryTag > 0) this.#send('basic.ack', { deliveryTag, multiple: true });
+    if (deliveryTag > 0) this.#write('basic.ack', { deliveryTag, multiple: true });
   };
 
   /** @internal The channel, or the connection, is closed. */
@@ -164,6 +175,7 @@ export class Channel implements Receiver {
     for (const { reject } of this.#waiters.splice(0)) reject(error);
     this.#confirms?.fail(error);
     this.#link.remove(this);
+    this.#settle(error);
   }
 
   /** @internal */
@@ -190,12 +202,12 @@ export class Channel implements Receiver {
         return consumer?.onCancel?.();
       }
       case 'channel.flow': {
-        this.#send('channel.flow-ok', method.fields);
+        this.#link.answer(this.#link.encoder.method(this.number, 'channel.flow-ok', method.fields));
         return;
       }
       case 'channel.close':
         // If both sides close the channel at once, each waits for the answer of the other.
-        this.#link.send(this.#link.encoder.method(this.number, 'channel.close-ok', {}));
+        this.#link.answer(this.#link.encoder.method(this.number, 'channel.close-ok', {}));
         if (this.#error === null) this.end(new AmqpError('channel', method.fields.code, method.fields.text));
         return;
       default: {
@@ -241,10 +253,10 @@ export class Channel implements Receiver {
   };
 
   async #call<N extends Request>(name: N, fields: Partial<Fieldset<N>>): Promise<Reply<N>> {
+    this.#send(name, fields); // if it throws, there is nothing to wait for
     const reply = new Promise<Method>((resolve, reject) =>
       this.#wait({ expected: [`${name}-ok` as MethodName], resolve, reject }),
     );
-    this.#send(name, fields);
     return (await reply).fields;
   }
 
@@ -259,10 +271,17 @@ export class Channel implements Receiver {
       throw new ProtocolError(`an unexpected ${method.name}`, 503);
     }
     this.#waiters.shift();
+    if (method.name === 'basic.recover-ok') this.#acknowledgements.recovered();
     waiter.resolve(method, properties, body);
   }
 
+  /** Acknowledgements that are due go first: a transaction, for one, has what was acknowledged before it is committed. */
   #send<N extends MethodName>(name: N, fields: Partial<Fieldset<N>>): void {
+    this.flush();
+    this.#write(name, fields);
+  }
+
+  #write<N extends MethodName>(name: N, fields: Partial<Fieldset<N>>): void {
     if (this.#error === null) this.#link.send(this.#link.encoder.method(this.number, name, fields));
   }
 }

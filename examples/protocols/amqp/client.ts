@@ -18,6 +18,7 @@ import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import { connectReadPipe } from 'sluice';
 import { Connection } from './connection.js';
+import type { Message } from './message.js';
 import type { AmqpOptions } from './options.js';
 
 export { Connection } from './connection.js';
@@ -45,16 +46,20 @@ async function publish(connection: Connection, queue: string): Promise<void> {
 }
 
 async function consume(connection: Connection, queue: string): Promise<void> {
-  const stop = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM'), connection.closed]);
+  const channel = await connection.channel();
+  const stop = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM'), channel.closed]);
   // What fails first is reported below.
   stop.catch(() => {});
-  const channel = await connection.channel();
   await channel.call('queue.declare', { queue, durable: true });
   await channel.prefetch(WINDOW);
-  await channel.consume(queue, (message) => {
+  const onMessage = (message: Message): void => {
     console.log(message.body.toString());
     message.ack();
-  });
+  };
+  const onCancel = (): void => {
+    throw new Error(`The broker has ended the consumer of ${queue}`);
+  };
+  await channel.consume(queue, onMessage, { onCancel });
   await stop;
 }
 

@@ -10,6 +10,8 @@ import type { Table } from './values.js';
 
 const CHANNEL_MAX = 2047;
 const FRAME_MIN = 4096;
+/** How many answers may wait for the broker to read them. */
+const MAX_ANSWERS = 1000;
 const PROPERTIES: Table = {
   product: 'sluice',
   capabilities: {
@@ -25,7 +27,9 @@ const PROPERTIES: Table = {
 export class Connection {
   /** Resolves when the connection was closed by `close`; rejects with the reason if it ends in another way. */
   readonly closed: Promise<void>;
-  readonly #options: Required<Omit<AmqpOptions, 'connect' | 'host' | 'port'>>;
+  readonly #options: {
+    readonly [K in keyof Omit<AmqpOptions, 'connect' | 'host' | 'port'>]-?: NonNullable<AmqpOptions[K]>;
+  };
   readonly #stream: Stream;
   readonly #encoder = new FrameEncoder();
   readonly #channels = new Map<number, Channel>();
@@ -40,22 +44,16 @@ export class Connection {
   #silence: Error | null = null;
   /** Whether this side has asked to close it. Until the broker agrees, what it sends is ignored. */
   #closing = false;
+  /** How many answers were sent since all that was written had left. */
+  #answers = 0;
   /** Whether the last frame has come. */
   #finished = false;
 
   private constructor(stream: Stream, options: AmqpOptions) {
     this.#stream = stream;
-    this.#options = {
-      user: 'guest',
-      password: 'guest',
-      virtualHost: '/',
-      heartbeat: 60,
-      frameMax: 131_072,
-      maxMessage: 16 * 2 ** 20,
-      timeout: 30_000,
-      onBlocked: () => {},
-      ...options,
-    };
+    const { user = 'guest', password = 'guest', virtualHost = '/', heartbeat = 60, frameMax = 131_072 } = options;
+    const { maxMessage = 16 * 2 ** 20, timeout = 30_000, onBlocked = (): void => {} } = options;
+    this.#options = { user, password, virtualHost, heartbeat, frameMax, maxMessage, timeout, onBlocked };
     this.closed = this.#run();
     this.closed.catch(() => {});
   }
@@ -251,6 +249,12 @@ export class Connection {
     encoder: this.#encoder,
     send: (bytes) => {
       if (this.#error === null) void this.#stream.write(bytes);
+    },
+    answer: (bytes) => {
+      this.#answers = this.#stream.writeBufferSize === 0 ? 0 : this.#answers + 1;
+      if (this.#answers > MAX_ANSWERS)
+        throw new ProtocolError('the broker does not read the answers to what it sends', 504);
+      this.#link.send(bytes);
     },
     drain: () => this.#stream.drain(),
     remove: (channel) => void this.#channels.delete(channel.number),

@@ -3,25 +3,25 @@ import type { ConnectOptions } from 'sluice';
 
 export interface AmqpOptions {
   /** Default `localhost`. */
-  readonly host?: string;
+  readonly host?: string | undefined;
   /** Default 5672, or 5671 with TLS. */
-  readonly port?: number;
-  readonly user?: string;
-  readonly password?: string;
-  readonly virtualHost?: string;
+  readonly port?: number | undefined;
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+  readonly virtualHost?: string | undefined;
   /**
    * In seconds, default 60; the broker may reduce it, and 0 turns it off. Both sides send something at least that often. A broker that
    * sends nothing for twice as long is given up.
    */
-  readonly heartbeat?: number;
+  readonly heartbeat?: number | undefined;
   /** The longest frame in bytes, at least 4096; default 131,072. The broker may reduce it. */
-  readonly frameMax?: number;
+  readonly frameMax?: number | undefined;
   /** The longest message to receive, in bytes; default 16 MiB. */
-  readonly maxMessage?: number;
+  readonly maxMessage?: number | undefined;
   /** How long the broker may take for the handshake, and to agree to `close`, in ms; default 30 seconds. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
   /** Options of sluice for the connection, such as `ssl`. */
-  readonly connect?: ConnectOptions;
+  readonly connect?: ConnectOptions | undefined;
   /** Called with a reason when the broker stops to read what is published, for lack of memory, and with null when it goes on. */
-  readonly onBlocked?: (reason: string | null) => void;
+  readonly onBlocked?: ((reason: string | null) => void) | undefined;
 }

@@ -16,6 +16,11 @@ class Tags {
     if (tag !== this.lowest) this.#early.add(tag);
     else while (this.#early.delete(++this.lowest));
   }
+
+  settleAll(last: number): void {
+    this.lowest = last + 1;
+    this.#early.clear();
+  }
 }
 
 /** The messages received on a channel. */
@@ -49,6 +54,11 @@ export class Acknowledgements {
     if (tag > this.#received || this.#tags.settled(tag))
       throw new RangeError(`Message ${tag} does not wait for an answer`);
     this.#tags.settle(tag);
+  }
+
+  /** The broker delivers all messages that are not settled again, with new tags. */
+  recovered(): void {
+    this.#tags.settleAll(this.#received);
   }
 
   /** The message up to which to acknowledge now, or 0. */

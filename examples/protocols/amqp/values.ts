@@ -79,15 +79,15 @@ export class Decoder {
     const table = Object.create(null) as Record<string, Value>;
     while (this.at < this.end) table[this.shortstr()] = this.#value(depth + 1);
     this.end = outer;
-    return table;
+    return Object.freeze(table); // messages with equal headers share it
   }
 
-  #array(depth: number): Value[] {
+  #array(depth: number): readonly Value[] {
     const outer = this.#nested(depth);
     const values: Value[] = [];
     while (this.at < this.end) values.push(this.#value(depth + 1));
     this.end = outer;
-    return values;
+    return Object.freeze(values);
   }
 
   /** Limits reading to a value that has its length before it. Returns the limit until then. */
