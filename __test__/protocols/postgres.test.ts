@@ -308,6 +308,15 @@ test('requests have the bytes that the protocol prescribes', (t) => {
   t.is(bytes(requests.execute('s1', [long])).length, 1 + 4 + 1 + 3 + 2 + 2 + 2 + 4 + 1000 + 2 + 10 + 5);
 });
 
+test('a parameter that has no text of its own is refused, instead of being stored as "undefined" or "[object Object]"', (t) => {
+  for (const value of [undefined, {}, [1], () => 1] as unknown as requests.Parameter[]) {
+    t.throws(() => requests.extendedQuery('SELECT $1', [value]), {
+      instanceOf: TypeError,
+      message: /converted to a string/,
+    });
+  }
+});
+
 test('a zero byte in a name or a statement and too many parameters are refused', (t) => {
   t.throws(() => requests.simpleQuery('SELECT 1\0'), { instanceOf: TypeError });
   t.throws(() => requests.startup({ user: 'a\0database\0b' }), { instanceOf: TypeError });

@@ -143,7 +143,9 @@ class Encoder {
     const length = this.#at;
     this.int32(0);
     if (typeof value === 'string' || value instanceof Uint8Array) this.raw(value);
-    else this.raw(value instanceof Date ? value.toISOString() : String(value));
+    else if (value instanceof Date) this.raw(value.toISOString());
+    else if (['number', 'bigint', 'boolean'].includes(typeof value)) this.raw(String(value));
+    else throw new TypeError(`postgres: a parameter of type ${typeof value}, which has to be converted to a string`);
     this.#bytes.writeInt32BE(this.#at - length - 4, length);
     return this;
   }
