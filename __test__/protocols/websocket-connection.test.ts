@@ -249,6 +249,44 @@ test('a message in fragments is not mixed with others, and closes the connection
   t.is(client.closeCode, 1011);
 });
 
+test('a message in fragments whose next part does not come ends with the connection', async (t) => {
+  for (const [ending, reason] of [
+    [Buffer.alloc(0), /the connection was closed/],
+    [close(1001, '', unmasked), /the connection is closing/],
+    [text('masked'), /the connection is closing/],
+  ] as const) {
+    const { client, peer } = await withPeer(t);
+    const never = deferred();
+    let next = false;
+    const parts = async function* (): AsyncGenerator<string> {
+      yield 'a';
+      yield 'b';
+      await never.promise;
+      next = true;
+      yield 'c';
+      t.fail('another part was asked for');
+    };
+    const sent = t.throwsAsync(client.sendFragments(parts()), { message: reason });
+    const received = client.receive().catch(() => null);
+    peer.end(ending);
+    await sent;
+    await received;
+    never.resolve();
+    await until(() => next);
+    await turns(2);
+  }
+});
+
+test('a client that the server has closed leaves nothing open, also if the program does not close it', async (t) => {
+  const { client, peer } = await withPeer(t);
+  peer.end(close(1001, 'away', unmasked));
+  for await (const message of client) t.fail(String(message));
+  t.deepEqual([client.closeCode, client.closeReason], [1001, 'away']);
+  await client.stream.waitClosed();
+  t.is(await client.receive(), null);
+  await client.close();
+});
+
 test('a pong answers its ping and those before it, and the loss of the connection rejects the others', async (t) => {
   const { client, peer } = await withPeer(t);
   const order: string[] = [];

@@ -115,7 +115,8 @@ export class Client {
       void this.#stream.write(requests.simpleQuery(sql));
       while (!reply.ready && !reply.copying) await this.#pipeline.step(reply, this.#maxResult);
       const over = this.#pipeline.finish(reply, this.#maxResult);
-      const failure = reply.copying ? await this.#send(source, over) : null;
+      // The source is not waited for if the server refuses the data or the connection is lost.
+      const failure = reply.copying ? await Promise.race([this.#send(source, reply), over.then(() => null)]) : null;
       await over;
       if (failure !== null) throw failure.error;
       const result = this.#only(resultsOf(reply));
@@ -209,42 +210,24 @@ export class Client {
     }
   }
 
-  /** Sends the data of a COPY, unless the request is over before. Returns the error of the source. */
-  async #send(source: CopySource, over: Promise<void>): Promise<{ error: unknown } | null> {
-    let isOver = false;
-    let stop = (): void => {};
-    const end = (): void => {
-      isOver = true;
-      stop();
-    };
-    over.then(end, end);
-    // `Promise.race` would keep every piece in memory until the request is over.
-    const unlessOver = <T>(result: T | PromiseLike<T>): Promise<T | null> =>
-      new Promise((resolve, reject) => {
-        stop = (): void => resolve(null);
-        Promise.resolve(result).then(resolve, reject);
-      });
-    const pieces = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  /** Sends the data of a COPY as long as the server expects it. Returns the error of the source. */
+  async #send(source: CopySource, reply: Reply): Promise<{ error: unknown } | null> {
+    let failure: { error: unknown } | null = null;
     try {
-      for (;;) {
-        const next = await unlessOver(pieces.next());
-        if (next?.done === true) break;
-        const piece = next?.value ?? '';
+      for await (const piece of source) {
         const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
-        for (let at = 0; at < bytes.length && !isOver; at += MAX_PIECE) {
-          const frame = [COPY_DATA_TYPE, bytes.subarray(at, at + MAX_PIECE)];
-          await unlessOver(this.#stream.writeframe(frame, COPY_FRAMING));
+        for (let at = 0; at < bytes.length && reply.copying; at += MAX_PIECE) {
+          await this.#stream.writeframe([COPY_DATA_TYPE, bytes.subarray(at, at + MAX_PIECE)], COPY_FRAMING);
         }
-        if (!isOver) continue;
-        void (async () => pieces.return?.())().catch(() => {});
-        return null;
+        if (!reply.copying) return null;
       }
-      void this.#stream.write(requests.message('c')); // CopyDone
-      return null;
     } catch (error) {
-      void this.#stream.write(requests.copyFail(String(error)));
-      return { error };
+      failure = { error };
     }
+    if (reply.copying) {
+      void this.#stream.write(failure === null ? requests.message('c') : requests.copyFail(String(failure.error)));
+    }
+    return failure;
   }
 
   #only(results: Result[]): Result {

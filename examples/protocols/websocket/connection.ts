@@ -250,8 +250,11 @@ export class WebSocketConnection implements AsyncIterable<Message> {
     if (this.closeCode !== null) return;
     this.closeCode = code;
     this.closeReason = reason;
-    for (const ping of this.#pings.splice(0)) ping.reject(new WebSocketError(code, 'the connection was closed'));
+    const error = new WebSocketError(code, 'the connection was closed');
+    for (const ping of this.#pings.splice(0)) ping.reject(error);
+    this.#sender.stop(error);
     if (this.#role === 'server' || code === CloseCode.ABNORMAL) void this.stream.close();
+    else void this.close(); // also if the program does not, or the connection would keep the process alive
   }
 }
 

@@ -9,6 +9,8 @@ const MOST_UNSENT = 65_536;
 export class Sender {
   /** Whether a close frame was sent: nothing may follow it. */
   closed = false;
+  /** Ends the wait for a message in fragments. */
+  stop: (error: Error) => void = ignore;
   readonly #stream: Stream;
   readonly #role: Role;
   #inFragments = false;
@@ -26,10 +28,17 @@ export class Sender {
     return this.frame(typeof message === 'string' ? Opcode.TEXT : Opcode.BINARY, message);
   }
 
-  /** Sends a message with a frame for each part. */
-  async fragments(parts: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>): Promise<void> {
-    if (this.#inFragments) throw new Error('a message is being sent in fragments');
+  /** Sends a message with a frame for each part. Does not wait for another part when nothing more can be sent. */
+  fragments(parts: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>): Promise<void> {
+    if (this.#inFragments) return rejected(new Error('a message is being sent in fragments'));
     this.#inFragments = true;
+    return new Promise((resolve, reject) => {
+      this.stop = reject;
+      this.#parts(parts).then(resolve, reject);
+    });
+  }
+
+  async #parts(parts: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>): Promise<void> {
     try {
       let opcode: number = Opcode.BINARY;
       let held: string | Uint8Array | null = null; // the last part is marked as such, so each part waits for the next one
@@ -44,6 +53,7 @@ export class Sender {
       }
       await this.frame(opcode, held ?? '');
     } catch (error) {
+      this.stop = ignore;
       this.close(CloseCode.INTERNAL_ERROR, 'a message was not completed');
       throw error;
     } finally {
@@ -74,14 +84,19 @@ export class Sender {
     this.#answer();
     void this.frame(Opcode.CLOSE, data);
     this.closed = true;
+    this.stop(closing());
   }
 
   /** Sends a frame. The result need not be awaited. */
   frame(opcode: number, data: string | Uint8Array, last = true): Promise<void> {
-    if (this.closed) return rejected(new WebSocketError(CloseCode.NORMAL, 'the connection is closing'));
+    if (this.closed) return rejected(closing());
     const frame = encodeFrame(opcode, data, this.#role, last);
     return Array.isArray(frame) ? this.#stream.writelines(frame) : this.#stream.write(frame);
   }
+}
+
+function closing(): WebSocketError {
+  return new WebSocketError(CloseCode.NORMAL, 'the connection is closing');
 }
 
 /** As with a write, not awaiting it causes no unhandled rejection. */
