@@ -12,7 +12,7 @@ import {
   type Packet,
   type Properties,
 } from '../../examples/protocols/mqtt/mqtt.js';
-import { deferred, serving, until } from '../loopback.js';
+import { deferred, serving, turns, until } from '../loopback.js';
 
 /** The side of the broker, in MQTT 5, one packet at a time. */
 class Peer {
@@ -194,6 +194,72 @@ test('what a broker must not send ends the connection with one error', async (t)
       t.deepEqual(messages, [], name);
     }
   }
+});
+
+test('an answer of the wrong kind ends the connection with one error, and so does an endless flood of messages', async (t) => {
+  const suback = { type: 'suback', reasons: [0], properties: NO_PROPERTIES } as const;
+  const puback = { type: 'puback', reason: 0, properties: NO_PROPERTIES } as const;
+  for (const [answer, request] of [
+    [suback, (client: MqttClient) => client.publish('a', 'x', { qos: 1 })],
+    [puback, (client: MqttClient) => client.subscribe('a')],
+    [suback, (client: MqttClient) => client.unsubscribe('a')],
+  ] as const) {
+    const { port } = await start(t, async (peer) => {
+      await peer.accept(t);
+      const { id } = (await peer.next()) as { id: number } & Packet;
+      peer.send({ ...answer, id });
+      await peer.next().catch(() => null);
+    });
+    const client = await MqttClient.connect('127.0.0.1', port);
+    const error = await t.throwsAsync(request(client), { instanceOf: MqttError, message: /is expected/ });
+    t.is(await t.throwsAsync(client.closed), error);
+  }
+
+  const publish = encode({ ...message, topic: 'a', payload: Buffer.of(), qos: 1, id: 1 }, 5);
+  const flood = Buffer.concat(new Array<Buffer>(10_000).fill(publish));
+  const { port } = await start(t, async (peer) => {
+    await peer.accept(t);
+    // Nothing is read: the acknowledgements stay with the client.
+    while (!peer.stream.isClosing()) await peer.stream.write(flood).catch(() => {});
+  });
+  const client = await MqttClient.connect('127.0.0.1', port);
+  await t.throwsAsync(client.closed, { instanceOf: MqttError, message: /may wait for an acknowledgement/ });
+});
+
+test('a packet that cannot be encoded takes no place, and no rejection is left unhandled', async (t) => {
+  const { port } = await start(t, async (peer) => {
+    await peer.accept(t, { receiveMaximum: 2 });
+    const { id } = (await peer.next()) as { id: number } & Packet;
+    peer.send({ type: 'puback', id, reason: 0, properties: NO_PROPERTIES });
+    await peer.stream.close();
+  });
+  const client = await MqttClient.connect('127.0.0.1', port);
+  for (let i = 0; i < 5; i++) {
+    await t.throwsAsync(client.publish('x'.repeat(70_000), 'x', { qos: 1 }), { any: true });
+  }
+  await client.publish('a', 'x', { qos: 1 });
+  await t.throwsAsync(client.closed, { message: /closed the connection/ });
+  void client.publish('a', 'not awaited');
+  await turns(2);
+});
+
+test('onMessage may close the client, and calls that wait for an answer reject at once', async (t) => {
+  const { port } = await start(t, async (peer) => {
+    await peer.accept(t);
+    await peer.next();
+    peer.send({ ...message, payload: Buffer.from('stop'), qos: 1, id: 1 });
+    while ((await peer.next()) !== null);
+  });
+  const closed = deferred();
+  const client: MqttClient = await MqttClient.connect('127.0.0.1', port, {
+    onMessage: async () => {
+      await client.close();
+      closed.resolve();
+    },
+  });
+  await t.throwsAsync(client.publish('a', 'x', { qos: 1 }), { message: /the connection was closed/ });
+  await closed.promise;
+  await client.closed;
 });
 
 test('a broker that refuses, or does not answer, fails connect', async (t) => {

@@ -19,7 +19,6 @@ import {
   decode,
   encode,
   encodePublish,
-  type Ack,
   type Connack,
   type Filter,
   type Message,
@@ -29,11 +28,13 @@ import {
   type SubscriptionAck,
   type Version,
 } from './mqtt.js';
-import { Requests, type Answer } from './requests.js';
+import { Requests } from './requests.js';
 import { isFilter, isTopic } from './topics.js';
 
 /** The most packets that wait for an answer, if the broker does not want fewer. */
 const MAX_UNANSWERED = 10_000;
+/** As many messages as there are identifiers. */
+const MAX_ACKNOWLEDGED = 65_535;
 
 const SUBSCRIPTION = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
 
@@ -45,6 +46,8 @@ export class MqttClient {
   readonly #version: Version;
   readonly #onMessage: NonNullable<MqttOptions['onMessage']>;
   readonly #requests: Requests;
+  /** How many messages were acknowledged since all that was written had left. */
+  #acknowledged = 0;
   /** Why there is no connection any more. */
   #end: Error | null = null;
 
@@ -138,6 +141,10 @@ export class MqttClient {
   }
 
   #acknowledge(id: number): void {
+    // A broker that reads no acknowledgements must not use up the memory.
+    this.#acknowledged = this.#stream.writeBufferSize === 0 ? 0 : this.#acknowledged + 1;
+    if (this.#acknowledged > MAX_ACKNOWLEDGED)
+      throw new MqttError(Reason.receiveMaximumExceeded, 'more messages than may wait for an acknowledgement');
     this.#send({ type: 'puback', id, reason: Reason.success, properties: NO_PROPERTIES });
   }
 
@@ -176,14 +183,18 @@ export class MqttClient {
       properties,
     };
     if (qos === 1) return this.#publishSafely(message);
-    if (this.#end !== null) return Promise.reject(this.#end);
+    if (this.#end !== null) {
+      const lost = Promise.reject<void>(this.#end);
+      lost.catch(() => {}); // need not be awaited
+      return lost;
+    }
     return this.#stream.write(encodePublish(message, 0, false, this.#version));
   }
 
   async #publishSafely(message: Message): Promise<void> {
-    const { reason } = (await this.#requests.send((id) => {
+    const { reason } = await this.#requests.send('puback', (id) => {
       void this.#stream.write(encodePublish(message, id, false, this.#version));
-    })) as Ack;
+    });
     if (reason >= 128) throw new MqttError(reason, `publish: refused with ${reason}`);
   }
 
@@ -191,30 +202,39 @@ export class MqttClient {
   async subscribe(filters: string | readonly string[], options: Partial<Filter> = {}): Promise<readonly number[]> {
     const list = [filters].flat().map((filter) => ({ ...SUBSCRIPTION, ...options, filter: checkedFilter(filter) }));
     const send = (id: number): void => this.#send({ type: 'subscribe', id, filters: list, properties: NO_PROPERTIES });
-    return granted('subscribe', await this.#requests.send(send));
+    return granted('subscribe', await this.#requests.send('suback', send));
   }
 
   async unsubscribe(filters: string | readonly string[]): Promise<void> {
     const list = [filters].flat().map(checkedFilter);
     const send = (id: number): void =>
       this.#send({ type: 'unsubscribe', id, filters: list, properties: NO_PROPERTIES });
-    granted('unsubscribe', await this.#requests.send(send));
+    granted('unsubscribe', await this.#requests.send('unsuback', send));
   }
 
-  /** Says goodbye, so that there is no will, and closes the connection when everything is sent. */
+  /**
+   * Says goodbye, so that there is no will, and closes the connection when everything is sent. Does not wait for `onMessage`, so it may be
+   * called there. Rejects with the reason if the connection has ended before.
+   */
   async close(): Promise<void> {
-    if (this.#end === null) {
-      this.#end = new MqttError(Reason.success, 'the connection was closed');
-      this.#send({ type: 'disconnect', reason: Reason.success, properties: NO_PROPERTIES });
-      await this.#stream.close();
+    if (this.#end !== null) {
+      await this.closed;
+      return;
     }
-    await this.closed;
+    this.#over(new MqttError(Reason.success, 'the connection was closed'));
+    this.#send({ type: 'disconnect', reason: Reason.success, properties: NO_PROPERTIES });
+    await this.#stream.close();
   }
 
   /** Closes the connection without a goodbye. */
   async abort(): Promise<void> {
-    this.#end ??= new MqttError(Reason.unspecified, 'the connection was aborted');
+    this.#over(new MqttError(Reason.unspecified, 'the connection was aborted'));
     await this.#stream.abort();
+  }
+
+  #over(error: Error): void {
+    this.#end ??= error;
+    this.#requests.fail(this.#end);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -233,8 +253,7 @@ function checkedFilter(filter: string): string {
   return filter;
 }
 
-function granted(action: string, answer: Answer): readonly number[] {
-  const { reasons } = answer as SubscriptionAck;
+function granted(action: string, { reasons }: SubscriptionAck): readonly number[] {
   const refused = reasons.find((reason) => reason >= 128);
   if (refused !== undefined) throw new MqttError(refused, `${action}: refused with ${refused}`);
   return reasons;

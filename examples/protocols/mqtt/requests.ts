@@ -1,9 +1,16 @@
 /** The packets of the client that wait for an answer, by their identifier. */
-import type { Ack, SubscriptionAck } from './mqtt.js';
+import { MqttError, Reason, type Ack, type SubscriptionAck } from './mqtt.js';
 
+/** By their type. */
+interface Answers {
+  puback: Ack;
+  suback: SubscriptionAck;
+  unsuback: SubscriptionAck;
+}
 export type Answer = Ack | SubscriptionAck;
 
 interface Request {
+  readonly expected: keyof Answers;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -22,20 +29,24 @@ export class Requests {
   }
 
   /** Sends a packet with an identifier as soon as there is room for it, and resolves with the answer. */
-  async send(send: (id: number) => void): Promise<Answer> {
+  async send<T extends keyof Answers>(expected: T, send: (id: number) => void): Promise<Answers[T]> {
     while (this.#sent.size >= this.#most) await new Promise<void>((go) => this.#waiting.push(go));
     if (this.#failure !== null) throw this.#failure;
     do this.#lastId = (this.#lastId % 65535) + 1;
     while (this.#sent.has(this.#lastId));
     const id = this.#lastId;
-    const answer = new Promise<Answer>((resolve, reject) => this.#sent.set(id, { resolve, reject }));
-    send(id);
-    return answer;
+    send(id); // if it throws, there is nothing to wait for
+    const answer = new Promise<Answer>((resolve, reject) => this.#sent.set(id, { expected, resolve, reject }));
+    return answer as Promise<Answers[T]>;
   }
 
   /** An answer has arrived. */
   answer(answer: Answer): void {
-    this.#sent.get(answer.id)?.resolve(answer);
+    const request = this.#sent.get(answer.id);
+    if (request === undefined) return;
+    if (answer.type !== request.expected)
+      throw new MqttError(Reason.protocolError, `${answer.type} where ${request.expected} is expected`);
+    request.resolve(answer);
     this.#sent.delete(answer.id);
     this.#waiting.shift()?.();
   }

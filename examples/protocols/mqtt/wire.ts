@@ -19,6 +19,7 @@ export const Reason = {
   sessionTakenOver: 0x8e,
   invalidFilter: 0x8f,
   invalidTopic: 0x90,
+  receiveMaximumExceeded: 0x93,
   packetTooLarge: 0x95,
   quotaExceeded: 0x97,
   qosNotSupported: 0x9b,
