@@ -19,7 +19,7 @@
  */
 import { pathToFileURL } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect, type ConnectOptions, type Stream } from 'sluice';
+import { connect, TimeoutError, type ConnectOptions, type Stream } from 'sluice';
 import { Output } from './output.js';
 import { type Reply, ReplyError, ReplyParser } from './replies.js';
 import { ProtocolError } from './resp.js';
@@ -44,8 +44,10 @@ export interface ClientOptions {
   readonly onPush?: ((push: Reply[]) => void) | undefined;
   /** How often connecting is tried again when a connection is lost, before {@link RespClient.closed} rejects. Default 10. */
   readonly retries?: number | undefined;
-  /** The pause before the first retry in ms, which doubles with each of them, up to two seconds. Default 50. */
+  /** The pause before connecting again in ms, which doubles with each failure, up to two seconds. Default 50. */
   readonly pause?: number | undefined;
+  /** How long connecting may take, and the server's greeting after it, in ms each. Default 10 000. */
+  readonly timeout?: number | undefined;
   /** Options of the connection, such as `ssl`. */
   readonly connection?: ConnectOptions | undefined;
 }
@@ -115,9 +117,15 @@ export class RespClient {
 
   /** Calls `listener` with each message of a channel. In RESP 2, a subscribed connection has no other calls. */
   async subscribe(channel: string, listener: Listener): Promise<void> {
-    const renewed = this.#listeners.has(channel);
+    const subscribed = this.#listeners.has(channel);
     this.#listeners.set(channel, listener);
-    if (!renewed) await this.#call(['SUBSCRIBE', channel], true);
+    if (subscribed) return;
+    try {
+      await this.#call(['SUBSCRIBE', channel], true);
+    } catch (error) {
+      this.#listeners.delete(channel);
+      throw error;
+    }
   }
 
   async unsubscribe(channel: string): Promise<void> {
@@ -182,7 +190,8 @@ export class RespClient {
       await this.#reading;
       if (signal.aborted) break;
       try {
-        if (failures > 0) await sleep(Math.min(pause * 2 ** (failures - 1), LONGEST_PAUSE), undefined, { signal });
+        // Also before the first attempt: a server may accept every connection, and close it at once.
+        await sleep(Math.min(pause * 2 ** failures, Math.max(pause, LONGEST_PAUSE)), undefined, { signal });
         await this.#open();
         failures = 0;
       } catch (error) {
@@ -198,15 +207,23 @@ export class RespClient {
 
   /** Connects, agrees on a protocol, renews the subscriptions, and sends what was called in the meantime. */
   async #open(): Promise<void> {
-    const stream = await connect(this.#host, this.#port, { ...this.#options.connection, signal: this.#closing.signal });
+    const { timeout = 10_000, connection } = this.#options;
+    const stream = await connect(this.#host, this.#port, { timeout, ...connection, signal: this.#closing.signal });
     this.#stream = stream;
     this.#reading = this.#read(stream);
+    let silence: Error | undefined;
+    const timer = setTimeout(() => {
+      silence = new TimeoutError(`the server has not answered the greeting within ${timeout} ms`);
+      void stream.abort();
+    }, timeout);
     try {
       await this.#greet();
     } catch (error) {
       await stream.abort();
       await this.#reading;
-      throw error;
+      throw silence ?? error;
+    } finally {
+      clearTimeout(timer);
     }
     this.#ready = true;
     for (const channel of this.#listeners.keys()) this.#call(['SUBSCRIBE', channel], true).catch(() => {});
@@ -268,7 +285,7 @@ export class RespClient {
     const kind = name(push);
     if (kind === 'message') this.#deliver(push);
     else if (kind.endsWith('subscribe') && this.#calls[this.#next]?.pushed) this.#shift().resolve(push);
-    else this.#options.onPush?.(push);
+    else notify(() => this.#options.onPush?.(push));
   };
 
   #shift(): Call {
@@ -284,16 +301,20 @@ export class RespClient {
     return call;
   }
 
-  #deliver([, channel, message]: Reply[]): void {
-    const from = (channel as string | Buffer).toString();
-    try {
-      this.#listeners.get(from)?.(message as string | Buffer, from);
-    } catch (error) {
-      // An error of the listener is not one of the connection.
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+  #deliver([, channel = null, message]: Reply[]): void {
+    const from = name([channel]);
+    notify(() => this.#listeners.get(from)?.(message as string | Buffer, from));
+  }
+}
+
+/** Calls a function of the program. An error of it is not one of the connection. */
+function notify(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }
 
