@@ -333,6 +333,35 @@ test('an answer in pieces that fails, or does not have its length, aborts the co
   );
 });
 
+test('an answer whose next piece does not come ends with the connection', async (t) => {
+  const never = deferred();
+  let next = false;
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('a');
+    await never.promise;
+    next = true;
+    yield Buffer.from('b');
+    t.fail('another piece was asked for');
+  }
+  const { port, errors, server } = await serve(t, ({ target }) => ({
+    status: 200,
+    body: target === '/' ? [Buffer.from('x')] : pieces(),
+  }));
+  for (const lose of [(socket: Socket) => socket.resetAndDestroy(), () => server.abortClients()]) {
+    const socket = await dial(t, port);
+    const received = collected(socket);
+    socket.on('error', () => {});
+    socket.write(get('/') + get('/pieces'));
+    await until(() => received().endsWith('1\r\na\r\n'));
+    lose(socket);
+    await until(() => server.stats().handlers === 0);
+  }
+  t.true(errors.length > 0);
+  await server.close();
+  never.resolve();
+  await until(() => next);
+});
+
 test('a malformed body that the handler does not read, or sends back, causes no second answer', async (t) => {
   const { port, errors } = await serve(t, ({ target }, body) => ({
     status: 200,

@@ -61,6 +61,8 @@ class Connection {
   readonly #parser: HeadParser;
   /** How many bytes the next window needs for the parser to make progress. */
   #need = 1;
+  /** Ends the wait for a body that is being sent; null until there is one. */
+  #lost: ((error: unknown) => void) | null = null;
   /** Whether the server waits for its connections to end. */
   #draining = false;
 
@@ -152,9 +154,21 @@ class Connection {
     const stream = this.#stream;
     if (end === 'no body' || body === undefined) void stream.write(head);
     else if (typeof body === 'string' && body.length <= MAX_JOINED) void stream.write(head + body);
-    else if (isPieces(body)) return this.#sendPieces(head, body, end, length);
+    else if (isPieces(body)) return this.#unlessLost(this.#sendPieces(head, body, end, length));
     else return stream.writelines([head, body]);
     return undefined;
+  }
+
+  /** As `sending`, but rejects as soon as the connection is lost: the next piece of a body may never come. */
+  #unlessLost(sending: Promise<void>): Promise<void> {
+    if (this.#lost === null) {
+      const lose = (error: unknown = new Error('the connection was closed')): void => this.#lost!(error);
+      this.#stream.waitClosed().then(lose, lose);
+    }
+    return new Promise((resolve, reject) => {
+      this.#lost = reject;
+      sending.then(resolve, reject);
+    });
   }
 
   /** If this rejects, the connection is aborted, so that the client does not take what it has got for the whole. */
