@@ -115,6 +115,43 @@ const texts = (packets: readonly Publish[]): string[] => packets.map(({ payload 
 
 // ------------------------------------------------------------------------------------------------ sessions
 
+test('no more messages are sent again than the next connection may have unacknowledged, and none that is too long', async (t) => {
+  const { port } = await start(t);
+  const session = (receiveMaximum: number, more: Properties = {}): Partial<Connect> => ({
+    ...{ clientId: 's', cleanStart: false, properties: { sessionExpiry: 60, receiveMaximum, ...more } },
+  });
+  const first = await raw(t, port, session(10));
+  await first.subscribe(t, 'a');
+  const publisher = await raw(t, port);
+  const payloads = ['1', '2', 'x'.repeat(200), '4', '5'];
+  payloads.forEach((payload, i) => publisher.publish('a', payload, 1, i + 1));
+  for (const _ of payloads) await publisher.next();
+  const ids: number[] = [];
+  for (const _ of payloads) ids.push((await first.nextPublish(t)).id);
+  await first.stream.abort();
+
+  for (const acknowledges of [false, true]) {
+    const next = await raw(t, port, session(2, { maximumPacketSize: 100 }));
+    t.true(next.present);
+    const received = [await next.nextPublish(t), await next.nextPublish(t)];
+    await next.roundTrip(t); // no third one
+    for (const { id } of acknowledges ? received.slice() : []) {
+      next.send({ type: 'puback', id, reason: 0, properties: NO_PROPERTIES });
+      received.push(await next.nextPublish(t));
+    }
+    t.deepEqual(
+      received.map(({ id, dup, payload }) => [id, dup, String(payload)]),
+      [
+        [ids[0], true, '1'],
+        [ids[1], true, '2'],
+        [ids[3], true, '4'],
+        [ids[4], true, '5'],
+      ].slice(0, received.length),
+    );
+    await next.stream.abort();
+  }
+});
+
 test('unacknowledged messages are sent again to the next connection, in order, before new ones', async (t) => {
   const { port } = await start(t);
   const session = { clientId: 's', cleanStart: false, properties: { sessionExpiry: 60, receiveMaximum: 2 } };

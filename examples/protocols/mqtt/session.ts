@@ -116,6 +116,8 @@ export class Session {
   #stalled = false;
   /** In the order of sending. */
   readonly #unacknowledged = new Map<number, Kept>();
+  /** What an earlier connection has not acknowledged, and this one has not been sent. */
+  readonly #again = new Map<number, Kept>();
   readonly #queue = new Set<Kept>();
   readonly #budget: Budget;
   #keptBytes = 0;
@@ -133,7 +135,10 @@ export class Session {
     this.#stalled = false;
     this.#receiveMaximum = properties.receiveMaximum ?? 65535;
     this.#maximumPacket = properties.maximumPacketSize ?? Infinity;
-    for (const [id, message] of this.#unacknowledged) this.send(encodePublish(message, id, true, version));
+    const later = [...this.#again];
+    this.#again.clear();
+    for (const [id, message] of [...this.#unacknowledged, ...later]) this.#again.set(id, message);
+    this.#unacknowledged.clear();
     this.#sendQueued();
   }
 
@@ -175,18 +180,31 @@ export class Session {
   }
 
   #sendQueued(): void {
-    for (const message of this.#queue) {
-      if (this.stream === null || this.#unacknowledged.size >= this.#receiveMaximum) return;
-      this.#queue.delete(message);
-      const now = current(message);
-      const packet = now === null ? null : encodePublish(now, this.#nextId(), false, this.version);
-      if (packet === null || packet.length > this.#maximumPacket) {
-        this.#release(cost(message));
-        continue;
-      }
-      this.#unacknowledged.set(this.#lastId, message);
-      this.send(packet);
+    for (const [id, message] of this.#again) {
+      if (this.#isFull) return;
+      this.#again.delete(id);
+      this.#transmit(message, id, true);
     }
+    for (const message of this.#queue) {
+      if (this.#isFull) return;
+      this.#queue.delete(message);
+      this.#transmit(message, this.#nextId(), false);
+    }
+  }
+
+  get #isFull(): boolean {
+    return this.stream === null || this.#unacknowledged.size >= this.#receiveMaximum;
+  }
+
+  #transmit(message: Kept, id: number, again: boolean): void {
+    const now = current(message);
+    const packet = now === null ? null : encodePublish(now, id, again, this.version);
+    if (packet === null || packet.length > this.#maximumPacket) {
+      this.#release(cost(message));
+      return;
+    }
+    this.#unacknowledged.set(id, message);
+    this.send(packet);
   }
 
   #release(size: number): void {
@@ -206,6 +224,7 @@ export class Session {
     this.#release(this.#keptBytes);
     this.#budget.release(base(this.clientId));
     this.#unacknowledged.clear();
+    this.#again.clear();
     this.#queue.clear();
   }
 
