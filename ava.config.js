@@ -21,7 +21,7 @@ export const LONGEST = [
   'reads-streams',
   'reads-interop',
   'reads-protocols',
-  'once-parsers',
+  'amqp',
   'reads-server',
   'timeout-schedules',
   'once-children',

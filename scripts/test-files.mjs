@@ -42,10 +42,19 @@ export const GROUPS = {
   'once-guides': ['diagnostics-guide', 'running-guide', 'streams-guide', 'testing-guide'],
   'once-memory': [
     ...['asyncio-cases', 'bench-lasting', 'bench-protocols', 'errors', 'fill', 'happy-eyeballs', 'http', 'lengths'],
-    ...['memory', 'option-names', 'proxy-header', 'readme', 'release-ready', 'resp', 'resp-timeouts', 'separator'],
+    ...[
+      'memory',
+      'option-names',
+      'proxy-header',
+      'readme',
+      'release-ready',
+      'resp',
+      'resp-timeouts',
+      'ring',
+      'separator',
+    ],
     ...['slab', 'smtp', 'test-files', 'turns', 'websocket-handshake', 'write-at-once'],
   ],
-  'once-parsers': ['amqp', 'ring'],
   'once-sockets': [
     ...['asyncio-parity-unix', 'connect-options', 'duplex', 'in-use', 'linger', 'node-internals', 'object-mode'],
     ...['server-options', 'server-ports', 'smtp-peers', 'socketpair'],

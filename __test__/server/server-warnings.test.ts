@@ -289,6 +289,20 @@ test.serial('a warning is one line, and names at most five codes', async (t) => 
   );
 });
 
+test.serial('a warning about a message full of spaces does not keep the server busy', async (t) => {
+  const warnings = warningsOf(t);
+  const timers = manualTimers(t);
+  const peers = new PeerWarnings('StreamServer');
+  // A regular expression that tries each space as the first one would take minutes.
+  const spaces = ' '.repeat(500_000);
+  peers.report(new ConnectionError('E_FIRST', `before${spaces}after`), null);
+  peers.flush();
+  timers.tick(1000);
+  await turns(2);
+  const shown = warnings.map(({ message }) => message.replaceAll(spaces, '<spaces>'));
+  t.deepEqual(shown, ['before<spaces>after']);
+});
+
 test('three hundred resets are a few lines on standard error that add up, and the process ends', async (t) => {
   const program = `
     import net from 'node:net';

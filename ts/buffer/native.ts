@@ -133,8 +133,7 @@ function* locations(): Generator<Location> {
 
 function loadLocalBuild(): unknown {
   // A bundle is part of another package, and the binaries of that package must not be loaded.
-  if ((require('../package.json') as { name?: unknown }).name !== 'sluice')
-    throw new Error('not the package sluice');
+  if ((require('../package.json') as { name?: unknown }).name !== 'sluice') throw new Error('not the package sluice');
   return (require('node-gyp-build') as (root: string) => unknown)(PACKAGE_ROOT);
 }
 

@@ -25,7 +25,9 @@ export function warn(name: string, error: unknown, what: string | null): void {
 
 /** Emits a warning of one line, without the stack. */
 export function warnInOneLine(name: string, error: Error, what: string | null): void {
-  emit(prefixed(name, error, what).replace(/\s*\n\s*/g, ' '), codeOfWarning(error));
+  // Not by a regular expression for a line break and the spaces around it, which takes minutes for a message full of spaces.
+  const lines = prefixed(name, error, what).split('\n');
+  emit(lines.map((line) => line.trim()).join(' '), codeOfWarning(error));
 }
 
 /** The warnings of one server about errors that its peers caused. */
