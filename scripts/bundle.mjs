@@ -15,10 +15,10 @@ const ALL = '\0all';
 
 /**
  * @param from - the folder of the compiled modules
- * @param to - the folder for the result
+ * @param to - the folder for the result, which the paths in the source map start from
  * @param modules - the modules to keep, by their paths in `from`
  * @param sourcemap - whether to write a source map; the modules must have theirs
- * @returns the modules that the bundle contains, and the files of the result
+ * @returns the paths of the modules that the bundle contains; and the files to write, by their paths in `to`
  */
 export async function bundle(from, to, modules, { sourcemap }) {
   const exported = new Map();
@@ -60,9 +60,7 @@ export async function bundle(from, to, modules, { sourcemap }) {
         passOn(exported.get(module), up + BUNDLE, (name) => [unique(module, name), name]),
       );
     }
-    for (const [name, text] of files) write(path.join(to, name), text);
-    const contains = chunk.moduleIds.filter((id) => id !== ALL).map((id) => toPosix(path.relative(from, id)));
-    return { contains, files: [...files.keys()] };
+    return { contains: chunk.moduleIds, files };
   } finally {
     await made.close();
   }
@@ -86,13 +84,4 @@ function passOn(names, file, rename) {
 
 function toPosix(file) {
   return file.split(path.sep).join('/');
-}
-
-/** Writes by renaming, and only what has changed, because another process may be reading the file. */
-function write(file, text) {
-  if (fs.existsSync(file) && fs.readFileSync(file, 'utf8') === text) return;
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  const draft = `${file}.${process.pid}`;
-  fs.writeFileSync(draft, text);
-  fs.renameSync(draft, file);
 }

@@ -16,20 +16,17 @@ export function trimDeclarations(folder, entries) {
   const all = fs.readdirSync(folder, { recursive: true }).map((name) => path.join(folder, name));
   const declarations = all.filter((file) => file.endsWith('.d.ts'));
   for (const file of declarations) fs.writeFileSync(file, trimmed(file));
-  const needed = reachable(
-    entries.map((entry) => path.join(folder, entry)),
-    '.d.ts',
-  );
+  const needed = reachable(entries.map((entry) => path.join(folder, entry)));
   for (const file of declarations) if (!needed.has(file)) fs.rmSync(file);
   return [...needed];
 }
 
-/** The files that some files reach through relative imports, including themselves. */
-export function reachable(starts, extension) {
+/** The declarations that some of them reach through relative imports, including themselves. */
+function reachable(starts) {
   const found = new Set(starts);
   for (const file of found) {
     for (const [, target] of fs.readFileSync(file, 'utf8').matchAll(/['"](\.{1,2}\/[^'"]+)\.js['"]/g)) {
-      found.add(path.join(path.dirname(file), `${target}${extension}`));
+      found.add(path.join(path.dirname(file), `${target}.d.ts`));
     }
   }
   return found;

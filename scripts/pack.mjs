@@ -14,7 +14,7 @@ import { binaryFile, binaryName, manifestOf, packageName, platforms, readManifes
 import { bundle } from './bundle.mjs';
 import { trimDeclarations } from './declarations.mjs';
 import { npmCommand, outputOf } from './processes.mjs';
-import { binOf, main, root, SetupError } from './setup.mjs';
+import { binOf, main, root, SetupError, writeWhole } from './setup.mjs';
 
 /** The parts of the root's manifest that are published. */
 const PUBLISHED = [
@@ -130,16 +130,16 @@ export async function compileInto(dist) {
     if (/@internal\b/.test(fs.readFileSync(file, 'utf8'))) throw new SetupError(`${file} still contains @internal`);
   }
 
-  const { contains } = await bundle(
+  const { contains, files } = await bundle(
     modules,
     dist,
     ENTRIES.map((entry) => `${entry}.js`),
     { sourcemap: false },
   );
+  for (const [name, text] of files) writeWhole(path.join(dist, name), text);
   for (const name of fs.readdirSync(modules, { recursive: true })) {
-    const module = name.split(path.sep).join('/');
-    if (module.endsWith('.js') && !contains.includes(module)) {
-      throw new SetupError(`${ENTRIES.join(' and ')} do not reach ${module}`);
+    if (name.endsWith('.js') && !contains.includes(path.join(modules, name))) {
+      throw new SetupError(`${ENTRIES.join(' and ')} do not reach ${name}`);
     }
   }
   fs.rmSync(modules, { recursive: true });

@@ -145,7 +145,7 @@ async function makeAddon() {
     fs.mkdirSync(path.dirname(addonFile), { recursive: true });
     // Rename instead of overwriting, so that a process that has mapped the old binary is not affected.
     fs.renameSync(built, addonFile);
-    writeStamp(addonStamp, stamp);
+    writeWhole(addonStamp, stamp);
   } catch (error) {
     withoutAddon = `the native addon cannot be built: ${error.message.split('\n')[0]}`;
   } finally {
@@ -228,7 +228,7 @@ async function compile(compilation) {
   if (modules === undefined) removeOrphans(output, source);
   else await bundleModules(modules, output, source);
   // If the sources were edited during the compilation, do not write a stamp.
-  if (sourcesHash(compilation) === before) writeStamp(inRoot(output, '.stamp'), compilationStamp(compilation));
+  if (sourcesHash(compilation) === before) writeWhole(inRoot(output, '.stamp'), compilationStamp(compilation));
 }
 
 /** Joins the modules, and deletes everything in the output that does not belong to them. */
@@ -239,9 +239,10 @@ async function bundleModules(compiled, output, source) {
     path.posix.relative(compiled, file),
   );
   const { files } = await bundle(inRoot(compiled), inRoot(output), modules, { sourcemap: true });
-  const kept = new Set(files);
+  for (const [name, text] of files) writeWhole(inRoot(output, name), text);
+  const kept = new Set(files.keys());
   for (const module of modules) for (const kind of ['d.ts', 'd.ts.map']) kept.add(module.replace(/js$/, kind));
-  for (const file of filesUnder(output, (name) => !/\/\.(?:modules|tsbuildinfo|stamp)/.test(name))) {
+  for (const file of filesUnder(output, (name) => !name.includes('/.'))) {
     if (!kept.has(path.posix.relative(output, file))) fs.rmSync(inRoot(file));
   }
 }
@@ -304,9 +305,12 @@ function stampFits(file, stamp) {
   }
 }
 
-function writeStamp(file, stamp) {
+/** Writes by renaming, and only what has changed, because another process may be reading the file. */
+export function writeWhole(file, text) {
+  if (fs.existsSync(file) && fs.readFileSync(file, 'utf8') === text) return;
+  fs.mkdirSync(path.dirname(file), { recursive: true });
   const draft = `${file}.${process.pid}`;
-  fs.writeFileSync(draft, stamp);
+  fs.writeFileSync(draft, text);
   fs.renameSync(draft, file);
 }
 

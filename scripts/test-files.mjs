@@ -12,7 +12,7 @@
  */
 import * as fs from 'node:fs';
 import path from 'node:path';
-import { SetupError, root } from './setup.mjs';
+import { SetupError, root, writeWhole } from './setup.mjs';
 
 /** The environment variables that distinguish the passes. */
 const ENGINE = 'SLUICE_ENGINE';
@@ -128,15 +128,11 @@ export function together(files) {
 
 /** Writes the test file that ava runs for a group. */
 export function writeGroup({ compiled, files }) {
-  const file = path.join(root, compiled);
   const names = files.map(({ source }) => source.replace(/^__test__\/|\.test\.ts$/g, ''));
-  const text = `import { runTogether } from '../../../scripts/test-group.mjs';\nawait runTogether(${JSON.stringify(names)});\n`;
-  if (fs.existsSync(file) && fs.readFileSync(file, 'utf8') === text) return;
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  // Rename, because another `npm test` may read the file at the same time.
-  const draft = `${file}.${process.pid}`;
-  fs.writeFileSync(draft, text);
-  fs.renameSync(draft, file);
+  writeWhole(
+    path.join(root, compiled),
+    `import { runTogether } from '../../../scripts/test-group.mjs';\nawait runTogether(${JSON.stringify(names)});\n`,
+  );
 }
 
 /** The environment variables that a test file depends on, according to its source. */

@@ -38,7 +38,7 @@ import {
   type HandshakeOptions,
   type ServerSsl,
 } from '../tls/options.js';
-import { directReads } from '../transports/direct-reads.js';
+import { directReadsOfGiven } from '../transports/direct-reads.js';
 import { DuplexTransport } from '../transports/duplex.js';
 import { checkSocketFd, socketOver } from '../transports/fd.js';
 import { claim } from '../transports/in-use.js';
@@ -534,8 +534,7 @@ async function over(action: string, sock: Sock['sock'], signal: AbortSignal | un
 
 function overFd(action: string, fd: number): SocketTransport {
   checkSocketFd(action, 'sock', fd);
-  // Windows receives the memory of a read in advance, so it must not get memory that other reads use too.
-  const reads = process.platform === 'win32' ? null : directReads();
+  const reads = directReadsOfGiven();
   const onread = reads === null ? {} : { onread: reads };
   const options = { readable: true, writable: true, allowHalfOpen: true, ...onread };
   return new SocketTransport(socketOver(action, fd, 'a connected TCP or Unix socket', options), reads);

@@ -188,3 +188,11 @@ export function directReadsForbidden(): boolean {
 export function directReads(): DirectReads | null {
   return forbidden ? null : new DirectReads();
 }
+
+/**
+ * Direct reads for a socket or a descriptor that the program passes. Null on Windows, which receives the memory of a read in advance, so it
+ * must not get memory that is reused.
+ */
+export function directReadsOfGiven(): DirectReads | null {
+  return process.platform === 'win32' ? null : directReads();
+}

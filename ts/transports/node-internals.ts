@@ -141,13 +141,8 @@ export function readDecrypted(socket: Socket, memory: Uint8Array, callback: OnRe
   const insides = socket as unknown as Insides;
   const handle = insides._handle;
   // Only a handle that can be stacked decrypts inside Node, and only TLS can be passed bytes to decrypt.
-  if (
-    socket.destroyed ||
-    !isHandle(handle) ||
-    handle._externalStream === undefined ||
-    typeof handle.receive !== 'function'
-  )
-    return false;
+  if (socket.destroyed || !isHandle(handle)) return false;
+  if (handle._externalStream === undefined || typeof handle.receive !== 'function') return false;
   const keys = (onReadKeys ??= findOnReadKeys());
   // Without a function for the memory of the next read, Node continues with the same memory.
   if (keys === null || insides[keys.memory] !== null || insides[keys.buffer] !== null) return false;

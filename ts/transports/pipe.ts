@@ -19,7 +19,7 @@ import type { Readable, Writable } from 'node:stream';
 import { ReadStream, WriteStream, isatty } from 'node:tty';
 import { isMainThread } from 'node:worker_threads';
 import { invalidKind, invalidType } from '../errors.js';
-import { directReads, type DirectReads } from './direct-reads.js';
+import { directReadsOfGiven, type DirectReads } from './direct-reads.js';
 import { DuplexTransport, type ConnectionInfo } from './duplex.js';
 import { checkPipeEnd, isPipe, kindOf, socketOver, statsOf, wrongFd } from './fd.js';
 import { claim } from './in-use.js';
@@ -124,15 +124,10 @@ function overFd(action: string, fd: number, mode: OneWay): Transport {
   if (stats.isCharacterDevice()) {
     return overStream(reading ? createReadStream('', { fd }) : createWriteStream('', { fd }), mode, fd);
   }
-  const reads = reading ? pipeReads() : null;
+  const reads = reading ? directReadsOfGiven() : null;
   const onread = reads === null ? {} : { onread: reads };
   const socket = socketOver(action, fd, PIPE, { readable: reading, writable: !reading, ...onread });
   return overSocket(socket, reads, mode, fd);
-}
-
-/** On Windows, a read is handed to the system ahead of time, which must not get memory that is reused. */
-function pipeReads(): DirectReads | null {
-  return process.platform === 'win32' ? null : directReads();
 }
 
 /** What the fd of a pipe can be. */
@@ -143,7 +138,7 @@ function over(action: string, stream: Readable | Writable, mode: OneWay, pipe: u
   const giveBack = claim(action, 'pipe', stream, mode);
   try {
     if (!(stream instanceof Socket)) return overStream(stream, mode, pipe);
-    const offered = mode === StreamMode.READ ? pipeReads() : null;
+    const offered = mode === StreamMode.READ ? directReadsOfGiven() : null;
     const reads = offered !== null && readDirectly(stream, offered) ? offered : null;
     return overSocket(stream, reads, mode, pipe);
   } catch (error) {

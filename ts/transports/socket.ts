@@ -2,8 +2,8 @@
  * The transport over `net.Socket`, and how sockets are connected.
  *
  * A socket is read in one of two ways. *Direct*: through its `onread` option, libuv reads into memory that is reused for every read, which
- * has three times the throughput. The option must be set when the socket is made. So direct reads are for sockets that sluice connects,
- * and for accepted ones if `node-internals.ts` can move their handles. *Data*: through `'data'` events, for all other sockets.
+ * has three times the throughput. The option must be set when the socket is made. So direct reads are for sockets that sluice makes, and for
+ * accepted ones and pipes if `node-internals.ts` can set it later. *Data*: through `'data'` events, for all other sockets.
  * `SLUICE_READS=data` in the environment forces the second way. TLS has a way of its own: `tls/decrypted-reads.ts`.
  *
  * A socket that is read directly is also written to directly, past its `Writable` half, as long as the kernel accepts everything at once:
@@ -77,7 +77,7 @@ export const SOCKET: StreamKind = {
   lossError: connectionError,
 };
 
-/** Sockets that sluice connects or accepts, if what Node does not document may be used for them: the condition for direct reads. */
+/** Sockets with direct reads: for them, what Node does not document may be used. */
 const DIRECT_SOCKET: StreamKind = { ...SOCKET, canWriteAtOnce, writeAtOnce };
 
 /** A `Transport` over a connected `net.Socket`. */
