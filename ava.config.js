@@ -5,7 +5,7 @@ import path from 'node:path';
  * waits for a long file that was started last.
  */
 export const LONGEST = [
-  'reads-peers',
+  'once-peers',
   'amqp-peers',
   'once-memory',
   'once-attacks',
@@ -13,14 +13,14 @@ export const LONGEST = [
   'reads-limits',
   'porting',
   'guides',
-  'reads-transports',
+  'once-transports',
   'engine-memory',
   'once-guides',
   'examples',
   'close-bounds',
   'reads-streams',
   'reads-interop',
-  'reads-protocols',
+  'once-protocols',
   'amqp',
   'reads-server',
   'timeout-schedules',
@@ -35,6 +35,7 @@ export const LONGEST = [
   'abandoned',
   'happy-eyeballs-sockets',
   'reads-tls',
+  'reads-tls-contract',
   'attacks-data',
   'idle',
   'diagnostics',

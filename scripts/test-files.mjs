@@ -55,10 +55,16 @@ export const GROUPS = {
     ],
     ...['slab', 'smtp', 'test-files', 'turns', 'websocket-handshake', 'write-at-once'],
   ],
+  'once-peers': ['http-peers', 'resp-peers', 'websocket-peers'],
+  'once-protocols': [
+    ...['http-server', 'mqtt-broker', 'mqtt-client', 'postgres-client', 'websocket-conformance'],
+    'websocket-connection',
+  ],
   'once-sockets': [
     ...['asyncio-parity-unix', 'connect-options', 'duplex', 'in-use', 'linger', 'node-internals', 'object-mode'],
     ...['server-options', 'server-ports', 'smtp-peers', 'socketpair'],
   ],
+  'once-transports': ['pipe', 'socket'],
   'once-tls': ['negotiated', 'set-secure-context', 'tls-client'],
   // Once for each engine.
   'engine-memory': [
@@ -76,14 +82,14 @@ export const GROUPS = {
   'engine-streams': ['detached', 'frame-costs', 'streampair', 'testing-clock'],
   // Once for each way of reading.
   'reads-connect': ['asyncio-parity', 'connect', 'connect-unix', 'last-words', 'timeouts-transports', 'write-max'],
-  'reads-interop': ['http-peers', 'interop-curl', 'interop-openssl', 'interop-tcp', 'interop-unix'],
+  'reads-interop': [
+    ...['interop-asyncio', 'interop-curl', 'interop-haproxy', 'interop-openssl', 'interop-tcp', 'interop-unix'],
+  ],
   'reads-limits': ['drain', 'proxy-protocol'],
-  'reads-peers': ['interop-asyncio', 'interop-haproxy', 'resp-peers', 'websocket-connection', 'websocket-peers'],
-  'reads-protocols': ['http-server', 'mqtt-broker', 'mqtt-client', 'postgres-client', 'websocket-conformance'],
   'reads-server': ['closing-reads', 'server', 'server-side', 'server-timeouts'],
   'reads-streams': ['detach', 'stream-iter', 'to-duplex', 'to-duplex-users', 'to-web'],
   'reads-tls': ['start-tls', 'start-tls-transports', 'tls', 'tls-close', 'tls-errors'],
-  'reads-transports': ['pipe', 'socket', 'tls-contract', 'tls-contract-more'],
+  'reads-tls-contract': ['tls-contract', 'tls-contract-more'],
 };
 
 /** The passes that the environment selects, including the variables that it sets for each of them. */

@@ -1,5 +1,5 @@
 /** The HTTP example with clients of other projects: curl, Node's client, wrk, h2load and ws. */
-// Runs once for each way of reading: the peers send the same bytes to either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';

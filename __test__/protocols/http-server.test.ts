@@ -1,5 +1,5 @@
 /** The HTTP example over connections: the order of answers, bodies, Expect, upgrades, refusals and closing. */
-// Runs once for each way of reading: the requests come from the same calls on either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import test, { type ExecutionContext } from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
 /** What the MQTT broker promises beyond what other clients show: order, sessions, wills, limits, and clients that misbehave. */
-// Runs once for each way of reading: the packets come from the same calls on either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { connect, type Stream, type StreamServerOptions } from 'sluice';

@@ -1,5 +1,5 @@
 /** What the MQTT client does when its broker is slow, silent, or wrong. */
-// Runs once for each way of reading: the packets come from the same calls on either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import test, { type ExecutionContext } from 'ava';
 import { FrameError, IncompleteReadError, LimitOverrunError, TimeoutError, type Stream } from 'sluice';
 import { MqttClient } from '../../examples/protocols/mqtt/client.js';

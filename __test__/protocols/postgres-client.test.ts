@@ -1,5 +1,5 @@
 /** The Postgres client of the examples against servers that cut their answers short, change them or add to them. */
-// Runs once for each way of reading: the messages come from the same calls on either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';

@@ -1,5 +1,5 @@
 /** The Postgres example against Debian's server, and next to npm's `pg`. */
-// Runs once for each way of reading: the peers send the same bytes to either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import { Buffer } from 'node:buffer';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';

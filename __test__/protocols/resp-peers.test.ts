@@ -1,5 +1,5 @@
 /** The RESP examples against the programs and libraries of Redis, in both roles. */
-// Runs once for each way of reading: the peers send the same bytes to either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import { Redis as IoRedis } from 'ioredis';
 import { createClient, RESP_TYPES } from 'redis';
 import test, { type ExecutionContext } from 'ava';

@@ -2,7 +2,7 @@
  * What RFC 6455 demands of an endpoint that receives frames, section by section: for the server of the WebSocket example, and for its
  * client, each against a plain socket. Both send back what they receive.
  */
-// Runs once for each way of reading: the engine makes no difference to a window.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';

@@ -1,5 +1,5 @@
 /** A connection of the WebSocket example: waiting, closing from either side, and what a peer can do to it. */
-// Runs once for each way of reading: the messages come from the same calls on either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';

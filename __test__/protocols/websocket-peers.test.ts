@@ -1,5 +1,5 @@
 /** The WebSocket example, server and client, against npm's `ws` and Python's `websockets` in the other role. */
-// Runs once for each way of reading: the peers send the same bytes to either engine.
+// Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import { createServer } from 'node:https';

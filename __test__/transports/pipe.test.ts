@@ -1,4 +1,4 @@
-// Runs once for each way of reading: the sink is not a reader.
+// Runs once: the sink is not a reader, and what depends on the way of reading is tested in both ways.
 import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readSync, readdirSync, readlinkSync, rmSync, writeSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
@@ -275,9 +275,10 @@ test('a read error is reported as the loss of the pipe', async (t) => {
   t.like(sink.closes[0], { name: 'ConnectionError', code: 'ECONNRESET' });
 });
 
-/** Where a pipe can be read into reused memory, it is. */
+/** How the pipes of child processes are read: into reused memory where that is possible, unless the environment forbids it. */
 const directly = process.versions['bun'] === undefined && process.platform !== 'win32';
-const path = directly && process.env['SLUICE_READS'] !== 'data' ? 'direct' : 'data';
+const PATHS = { direct: directly ? 'direct' : 'data', data: 'data' } as const;
+const WAYS = ['direct', 'data'] as const;
 
 function asSocket(stream: unknown): Socket {
   if (!(stream instanceof Socket)) throw new TypeError('not a net.Socket');
@@ -299,24 +300,26 @@ function writer(t: ExecutionContext): { stdout: Socket; everything: Buffer; exit
   return { stdout: asSocket(child.stdout), everything, exited: once(child, 'exit') };
 }
 
-test('the stdout of a child is read into reused memory; what it leaves when it exits is read although reading is paused', async (t) => {
-  const { stdout, everything, exited } = writer(t);
-  const source = readPipe('test', stdout);
-  t.is(readPathOf(source), path);
-  const sink = new RecordingSink();
-  sink.goOn = false;
-  source.start(sink);
-  await sink.until(() => sink.bytes > 0);
-  // A pipe holds 64 KiB, so the child can only exit if this goes on; Node then resumes streams that are paused.
-  while (sink.eofs === 0) {
-    await turns(1);
-    source.resumeReading();
-  }
-  await exited;
-  await sink.until(() => sink.isClosed);
-  t.true(everything.equals(sink.data));
-  t.deepEqual(sink.closes, [null]);
-});
+for (const reads of WAYS) {
+  test(`what a child leaves in its stdout when it exits is read although reading is paused: ${reads}`, async (t) => {
+    const { stdout, everything, exited } = writer(t);
+    const source = withReads(reads, () => readPipe('test', stdout));
+    t.is(readPathOf(source), PATHS[reads]);
+    const sink = new RecordingSink();
+    sink.goOn = false;
+    source.start(sink);
+    await sink.until(() => sink.bytes > 0);
+    // A pipe holds 64 KiB, so the child can only exit if this goes on; Node then resumes streams that are paused.
+    while (sink.eofs === 0) {
+      await turns(1);
+      source.resumeReading();
+    }
+    await exited;
+    await sink.until(() => sink.isClosed);
+    t.true(everything.equals(sink.data));
+    t.deepEqual(sink.closes, [null]);
+  });
+}
 
 const EARLIER: Record<string, (stdout: Socket) => Promise<unknown> | void> = {
   'a listener for data': (stdout) => {
@@ -341,14 +344,19 @@ for (const [what, before] of Object.entries(EARLIER)) {
   });
 }
 
-test('process.stdin is read into reused memory', async (t) => {
-  const library = pathToFileURL(join(root, 'dist', 'transports', 'pipe.js')).href;
-  const body = `import { readPipe } from ${JSON.stringify(library)}; console.log(readPipe('test', process.stdin).readPath);`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', body], { stdio: ['pipe', 'pipe', 'inherit'] });
-  t.teardown(() => child.kill('SIGKILL'));
-  const [answer] = (await once(child.stdout, 'data')) as [Buffer];
-  t.is(answer.toString(), `${path}\n`);
-});
+for (const reads of WAYS) {
+  test(`process.stdin is read into reused memory unless SLUICE_READS forbids it: ${reads}`, async (t) => {
+    const library = pathToFileURL(join(root, 'dist', 'transports', 'pipe.js')).href;
+    const body = `import { readPipe } from ${JSON.stringify(library)}; console.log(readPipe('test', process.stdin).readPath);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', body], {
+      env: { ...process.env, SLUICE_READS: reads },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    const [answer] = (await once(child.stdout, 'data')) as [Buffer];
+    t.is(answer.toString(), `${PATHS[reads]}\n`);
+  });
+}
 
 test('a stream of the wrong direction is refused, one that has ended is not', async (t) => {
   const child = spawn(process.execPath, ['--version'], { stdio: ['pipe', 'ignore', 'ignore'] });
