@@ -33,16 +33,13 @@ export const LONGEST = [
   'examples-cores',
   'left-out',
   'abandoned',
-  'happy-eyeballs-sockets',
   'reads-tls',
   'reads-tls-contract',
   'attacks-data',
   'idle',
   'diagnostics',
   'max-write-buffer',
-  'mqtt-peers',
   'engine-streams',
-  'native',
 ];
 
 const GROUPS = 'out/__test__/groups/**';

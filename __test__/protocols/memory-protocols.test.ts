@@ -1,5 +1,5 @@
 /** The protocol examples over streams in memory, at every split and with a peer that is slow. */
-// Runs once for each engine: no socket is read.
+// Runs once: the examples use only the public calls of a reader, which have tests of their own for each engine.
 import test from 'ava';
 import { streampair, type ClientHandler, type Stream } from 'sluice';
 import { clogged, splits, throttled } from 'sluice/testing';

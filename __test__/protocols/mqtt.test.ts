@@ -1,5 +1,5 @@
 /** The packets and topics of MQTT without sockets: against mqtt-packet, cut in every way, and with bad input. */
-// Runs once for each engine: packets come out of a StreamReader, and no socket is read.
+// Runs once: the examples use only the public calls of a reader, which have tests of their own for each engine.
 import { deepStrictEqual as deepEqual } from 'node:assert/strict';
 import test, { type ExecutionContext } from 'ava';
 import { generate, parser, type Packet as TheirPacket } from 'mqtt-packet';

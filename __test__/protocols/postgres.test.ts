@@ -1,5 +1,5 @@
 /** The parts of the Postgres example that do without sockets: replies, rows, requests and logins. */
-// Runs once for each engine: what is read comes from memory.
+// Runs once: the examples use only the public calls of a reader, which have tests of their own for each engine.
 import { Buffer } from 'node:buffer';
 import test, { type ExecutionContext } from 'ava';
 import { FrameError, IncompleteReadError, LimitOverrunError, StreamReader } from 'sluice';

@@ -1,5 +1,5 @@
 /** Which connections a server admits: blockList, maxConnectionsPerAddress and accept. */
-// Runs once for each way of reading: the engine makes no difference to servers.
+// Runs once: it is about which connections are accepted, before anything is read.
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { BlockList, connect as netConnect, createServer, type AddressInfo, type Socket } from 'node:net';

@@ -1,6 +1,6 @@
 /* eslint @typescript-eslint/no-floating-promises: off -- a broadcast does not await its writes */
 /** The option `maxWriteBuffer` of servers: clients that do not read are cut off and reported, all others lose nothing. */
-// Runs once for each way of reading: the engine makes no difference to outgoing data.
+// Runs once: it is about outgoing data.
 import { Buffer } from 'node:buffer';
 import { createHash, type Hash } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
 /** The warnings of a server without onError, and how often they come. */
-// Runs once for each way of reading: the engine makes no difference to servers.
+// Runs once: it is about reports; that each way of reading gives the same errors is tested with the transports.
 import test from 'ava';
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';

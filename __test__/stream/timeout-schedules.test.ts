@@ -1,4 +1,4 @@
-// Runs once for each engine: bytes do not come from a socket.
+// Runs once: a deadline does not depend on the engine, and what is read has model tests for each.
 /** Timeouts race with data: random schedules on a simulated clock, compared with a model that is told what happens. */
 import test from 'ava';
 import { TimeoutError } from 'sluice';
