@@ -53,6 +53,15 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(fs.realpa
     const wanted = named.length > 0 ? named : built;
     if (wanted.length === 0)
       throw new SetupError('There is no binary to check; run node scripts/build-binary.mjs first');
+    for (const entry of wanted) {
+      if (entry.file !== undefined) continue;
+      if (!isChecked(entry))
+        throw new SetupError(`The binary for ${entry.name} cannot be checked: only those for Linux and FreeBSD can`);
+      if (!fs.existsSync(binaryFile(entry)))
+        throw new SetupError(
+          `There is no binary for ${entry.name} to check; run node scripts/build-binary.mjs ${entry.name} first`,
+        );
+    }
     let bad = 0;
     for (const entry of wanted) {
       const file = entry.file ?? binaryFile(entry);
