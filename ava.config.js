@@ -6,6 +6,7 @@ import path from 'node:path';
  */
 export const LONGEST = [
   'once-peers',
+  'all-readers',
   'amqp-peers',
   'once-memory',
   'once-attacks',
@@ -21,15 +22,11 @@ export const LONGEST = [
   'reads-streams',
   'reads-interop',
   'once-protocols',
-  'amqp',
   'reads-server',
   'timeout-schedules',
   'once-children',
-  'framing',
   'reads-connect',
   'once-sockets',
-  'all-readers',
-  'frames-transports',
   'examples-cores',
   'left-out',
   'abandoned',

@@ -235,15 +235,25 @@ const ALONE = [
   /from 'node:(?:diagnostics_channel|v8|cluster|worker_threads|perf_hooks)'/,
 ];
 
+/** Files that contain something of the above, and why they may share a process all the same. */
+const HARMLESS: Readonly<Record<string, string>> = {
+  amqp: 'it measures how much one synchronous call adds to the heap',
+  'frames-transports': 'it measures how much one call adds to the array buffers',
+  framing: 'it measures how much one call adds to the array buffers',
+  index: 'only the programs that it starts have a listener',
+  stream: 'it listens for unhandled rejections, which make any file fail',
+  'unix-server': 'only a program that it starts changes the directory',
+  websocket: 'it measures how much one synchronous call adds to the heap',
+  writeframe: 'it listens for unhandled rejections, which make any file fail',
+  writer: 'it listens for unhandled rejections, which make any file fail',
+};
+
 test('no file of a group changes or measures what belongs to the whole process', async (t) => {
   const grouped = new Set(Object.values(GROUPS).flat());
   for (const { name, source } of testFiles()) {
     if (!grouped.has(name) || name === 'test-files') continue;
     const text = await readFile(path.join(root, source), 'utf8');
-    t.deepEqual(
-      ALONE.filter((pattern) => pattern.test(text)),
-      [],
-      source,
-    );
+    const found = ALONE.filter((pattern) => pattern.test(text));
+    t.is(found.length > 0, name in HARMLESS, `${source}: ${found.join(' ')}`);
   }
 });

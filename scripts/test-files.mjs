@@ -35,7 +35,19 @@ const DECLARATIONS = {
  */
 export const GROUPS = {
   // In every pass.
-  'all-readers': [...['ending', 'frame-cut', 'loops', 'pending-read', 'read-ahead', 'short-lines', 'timeouts']],
+  'all-readers': [
+    ...[
+      'ending',
+      'frame-cut',
+      'frames-transports',
+      'loops',
+      'pending-read',
+      'read-ahead',
+      'short-lines',
+      'stream',
+      'timeouts',
+    ],
+  ],
   // Once.
   'once-attacks': ['attacks-connections', 'attacks-flood', 'attacks-proxy', 'attacks-slow', 'attacks-unread'],
   'once-children': ['cluster', 'cluster-unix', 'fd', 'inherited'],
@@ -55,11 +67,12 @@ export const GROUPS = {
       'ring',
       'separator',
     ],
-    ...['slab', 'smtp', 'test-files', 'turns', 'websocket-handshake', 'write-at-once'],
+    ...['slab', 'smtp', 'test-files', 'turns', 'websocket', 'websocket-handshake', 'write-at-once', 'writer'],
   ],
   'once-peers': ['http-peers', 'mqtt-peers', 'resp-peers', 'websocket-peers'],
   'once-protocols': [
     ...[
+      'amqp',
       'http-server',
       'memory-protocols',
       'mqtt',
@@ -82,17 +95,17 @@ export const GROUPS = {
       'node-internals',
       'object-mode',
     ],
-    ...['server-options', 'server-ports', 'smtp-peers', 'socketpair'],
+    ...['server-options', 'server-ports', 'smtp-peers', 'socketpair', 'unix-server'],
   ],
   'once-transports': ['pipe', 'socket'],
   'once-tls': ['decrypted-reads', 'negotiated', 'set-secure-context', 'tls-client'],
   // Once for each engine.
   'engine-memory': [
-    ...['frame-measurer', 'frame-scanner', 'frame-search', 'frames-read', 'framings', 'impairments'],
+    ...['frame-measurer', 'frame-scanner', 'frame-search', 'frames-read', 'framing', 'framings', 'impairments'],
     ...['pool', 'reader', 'reader-model', 'receive-buffer', 'splits', 'tries', 'window'],
   ],
-  'engine-children': ['engine', 'permissions'],
-  'engine-streams': ['detached', 'frame-costs', 'sendfile', 'streampair', 'testing-clock'],
+  'engine-children': ['engine', 'index', 'permissions'],
+  'engine-streams': ['detached', 'frame-costs', 'sendfile', 'streampair', 'testing-clock', 'writeframe'],
   // Once for each way of reading.
   'reads-connect': ['asyncio-parity', 'connect', 'connect-unix', 'last-words', 'timeouts-transports', 'write-max'],
   'reads-interop': [
