@@ -215,7 +215,7 @@ against(
     const channel = await (await opened(t, port)).channel();
     await channel.confirm();
     const returned: unknown[] = [];
-    channel.onReturn = ({ body }, code, text) => returned.push([body.toString(), code, text]);
+    channel.onReturn = ({ body }, code, text) => void returned.push([body.toString(), code, text]);
     channel.publish('', `${queue}-missing`, 'lost', { mandatory: true });
     await channel.confirmed();
     t.deepEqual(returned, [['lost', 312, 'NO_ROUTE']]);
@@ -281,7 +281,7 @@ against('a consumer ends by cancel, or when its queue is deleted', async (t, por
   await until(() => events.length === 1);
   await channel.cancel(tag);
   channel.publish('', queue, 'second');
-  await channel.consume(queue, onMessage, { noAck: true, onCancel: () => events.push('cancelled') });
+  await channel.consume(queue, onMessage, { noAck: true, onCancel: () => void events.push('cancelled') });
   await until(() => events.length === 2);
   await channel.call('queue.delete', { queue });
   await until(() => events.length === 3);

@@ -17,7 +17,7 @@ import * as methods from '../../examples/protocols/amqp/methods.js';
 import { Acknowledgements, Confirms } from '../../examples/protocols/amqp/settlement.js';
 import { Decoder, Encoder, type Table } from '../../examples/protocols/amqp/values.js';
 import { certificates } from '../certificates.js';
-import { serving } from '../loopback.js';
+import { deferred, serving } from '../loopback.js';
 import { seed } from '../seed.js';
 import { manualTimers } from '../timers.js';
 
@@ -639,17 +639,86 @@ test('what waits on a channel is rejected with the reason, when the broker close
   }
 });
 
-test('what a consumer throws closes the connection, and is the error that others get', async (t) => {
-  const { port, said } = await broker(t, SCRIPT);
+const bug = new Error('a bug');
+
+/** The ways in which a callback can fail. */
+function failures(error: unknown): (() => void | PromiseLike<void>)[] {
+  return [
+    () => {
+      throw error;
+    },
+
+    () => Promise.reject(error),
+    () => ({ then: (_, reject) => Promise.resolve(reject?.(error)) as never }),
+  ];
+}
+
+test('what a consumer throws or rejects with closes the connection, and is the error that others get', async (t) => {
+  for (const fail of failures(bug)) {
+    const { port, said } = await broker(t, SCRIPT);
+    const connection = await Connection.open({ host: '127.0.0.1', port });
+    const channel = await connection.channel();
+    await channel.consume('work', fail);
+    t.is(await errorOf(connection.closed), bug);
+    t.is(channel.error, bug);
+    t.is(await errorOf(channel.get('work')), bug);
+    t.deepEqual(said, ['close 541']);
+  }
+});
+
+test('other callbacks that fail close the connection in the same way', async (t) => {
+  const origin = { code: 312, text: 'no route', exchange: '', routingKey: 'none' };
+  const sent = [
+    method(0, 'connection.blocked', { reason: 'memory' }),
+    method(0, 'connection.unblocked'),
+    method(1, 'basic.cancel', { consumerTag: 'sluice-1-1', noWait: true }),
+    Buffer.concat([method(1, 'basic.return', origin), frame(HEADER, 1, header(0))]),
+  ];
+  for (const [each, bytes] of sent.entries()) {
+    for (const fail of failures(bug)) {
+      const { port, said } = await broker(t, [...OPENED, [Buffer.concat([CONSUME_OK, bytes]), 0]]);
+      const onBlocked = (reason: string | null): void | PromiseLike<void> =>
+        (reason === null) === (each === 1) ? fail() : undefined;
+      const connection = await Connection.open({ host: '127.0.0.1', port, onBlocked });
+      const channel = await connection.channel();
+      channel.onReturn = fail;
+      await channel.consume('work', () => {}, { onCancel: fail });
+      t.is(await errorOf(connection.closed), bug);
+      t.is(channel.error, bug);
+      t.deepEqual(said, ['close 541']);
+    }
+  }
+});
+
+test('a consumer that fails with anything but an error ends the calls too, and one that fails later changes nothing', async (t) => {
+  for (const fail of failures(undefined)) {
+    const { port } = await broker(t, SCRIPT);
+    const connection = await Connection.open({ host: '127.0.0.1', port });
+    const channel = await connection.channel();
+    await channel.consume('work', fail);
+    const error = await errorOf(connection.closed);
+    t.like(error, { message: 'A callback has failed', cause: undefined });
+    t.is(channel.error, error);
+  }
+  const agree = async (stream: Stream): Promise<void> => {
+    await stream.readframe(FRAMING);
+    void stream.write(method(0, 'connection.close-ok'));
+  };
+  const { port } = await broker(t, SCRIPT, agree);
   const connection = await Connection.open({ host: '127.0.0.1', port });
   const channel = await connection.channel();
-  const bug = new Error('a bug');
-  await channel.consume('work', () => {
-    throw bug;
+  const late = deferred();
+  await new Promise<void>((resolve) => {
+    void channel.consume('work', () => {
+      resolve();
+      return late.promise;
+    });
   });
-  t.is(await errorOf(connection.closed), bug);
-  t.is(channel.error, bug);
-  t.deepEqual(said, ['close 541']);
+  const closing = connection.close();
+  late.reject(bug);
+  await closing;
+  await connection.closed;
+  t.true(channel.error instanceof ClosedError);
 });
 
 test('a call with a value that cannot be sent rejects, and the next call gets its own answer', async (t) => {

@@ -411,6 +411,22 @@ test('what a handler throws is answered, and the connection is kept', async (t) 
   t.deepEqual(errors, []);
 });
 
+test('a handler may answer with any thenable, and an onError that fails aborts the connection', async (t) => {
+  const bug = new Error('a bug');
+  const { port, thrown } = await serve(t, ({ target }) => ({
+    then: (resolve, reject) => void (target === '/' ? resolve?.({ status: 200 }) : reject?.(bug)) as never,
+  }));
+  const answered = await exchange(t, port, get('/') + get('/fails', LAST));
+  t.deepEqual(answered.match(/HTTP\/1.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 500']);
+  t.deepEqual(thrown, [bug]);
+
+  const onError = (error: unknown): Promise<void> => Promise.reject(new Error('not written', { cause: error }));
+  const failing = await serve(t, () => Promise.reject(bug), { onError });
+  t.is(await exchange(t, failing.port, get('/', LAST)).catch(() => ''), '');
+  await until(() => failing.errors.length > 0);
+  t.like(failing.errors, [{ message: 'not written', cause: bug }]);
+});
+
 test('a client that does not read pauses its own requests only', async (t) => {
   let handled = 0;
   const large = Buffer.alloc(100_000, 'a');

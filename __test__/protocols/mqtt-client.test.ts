@@ -2,6 +2,7 @@
 // Runs once: the examples use only the public calls of a stream, and each way of reading has its own tests of sockets.
 import test, { type ExecutionContext } from 'ava';
 import { FrameError, IncompleteReadError, LimitOverrunError, TimeoutError, type Stream } from 'sluice';
+import type { MqttOptions } from '../../examples/protocols/mqtt/client-options.js';
 import { MqttClient } from '../../examples/protocols/mqtt/client.js';
 import {
   MQTT,
@@ -280,16 +281,24 @@ test('a broker that refuses, or does not answer, fails connect', async (t) => {
 });
 
 test('an error of onMessage ends the connection, and closed rejects with it', async (t) => {
-  const { port, done } = await start(t, async (peer) => {
-    await peer.accept(t);
-    peer.send({ ...message, payload: Buffer.from('x'), qos: 1, id: 1 });
-    t.is(await peer.next().catch(() => null), null, 'it is not acknowledged');
-  });
-  const client = await MqttClient.connect('127.0.0.1', port, {
-    onMessage: () => {
-      throw new RangeError('mine');
+  const mine = new RangeError('mine');
+  const failures: NonNullable<MqttOptions['onMessage']>[] = [
+    () => {
+      throw mine;
     },
-  });
-  await t.throwsAsync(client.closed, { instanceOf: RangeError, message: 'mine' });
-  await done;
+    () => Promise.reject(mine),
+    () => ({ then: (_, reject) => void reject?.(mine) as never }),
+  ];
+  for (const onMessage of failures) {
+    for (const qos of [0, 1] as const) {
+      const { port, done } = await start(t, async (peer) => {
+        await peer.accept(t);
+        peer.send({ ...message, payload: Buffer.from('x'), qos, id: qos });
+        t.is(await peer.next().catch(() => null), null, 'it is not acknowledged');
+      });
+      const client = await MqttClient.connect('127.0.0.1', port, { onMessage });
+      t.is(await t.throwsAsync(client.closed), mine);
+      await done;
+    }
+  }
 });

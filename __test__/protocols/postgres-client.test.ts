@@ -461,6 +461,26 @@ test('the timeout of a login is one for all messages of the server', async (t) =
   await t.throwsAsync(Client.connect({ port, user: 'tester', timeout: 100 }), { code: 'ERR_TIMEOUT' });
 });
 
+test('what onNotice throws or rejects with goes to onError, and the connection goes on', async (t) => {
+  const bug = new Error('a bug');
+  const failures: NonNullable<Options['onNotice']>[] = [
+    () => {
+      throw bug;
+    },
+    () => Promise.reject(bug),
+    () => ({ then: (_, reject) => void reject?.(bug) as never }),
+  ];
+  for (const onNotice of failures) {
+    const notice = message('N', 'SNOTICE\0MHi\0\0');
+    const options = await scripted(t, WELCOME, Buffer.concat([notice, complete('SELECT 0'), READY]));
+    const reported = deferred<unknown>();
+    const client = await Client.connect({ ...options, onNotice, onError: reported.resolve });
+    t.like(await client.simple('SELECT'), [{ command: 'SELECT 0' }]);
+    t.is(await reported.promise, bug);
+    await client.close();
+  }
+});
+
 test('a URL names the user, the password, the server, the database and TLS', (t) => {
   const none = { password: undefined, host: undefined, port: undefined, database: undefined, ssl: undefined };
   t.deepEqual(fromUrl('postgres://a%40b:c%2Fd@[::1]:5433/e%20f?sslmode=verify-full'), {

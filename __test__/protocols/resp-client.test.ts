@@ -94,32 +94,30 @@ test('a subscription that the server refuses is not one: the next attempt asks a
   t.is(requests.filter((request) => request.includes('SUBSCRIBE')).length, 2);
 });
 
-// It listens for uncaught errors, which are those of the process.
-test.serial(
-  'a push without a channel calls no listener, and what onPush throws is not an error of the connection',
-  async (t) => {
-    const pushes = '>1\r\n+message\r\n>2\r\n+message\r\n_\r\n>1\r\n+invalidate\r\n>0\r\n+OK\r\n';
-    const { port } = await scripted(t, HELLO, pushes, '+PONG\r\n');
-    const bug = new Error('a bug');
+test('a push without a channel calls no listener, and what a callback throws or rejects with goes to onError', async (t) => {
+  const pushes = '>1\r\n+message\r\n>2\r\n+message\r\n_\r\n>1\r\n+invalidate\r\n>0\r\n+OK\r\n';
+  const message = '>3\r\n+message\r\n+news\r\n+text\r\n';
+  const subscribed = '>3\r\n+subscribe\r\n+news\r\n:1\r\n';
+  const bug = new Error('a bug');
+  const failures: (() => void | PromiseLike<void>)[] = [
+    () => {
+      throw bug;
+    },
+    () => Promise.reject(bug),
+    () => ({ then: (_, reject) => void reject?.(bug) as never }),
+  ];
+  for (const fail of failures) {
+    const { port } = await scripted(t, HELLO, pushes, subscribed + message, '+PONG\r\n');
     const thrown: unknown[] = [];
-    const listeners = process.listeners('uncaughtException');
-    process.removeAllListeners('uncaughtException');
-    process.on('uncaughtException', (error) => thrown.push(error));
-    try {
-      const onPush = (): void => {
-        throw bug;
-      };
-      const client = await connected(t, port, { onPush });
-      t.is(await client.call('SET', 'a', 'b'), 'OK');
-      t.is(await client.call('PING'), 'PONG');
-      await until(() => thrown.length === 2);
-      t.deepEqual(thrown, [bug, bug]);
-    } finally {
-      process.removeAllListeners('uncaughtException');
-      for (const listener of listeners) process.on('uncaughtException', listener);
-    }
-  },
-);
+    const onError = (error: unknown): void => void thrown.push(error);
+    const client = await connected(t, port, { onPush: fail, onError });
+    t.is(await client.call('SET', 'a', 'b'), 'OK');
+    await client.subscribe('news', fail);
+    t.is(await client.call('PING'), 'PONG');
+    await until(() => thrown.length === 3);
+    t.deepEqual(thrown, [bug, bug, bug]);
+  }
+});
 
 test('a server that closes every connection after its greeting is not asked without a pause', async (t) => {
   const { port, sockets } = await scripted(t, HELLO);

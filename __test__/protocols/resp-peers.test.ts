@@ -274,7 +274,9 @@ test('a subscriber that does not read is cut off, and the others get every messa
   const reader = await client(t, portOf(server));
   const publisher = await client(t, portOf(server));
   let received = 0;
-  await reader.subscribe('news', () => received++);
+  await reader.subscribe('news', () => {
+    received++;
+  });
   const message = 'x'.repeat(100_000);
   let sent = 0;
   for (let receivers = 2; receivers === 2; sent++)
@@ -325,7 +327,7 @@ for (const protocol of [2, 3] as const) {
 
     const subscriber = await client(t, port, { protocol, buffers: true });
     const messages: unknown[] = [];
-    await subscriber.subscribe('news', (message, channel) => messages.push(message.toString(), channel));
+    await subscriber.subscribe('news', (message, channel) => void messages.push(message.toString(), channel));
     t.is(await redis.call('PUBLISH', 'news', 'hello'), 1);
     await until(() => messages.length > 0);
     t.deepEqual(messages, ['hello', 'news']);
@@ -341,7 +343,7 @@ test('pushes of redis-server that are not messages go to onPush, between replies
   const port = await sparePort(t);
   await redisServer(t, port);
   const pushes: unknown[] = [];
-  const redis = await client(t, port, { onPush: (push) => pushes.push(push) });
+  const redis = await client(t, port, { onPush: (push) => void pushes.push(push) });
   await redis.call('CLIENT', 'TRACKING', 'ON');
   t.is(await redis.call('GET', 'key'), null);
   const other = await client(t, port);
@@ -371,7 +373,7 @@ test('when redis-server restarts, the client connects again and renews its subsc
   const first = await redisServer(t, port);
   const redis = await client(t, port, { retries: 1000, pause: 1 });
   const messages: unknown[] = [];
-  await redis.subscribe('news', (message) => messages.push(message));
+  await redis.subscribe('news', (message) => void messages.push(message));
   const blocked = redis.call('BLPOP', 'list', 0);
   first.kill('SIGKILL');
   await t.throwsAsync(blocked, { instanceOf: ConnectionLostError });

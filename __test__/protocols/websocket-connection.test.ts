@@ -351,7 +351,7 @@ test('frames may follow the request, and the answer to it, in the same packet', 
 });
 
 test('a request that is refused is answered and reported, and the connection closed', async (t) => {
-  const refuse: AcceptOptions['refuse'] = ({ origin }) => (origin === 'https://evil.example' ? 403 : undefined);
+  const refuse: AcceptOptions['refuse'] = async ({ origin }) => (origin === 'https://evil.example' ? 403 : undefined);
   const { port, errors } = await serving(t, webSocketHandler(echo, { refuse }), { limit: 1000 });
   const ask = async (request: string, at = port, reported = errors): Promise<string> => {
     const before = reported.length;

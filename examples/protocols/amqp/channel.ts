@@ -13,6 +13,8 @@ export interface Link {
   /** Sends what the broker has asked for. */
   answer(bytes: Buffer): void;
   drain(): Promise<void>;
+  /** Takes what a callback of the program has returned: if it rejects, that is as if the callback had thrown. */
+  watch(result: unknown): void;
   /** The channel is closed on both sides. */
   remove(channel: Channel): void;
 }
@@ -22,6 +24,8 @@ export type Callable = Exclude<
   Request,
   `connection.${string}` | `channel.${string}` | 'basic.consume' | 'basic.cancel' | 'basic.get' | 'confirm.select'
 >;
+
+export type OnMessage = (message: Message) => void | PromiseLike<void>;
 
 interface Waiter {
   readonly expected: readonly MethodName[];
@@ -38,11 +42,14 @@ export class Channel implements Receiver {
    * connection is lost: then a consumer receives nothing more.
    */
   readonly closed: Promise<void>;
-  /** Called with a message published as `mandatory` that no queue receives. It is confirmed afterwards. */
-  onReturn: (message: Message, code: number, text: string) => void = () => {};
+  /**
+   * Called with a message published as `mandatory` that no queue receives. It is confirmed afterwards. If the function throws or rejects,
+   * the connection is closed with that error.
+   */
+  onReturn: (message: Message, code: number, text: string) => void | PromiseLike<void> = () => {};
   readonly #link: Link;
   readonly #waiters: Waiter[] = [];
-  readonly #consumers = new Map<string, ConsumeOptions & { onMessage: (message: Message) => void }>();
+  readonly #consumers = new Map<string, ConsumeOptions & { onMessage: OnMessage }>();
   #consumed = 0;
   readonly #acknowledgements = new Acknowledgements();
   #confirms: Confirms | null = null;
@@ -118,10 +125,11 @@ export class Channel implements Receiver {
   }
 
   /**
-   * Calls a function with each message of a queue, in order, and resolves with the tag of the consumer. If the function throws, the
-   * connection is closed with that error.
+   * Calls a function with each message of a queue, in order, and resolves with the tag of the consumer. If the function throws or rejects,
+   * the connection is closed with that error; later errors are not reported. Messages do not wait for an async function: `prefetch` limits
+   * how many run at once.
    */
-  async consume(queue: string, onMessage: (message: Message) => void, options: ConsumeOptions = {}): Promise<string> {
+  async consume(queue: string, onMessage: OnMessage, options: ConsumeOptions = {}): Promise<string> {
     const { noAck = false, exclusive = false, arguments: table = {} } = options;
     // Chosen here, because the first message may come together with the answer.
     const consumerTag = `sluice-${this.number}-${++this.#consumed}`;
@@ -199,7 +207,8 @@ export class Channel implements Receiver {
       case 'basic.cancel': {
         const consumer = this.#consumers.get(method.fields.consumerTag);
         this.#consumers.delete(method.fields.consumerTag);
-        return consumer?.onCancel?.();
+        this.#link.watch(consumer?.onCancel?.());
+        return;
       }
       case 'channel.flow': {
         this.#link.answer(this.#link.encoder.method(this.number, 'channel.flow-ok', method.fields));
@@ -227,13 +236,13 @@ export class Channel implements Receiver {
     if (carrier.name === 'basic.return') {
       const { code, text, exchange, routingKey } = carrier.fields;
       const origin = { deliveryTag: 0, redelivered: false, exchange, routingKey };
-      this.onReturn(new Message(this.#answers, origin, properties, body), code, text);
+      this.#link.watch(this.onReturn(new Message(this.#answers, origin, properties, body), code, text));
       return;
     }
     const consumer = this.#consumers.get(carrier.consumerTag);
     if (consumer === undefined) throw new ProtocolError('a message for an unknown consumer', 503);
     this.#acknowledgements.received(carrier.fields.deliveryTag, consumer.noAck === true);
-    consumer.onMessage(new Message(this.#answers, carrier.fields, properties, body));
+    this.#link.watch(consumer.onMessage(new Message(this.#answers, carrier.fields, properties, body)));
   }
 
   // ---------------------------------------------------------------------------------------------- what is sent

@@ -40,8 +40,8 @@ export class Connection {
   #next: { name: MethodName; resolve: (method: Method) => void; reject: (error: Error) => void } | null = null;
   /** Why the connection cannot be used any more. */
   #error: Error | null = null;
-  /** Why the connection was given up, if it was. */
-  #silence: Error | null = null;
+  /** Why this side has given the connection up while it was waiting for the broker, if it has. */
+  #givenUp: Error | null = null;
   /** Whether this side has asked to close it. Until the broker agrees, what it sends is ignored. */
   #closing = false;
   /** How many answers were sent since all that was written had left. */
@@ -150,8 +150,8 @@ export class Connection {
   }
 
   #giveUp(ms: number): void {
-    this.#silence = new TimeoutError(`The broker has sent nothing for ${ms} ms`);
-    this.#end(this.#silence);
+    this.#givenUp = new TimeoutError(`The broker has sent nothing for ${ms} ms`);
+    this.#end(this.#givenUp);
     void this.#stream.abort();
   }
 
@@ -167,7 +167,7 @@ export class Connection {
     try {
       await this.#divide();
     } catch (error) {
-      const reason = this.#silence ?? (error as Error);
+      const reason = this.#givenUp ?? asError(error);
       this.#fail(reason);
       throw reason;
     } finally {
@@ -208,8 +208,8 @@ export class Connection {
         if (!this.#closing) throw new AmqpError('connection', method.fields.code, method.fields.text);
         this.#finished = true;
       } else if (this.#closing) this.#finished ||= method.name === 'connection.close-ok';
-      else if (method.name === 'connection.blocked') this.#options.onBlocked(method.fields.reason);
-      else if (method.name === 'connection.unblocked') this.#options.onBlocked(null);
+      else if (method.name === 'connection.blocked') this.#watch(this.#options.onBlocked(method.fields.reason));
+      else if (method.name === 'connection.unblocked') this.#watch(this.#options.onBlocked(null));
       else if (this.#next?.name !== method.name) throw new ProtocolError(`an unexpected ${method.name}`, 503);
       else {
         this.#next.resolve(method);
@@ -232,6 +232,17 @@ export class Connection {
     if (this.#error === null && !(error instanceof AmqpError)) this.#send('connection.close', { code, text });
     this.#end(error);
   }
+
+  readonly #watch = (result: unknown): void => {
+    if (result !== undefined) Promise.resolve(result).catch(this.#rejected);
+  };
+
+  readonly #rejected = (error: unknown): void => {
+    if (this.#error !== null) return;
+    this.#givenUp = asError(error);
+    this.#fail(this.#givenUp);
+    this.#stream.close().catch(() => {});
+  };
 
   #end(error: Error): void {
     if (this.#error !== null) return;
@@ -257,8 +268,14 @@ export class Connection {
       this.#link.send(bytes);
     },
     drain: () => this.#stream.drain(),
+    watch: this.#watch,
     remove: (channel) => void this.#channels.delete(channel.number),
   };
+}
+
+/** A callback may throw anything. */
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error('A callback has failed', { cause: thrown });
 }
 
 /** The lower of two limits, where 0 means no limit. */

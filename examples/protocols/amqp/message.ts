@@ -48,6 +48,9 @@ export interface ConsumeOptions {
   readonly noAck?: boolean;
   readonly exclusive?: boolean;
   readonly arguments?: Table;
-  /** Called when the broker ends the consumer, for example because its queue was deleted. */
-  readonly onCancel?: () => void;
+  /**
+   * Called when the broker ends the consumer, for example because its queue was deleted. If it throws or rejects, the connection is closed
+   * with that error.
+   */
+  readonly onCancel?: () => void | PromiseLike<void>;
 }

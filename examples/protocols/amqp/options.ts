@@ -22,6 +22,9 @@ export interface AmqpOptions {
   readonly timeout?: number | undefined;
   /** Options of sluice for the connection, such as `ssl`. */
   readonly connect?: ConnectOptions | undefined;
-  /** Called with a reason when the broker stops to read what is published, for lack of memory, and with null when it goes on. */
-  readonly onBlocked?: ((reason: string | null) => void) | undefined;
+  /**
+   * Called with a reason when the broker stops to read what is published, for lack of memory, and with null when it goes on. If it throws
+   * or rejects, the connection is closed with that error.
+   */
+  readonly onBlocked?: ((reason: string | null) => void | PromiseLike<void>) | undefined;
 }

@@ -29,15 +29,22 @@ import {
 } from './response.js';
 
 /** Answers a request. An `HttpError` that it throws is answered with its status, anything else with 500. */
-export type Handler = (request: RequestHead, body: RequestBody, context: HandlerContext) => Answer | Promise<Answer>;
+export type Handler = (
+  request: RequestHead,
+  body: RequestBody,
+  context: HandlerContext,
+) => Answer | PromiseLike<Answer>;
 
 export interface HttpOptions extends HeadLimits {
   /** The default maximum of `body.bytes()`, in bytes. Status 413. Default 1 MiB. */
   readonly maxBody?: number;
   /** How long a body may take, in ms, from when the handler begins to read it. Status 408. Default 5 minutes. */
   readonly bodyTimeout?: number;
-  /** Receives what the handler throws, except an `HttpError`. Default `console.error`. */
-  readonly onError?: (error: unknown, request: RequestHead) => void;
+  /**
+   * Receives what the handler throws or rejects with, except an `HttpError`; the answer is sent when it is done. If it fails itself, the
+   * connection is aborted, and the server reports that error. Default `console.error`.
+   */
+  readonly onError?: (error: unknown, request: RequestHead) => void | PromiseLike<void>;
 }
 
 /** If a handler has not read the body: the most bytes of it that are dropped to keep the connection. */
@@ -100,12 +107,12 @@ class Connection {
       let text: string;
       try {
         const result = this.#handler(head, body, this.#context);
-        answer = result instanceof Promise ? await result : result;
+        answer = 'then' in result ? await result : result;
         end = bodyEnd(answer, head);
         last = this.#isLast(head, body, answer, end);
         text = encodeHead(answer, head, last);
       } catch (error) {
-        answer = this.#failed(error, head);
+        answer = await this.#failed(error, head);
         end = bodyEnd(answer, head);
         last = this.#isLast(head, body, answer, end);
         text = encodeHead(answer, head, last);
@@ -143,10 +150,11 @@ class Connection {
   }
 
   /** The answer for a handler that has thrown. Throws the error again if the connection is lost. */
-  #failed(error: unknown, head: RequestHead): Answer {
+  async #failed(error: unknown, head: RequestHead): Promise<Answer> {
     if (this.#stream.isClosing()) throw error;
     if (error instanceof HttpError) return refusal(error);
-    (this.#options.onError ?? console.error)(error, head);
+    const { onError = console.error }: HttpOptions = this.#options;
+    await onError(error, head);
     return refusal(new HttpError(500, 'internal error'));
   }
 

@@ -24,9 +24,10 @@ export interface MqttOptions {
   timeout?: number;
   /**
    * Receives messages. As long as it has returned a promise that is not settled, nothing is read from the broker: do not wait in it for
-   * an answer of the broker. A message with QoS 1 is acknowledged when it is done.
+   * an answer of the broker. A message with QoS 1 is acknowledged when it is done. If it throws or rejects, the connection
+   * is closed with that error.
    */
-  onMessage?: (message: Publish) => void | Promise<void>;
+  onMessage?: (message: Publish) => void | PromiseLike<void>;
 }
 
 export interface PublishOptions {

@@ -129,13 +129,13 @@ export class MqttClient {
   }
 
   /** Returns a promise only if `onMessage` does. */
-  #receive(message: Publish): Promise<void> | undefined {
+  #receive(message: Publish): PromiseLike<void> | undefined {
     const { qos, topic, id } = message;
     if (qos === 2 || topic === '')
       throw new MqttError(Reason.protocolError, 'a QoS or a topic alias that was not allowed');
     const done = this.#onMessage(message);
     if (qos === 0) return done ?? undefined;
-    if (done !== undefined) return done.then(() => this.#acknowledge(id));
+    if (done !== undefined) return Promise.resolve(done).then(() => this.#acknowledge(id));
     this.#acknowledge(id);
     return undefined;
   }

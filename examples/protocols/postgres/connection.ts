@@ -2,7 +2,7 @@
 import { connect, connectUnix, type ClientSsl, type Stream } from 'sluice';
 import { Login } from './login.js';
 import { Body, HEADER, PostgresError, ProtocolError, errorFields, messages } from './postgres.js';
-import { unsolicited, type Session } from './reply.js';
+import { unsolicited, type OnNotice, type Session } from './reply.js';
 import { sslRequest, startup } from './requests.js';
 
 export interface Options {
@@ -25,7 +25,9 @@ export interface Options {
   /** The most bytes that the rows of one `query` may have. Default 1 GiB. Rows that are read in batches have no bound. */
   readonly maxResult?: number | undefined;
   /** Is called with each notice of the server, such as that of `RAISE NOTICE`: M is the message. */
-  readonly onNotice?: ((fields: ReadonlyMap<string, string>) => void) | undefined;
+  readonly onNotice?: OnNotice | undefined;
+  /** Receives what `onNotice` throws or rejects with. The connection goes on. Default `console.error`. */
+  readonly onError?: ((error: unknown) => void | PromiseLike<void>) | undefined;
 }
 
 /** A connection that the server has accepted, and what identifies it for a request to cancel. */
@@ -89,8 +91,8 @@ export async function openSession(options: Options): Promise<Connection> {
 }
 
 async function logIn(stream: Stream, options: Options): Promise<Connection> {
-  const { user, database = user, ssl, timeout = DEFAULT_TIMEOUT_MS, onNotice } = options;
-  const session: Session = { parameters: new Map(), transaction: 'I', onNotice };
+  const { user, database = user, ssl, timeout = DEFAULT_TIMEOUT_MS, onNotice, onError } = options;
+  const session: Session = { parameters: new Map(), transaction: 'I', onNotice, onError };
   const login = new Login(options, ssl !== undefined);
   let [pid, key] = [0, 0];
   void stream.write(startup({ user, database, client_encoding: 'UTF8' }));

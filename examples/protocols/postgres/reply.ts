@@ -19,13 +19,16 @@ export interface Result {
   readonly rows: Row[];
 }
 
+export type OnNotice = (fields: ReadonlyMap<string, string>) => void | PromiseLike<void>;
+
 /** What the server says about the whole connection. */
 export interface Session {
   /** The server's parameters: `server_version`, `TimeZone`, ... */
   readonly parameters: Map<string, string>;
   /** I: no transaction is open, T: one is, E: one is that has failed. */
   transaction: string;
-  readonly onNotice?: ((fields: ReadonlyMap<string, string>) => void) | undefined;
+  readonly onNotice?: OnNotice | undefined;
+  readonly onError?: ((error: unknown) => void | PromiseLike<void>) | undefined;
 }
 
 /** Far more than any server has. */
@@ -35,8 +38,7 @@ const MAX_PARAMETERS = 1000;
 export function unsolicited(type: string, body: pg.Body, session: Session): boolean {
   if (type === 'N') {
     const fields = pg.errorFields(body);
-    const { onNotice } = session;
-    if (onNotice !== undefined) queueMicrotask(() => onNotice(fields)); // what it throws is not an error of the connection
+    queueMicrotask(() => void notify(session, fields));
   } else if (type === 'S') {
     const [name, value] = [body.string(), body.string()];
     body.end();
@@ -45,6 +47,22 @@ export function unsolicited(type: string, body: pg.Body, session: Session): bool
     return type === 'A'; // a notification for LISTEN, which this client does not support
   }
   return true;
+}
+
+/** What a callback of the program throws is not an error of the connection. */
+async function notify(
+  { onNotice, onError = console.error }: Session,
+  fields: ReadonlyMap<string, string>,
+): Promise<void> {
+  try {
+    await onNotice?.(fields);
+  } catch (error) {
+    try {
+      await onError(error);
+    } catch (failure) {
+      console.error(failure, error);
+    }
+  }
 }
 
 const NO_BYTES = Buffer.alloc(0);

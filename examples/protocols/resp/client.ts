@@ -31,7 +31,7 @@ const LONGEST_PAUSE = 2000;
 const SPARE = 4096;
 
 export type Argument = string | number | Uint8Array;
-export type Listener = (message: string | Buffer, channel: string) => void;
+export type Listener = (message: string | Buffer, channel: string) => void | PromiseLike<void>;
 
 export interface ClientOptions {
   readonly username?: string | undefined;
@@ -41,7 +41,9 @@ export interface ClientOptions {
   /** Whether strings in replies and messages are `Buffer`s. Default false. */
   readonly buffers?: boolean | undefined;
   /** Receives the pushes of RESP 3 that are neither messages nor subscriptions, such as `invalidate`. */
-  readonly onPush?: ((push: Reply[]) => void) | undefined;
+  readonly onPush?: ((push: Reply[]) => void | PromiseLike<void>) | undefined;
+  /** Receives what a listener or `onPush` throws or rejects with. The connection goes on. Default `console.error`. */
+  readonly onError?: ((error: unknown) => void | PromiseLike<void>) | undefined;
   /** How often connecting is tried again when a connection is lost, before {@link RespClient.closed} rejects. Default 10. */
   readonly retries?: number | undefined;
   /** The pause before connecting again in ms, which doubles with each failure, up to two seconds. Default 50. */
@@ -285,7 +287,7 @@ export class RespClient {
     const kind = name(push);
     if (kind === 'message') this.#deliver(push);
     else if (kind.endsWith('subscribe') && this.#calls[this.#next]?.pushed) this.#shift().resolve(push);
-    else notify(() => this.#options.onPush?.(push));
+    else this.#notify(() => this.#options.onPush?.(push));
   };
 
   #shift(): Call {
@@ -303,19 +305,27 @@ export class RespClient {
 
   #deliver([, channel = null, message]: Reply[]): void {
     const from = name([channel]);
-    notify(() => this.#listeners.get(from)?.(message as string | Buffer, from));
+    this.#notify(() => this.#listeners.get(from)?.(message as string | Buffer, from));
   }
-}
 
-/** Calls a function of the program. An error of it is not one of the connection. */
-function notify(call: () => void): void {
-  try {
-    call();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
+  /** Calls a function of the program. An error of it is not one of the connection. */
+  #notify(call: () => void | PromiseLike<void>): void {
+    try {
+      const result = call();
+      if (result !== undefined) Promise.resolve(result).catch(this.#report);
+    } catch (error) {
+      void this.#report(error);
+    }
   }
+
+  readonly #report = async (error: unknown): Promise<void> => {
+    const { onError = console.error }: ClientOptions = this.#options;
+    try {
+      await onError(error);
+    } catch (failure) {
+      console.error(failure, error);
+    }
+  };
 }
 
 /** What a push is about. */

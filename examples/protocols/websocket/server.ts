@@ -22,10 +22,10 @@ export interface AcceptOptions extends WebSocketOptions {
   /** The subprotocols of this server. The first one that the client offers and that is listed here is used. */
   protocols?: readonly string[] | undefined;
   /**
-   * Returns a status such as 403 to refuse a request, or undefined to accept it. Check the `origin` here if users are identified by
-   * cookies: any page may connect to any server, and browsers send the cookies of the server along.
+   * Returns a status such as 403 to refuse a request, or undefined to accept it, or a promise of these. Check the `origin` here if users
+   * are identified by cookies: any page may connect to any server, and browsers send the cookies of the server along.
    */
-  refuse?: ((request: UpgradeRequest) => number | undefined) | undefined;
+  refuse?: ((request: UpgradeRequest) => number | undefined | PromiseLike<number | undefined>) | undefined;
   /** How long the request may take, in ms. Default 10000. */
   handshakeTimeout?: number | undefined;
 }
@@ -40,7 +40,7 @@ export interface Accepted {
 export async function accept(stream: Stream, options: AcceptOptions = {}): Promise<Accepted> {
   try {
     const request = parseRequest(await stream.readuntil('\r\n\r\n', { timeout: options.handshakeTimeout ?? 10_000 }));
-    const status = options.refuse?.(request);
+    const status = await options.refuse?.(request);
     if (status !== undefined) throw new HandshakeError(status, 'refused');
     const protocol = request.protocols.find((name) => options.protocols?.includes(name)) ?? '';
     void stream.write(acceptance(request.key, protocol));
@@ -65,7 +65,7 @@ export type WebSocketHandler = (
   connection: WebSocketConnection,
   request: UpgradeRequest,
   context: HandlerContext,
-) => Promise<void>;
+) => PromiseLike<void>;
 
 /** Makes a handler for a `StreamServer`. When `handler` is over the connection is closed, with code 1011 if it has failed. */
 export function webSocketHandler(handler: WebSocketHandler, options: AcceptOptions = {}): ClientHandler {
