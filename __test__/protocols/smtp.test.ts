@@ -2,6 +2,7 @@
 // Runs once: how a stream is divided into lines has tests of its own for each engine and each way of reading.
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
+import { mock } from 'node:test';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { StreamReader, TimeoutError } from 'sluice';
@@ -9,7 +10,7 @@ import { MessageError } from '../../examples/protocols/smtp/incoming.js';
 import { MessageReader } from '../../examples/protocols/smtp/message.js';
 import { receiver, smtpServer, type SmtpOptions } from '../../examples/protocols/smtp/server.js';
 import { MAX_COMMAND, SmtpSession, type Envelope, type SessionOptions } from '../../examples/protocols/smtp/smtp.js';
-import { deferred, dial, gather, serving, turns } from '../loopback.js';
+import { deferred, dial, gather, portOf, serving, turns, until } from '../loopback.js';
 import { seed } from '../seed.js';
 
 type Received = Envelope & { readonly text: string };
@@ -18,16 +19,18 @@ type Received = Envelope & { readonly text: string };
 async function receiving(
   t: ExecutionContext,
   options: Partial<SmtpOptions> = {},
-): Promise<{ port: number; messages: Received[]; errors: Error[] }> {
+): Promise<{ port: number; messages: Received[]; errors: Error[]; reported: unknown[] }> {
   const messages: Received[] = [];
+  const reported: unknown[] = [];
+  const onError = (error: unknown): void => void reported.push(error);
   const onMessage: SmtpOptions['onMessage'] = async (envelope, message) => {
     let text = '';
     for await (const piece of message) text += piece.toString('latin1');
     t.is(text.length, message.size);
     messages.push({ ...envelope, text });
   };
-  const { port, errors } = await serving(t, receiver({ hostname: 'mx.example', onMessage, ...options }));
-  return { port, messages, errors };
+  const { port, errors } = await serving(t, receiver({ hostname: 'mx.example', onMessage, onError, ...options }));
+  return { port, messages, errors, reported };
 }
 
 /** Sends pieces, each in a segment of its own, and returns all that the server answers up to its end. */
@@ -167,10 +170,11 @@ test('a message over the size is refused: by what MAIL announces, and by what ar
 
 test('a message that the program cannot store is not accepted, and the session goes on', async (t) => {
   const onMessage = (): Promise<void> => Promise.reject(new Error('the disk is full'));
-  const { port, errors } = await receiving(t, { onMessage });
+  const { port, errors, reported } = await receiving(t, { onMessage });
   const dialogue = 'EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n.\r\nQUIT\r\n';
   t.is(codes(await transcript(t, port, [dialogue])), '220 250 250 250 354 451 221');
   t.deepEqual(errors, []);
+  t.like(reported, [{ message: 'the disk is full' }]);
 });
 
 const START = 'EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n';
@@ -249,7 +253,9 @@ test('the program learns why a message is not complete, each time that it reads'
     ...twice('IncompleteReadError'),
     ...twice('TimeoutError'),
   ]);
-  t.deepEqual([...errors, ...impatient.errors], []);
+  await until(() => errors.length + impatient.errors.length === 3);
+  const names = [...errors, ...impatient.errors].map(({ name }) => name);
+  t.deepEqual(names, ['IncompleteReadError', 'IncompleteReadError', 'TimeoutError'], 'each once');
 });
 
 test('a line without end is answered once, and nothing more is buffered than the limit allows', async (t) => {
@@ -260,7 +266,8 @@ test('a line without end is answered once, and nothing more is buffered than the
   socket.on('error', () => {});
   for (let i = 0; i < 64 && !socket.destroyed; i++) await write(socket, Buffer.alloc(65536, 'x')).catch(() => {});
   t.is(codes((await answers).toString()), '220 500');
-  t.deepEqual(errors, []);
+  await until(() => errors.length > 0);
+  t.like(errors, [{ name: 'LimitOverrunError' }]);
 });
 
 test('a message of which much more comes than is allowed is refused before its end, and the connection is closed', async (t) => {
@@ -276,7 +283,9 @@ test('a message of which much more comes than is allowed is refused before its e
 });
 
 test('a client that reads no answers is cut off', async (t) => {
-  const server = smtpServer({ onMessage() {}, timeout: 500 }, '127.0.0.1', 0);
+  const reported: unknown[] = [];
+  const onError = (error: unknown): void => void reported.push(error);
+  const server = smtpServer({ onMessage() {}, onError, timeout: 500 }, '127.0.0.1', 0);
   await using started = server;
   await started.startServing();
   const socket = await dial(t, (started.address() as AddressInfo).port);
@@ -285,34 +294,87 @@ test('a client that reads no answers is cut off', async (t) => {
   const commands = Buffer.from('NOOP\r\n'.repeat(100_000));
   // The buffers of the kernel hold a part of the answers.
   while (!socket.destroyed) await Promise.race([write(socket, commands).catch(() => {}), closed]);
-  t.true(socket.destroyed);
+  await started.close();
+  t.like(reported, [{ name: 'TimeoutError' }]);
 });
 
 test('a check of a password that fails is a temporary error, whatever the error is', async (t) => {
-  let failure: Error = new Error('no database');
-  const { port, errors } = await receiving(t, { authenticate: () => Promise.reject(failure) });
+  const failures = [new Error('no database'), new TimeoutError('the database', 'ERR_TIMEOUT')];
+  let failure = failures[0]!;
+  const { port, errors, reported } = await receiving(t, { authenticate: () => Promise.reject(failure) });
   const login = 'EHLO x\r\nAUTH PLAIN AGEAYg==\r\nQUIT\r\n';
   t.is(codes(await transcript(t, port, [login])), '220 250 454 221');
-  failure = new TimeoutError('the database', 'ERR_TIMEOUT');
+  failure = failures[1]!;
   t.is(codes(await transcript(t, port, [login])), '220 250 454 221');
   t.deepEqual(errors, []);
+  t.deepEqual(reported, failures);
 });
 
 test('a client that says nothing is told so, and the connection is closed', async (t) => {
   const { port, errors } = await receiving(t, { timeout: 50 });
   const socket = await dial(t, port);
   t.is(codes((await gather(socket)).toString()), '220 421');
-  t.deepEqual(errors, []);
+  await until(() => errors.length > 0);
+  t.like(errors, [{ name: 'TimeoutError' }]);
 });
 
-test('a client that leaves at any byte of the dialogue ends the session without an error', async (t) => {
+test.serial(
+  'onError receives what the program throws and what ends a session, each once, with the stream',
+  async (t) => {
+    const bug = new Error('a bug');
+    const read: SmtpOptions['onMessage'] = async (_, message) => {
+      for await (const piece of message) t.true(piece.length > 0);
+    };
+    const failing: SmtpOptions['onMessage'][] = [
+      () => {
+        throw bug;
+      },
+      () => Promise.reject(bug),
+      () => ({ then: (_, reject) => void reject?.(bug) as never }),
+    ];
+    const reports = async (onMessage: SmtpOptions['onMessage'], text: string, expected: string): Promise<unknown[]> => {
+      const reported: unknown[] = [];
+      const onError: SmtpOptions['onError'] = (error, stream) => void reported.push(stream === null ? null : error);
+      await using server = smtpServer({ onMessage, onError, maxSize: 1000 }, '127.0.0.1', 0);
+      await server.startServing();
+      t.is(codes(await transcript(t, portOf(server), [text])), expected);
+      await server.close();
+      return reported;
+    };
+    for (const each of failing) {
+      t.deepEqual(await reports(each, `${START}x\r\n.\r\nQUIT\r\n`, '220 250 250 250 354 451 221'), [bug]);
+      t.like(await reports(each, `${START}half`, '220 250 250 250 354'), [bug, { name: 'IncompleteReadError' }]);
+    }
+    t.like(await reports(read, `${START}half`, '220 250 250 250 354'), [{ name: 'IncompleteReadError' }]);
+    t.deepEqual(await reports(read, `${START}${'x\r\n'.repeat(400)}.\r\nQUIT\r\n`, '220 250 250 250 354 552 221'), []);
+  },
+);
+
+test.serial('an onError that fails, or is missing, changes nothing for the client', async (t) => {
+  const bug = new Error('a bug');
+  const failure = new Error('not written');
+  const printing = mock.method(console, 'error', () => {});
+  t.teardown(() => printing.mock.restore());
+  const onMessage = (): Promise<void> => Promise.reject(bug);
+  for (const onError of [(): Promise<void> => Promise.reject(failure), undefined]) {
+    const { port, errors } = await serving(t, receiver({ onMessage, ...(onError && { onError }) }));
+    t.is(codes(await transcript(t, port, [`${START}.\r\nQUIT\r\n`])), '220 250 250 250 354 451 221');
+    t.deepEqual(errors, []);
+  }
+  t.deepEqual(
+    printing.mock.calls.map((call): unknown[] => call.arguments),
+    [[failure, bug], [bug]],
+  );
+});
+
+test('a client that leaves at any byte of the dialogue ends the session, and each that is cut short is reported', async (t) => {
   const { port, errors, messages } = await receiving(t);
   for (let length = 0; length < DIALOGUE.length; length += 3) {
     const answers = codes(await transcript(t, port, [DIALOGUE.slice(0, length)]));
     t.true(ANSWERS.startsWith(answers.replace(/ 500$/, '')), `${length}: ${answers}`);
   }
   t.true(messages.length > 0);
-  t.deepEqual(errors, []);
+  t.true(errors.length > 0 && errors.every(({ name }) => name === 'IncompleteReadError'));
 });
 
 // ---------------------------------------------------------------------------------------------- the session alone

@@ -63,6 +63,11 @@ export class IncomingMessage implements AsyncIterable<Buffer> {
     return this.#reader.problem;
   }
 
+  /** Whether it is this message that has thrown an error, and not the program that reads it. */
+  hasThrown(error: unknown): boolean {
+    return error instanceof MessageError || (this.#failure !== null && this.#failure.error === error);
+  }
+
   #check(): void {
     const { problem } = this.#reader;
     if (problem !== null) throw new MessageError(problem);

@@ -10,7 +10,15 @@
  */
 import { readFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { IncompleteReadError, LimitOverrunError, StreamServer, TimeoutError, type Frames, type Stream } from 'sluice';
+import {
+  IncompleteReadError,
+  LimitOverrunError,
+  StreamServer,
+  TimeoutError,
+  type Frames,
+  type ServerErrorHandler,
+  type Stream,
+} from 'sluice';
 import { IncomingMessage, LINES } from './incoming.js';
 import { SmtpSession, tooLarge, type Envelope, type Step } from './smtp.js';
 
@@ -24,15 +32,23 @@ export interface SmtpOptions {
    * Checks a password; resolves with the name of the user, or null. If it rejects, the client is asked to try again later. Without it, AUTH
    * is not offered.
    */
-  readonly authenticate?: (user: string, password: string) => Promise<string | null>;
+  readonly authenticate?: (user: string, password: string) => PromiseLike<string | null>;
   /** Whether a client must log in before it sends. */
   readonly loginRequired?: boolean;
   /** Why an address gets no mail here, or null. */
   readonly refuse?: (address: string) => string | null;
   /** How long a client may take for a line, in ms; default 5 minutes, as RFC 5321 asks. */
   readonly timeout?: number;
-  /** Receives a message while it arrives. If this resolves, and the message is valid, it counts as accepted. */
-  readonly onMessage: (envelope: Envelope, message: IncomingMessage) => Promise<void> | void;
+  /**
+   * Receives a message while it arrives. If this resolves, and the message is valid, it counts as accepted. If it throws or rejects, the
+   * client is asked to try again later.
+   */
+  readonly onMessage: (envelope: Envelope, message: IncomingMessage) => PromiseLike<void> | void;
+  /**
+   * Receives what `onMessage` and `authenticate` throw or reject with; the session goes on. Default: `console.error`. A server of
+   * {@link smtpServer} also passes it all that `onError` of `StreamServer` receives: why a session has ended early, for example.
+   */
+  readonly onError?: ServerErrorHandler;
 }
 
 const CR = 0x0d;
@@ -110,8 +126,9 @@ class Connection {
         let user: string | null | undefined;
         try {
           user = await this.#options.authenticate!(next.user, next.password);
-        } catch {
+        } catch (error) {
           // Not an error of this connection, although it may look like one.
+          void this.#report(error);
         }
         return this.#answer(this.#session.authenticated(user));
       }
@@ -125,8 +142,9 @@ class Connection {
     let refusal: string | null = null;
     try {
       await this.#options.onMessage(this.#session.envelope, message);
-    } catch {
+    } catch (error) {
       refusal = '451 4.3.0 The message could not be stored';
+      if (!message.hasThrown(error)) void this.#report(error);
     }
     const problem = await message.end();
     if (problem === 'bare line end') {
@@ -139,23 +157,34 @@ class Connection {
     return answered && message.complete;
   }
 
+  async #report(error: unknown): Promise<void> {
+    const { onError = (): void => console.error(error) } = this.#options;
+    try {
+      await onError(error, this.#stream);
+    } catch (failure) {
+      console.error(failure, error);
+    }
+  }
+
   #answer({ reply, next }: Step): boolean {
     void this.#stream.write(reply);
     return next.action !== 'close';
   }
 }
 
-/** The handler of a server that receives mail. */
+/** The handler of a server that receives mail. It rejects with the error that has ended the session, once the client has its answer. */
 export function receiver(options: SmtpOptions): (stream: Stream) => Promise<void> {
   return async (stream) => {
     try {
       await new Connection(stream, options).serve();
     } catch (error) {
-      if (error instanceof IncompleteReadError) return;
       if (error instanceof LimitOverrunError) void stream.write('500 5.5.2 The line is too long\r\n');
-      else if (!(error instanceof TimeoutError)) throw error;
-      else if (stream.writeBufferSize === 0) void stream.write('421 4.4.2 Nothing was received for too long\r\n');
-      else void stream.abort(); // the client reads no answers
+      else if (error instanceof TimeoutError) {
+        if (stream.writeBufferSize === 0) void stream.write('421 4.4.2 Nothing was received for too long\r\n');
+        else void stream.abort(); // the client reads no answers
+      } else if (!(error instanceof IncompleteReadError)) throw error;
+      await stream.close().catch(() => {}); // what was written is sent, although the handler fails
+      throw error;
     }
   };
 }
@@ -163,7 +192,7 @@ export function receiver(options: SmtpOptions): (stream: Stream) => Promise<void
 /** A server that receives mail, not started yet. */
 export function smtpServer(options: SmtpOptions, host: string, port: number): StreamServer {
   const limits = { maxConnections: 1000, maxConnectionsPerAddress: 100, writeTimeout: options.timeout ?? TIMEOUT_MS };
-  return new StreamServer(receiver(options), host, port, limits);
+  return new StreamServer(receiver(options), host, port, { ...limits, onError: options.onError });
 }
 
 async function main([port = '2525', host = '127.0.0.1', certFile, keyFile]: readonly string[]): Promise<void> {
@@ -176,7 +205,8 @@ async function main([port = '2525', host = '127.0.0.1', certFile, keyFile]: read
     for await (const piece of message) size += piece.length;
     console.log(`${size} bytes from <${from}> to ${recipients.map((address) => `<${address}>`).join(', ')}`);
   };
-  await using server = smtpServer({ ...(ssl && { ssl }), onMessage }, host, Number(port));
+  const onError = (error: unknown): void => console.error(String(error));
+  await using server = smtpServer({ ...(ssl && { ssl }), onMessage, onError }, host, Number(port));
   await server.startServing();
   console.log(`Receiving on ${host}:${server.address()!.port}`);
   const stop = new AbortController();
