@@ -302,3 +302,69 @@ test('an error of onMessage ends the connection, and closed rejects with it', as
     }
   }
 });
+
+test('what the broker does not accept is refused at the call and not sent, and the connection goes on', async (t) => {
+  const { port, done } = await start(t, async (peer) => {
+    await peer.accept(t, {
+      ...{ maximumPacketSize: 60, maximumQos: 0, retainAvailable: 0, topicAliasMaximum: 2 },
+      ...{ wildcardsAvailable: 0, sharedAvailable: 0 },
+    });
+    // Exactly as long as the broker accepts.
+    t.like(await peer.next(), { type: 'publish', payload: Buffer.alloc(54, 'x'), qos: 0 });
+    t.like(await peer.next(), { type: 'publish', payload: Buffer.from('alias'), properties: { topicAlias: 2 } });
+    const subscribe = (await peer.next())!;
+    t.like(subscribe, { type: 'subscribe', filters: [{ filter: 'a/b' }] });
+    if (subscribe.type !== 'subscribe') throw new Error(subscribe.type);
+    peer.send({ type: 'suback', id: subscribe.id, reasons: [0], properties: NO_PROPERTIES });
+    t.like(await peer.next(), { type: 'disconnect' });
+  });
+  const client = await MqttClient.connect('127.0.0.1', port);
+  const long = 'x'.repeat(60);
+  const refused = async (call: Promise<unknown>, reason: number, what: string): Promise<void> => {
+    await t.throwsAsync(call, { instanceOf: MqttError, message: `MQTT: ${what}` }, what);
+    await call.catch((error: unknown) => t.is((error as MqttError).reason, reason, what));
+  };
+  const tooLong = (length: number): string => `the packet has ${length} bytes, and the broker accepts 60`;
+  await refused(client.publish('a', 'x'.repeat(55)), 0x95, `publish: ${tooLong(61)}`);
+  await refused(client.publish('a', '', { qos: 1 }), 0x9b, 'publish: QoS 1, and the broker accepts at most 0');
+  await refused(client.publish('a', '', { retain: true }), 0x9a, 'publish: the broker retains no messages');
+  const properties = { topicAlias: 3 };
+  await refused(
+    client.publish('a', '', { properties }),
+    0x94,
+    'publish: topic alias 3, and the broker accepts at most 2',
+  );
+  await refused(client.subscribe('a/#'), 0xa2, 'subscribe: "a/#": the broker accepts no wildcards');
+  await refused(client.subscribe(['a', '+']), 0xa2, 'subscribe: "+": the broker accepts no wildcards');
+  await refused(client.subscribe('$share/g/a'), 0x9e, 'subscribe: "$share/g/a": the broker shares none');
+  await refused(client.subscribe(long), 0x95, `subscribe: ${tooLong(68)}`);
+  await refused(client.unsubscribe(long), 0x95, `unsubscribe: ${tooLong(67)}`);
+
+  await client.publish('a', 'x'.repeat(54));
+  await client.publish('a', 'alias', { properties: { topicAlias: 2 } });
+  t.deepEqual(await client.subscribe('a/b'), [0]);
+  await client.close();
+  await done;
+});
+
+test('a packet that is refused while it waits for room leaves the room to the next', async (t) => {
+  const { port, done } = await start(t, async (peer) => {
+    await peer.accept(t, { maximumPacketSize: 40, receiveMaximum: 1 });
+    for (const text of ['one', 'three']) {
+      const packet = (await peer.next())!;
+      t.like(packet, { type: 'publish', payload: Buffer.from(text) });
+      if (packet.type !== 'publish') throw new Error(packet.type);
+      peer.send({ type: 'puback', id: packet.id, reason: 0, properties: NO_PROPERTIES });
+    }
+    t.like(await peer.next(), { type: 'disconnect' });
+  });
+  const client = await MqttClient.connect('127.0.0.1', port);
+  const one = client.publish('a', 'one', { qos: 1 });
+  const two = client.publish('a', 'x'.repeat(40), { qos: 1 });
+  const three = client.publish('a', 'three', { qos: 1 });
+  await one;
+  await t.throwsAsync(two, { instanceOf: MqttError, message: /^MQTT: publish: the packet has \d+ bytes, / });
+  await three;
+  await client.close();
+  await done;
+});

@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import { connect, type LengthFraming, type Stream } from 'sluice';
 import type { MqttOptions, PublishOptions } from './client-options.js';
+import { Limits } from './limits.js';
 import {
   MQTT,
   MqttError,
@@ -46,6 +47,7 @@ export class MqttClient {
   readonly #version: Version;
   readonly #onMessage: NonNullable<MqttOptions['onMessage']>;
   readonly #requests: Requests;
+  readonly #limits: Limits;
   /** How many messages were acknowledged since all that was written had left. */
   #acknowledged = 0;
   /** Why there is no connection any more. */
@@ -89,6 +91,7 @@ export class MqttClient {
     this.#version = version;
     this.#onMessage = onMessage;
     this.#requests = new Requests(Math.min(connack.properties.receiveMaximum ?? MAX_UNANSWERED, MAX_UNANSWERED));
+    this.#limits = new Limits(connack.properties);
     this.closed = this.#run(framing, keepAlive);
     this.closed.catch(() => {}); // every call fails with the same reason
   }
@@ -168,9 +171,14 @@ export class MqttClient {
     void this.#stream.write(encode(packet, this.#version));
   }
 
+  #request(action: string, packet: Packet): void {
+    void this.#stream.write(this.#limits.packet(action, encode(packet, this.#version)));
+  }
+
   /**
    * Publishes a message. With QoS 0 it resolves when there is room for more: not awaiting it is fine for a few messages. With QoS 1 it
-   * resolves when the broker has acknowledged the message.
+   * resolves when the broker has acknowledged the message. What the broker does not accept according to its CONNACK, such as a packet that is
+   * too long, rejects without being sent.
    */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions = {}): Promise<void> {
     const { qos = 0, retain = false, properties = NO_PROPERTIES } = options;
@@ -188,27 +196,38 @@ export class MqttClient {
       lost.catch(() => {}); // need not be awaited
       return lost;
     }
-    return this.#stream.write(encodePublish(message, 0, false, this.#version));
+    try {
+      return this.#stream.write(this.#encoded(message, 0));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async #publishSafely(message: Message): Promise<void> {
     const { reason } = await this.#requests.send('puback', (id) => {
-      void this.#stream.write(encodePublish(message, id, false, this.#version));
+      void this.#stream.write(this.#encoded(message, id));
     });
     if (reason >= 128) throw new MqttError(reason, `publish: refused with ${reason}`);
+  }
+
+  #encoded(message: Message, id: number): Buffer {
+    this.#limits.message(message);
+    return this.#limits.packet('publish', encodePublish(message, id, false, this.#version));
   }
 
   /** Subscribes, and returns the QoS that the broker grants for each filter. If it refuses one, that is an {@link MqttError}. */
   async subscribe(filters: string | readonly string[], options: Partial<Filter> = {}): Promise<readonly number[]> {
     const list = [filters].flat().map((filter) => ({ ...SUBSCRIPTION, ...options, filter: checkedFilter(filter) }));
-    const send = (id: number): void => this.#send({ type: 'subscribe', id, filters: list, properties: NO_PROPERTIES });
+    for (const { filter } of list) this.#limits.filter(filter);
+    const send = (id: number): void =>
+      this.#request('subscribe', { type: 'subscribe', id, filters: list, properties: NO_PROPERTIES });
     return granted('subscribe', await this.#requests.send('suback', send));
   }
 
   async unsubscribe(filters: string | readonly string[]): Promise<void> {
     const list = [filters].flat().map(checkedFilter);
     const send = (id: number): void =>
-      this.#send({ type: 'unsubscribe', id, filters: list, properties: NO_PROPERTIES });
+      this.#request('unsubscribe', { type: 'unsubscribe', id, filters: list, properties: NO_PROPERTIES });
     granted('unsubscribe', await this.#requests.send('unsuback', send));
   }
 

@@ -35,7 +35,13 @@ export class Requests {
     do this.#lastId = (this.#lastId % 65535) + 1;
     while (this.#sent.has(this.#lastId));
     const id = this.#lastId;
-    send(id); // if it throws, there is nothing to wait for
+    try {
+      send(id);
+    } catch (error) {
+      // There is nothing to wait for, and still room for the next.
+      this.#waiting.shift()?.();
+      throw error;
+    }
     const answer = new Promise<Answer>((resolve, reject) => this.#sent.set(id, { expected, resolve, reject }));
     return answer as Promise<Answers[T]>;
   }

@@ -20,10 +20,13 @@ export const Reason = {
   invalidFilter: 0x8f,
   invalidTopic: 0x90,
   receiveMaximumExceeded: 0x93,
+  topicAliasInvalid: 0x94,
   packetTooLarge: 0x95,
   quotaExceeded: 0x97,
+  retainNotSupported: 0x9a,
   qosNotSupported: 0x9b,
   sharedNotSupported: 0x9e,
+  wildcardsNotSupported: 0xa2,
 } as const;
 
 /** What is wrong with a packet, with the reason code that MQTT 5 has for it. */
