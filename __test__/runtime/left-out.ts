@@ -1329,6 +1329,12 @@ export const leftOut: Readonly<Record<'bun' | 'deno' | 'windows' | 'qemu', reado
     },
     {
       file: 'socket',
+      tests: ['Unix socket, data: after the sink returns false, no more bytes are delivered until resumeReading'],
+      reason: 'Windows: a read that has begun on a named pipe takes everything',
+      blocks: true,
+    },
+    {
+      file: 'socket',
       tests: [
         'Unix socket, direct: random batches in both directions arrive unchanged while reading pauses and resumes',
         'Unix socket, data: random batches in both directions arrive unchanged while reading pauses and resumes',
