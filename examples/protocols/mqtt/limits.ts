@@ -1,6 +1,7 @@
 /** What a broker accepts, according to its CONNACK. It would end the connection because of anything else. */
 import { MqttError, Reason, type Message, type Properties } from './mqtt.js';
 
+/** Each method throws an {@link MqttError} for what the broker does not accept. */
 export class Limits {
   readonly #packet: number;
   readonly #qos: number;
@@ -18,7 +19,7 @@ export class Limits {
     this.#shared = connack.sharedAvailable !== 0;
   }
 
-  /** Returns the packet, or throws an {@link MqttError} if it is too long. */
+  /** Returns the packet, which must not be too long. */
   packet(action: string, bytes: Buffer): Buffer {
     if (bytes.length <= this.#packet) return bytes;
     const lengths = `${bytes.length} bytes, and the broker accepts ${this.#packet}`;
