@@ -237,10 +237,15 @@ const ALONE = [
 
 /** Files that contain something of the above, and why they may share a process all the same. */
 const HARMLESS: Readonly<Record<string, string>> = {
+  admission: 'it puts listeners back in a teardown, before the next file starts',
   amqp: 'it measures how much one synchronous call adds to the heap',
+  'examples-more': 'only a program that it starts sets the exit code',
   'frames-transports': 'it measures how much one call adds to the array buffers',
   framing: 'it measures how much one call adds to the array buffers',
   index: 'only the programs that it starts have a listener',
+  legacy: 'only a program that it starts has a listener',
+  'max-write-buffer': 'it removes its listener in a teardown, before the next file starts',
+  'server-thenables': 'it puts listeners back in a teardown, before the next file starts',
   stream: 'it listens for unhandled rejections, which make any file fail',
   'unix-server': 'only a program that it starts changes the directory',
   websocket: 'it measures how much one synchronous call adds to the heap',

@@ -41,8 +41,9 @@ export const GROUPS = {
   ],
   // Once.
   'once-attacks': ['attacks-connections', 'attacks-flood', 'attacks-proxy', 'attacks-slow', 'attacks-unread'],
-  'once-children': ['cluster', 'cluster-unix', 'fd', 'inherited'],
-  'once-guides': ['diagnostics-guide', 'running-guide', 'streams-guide', 'testing-guide'],
+  'once-children': ['cluster', 'cluster-unix', 'fd', 'inherited', 'left-out'],
+  'once-examples': ['examples', 'examples-cores', 'examples-more'],
+  'once-guides': ['diagnostics-guide', 'guides', 'running-guide', 'streams-guide', 'testing-guide'],
   'once-memory': [
     ...['asyncio-cases', 'bench-lasting', 'bench-protocols', 'errors', 'fill', 'happy-eyeballs', 'http', 'lengths'],
     ...['memory', 'native', 'native-ring', 'option-names', 'proxy-header', 'readme', 'release-ready', 'resp'],
@@ -52,11 +53,13 @@ export const GROUPS = {
   'once-peers': ['http-peers', 'mqtt-peers', 'resp-peers', 'websocket-peers'],
   'once-protocols': [
     ...['amqp', 'http-server', 'memory-protocols', 'mqtt', 'mqtt-broker', 'mqtt-client'],
-    ...['postgres', 'postgres-client', 'websocket-conformance', 'websocket-connection'],
+    ...['postgres', 'postgres-client', 'resp-client', 'websocket-conformance', 'websocket-connection'],
   ],
+  'once-reports': ['admission', 'legacy', 'max-write-buffer', 'server-thenables', 'server-warnings'],
   'once-sockets': [
-    ...['asyncio-parity-unix', 'connect-options', 'duplex', 'happy-eyeballs-sockets', 'in-use', 'linger'],
-    ...['node-internals', 'object-mode', 'server-options', 'server-ports', 'smtp-peers', 'socketpair', 'unix-server'],
+    ...['asyncio-parity-unix', 'connect-options', 'descriptors', 'duplex', 'happy-eyeballs-sockets', 'in-use'],
+    ...['linger', 'node-internals', 'object-mode', 'server-options', 'server-ports', 'smtp-peers'],
+    ...['socketpair', 'unix-server'],
   ],
   'once-transports': ['pipe', 'socket'],
   'once-tls': ['decrypted-reads', 'negotiated', 'set-secure-context', 'tls-client'],
@@ -65,10 +68,15 @@ export const GROUPS = {
     ...['frame-measurer', 'frame-scanner', 'frame-search', 'frames-read', 'framing', 'framings', 'impairments'],
     ...['pool', 'reader', 'reader-model', 'receive-buffer', 'splits', 'tries', 'window'],
   ],
-  'engine-children': ['engine', 'index', 'permissions'],
-  'engine-streams': ['detached', 'frame-costs', 'sendfile', 'streampair', 'testing-clock', 'writeframe'],
+  'engine-streams': [
+    ...['detached', 'engine', 'frame-costs', 'index', 'permissions', 'sendfile', 'streampair'],
+    ...['testing-clock', 'writeframe'],
+  ],
   // Once for each way of reading.
-  'reads-connect': ['asyncio-parity', 'connect', 'connect-unix', 'last-words', 'timeouts-transports', 'write-max'],
+  'reads-connect': [
+    ...['asyncio-parity', 'connect', 'connect-pipe', 'connect-unix', 'last-words', 'timeouts-transports'],
+    ...['write-max'],
+  ],
   'reads-interop': [
     ...['interop-asyncio', 'interop-curl', 'interop-haproxy', 'interop-openssl', 'interop-tcp', 'interop-unix'],
   ],
