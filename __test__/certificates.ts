@@ -5,11 +5,12 @@
 import { webcrypto } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import type * as x509Types from '@peculiar/x509';
 import type { DuplexTransport } from '#ts/transports/duplex.js';
 import type { TlsTransport } from '#ts/tls/transport.js';
-import { secure } from '#ts/tls/handshake.js';
+import { secure, type Tls } from '#ts/tls/handshake.js';
 import { checkClientTls, checkServerTls } from '#ts/tls/options.js';
 import { root } from './program.js';
 
@@ -78,18 +79,45 @@ async function makeAndKeep(): Promise<Certificates> {
   return kept.certificates;
 }
 
+let trusting: SecureContext | undefined;
+
+/** For clients that trust the authority. Made once, because a context takes longer to make than most tests use it. */
+export async function trust(): Promise<SecureContext> {
+  const { ca } = await certificates();
+  return (trusting ??= createSecureContext({ ca }));
+}
+
+type Version = 'TLSv1.2' | 'TLSv1.3';
+
+interface Sides {
+  readonly client: Tls;
+  readonly served: Tls;
+}
+
+const sides = new Map<Version, Sides>();
+
+/** What {@link secured} needs for a version; made once, for the same reason. */
+async function sidesOf(maxVersion: Version): Promise<Sides> {
+  const { ca, server } = await certificates();
+  let found = sides.get(maxVersion);
+  if (found === undefined) {
+    // Many tests of the contract have a peer that keeps its side open.
+    const options = { sslShutdownTimeout: 1000 };
+    const client = checkClientTls('test', { ca, maxVersion }, options, 'localhost');
+    found = { client, served: checkServerTls('test', server, options) };
+    sides.set(maxVersion, found);
+  }
+  return found;
+}
+
 /** TLS of ours over two connected plain transports: a client that trusts the authority, and the server. */
 export async function secured(
   client: DuplexTransport,
   served: DuplexTransport,
-  maxVersion: 'TLSv1.2' | 'TLSv1.3' = 'TLSv1.3',
+  maxVersion: Version = 'TLSv1.3',
 ): Promise<{ client: TlsTransport; served: TlsTransport }> {
-  const { ca, server } = await certificates();
-  // Many tests of the contract have a peer that keeps its side open.
-  const options = { sslShutdownTimeout: 1000 };
-  const serverTls = checkServerTls('test', server, options);
-  const clientTls = checkClientTls('test', { ca, maxVersion }, options, 'localhost');
-  const [a, b] = await Promise.all([secure(clientTls, client, undefined), secure(serverTls, served, undefined)]);
+  const tls = await sidesOf(maxVersion);
+  const [a, b] = await Promise.all([secure(tls.client, client, undefined), secure(tls.served, served, undefined)]);
   return { client: a, served: b };
 }
 

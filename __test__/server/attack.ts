@@ -5,7 +5,7 @@ import { connect as netConnect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import { ConnectionError, connect, type Stream } from 'sluice';
-import { certificates } from '../certificates.js';
+import { certificates, trust } from '../certificates.js';
 import { quiet } from '../loopback.js';
 import { LONGEST_MS } from '../program.js';
 import type { Measured, Spec } from './attacked.js';
@@ -99,7 +99,7 @@ export class Attacked {
     const stream = await connect(
       '127.0.0.1',
       this.port,
-      this.tls ? { ssl: { ca: (await certificates()).ca }, serverHostname: 'localhost' } : {},
+      this.tls ? { ssl: await trust(), serverHostname: 'localhost' } : {},
     );
     this.#t.teardown(() => stream.abort());
     return stream;

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { connect as netConnect } from 'node:net';
 import tls from 'node:tls';
 import { StreamServer, UnixStreamServer, type ClientHandler, type ServingOptions } from 'sluice';
-import { certificates } from '../certificates.js';
+import { certificates, trust } from '../certificates.js';
 import { unixPath } from '../fifo.js';
 import { portOf, quiet } from '../loopback.js';
 
@@ -40,7 +40,7 @@ export async function serve(
   handler: ClientHandler,
   options: Omit<ServingOptions, 'ssl'> = {},
 ): Promise<Served> {
-  const { ca, server: identity } = await certificates();
+  const { server: identity } = await certificates();
   const file = unixPath(t);
   const given = { shutdownTimeout: 50, ...options };
   const server =
@@ -60,7 +60,7 @@ export async function serve(
   const dial = async (): Promise<Socket> => {
     const socket = await dialPlain();
     if (kind !== 'TLS') return socket;
-    const secured = tls.connect({ socket, ca, servername: 'localhost' });
+    const secured = tls.connect({ socket, secureContext: await trust(), servername: 'localhost' });
     quiet(secured);
     below.set(secured, socket);
     await once(secured, 'secureConnect');

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import { StreamServer, UnixStreamServer, connect, connectUnix, streampair, type Stream } from 'sluice';
-import { certificates } from '../certificates.js';
+import { certificates, trust } from '../certificates.js';
 import { directory } from '../fifo.js';
 import { deferred, portOf } from '../loopback.js';
 
@@ -16,13 +16,13 @@ export interface Kind {
 }
 
 async function overTcp(t: ExecutionContext, version: 'TLSv1.2' | 'TLSv1.3' | null): Promise<Connected> {
-  const { ca, server: identity } = await certificates();
+  const { server: identity } = await certificates();
   const accepted = deferred<Stream>();
   const ssl = version === null ? undefined : { ...identity, maxVersion: version };
   const server = new StreamServer((stream) => accepted.resolve(stream), '127.0.0.1', 0, { ssl });
   t.teardown(() => server.abort());
   await server.startServing();
-  const client = await connect('127.0.0.1', portOf(server), { ssl: version === null ? undefined : { ca } });
+  const client = await connect('127.0.0.1', portOf(server), { ssl: version === null ? undefined : await trust() });
   return [client, await accepted.promise];
 }
 
