@@ -130,7 +130,7 @@ const programs: Record<string, () => Promise<unknown>> = {
 
   /** The bytes that watching an idle stream takes. */
   async memory() {
-    const COUNT = 10_000;
+    const COUNT = 4000;
     const used = (): number => {
       for (let i = 0; i < 4; i++) gc();
       const { heapUsed, arrayBuffers } = process.memoryUsage();
