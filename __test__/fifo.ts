@@ -1,6 +1,6 @@
 /** Named pipes in a temporary directory, and what a test must leave as it was. */
 import { execFileSync } from 'node:child_process';
-import { constants, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { constants, mkdtempSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -21,10 +21,27 @@ export function unixPath(t: Pick<ExecutionContext, 'teardown'>, name = 'sock'): 
 /** Whether a connection over a Unix socket can end one direction: a named pipe of Windows cannot. */
 export const UNIX_HALF_CLOSE = process.platform !== 'win32';
 
+/** Named pipes that nothing uses yet: one process makes many of them, because starting it takes longer than most tests of a pipe. */
+const unused: string[] = [];
+let folder: string | undefined;
+let count = 0;
+
+function makeFifo(path: string): void {
+  if (folder === undefined) {
+    const own = (folder = mkdtempSync(join(tmpdir(), 'sluice-')));
+    process.once('exit', () => rmSync(own, { recursive: true, force: true }));
+  }
+  if (unused.length === 0) {
+    for (let i = 0; i < 32; i++) unused.push(join(folder, String(count++)));
+    execFileSync('mkfifo', unused);
+  }
+  renameSync(unused.pop()!, path);
+}
+
 /** The two ends of a named pipe, as fds. */
 export function fifo(dir: string, name = 'fifo'): { path: string; reader: number; writer: number } {
   const path = join(dir, name);
-  execFileSync('mkfifo', [path]);
+  makeFifo(path);
   // In this order, and without blocking, neither end needs the other to be open.
   const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   return { path, reader, writer: openSync(path, constants.O_WRONLY) };

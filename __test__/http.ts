@@ -38,9 +38,9 @@ export async function answer(stream: Stream): Promise<void> {
 
 /** N bytes in which every block differs from every other. */
 export function bytes(n: number): Buffer {
-  const content = Buffer.alloc(n);
-  for (let i = 0; i + 4 <= n; i += 4) content.writeUInt32LE(i, i);
-  return content;
+  const blocks = new Uint32Array(Math.ceil(n / 4));
+  for (let i = 0; i < blocks.length; i++) blocks[i] = i;
+  return Buffer.from(blocks.buffer, 0, n);
 }
 
 async function readHead(stream: Stream): Promise<string | null> {

@@ -1,7 +1,7 @@
 /** Runs a program as a child process: what it prints, line by line, and how it ends. */
-import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -118,19 +118,26 @@ export class Program extends Process {
   }
 }
 
+/** Whether a program is on PATH, or at an absolute path. */
+function isProgram(name: string): boolean {
+  const folders = path.isAbsolute(name) ? [''] : (process.env['PATH'] ?? '').split(path.delimiter);
+  return folders.some((folder) => {
+    const file = path.join(folder, name);
+    try {
+      accessSync(file, constants.X_OK);
+      return statSync(file).isFile();
+    } catch {
+      return false;
+    }
+  });
+}
+
 /**
  * Whether the programs that a test uses are installed. If one is missing, the test logs one line and is over; in CI,
  * which installs them, that is a failure.
  */
 export function installed(t: ExecutionContext, ...names: readonly string[]): boolean {
-  const missing = names.filter((name) => {
-    try {
-      execFileSync('/bin/sh', ['-c', `command -v ${name}`], { stdio: 'ignore' });
-      return false;
-    } catch {
-      return true;
-    }
-  });
+  const missing = names.filter((name) => !isProgram(name));
   if (missing.length === 0) return true;
   t.log(`not installed here: ${missing.join(', ')}`);
   // Those that CI installs run on its own system, not under Wine.

@@ -16,6 +16,7 @@ import { FrameEncoder } from '../../examples/protocols/amqp/frame-encoder.js';
 import * as methods from '../../examples/protocols/amqp/methods.js';
 import { Acknowledgements, Confirms } from '../../examples/protocols/amqp/settlement.js';
 import { Decoder, Encoder, type Table } from '../../examples/protocols/amqp/values.js';
+import { same, sameBytes } from '../bytes.js';
 import { certificates } from '../certificates.js';
 import { deferred, serving } from '../loopback.js';
 import { seed } from '../seed.js';
@@ -108,7 +109,7 @@ const EVENTS = [
 test('methods and messages of several channels are the same at every split', (t) => {
   t.deepEqual(collect(t, WIRE), EVENTS);
   for (let cut = 1; cut < WIRE.length; cut++) {
-    t.deepEqual(collect(t, WIRE.subarray(0, cut), WIRE.subarray(cut)), EVENTS, `cut at ${cut}`);
+    same(t, collect(t, WIRE.subarray(0, cut), WIRE.subarray(cut)), EVENTS, `cut at ${cut}`);
   }
   t.deepEqual(collect(t, ...Array.from(WIRE, (byte) => Buffer.of(byte))), EVENTS, 'byte by byte');
   const sizes = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 30, maxLength: 30 });
@@ -150,6 +151,18 @@ const decoded = <T>(bytes: Buffer, read: (from: Decoder) => T): T => {
   if (from.at !== bytes.length) throw new Error(`${bytes.length - from.at} bytes left`);
   return value;
 };
+
+/** The lengths at which bytes that were cut off are not refused by a `ProtocolError`. */
+function accepted(bytes: Buffer, read: (from: Decoder) => unknown): number[] {
+  return Array.from(bytes, (_, length) => length).filter((length) => {
+    try {
+      decoded(bytes.subarray(0, length), read);
+      return true;
+    } catch (error) {
+      return !(error instanceof ProtocolError);
+    }
+  });
+}
 
 test('a table with a value of each type is read as RabbitMQ writes it', (t) => {
   const values: readonly [string, string, unknown][] = [
@@ -232,10 +245,8 @@ test('what is encoded is decoded to the same: tables, properties, and every meth
     fc.assert(
       fc.property(fc.record(shape, { noNullPrototype: true }), (given) => {
         const bytes = encoded((to) => methods.encodeMethod(to, name as methods.MethodName, given));
-        t.deepEqual(decoded(bytes, methods.decodeMethod), { name, fields: given } as never);
-        for (let length = 0; length < bytes.length; length++) {
-          t.throws(() => decoded(bytes.subarray(0, length), methods.decodeMethod), { instanceOf: ProtocolError });
-        }
+        same(t, decoded(bytes, methods.decodeMethod), { name, fields: given });
+        t.deepEqual(accepted(bytes, methods.decodeMethod), []);
         const longer = Buffer.concat([bytes, Buffer.of(0)]);
         t.throws(() => decoded(longer, methods.decodeMethod), { instanceOf: ProtocolError });
       }),
@@ -252,9 +263,7 @@ test('what is encoded is decoded to the same: tables, properties, and every meth
     const given = Object.fromEntries(some.map((name) => [name, properties[name]])) as methods.Properties;
     const bytes = encoded((to) => methods.encodeProperties(to, given));
     t.deepEqual(decoded(bytes, methods.decodeProperties), given);
-    for (let length = 0; length < bytes.length; length++) {
-      t.throws(() => decoded(bytes.subarray(0, length), methods.decodeProperties), { instanceOf: ProtocolError });
-    }
+    t.deepEqual(accepted(bytes, methods.decodeProperties), []);
   }
 });
 
@@ -297,7 +306,7 @@ test('a message in many short frames takes no more memory than its bytes, and at
   t.true(after.heapUsed - before.heapUsed < 30e6, `${after.heapUsed - before.heapUsed} bytes`);
   t.deepEqual(bodies, []);
   divide(many, ends, () => assembler);
-  t.deepEqual(bodies, [Buffer.alloc(1_000_000, 7)]);
+  sameBytes(t, bodies, [Buffer.alloc(1_000_000, 7)]);
   t.true(bodies[0]!.buffer.byteLength < 1_100_000);
   whole(0);
   t.is(bodies[1]?.length, 0);

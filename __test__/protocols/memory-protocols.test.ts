@@ -9,6 +9,7 @@ import { receiver } from '../../examples/protocols/smtp/server.js';
 import { WebSocketConnection } from '../../examples/protocols/websocket/connection.js';
 import { newKey, parseResponse, upgradeRequest } from '../../examples/protocols/websocket/handshake.js';
 import { echo, webSocketHandler } from '../../examples/protocols/websocket/server.js';
+import { sameBytes } from '../bytes.js';
 import { turns } from '../transport-contract.js';
 
 /** Runs a handler as a server does. */
@@ -85,7 +86,7 @@ test('WebSocket: messages of all sizes come back, also with room for few bytes a
     for (const size of slow ? [0, 1, 125, 126, 1000] : [0, 1, 125, 126, 65_535, 65_536, 300_000]) {
       const message = Buffer.alloc(size, 'message ');
       void connection.send(message);
-      t.deepEqual(await connection.receive(), message, `${size} bytes`);
+      sameBytes(t, await connection.receive(), message, `${size} bytes`);
     }
     await connection.close();
     t.is(connection.closeCode, 1000);

@@ -85,15 +85,13 @@ function encoded(type: LengthFraming['length'], value: number): Buffer {
   return value < 64 ? Buffer.of(value) : Buffer.of(0x40 | (value >> 8), value & 0xff);
 }
 
+const COUNTED = Uint8Array.from({ length: 256 }, (_, i) => 0xa0 + i);
+
 /** Frames with payloads of these sizes, counted from 0xa0. */
 function stream(framing: LengthFraming, sizes: readonly number[]): Buffer {
   const { length, offset = 0, adjust = 0 } = framing;
   return Buffer.concat(
-    sizes.flatMap((size) => [
-      Buffer.alloc(offset, 0x11),
-      encoded(length, size - adjust),
-      Buffer.from(Array.from({ length: size }, (_, i) => (0xa0 + i) & 0xff)),
-    ]),
+    sizes.flatMap((size) => [Buffer.alloc(offset, 0x11), encoded(length, size - adjust), Buffer.alloc(size, COUNTED)]),
   );
 }
 

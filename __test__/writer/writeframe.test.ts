@@ -56,9 +56,11 @@ const TYPES = [
   'quic',
 ] as const;
 
+const VISIBLE = Uint8Array.from({ length: 90 }, (_, i) => 0x21 + i);
+
 /** A payload of `size` bytes in every form, cut within and next to the first `offset` bytes. */
 function forms(size: number, offset: number): Payload[] {
-  const bytes = Buffer.from(Array.from({ length: size }, (_, i) => 0x21 + (i % 90)));
+  const bytes = Buffer.alloc(size, VISIBLE);
   const text = bytes.toString();
   const cuts = [0, 1, offset, offset + 1, size].filter((cut) => cut <= size);
   return [
