@@ -8,7 +8,7 @@ import { ConnectionError, connect, type Stream } from 'sluice';
 import { certificates, trust } from '../certificates.js';
 import { quiet } from '../loopback.js';
 import { LONGEST_MS } from '../program.js';
-import type { Measured, Spec } from './attacked.js';
+import type { Counted, Measured, Spec } from './attacked.js';
 
 export const MIB = 1024 * 1024;
 
@@ -82,6 +82,11 @@ export class Attacked {
     return this.#ask<Measured>('measure');
   }
 
+  /** For waiting: it takes a hundredth of the time of `measure`, and leaves the memory of the server as it is. */
+  count(): Promise<Counted> {
+    return this.#ask<Counted>('count');
+  }
+
   /** Only one question at a time. */
   async #ask<Answer>(question: string): Promise<Answer> {
     this.#child.send(question);
@@ -124,13 +129,13 @@ export class Attacked {
     const sockets: Socket[] = [];
     this.#t.teardown(() => sockets.forEach((socket) => socket.destroy()));
     while (sockets.length < size) {
-      const before = accepted ? await this.#ask<number>('accepted') : 0;
+      const before = accepted ? (await this.count()).accepted : 0;
       const some = Array.from({ length: Math.min(100, size - sockets.length) }, () =>
         quiet(netConnect({ port: this.port, host: '127.0.0.1', localAddress })),
       );
       sockets.push(...some);
       await Promise.all(some.map((socket) => once(socket, 'connect')));
-      while (accepted && (await this.#ask<number>('accepted')) < before + some.length) continue;
+      while (accepted && (await this.count()).accepted < before + some.length) continue;
     }
     return sockets;
   }
@@ -157,10 +162,10 @@ export class Attacked {
   /** Waits until the server has that many connections and no other descriptors. A leak makes this wait forever. */
   async #rest(clients: number): Promise<Measured> {
     for (;;) {
-      const measured = await this.measure();
+      const counted = await this.count();
       const descriptors = (this.#before as Measured | undefined)?.descriptors ?? null;
-      const extra = descriptors === null ? 0 : measured.descriptors! - descriptors - clients;
-      if (measured.handlers === clients && extra <= 0) return measured;
+      const extra = descriptors === null ? 0 : counted.descriptors! - descriptors - clients;
+      if (counted.handlers === clients && extra <= 0) return this.measure();
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }

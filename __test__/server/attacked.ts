@@ -25,19 +25,25 @@ export interface Spec {
   readonly proxyTimeout?: number;
 }
 
-export interface Measured {
+/** What the server counts, without collecting garbage. */
+export interface Counted {
+  /** How many descriptors are open; null if the system does not say. */
+  readonly descriptors: number | null;
+  /** How many connections have been accepted. */
+  readonly accepted: number;
+  /** How many handlers are running. */
+  readonly handlers: number;
+  /** How many handlers have been called. */
+  readonly served: number;
+}
+
+export interface Measured extends Counted {
   /** Resident bytes, after garbage collection. */
   readonly resident: number;
   /** Bytes in use, after garbage collection: by objects, and by buffers. */
   readonly heap: number;
   /** The most resident bytes that the process has ever had. */
   readonly peak: number;
-  /** How many descriptors are open; null if the system does not say. */
-  readonly descriptors: number | null;
-  /** How many handlers are running. */
-  readonly handlers: number;
-  /** How many handlers have been called. */
-  readonly served: number;
   /** What `onError` has received: how many errors of each code. */
   readonly reports: Readonly<Record<string, number>>;
 }
@@ -125,6 +131,7 @@ async function main(spec: Spec): Promise<void> {
   let accepted = 0;
   server.sockets[0]!.on('connection', () => accepted++);
 
+  const count = (): Counted => ({ descriptors: descriptors(), accepted, handlers: running, served });
   const measure = async (): Promise<Measured> => {
     for (let i = 0; i < 3; i++) {
       await turn();
@@ -135,15 +142,13 @@ async function main(spec: Spec): Promise<void> {
       resident: rss,
       heap: heapUsed + external,
       peak: process.resourceUsage().maxRSS * 1024,
-      descriptors: descriptors(),
-      handlers: running,
-      served,
+      ...count(),
       reports,
     };
   };
   process.on('message', (message) => {
     if (message === 'measure') void measure().then((measured) => process.send!(measured));
-    else if (message === 'accepted') process.send!(accepted);
+    else if (message === 'count') process.send!(count());
     else void server.close().then(() => process.disconnect());
   });
   process.send!((server.sockets[0]!.address() as AddressInfo).port);

@@ -66,7 +66,7 @@ for (const tls of [false, true]) {
       t.is((await client.readexactly(100_000)).length, 100_000);
     };
     await ask();
-    while ((await server.measure()).handlers > 1) {
+    while ((await server.count()).handlers > 1) {
       await ask();
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

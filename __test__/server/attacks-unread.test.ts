@@ -10,7 +10,7 @@ for (const tls of [false, true]) {
     const stalled = 20;
     const attackers = await Promise.all(Array.from({ length: stalled }, () => server.persistentClient()));
     const clients = await Promise.all(Array.from({ length: 10 }, () => server.persistentClient()));
-    while ((await server.measure()).handlers < stalled + clients.length) continue;
+    while ((await server.count()).handlers < stalled + clients.length) continue;
 
     const message = Buffer.alloc(32_768, 'x');
     message[message.length - 1] = 0x0a;
@@ -21,7 +21,7 @@ for (const tls of [false, true]) {
       sent += message.length;
       const received = await Promise.all(clients.map((client) => client.readexactly(message.length)));
       t.true(received.every((one) => one.equals(message)));
-      if (sent % MIB === 0 && (await server.measure()).handlers === clients.length) break;
+      if (sent % MIB === 0 && (await server.count()).handlers === clients.length) break;
     }
     const { reports } = await server.recovers({ clients: clients.length, most: 96 * MIB, kept: 10 * MIB });
     t.deepEqual(reports, { ERR_WRITE_OVERFLOW: stalled });
