@@ -130,3 +130,26 @@ test('a server that closes every connection after its greeting is not asked with
   await client.close();
   await t.throwsAsync(waiting, { instanceOf: ConnectionLostError });
 });
+
+test('a call that is made when another one is lost waits for the next connection', async (t) => {
+  const { port, sockets } = await scripted(t, HELLO, '+one\r\n');
+  const client = await connected(t, port, { retries: 10, pause: 1 });
+  const again = client.call('GET', 'a').catch(() => client.call('GET', 'b'));
+  sockets[0]!.resetAndDestroy();
+  t.is(await again, 'one');
+});
+
+test('close ends a client whose new connection has not been greeted, and its calls reject', async (t) => {
+  let accepted = 0;
+  const { port } = await listen(t, (socket) => {
+    if (++accepted > 1) return;
+    socket.write(HELLO);
+    setImmediate(() => socket.end());
+  });
+  const client = await connected(t, port, { retries: 10, pause: 1 });
+  await until(() => accepted === 2);
+  const call = client.call('PING');
+  await client.close();
+  await t.throwsAsync(call, { instanceOf: ConnectionLostError });
+  await client.closed;
+});
