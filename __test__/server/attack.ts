@@ -82,7 +82,7 @@ export class Attacked {
     return this.#ask<Measured>('measure');
   }
 
-  /** For waiting: it takes a hundredth of the time of `measure`, and leaves the memory of the server as it is. */
+  /** For waiting: unlike `measure`, it collects no garbage, and so leaves the memory of the server as it is. */
   count(): Promise<Counted> {
     return this.#ask<Counted>('count');
   }
