@@ -193,8 +193,8 @@ test.serial('after a silent address comes the other family, unless interleave sa
 
 test.serial('an address that answers long after the delay still connects', async (t) => {
   if (!canBeSilent(t)) return;
-  // Alone, and before an address that refuses at once.
-  for (const others of [[], ['127.0.0.1']]) {
+  // Alone, and before an address that refuses at once; another test may be listening at the same port of 127.0.0.1.
+  for (const others of [[], ['127.0.0.10']]) {
     const { port, child } = await silent(t, ['127.0.0.9']);
     resolving(t, ['127.0.0.9', ...others]);
     const attempts = attempted(t);
