@@ -1,11 +1,12 @@
 /** Runs a program as a child process: what it prints, line by line, and how it ends. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
+import { isProgram } from '../benchmarks/programs.js';
 
 /** The root of the package: the nearest folder above this file that has a manifest. */
 export const root = manifestFolder(path.dirname(fileURLToPath(import.meta.url)));
@@ -116,20 +117,6 @@ export class Program extends Process {
   constructor(t: ExecutionContext, file: string, args: readonly string[] = [], cwd: string = root) {
     super(t, process.execPath, [file, ...args], { cwd });
   }
-}
-
-/** Whether a program is on PATH, or at an absolute path. */
-function isProgram(name: string): boolean {
-  const folders = path.isAbsolute(name) ? [''] : (process.env['PATH'] ?? '').split(path.delimiter);
-  return folders.some((folder) => {
-    const file = path.join(folder, name);
-    try {
-      accessSync(file, constants.X_OK);
-      return statSync(file).isFile();
-    } catch {
-      return false;
-    }
-  });
 }
 
 /**

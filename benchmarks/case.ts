@@ -1,8 +1,8 @@
 /** The parts of a benchmark case, and the ways to measure its contenders. */
 import type { Bound, RatioOf } from './judge.js';
 import { OPENSSL } from './identity.js';
-import { type Program, run, type Running, withPrograms } from './programs.js';
-import { type Engine, loopback, type Locate, onPath, python, sluice, tlsSender, tooManyFiles } from './toolchain.js';
+import { isProgram, type Program, run, type Running, withPrograms } from './programs.js';
+import { type Engine, loopback, type Locate, python, sluice, tlsSender, tooManyFiles } from './toolchain.js';
 import {
   type Answer,
   type Block,
@@ -209,7 +209,7 @@ export function pipedFromCat(
 /** Finds a contender that also needs other programs. */
 function ifOnPath(needed: readonly string[], locate: Locate): Locate {
   return async () => {
-    for (const command of needed) if (!(await onPath(command))) return { missing: `no ${command} on PATH` };
+    for (const command of needed) if (!isProgram(command)) return { missing: `no ${command} on PATH` };
     return locate();
   };
 }

@@ -1,5 +1,7 @@
 /** Runs the programs of a benchmark as child processes, and stops all of them at the end, whatever happens. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, isAbsolute, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 
 /** A command that can be run. */
@@ -12,6 +14,25 @@ export interface Program {
 /** Why a program cannot be run on this machine. */
 export interface Missing {
   readonly missing: string;
+}
+
+/** The name of the file of a program. */
+export function executable(name: string): string {
+  return process.platform === 'win32' ? `${name}.exe` : name;
+}
+
+/** Whether there is a program of this name on PATH, or at this absolute path. */
+export function isProgram(name: string): boolean {
+  const folders = isAbsolute(name) ? [''] : (process.env['PATH'] ?? '').split(delimiter);
+  return folders.some((folder) => {
+    const file = join(folder, executable(name));
+    try {
+      accessSync(file, constants.X_OK);
+      return statSync(file).isFile();
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** A program failed: it could not be started, ended with an error, or took too long. */

@@ -10,8 +10,8 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Case, Entry, Plan, Settings } from './case.js';
-import { type Program, ProgramError, type Running, withPrograms } from './programs.js';
-import { type Locate, onPath } from './toolchain.js';
+import { isProgram, type Program, ProgramError, type Running, withPrograms } from './programs.js';
+import type { Locate } from './toolchain.js';
 import { type Answer, checkAnswer, type Expected, WrongAnswerError } from './workload.js';
 
 /** What is measured in one run. */
@@ -151,7 +151,7 @@ export function servers(
 ): (name: string, service: Service) => Contender {
   return (name, { locate, args }) => ({
     name,
-    locate: async () => (needs === undefined || (await onPath(needs)) ? locate() : { missing: `no ${needs} on PATH` }),
+    locate: async () => (needs === undefined || isProgram(needs) ? locate() : { missing: `no ${needs} on PATH` }),
     run: (program) =>
       withPrograms(async (start) => {
         const { server, port } = await serve(start, program, args);

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { type Missing, type Program, run } from './programs.js';
+import { executable, isProgram, type Missing, type Program, run } from './programs.js';
 
 /** The root of the project. This file runs as out/benchmarks/toolchain.js. */
 export const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -41,15 +41,7 @@ export function node(name: string, { needs, flags = [] }: { needs?: string; flag
 
 /** A program of another project, from PATH. */
 export function program(command: string): Locate {
-  return async () => ((await onPath(command)) ? { command, args: [] } : { missing: `no ${command} on PATH` });
-}
-
-/** Whether there is a program of this name on PATH. */
-export async function onPath(command: string): Promise<boolean> {
-  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
-    if ((await names(directory)).includes(executable(command))) return true;
-  }
-  return false;
+  return () => Promise.resolve(isProgram(command) ? { command, args: [] } : { missing: `no ${command} on PATH` });
 }
 
 function isInstalled(packageName: string): boolean {
@@ -212,10 +204,6 @@ async function built(compiler: Program, program: string): Promise<Program | Miss
     return { missing: `${command} could not build it: ${telling.trim()}` };
   }
   return { command: program, args: [] };
-}
-
-function executable(name: string): string {
-  return process.platform === 'win32' ? `${name}.exe` : name;
 }
 
 /** Why one process cannot open this many connections; null if it can. Node raises its own limit to the hard limit. */

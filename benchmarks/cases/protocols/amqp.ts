@@ -5,12 +5,13 @@ import type { Case } from '../../case.js';
 import { rabbitmqEnvironment, RABBITMQ, registerArguments } from '../../debian.js';
 import { lasting } from '../../lasting.js';
 import { clients, freePort, protocolCases, serves, type LastingService, type Service } from '../../protocols.js';
-import { node, onPath, sluice } from '../../toolchain.js';
+import { isProgram } from '../../programs.js';
+import { node, sluice } from '../../toolchain.js';
 
 const rabbitmq: LastingService = {
-  locate: async () => {
-    if (!existsSync(RABBITMQ)) return { missing: `no ${RABBITMQ}` };
-    return (await onPath('epmd')) ? { command: RABBITMQ, args: [] } : { missing: 'no epmd on PATH' };
+  locate: () => {
+    if (!existsSync(RABBITMQ)) return Promise.resolve({ missing: `no ${RABBITMQ}` });
+    return Promise.resolve(isProgram('epmd') ? { command: RABBITMQ, args: [] } : { missing: 'no epmd on PATH' });
   },
   port: lasting(async (site) => {
     const { folder, file } = site;
