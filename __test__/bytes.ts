@@ -1,4 +1,4 @@
-/** Comparing many bytes, or often. */
+/** Comparing many bytes. */
 import { isDeepStrictEqual } from 'node:util';
 import type { ExecutionContext } from 'ava';
 
@@ -9,12 +9,7 @@ export type Bytes = Uint8Array | string | number | boolean | null | undefined | 
  * What `t.deepEqual` asserts, without its cost: it makes a sorted list of all indexes of both buffers, which takes about a
  * microsecond for each byte. It only has to explain a difference.
  */
-export function same(t: ExecutionContext, actual: unknown, expected: unknown, message?: string): void {
+export function sameBytes(t: ExecutionContext, actual: unknown, expected: Bytes, message?: string): void {
   if (isDeepStrictEqual(actual, expected)) t.pass(message);
   else t.deepEqual(actual, expected, message);
-}
-
-/** {@link same} for values that contain nothing else. */
-export function sameBytes(t: ExecutionContext, actual: unknown, expected: Bytes, message?: string): void {
-  same(t, actual, expected, message);
 }

@@ -16,7 +16,7 @@ import { FrameEncoder } from '../../examples/protocols/amqp/frame-encoder.js';
 import * as methods from '../../examples/protocols/amqp/methods.js';
 import { Acknowledgements, Confirms } from '../../examples/protocols/amqp/settlement.js';
 import { Decoder, Encoder, type Table } from '../../examples/protocols/amqp/values.js';
-import { same, sameBytes } from '../bytes.js';
+import { sameBytes } from '../bytes.js';
 import { certificates } from '../certificates.js';
 import { deferred, serving } from '../loopback.js';
 import { seed } from '../seed.js';
@@ -109,7 +109,7 @@ const EVENTS = [
 test('methods and messages of several channels are the same at every split', (t) => {
   t.deepEqual(collect(t, WIRE), EVENTS);
   for (let cut = 1; cut < WIRE.length; cut++) {
-    same(t, collect(t, WIRE.subarray(0, cut), WIRE.subarray(cut)), EVENTS, `cut at ${cut}`);
+    t.deepEqual(collect(t, WIRE.subarray(0, cut), WIRE.subarray(cut)), EVENTS, `cut at ${cut}`);
   }
   t.deepEqual(collect(t, ...Array.from(WIRE, (byte) => Buffer.of(byte))), EVENTS, 'byte by byte');
   const sizes = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 30, maxLength: 30 });
@@ -245,7 +245,7 @@ test('what is encoded is decoded to the same: tables, properties, and every meth
     fc.assert(
       fc.property(fc.record(shape, { noNullPrototype: true }), (given) => {
         const bytes = encoded((to) => methods.encodeMethod(to, name as methods.MethodName, given));
-        same(t, decoded(bytes, methods.decodeMethod), { name, fields: given });
+        t.deepEqual(decoded(bytes, methods.decodeMethod), { name, fields: given });
         t.deepEqual(accepted(bytes, methods.decodeMethod), []);
         const longer = Buffer.concat([bytes, Buffer.of(0)]);
         t.throws(() => decoded(longer, methods.decodeMethod), { instanceOf: ProtocolError });

@@ -7,7 +7,6 @@ import { Login, Scram, md5Password } from '../../examples/protocols/postgres/log
 import { Body, PostgresError, ProtocolError, messages } from '../../examples/protocols/postgres/postgres.js';
 import { Batch, Reply, type Copy, type Session } from '../../examples/protocols/postgres/reply.js';
 import * as requests from '../../examples/protocols/postgres/requests.js';
-import { same } from '../bytes.js';
 import { seed } from '../seed.js';
 import {
   BOOL,
@@ -150,7 +149,7 @@ for (const [what, bytes, copy] of [
       whole,
     );
     for (let at = 1; at < bytes.length; at++) {
-      same(t, known(read([bytes.subarray(0, at), bytes.subarray(at)], copy)), whole, `cut at ${at}`);
+      t.deepEqual(known(read([bytes.subarray(0, at), bytes.subarray(at)], copy)), whole, `cut at ${at}`);
     }
   });
 }
@@ -169,7 +168,7 @@ test('a reply in random pieces is the same reply', (t) => {
   for (let round = 0; round < 5; round++) {
     const pieces: Buffer[] = [];
     for (let at = 0; at < many.length;) pieces.push(many.subarray(at, (at += 1 + next(2000))));
-    same(t, known(read(pieces)), whole);
+    t.deepEqual(known(read(pieces)), whole);
   }
 });
 

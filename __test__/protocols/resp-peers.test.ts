@@ -7,7 +7,7 @@ import { connect, type Stream, StreamServer } from 'sluice';
 import { ConnectionLostError, RespClient, type ClientOptions } from '../../examples/protocols/resp/client.js';
 import { ReplyError } from '../../examples/protocols/resp/replies.js';
 import { RespServer, respServer } from '../../examples/protocols/resp/server.js';
-import { same } from '../bytes.js';
+import { sameBytes } from '../bytes.js';
 import { deferred, listen, portOf, sparePort, until } from '../loopback.js';
 import { example, installed, Process, Program } from '../program.js';
 import { dataFolder, peer } from './peers.js';
@@ -144,7 +144,7 @@ for (const RESP of [2, 3] as const) {
       redis.lPush('list', ['a', 'b']).then(() => redis.lRange('list', 0, -1)),
     ]);
     t.is(set, 'OK');
-    same(t, Buffer.from(get as unknown as Buffer), value);
+    sameBytes(t, Buffer.from(get as unknown as Buffer), value);
     t.is(none, null);
     t.deepEqual(range, ['b', 'a']);
     await t.throwsAsync(redis.incr('key'), { message: /not an integer/ });
