@@ -168,7 +168,7 @@ export class RespConnection {
 
   readonly #flush = (): void => {
     this.#scheduled = false;
-    if (this.#output.length > 0 && this.#open) void this.#output.send(this.#stream);
+    if (this.#output.length > 0) void this.#output.send(this.#stream);
   };
 
   async #greet({ username = 'default', password, protocol = 3 }: ConnectionOptions): Promise<void> {
